@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SHARED := ../shared
+export EXPRBENCH_WEIGHTS ?= $(if $(wildcard $(SHARED)/weights),$(abspath $(SHARED)/weights))
+
+.PHONY: demo test lint bench tables venv clean
+
+demo: venv  ## draw a small benchmark, score five toy methods on it, print the table
+	$(BIN)/exprbench demo --out runs/demo
+
+test: venv  ## every test that this machine can run
+	$(BIN)/pytest -n auto --dist worksteal
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+tables: venv  ## rebuild results/LEADERBOARD.md and its other forms from the stored results
+	$(BIN)/python -m exprbench.leaderboard results
+
+bench: venv  ## speed and memory beside other libraries, on this machine
+	$(BIN)/python -m benchmarks
+
+venv: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,162 @@
+"""MediaPipe's Face Landmarker on crops: one instance a process, IMAGE mode (VIDEO mode is not repeatable)."""
+
+import ctypes
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from exprbench.faces.search import Box, overlap, strongest, tiles
+
+CROPS = (
+    2.0,
+    1.6,
+    2.5,
+    3.2,
+)  # side of the square in which a face is looked at over the face's own: the next if not seen
+SURE_SCORE = 0.7  # of the detector; what it scores lower, from its own threshold of 0.5 up, is mostly not a face,
+SECOND_CROPS = (1.6, 2.0)  # and has to reach it in a crop of this size around it (faces cut by the border do)
+MIN_LOOK_SCORE = 0.3  # of the detector where a face is expected; the landmark network's own check comes after it
+MAX_FACES_A_CROP = 4
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one frame. `points` (478, 3) in pixels of the full frame; `pose` in the camera of its crop."""
+
+    points: np.ndarray
+    blendshapes: np.ndarray
+    pose: np.ndarray
+
+    @property
+    def box(self) -> Box:
+        """What the landmarks span, in pixels."""
+        low, high = self.points[:, :2].min(0), self.points[:, :2].max(0)
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+    @property
+    def centre(self) -> np.ndarray:
+        """(2,) middle of the box, in pixels."""
+        x0, y0, x1, y1 = self.box
+        return np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+
+    @property
+    def side(self) -> float:
+        """The longer side of the face's box, in pixels."""
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, y1 - y0)
+
+
+class Landmarker:
+    """Finds faces in frames and reads their landmarks in crops. Frames are (H, W, 3) uint8 RGB."""
+
+    def __init__(self, model: Path) -> None:
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        with zipfile.ZipFile(model) as task:
+            detector = task.read("face_detector.tflite")
+        with _quiet():
+            self._detector = vision.FaceDetector.create_from_options(
+                vision.FaceDetectorOptions(base_options=BaseOptions(model_asset_buffer=detector))
+            )
+            self._landmarker = vision.FaceLandmarker.create_from_options(
+                vision.FaceLandmarkerOptions(
+                    base_options=BaseOptions(model_asset_path=str(model)),
+                    num_faces=MAX_FACES_A_CROP,
+                    min_face_detection_confidence=MIN_LOOK_SCORE,
+                    output_face_blendshapes=True,
+                    output_facial_transformation_matrixes=True,
+                )
+            )
+            self._landmarker.detect(_image(np.zeros((64, 64, 3), np.uint8)))
+        _keep_to_the_end(self._detector)
+        _keep_to_the_end(self._landmarker)
+
+    def search(self, frame: np.ndarray) -> list[Box]:
+        """Boxes of faces anywhere in the frame, however small beside it; the most certain first."""
+        height, width = frame.shape[:2]
+        found = []
+        for x0, y0, x1, y1 in tiles(width, height):
+            found += self._detect(frame[y0:y1, x0:x1], (x0, y0))
+        return [box for score, box in strongest(found) if score >= SURE_SCORE or self._sure(frame, box)]
+
+    def _detect(self, crop: np.ndarray, origin: tuple[int, int]) -> list[tuple[float, Box]]:
+        found = []
+        for detection in self._detector.detect(_image(crop)).detections:
+            box = detection.bounding_box
+            left, top = origin[0] + box.origin_x, origin[1] + box.origin_y
+            found.append((detection.categories[0].score, (left, top, left + box.width, top + box.height)))
+        return found
+
+    def _sure(self, frame: np.ndarray, box: Box) -> bool:
+        for size in SECOND_CROPS:
+            crop, origin = square(frame, *_square_of(box, size))
+            found = self._detect(crop, origin) if crop is not None else []
+            if any(score >= SURE_SCORE and overlap(other, box) > 0.5 for score, other in found):
+                return True
+        return False
+
+    def look(self, frame: np.ndarray, centre: np.ndarray, side: float) -> list[Face]:
+        """The faces in the square of `side` pixels around `centre`; what lies beyond the frame repeats its border."""
+        crop, origin = square(frame, centre, side)
+        if crop is None:
+            return []
+        result = self._landmarker.detect(_image(crop))
+        parts = zip(result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True)
+        return [_face(*part, origin, len(crop)) for part in parts]
+
+
+def _square_of(box: Box, size: float) -> tuple[np.ndarray, float]:
+    """Centre and side of the square `size` times as large as a box."""
+    x0, y0, x1, y1 = box
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2]), size * max(x1 - x0, y1 - y0)
+
+
+def _face(landmarks: list[Any], blendshapes: list[Any], pose: np.ndarray, origin: tuple[int, int], side: int) -> Face:
+    points = np.array([(p.x, p.y, p.z) for p in landmarks]) * side
+    points[:, :2] += origin
+    return Face(points, np.array([b.score for b in blendshapes]), np.array(pose))
+
+
+def square(frame: np.ndarray, centre: np.ndarray, side: float) -> tuple[np.ndarray | None, tuple[int, int]]:
+    """A square crop of whole pixels and its upper left corner; None where it does not meet the frame."""
+    height, width = frame.shape[:2]
+    size = max(32, round(side))
+    x0, y0 = (round(float(c) - size / 2) for c in centre)
+    if size > 4 * max(height, width) or x0 >= width or y0 >= height or x0 + size <= 0 or y0 + size <= 0:
+        return None, (0, 0)
+    left, top, right, bottom = max(0, -x0), max(0, -y0), max(0, x0 + size - width), max(0, y0 + size - height)
+    part = frame[max(0, y0) : y0 + size, max(0, x0) : x0 + size]
+    if left or top or right or bottom:
+        part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    return part, (x0, y0)
+
+
+def _image(pixels: np.ndarray) -> Any:
+    from mediapipe import Image, ImageFormat
+
+    return Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(pixels))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MediaPipe's C++ parts greet on standard error; what is written there while they start goes nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _keep_to_the_end(task: Any) -> None:
+    """MediaPipe's tasks cannot be closed while the interpreter shuts down: they raise and print; so they never are."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))

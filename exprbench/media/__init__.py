@@ -1,0 +1,20 @@
+"""Frames in and out of video files, and time. Nothing here knows about faces."""
+
+from exprbench.media.clip import Clip, ClipInfo, open_clip, read_clip
+from exprbench.media.errors import MediaError
+from exprbench.media.images import read_image, write_image
+from exprbench.media.resample import resample
+from exprbench.media.writer import write_frames, write_video
+
+__all__ = [
+    "Clip",
+    "ClipInfo",
+    "MediaError",
+    "open_clip",
+    "read_clip",
+    "read_image",
+    "resample",
+    "write_frames",
+    "write_image",
+    "write_video",
+]

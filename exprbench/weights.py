@@ -1,0 +1,197 @@
+"""Named model files: the only place that knows where a model comes from, what it must hash to and under what licence.
+
+A file is looked for in the folders of `$EXPRBENCH_WEIGHTS`, then in the cache, then, when asked, downloaded.
+"""
+
+import os
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exprbench.cache import cache_root
+from exprbench.errors import ItemError, UserError, unknown_name
+from exprbench.files import atomic_path, sha256_path
+
+CHUNK = 1 << 20
+CONNECT_S = 30
+
+
+class WeightsError(ItemError):
+    """`weights_missing` or `weights_differ`; the detail says in one line what to put where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One model file. `sha256` is empty where its publisher never gave one; `url` where it needs a browser."""
+
+    name: str
+    filename: str
+    used_by: str
+    licence: str
+    source: str
+    url: str = ""
+    num_bytes: int = 0
+    sha256: str = ""
+
+
+ALL = {
+    w.name: w
+    for w in (
+        Weights(
+            name="inception",
+            filename="pt_inception-2015-12-05-6726825d.pth",
+            used_by="fid",
+            licence="Apache-2.0",
+            source="github.com/mseitzer/pytorch-fid",
+            url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+            num_bytes=95_628_359,
+            sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        ),
+        Weights(
+            name="i3d",
+            filename="i3d_torchscript.pt",
+            used_by="fvd",
+            licence="Apache-2.0 (Kinetics-400 I3D, converted by the authors of StyleGAN-V)",
+            source="github.com/universome/stylegan-v",
+            url="https://huggingface.co/flateon/FVD-I3D-torchscript/resolve/"
+            "1c2d61711c52571ad617a1063e6fa691b212e184/i3d_torchscript.pt",
+            num_bytes=51_235_320,
+            sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
+        ),
+        Weights(
+            name="face_landmarker",
+            filename="face_landmarker.task",
+            used_by="lmd mae aed apd",
+            licence="Apache-2.0",
+            source="ai.google.dev/edge/mediapipe",
+            url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
+            num_bytes=3_758_596,
+            sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        ),
+        Weights(
+            name="l2cs",
+            filename="L2CSNet_gaze360.pkl",
+            used_by="mae, profile paper",
+            licence="MIT (code); trained on Gaze360, research use",
+            source="drive.google.com/drive/folders/17p6ORr-JQJcw-eYtG2WGNiuS_qVKwdWd (github.com/Ahmednull/L2CS-Net)",
+            num_bytes=95_849_977,
+            sha256="8a7f3480d868dd48261e1d59f915b0ef0bb33ea12ea00938fb2168f212080665",
+        ),
+        Weights(
+            name="smirk",
+            filename="SMIRK_em1.pt",
+            used_by="aed apd, profile paper",
+            licence="MIT (code); see the authors' terms for the model",
+            source="drive.google.com/file/d/1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE (github.com/georgeretsi/smirk)",
+        ),
+        Weights(
+            name="yolov8n",
+            filename="yolov8n.pt",
+            used_by="multiexpr people",
+            licence="AGPL-3.0",
+            source="github.com/ultralytics/assets",
+            url="https://github.com/ultralytics/assets/releases/download/v8.3.0/yolov8n.pt",
+            num_bytes=6_549_796,
+            sha256="f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
+        ),
+        Weights(
+            name="laion_aesthetic",
+            filename="sac+logos+ava1-l14-linearMSE.pth",
+            used_by="multiexpr aesthetics",
+            licence="Apache-2.0",
+            source="github.com/christophschuhmann/improved-aesthetic-predictor",
+            url="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+            "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+            num_bytes=3_714_759,
+            sha256="21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+        ),
+    )
+}
+
+
+def folders() -> list[Path]:
+    """Where files are looked for, in order; downloads go to the last."""
+    given = os.environ.get("EXPRBENCH_WEIGHTS", "")
+    return [*(Path(p) for p in given.split(os.pathsep) if p), cache_root() / "weights"]
+
+
+def get(name: str) -> Weights:
+    """The entry of that name; a `UserError` that names the nearest one otherwise."""
+    if name not in ALL:
+        raise unknown_name("weights", name, sorted(ALL))
+    return ALL[name]
+
+
+def locate(name: str) -> Path | None:
+    """The file, if it lies in one of the folders; its content is not looked at."""
+    found = (folder / get(name).filename for folder in folders())
+    return next((path for path in found if path.is_file()), None)
+
+
+def require(name: str) -> Path:
+    """The file, verified.
+
+    Raises:
+        WeightsError: it is not there, or is not the published file.
+    """
+    weights, path = get(name), locate(name)
+    if path is None:
+        raise WeightsError("weights_missing", how_to_get(weights))
+    if weights.sha256 and sha256_path(path) != weights.sha256:
+        raise WeightsError("weights_differ", f"{path} is not the published file (sha256 {weights.sha256})")
+    return path
+
+
+def how_to_get(weights: Weights) -> str:
+    """One line: what to put where."""
+    get_it = f"exprbench weights fetch {weights.name}, or " if weights.url else ""
+    sha = f" (sha256 {weights.sha256})" if weights.sha256 else ""
+    return f"{get_it}put {weights.filename} from {weights.url or weights.source}{sha} into {folders()[0]}"
+
+
+def state(weights: Weights) -> str:
+    """`missing`, `present` (no published hash to hold it against), `verified` or `differs`."""
+    path = locate(weights.name)
+    if path is None:
+        return "missing"
+    if not weights.sha256:
+        return "present"
+    return "verified" if sha256_path(path) == weights.sha256 else "differs"
+
+
+def fetch(name: str) -> Path:
+    """Download a file into the cache, verified, whole or not at all; nothing is done where it lies already."""
+    weights = get(name)
+    if state(weights) in ("present", "verified"):
+        return require(name)
+    if not weights.url:
+        raise UserError(f"{weights.filename} has no direct download; {how_to_get(weights)}")
+    target = folders()[-1] / weights.filename
+    with atomic_path(target) as temporary:
+        try:
+            _download(weights, temporary)
+        except OSError as error:
+            raise UserError(f"no download ({error}); {how_to_get(weights)}") from error
+        if sha256_path(temporary) != weights.sha256:
+            raise UserError(f"what {weights.url} gave is not the published file (sha256 {weights.sha256}); not kept")
+    return target
+
+
+def _download(weights: Weights, path: Path) -> None:
+    from tqdm import tqdm
+
+    request = urllib.request.Request(weights.url, headers={"User-Agent": "exprbench"})  # noqa: S310
+    with (
+        urllib.request.urlopen(request, timeout=CONNECT_S) as answer,  # noqa: S310
+        path.open("wb") as file,
+        tqdm(total=weights.num_bytes, unit="B", unit_scale=True, desc=weights.filename, disable=None) as bar,
+    ):
+        for block in _blocks(answer):
+            file.write(block)
+            bar.update(len(block))
+
+
+def _blocks(answer: object) -> Iterator[bytes]:
+    while block := answer.read(CHUNK):  # type: ignore[attr-defined]
+        yield block

@@ -1,0 +1,40 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exprbench.faces.search import MIN_TILE, overlap, strongest, tiles
+
+sizes = st.integers(16, 4000)
+
+
+@given(sizes, sizes)
+def test_tiles_lie_in_the_frame_and_cover_it(width, height):
+    for x0, y0, x1, y1 in tiles(width, height):
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+    sides = {x1 - x0 for x0, y0, x1, y1 in tiles(width, height) if x1 - x0 == y1 - y0}
+    for side in sides:
+        level = [t for t in tiles(width, height) if t[2] - t[0] == t[3] - t[1] == side]
+        assert min(t[0] for t in level) == 0
+        assert max(t[2] for t in level) == width
+        columns = sorted({t[0] for t in level})
+        assert all(b - a <= 0.65 * side + 1 for a, b in pairwise(columns))
+
+
+def test_small_frames_are_looked_at_whole():
+    assert tiles(320, 240) == [(0, 0, 320, 240), (0, 0, 240, 240), (80, 0, 320, 240)]
+    assert min(t[2] - t[0] for t in tiles(1280, 720)) >= MIN_TILE
+
+
+def test_overlap_is_over_the_smaller():
+    assert overlap((0, 0, 10, 10), (0, 0, 5, 5)) == 1
+    assert overlap((0, 0, 10, 10), (20, 0, 30, 10)) == 0
+    assert overlap((0, 0, 10, 10), (5, 0, 15, 10)) == 0.5
+    assert overlap((0, 0, 0, 0), (0, 0, 5, 5)) == 0
+
+
+def test_of_overlapping_boxes_the_strongest_stays():
+    found = [(0.8, (0, 0, 10, 10)), (0.9, (1, 1, 11, 11)), (0.7, (50, 0, 60, 10))]
+    assert [score for score, _ in strongest(found)] == pytest.approx([0.9, 0.7])

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from exprbench.media import MediaError, read_clip, read_image, write_image, write_video
+from tests.videos import numbered, numbers
+
+FRAMES = [numbered(i) for i in range(20)]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    assert write_video(tmp_path / "a.mp4", FRAMES) == 20
+    frames, info = read_clip(tmp_path / "a.mp4")
+    assert numbers(frames) == list(range(20))
+    assert (info.codec, info.fps, info.has_audio) == ("h264", 25.0, False)
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    write_video(tmp_path / "a.mp4", FRAMES)
+    write_video(tmp_path / "b.mp4", FRAMES)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_odd_sizes_lose_a_row_and_a_column(tmp_path):
+    write_video(tmp_path / "a.mp4", [np.zeros((97, 161, 3), np.uint8)])
+    assert read_clip(tmp_path / "a.mp4")[0].shape == (1, 96, 160, 3)
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    def frames():
+        yield FRAMES[0]
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        write_video(tmp_path / "a.mp4", frames())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_frames_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no frames"):
+        write_video(tmp_path / "a.mp4", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_come_back_as_they_were(tmp_path):
+    write_image(tmp_path / "a.png", FRAMES[3])
+    assert np.array_equal(read_image(tmp_path / "a.png"), FRAMES[3])
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(None, "missing_file"), (b"", "zero_bytes"), (b"GIF89a??", "open_failed")]
+)
+def test_images_that_cannot_be_read(tmp_path, content, code):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError) as error:
+        read_image(path)
+    assert error.value.code == code
+
+
+def test_exif_orientation_turns_a_photograph_upright(tmp_path):
+    from PIL import Image
+
+    picture = Image.fromarray(FRAMES[5])
+    exif = picture.getexif()
+    exif[0x0112] = 6  # turn 90 degrees clockwise to see it upright
+    picture.save(tmp_path / "a.png", exif=exif)
+    assert read_image(tmp_path / "a.png").shape == (160, 96, 3)

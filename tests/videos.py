@@ -1,0 +1,49 @@
+"""Videos made for tests: a picture of a moving bar whose frame number can be read back."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+
+WIDTH, HEIGHT, BITS = 160, 96, 10
+
+
+def numbered(i, width=WIDTH, height=HEIGHT):
+    """A frame that carries the number i as ten black or white blocks."""
+    frame = np.full((height, width, 3), (40, 80, 120), np.uint8)
+    for bit in range(BITS):
+        left = 8 + bit * 14
+        frame[16:48, left : left + 12] = 255 if i >> bit & 1 else 0
+    return frame
+
+
+def number_of(frame):
+    """The number a decoded frame carries."""
+    return sum(1 << bit for bit in range(BITS) if frame[32, 14 + bit * 14].mean() > 127)
+
+
+def write(
+    path, frames, *, times_s=None, fps=25, codec="libx264", pix_fmt="yuv420p", format=None, rotation=0, aspect=None
+):
+    """Write frames at the given times (seconds), or at a constant rate."""
+    base = Fraction(1, 1000 if codec == "mpeg4" else 90_000)  # MPEG-4 has 16 bits for it
+    times_s = times_s if times_s is not None else [Fraction(i) / Fraction(fps) for i in range(len(frames))]
+    with av.open(str(path), "w", format=format) as out:
+        stream = out.add_stream(codec, rate=Fraction(fps))
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.time_base = stream.codec_context.time_base = base
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for frame, time_s in zip(frames, times_s, strict=True):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = round(Fraction(time_s) / base), base
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode())
+    return path
+
+
+def numbers(frames):
+    return [number_of(frame) for frame in frames]
