@@ -74,9 +74,9 @@ class Landmarker:
                     output_facial_transformation_matrixes=True,
                 )
             )
-            self._landmarker.detect(_image(np.zeros((64, 64, 3), np.uint8)))
-        _keep_to_the_end(self._detector)
-        _keep_to_the_end(self._landmarker)
+            for task in (self._detector, self._landmarker):
+                task.detect(_image(np.zeros((64, 64, 3), np.uint8)))
+                _keep_to_the_end(task)
 
     def search(self, frame: np.ndarray) -> list[Box]:
         """Boxes of faces anywhere in the frame, however small beside it; the most certain first."""

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,12 @@ class FaceTrack:
         """Share of frames in which the face is seen."""
         return float(self.seen.mean()) if len(self.seen) else 0.0
 
+    def first(self, num_frames: int) -> "FaceTrack":
+        """The track's first frames."""
+        arrays = (self.seen, self.box, self.landmarks, self.blendshapes, self.pose)
+        seen, box, landmarks, blendshapes, pose = (array[:num_frames] for array in arrays)
+        return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaceTracks:
@@ -83,6 +89,11 @@ class FaceTracks:
         for track in self.tracks:
             if len(track.seen) != self.num_frames:
                 raise ValueError(f"a track of {len(track.seen)} frames in a video of {self.num_frames}")
+
+    def first(self, num_frames: int) -> "FaceTracks":
+        """The tracks over the video's first frames."""
+        tracks = tuple(track.first(num_frames) for track in self.tracks)
+        return replace(self, num_frames=min(num_frames, self.num_frames), tracks=tracks)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,9 +1,7 @@
 """Following every person through a video: look where each face is expected, search the whole frame now and then."""
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -24,7 +22,6 @@ MIN_SEEN = 5  # frames in which somebody must be seen to be somebody
 RECENT_BYTES = 200_000_000  # of frames kept for looking back
 FORGOTTEN = 1e6
 
-Crop = Callable[[np.ndarray, Face], Any]
 Square = tuple[np.ndarray, float]  # centre and side in pixels
 
 
@@ -32,7 +29,6 @@ Square = tuple[np.ndarray, float]  # centre and side in pixels
 class _Person:
     looks: np.ndarray
     faces: dict[int, Face] = field(default_factory=dict)
-    crops: dict[int, Any] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
@@ -57,13 +53,11 @@ class FaceTracker:
     Args:
         landmarker: this process's landmarker.
         fps: frames a second of what is fed.
-        crop: what to keep of each accepted face (an array for another network, say); see `crops`.
     """
 
-    def __init__(self, landmarker: Landmarker, *, fps: float, crop: Crop | None = None) -> None:
+    def __init__(self, landmarker: Landmarker, *, fps: float) -> None:
         self.landmarker = landmarker
         self.fps = fps
-        self.crop = crop
         self.people: list[_Person] = []
         self.recent: deque[np.ndarray] = deque()
         self.num_frames = 0
@@ -162,8 +156,6 @@ class FaceTracker:
     def _accept(self, person: _Person, t: int, frame: np.ndarray, face: Face, looks: np.ndarray) -> None:
         person.faces[t] = face
         person.remember(looks)
-        if self.crop:
-            person.crops[t] = self.crop(frame, face)
 
     def _somebodies(self) -> list[_Person]:
         enough = min(MIN_SEEN, max(1, self.num_frames // 4))
@@ -173,10 +165,6 @@ class FaceTracker:
     def finish(self) -> tuple[FaceTrack, ...]:
         """One track a person over the frames added so far, left to right by where each was first seen."""
         return tuple(_track(p.faces, self.num_frames, self.size) for p in self._somebodies())
-
-    def crops(self) -> list[dict[int, Any]]:
-        """What `crop` kept, by frame, for each of the tracks `finish` gives."""
-        return [p.crops for p in self._somebodies()]
 
 
 def _squares(people: list[_Person], t: int, crop: float) -> list[Square]:

@@ -8,13 +8,14 @@ from typing import Any
 from exprbench import weights
 from exprbench.cache import cached
 from exprbench.faces.landmarker import Landmarker
-from exprbench.faces.track import FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
+from exprbench.faces.track import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
 from exprbench.faces.tracker import FaceTracker
 from exprbench.files import sha256_path
-from exprbench.media import ClipInfo, open_clip
+from exprbench.media import open_clip, read_image
 
 TRACKER = "follow-1"  # raise it when a change to search, follow or linking changes what comes out
 GIVEN_SUFFIX = ".tracks.npz"
+MAIN_SEEN_RATE = 0.5
 
 
 @lru_cache(maxsize=1)
@@ -33,12 +34,12 @@ def tracks_key(video_sha256: str, fps: float, max_frames: int | None) -> dict[st
     return {"video": video_sha256, "fps": fps, "max_frames": max_frames, "made_by": tracks_made_by()}
 
 
-def collect(tracker: FaceTracker, info: ClipInfo, video_sha256: str) -> FaceTracks:
+def collect(tracker: FaceTracker, video_sha256: str) -> FaceTracks:
     """The tracks of a video whose frames a tracker was fed."""
     return FaceTracks(
         num_frames=tracker.num_frames,
-        width=info.width,
-        height=info.height,
+        width=tracker.size[0],
+        height=tracker.size[1],
         fps=tracker.fps,
         tracks=tracker.finish(),
         made_by=tracks_made_by(),
@@ -67,9 +68,29 @@ def track_faces(path: Path | str, *, fps: float = 25, max_frames: int | None = N
             tracker = FaceTracker(landmarker(), fps=fps)
             for frame in clip:
                 tracker.add(frame)
-            return collect(tracker, clip.info, sha256)
+            return collect(tracker, sha256)
 
     return cached("tracks", tracks_key(sha256, fps, max_frames), look, pack_tracks, unpack_tracks)
+
+
+def track_image(path: Path) -> FaceTracks:
+    """Everybody's face in a still image, as tracks of one frame; given, cached and failing as in `track_faces`."""
+    given = given_tracks(path)
+    if given:
+        return given
+    image, sha256 = read_image(path), sha256_path(path)
+
+    def look() -> FaceTracks:
+        tracker = FaceTracker(landmarker(), fps=1)
+        tracker.add(image)
+        return collect(tracker, sha256)
+
+    return cached("tracks", tracks_key(sha256, 1, 1), look, pack_tracks, unpack_tracks)
+
+
+def main_faces(tracks: FaceTracks) -> list[FaceTrack]:
+    """The people a video is about, left to right: those seen in at least half of its frames."""
+    return [track for track in tracks.tracks if track.seen_rate >= MAIN_SEEN_RATE]
 
 
 def given_tracks(path: Path) -> FaceTracks | None:

@@ -103,6 +103,7 @@ class _Reading:
     num_good: int = 0
     num_damaged: int = 0
     num_unreadable: int = 0
+    gave_up: bool = False
     end_s: Fraction = Fraction(0)
     gap_s: Fraction = Fraction(0)  # between the last two frames
     size: tuple[int, int] | None = None
@@ -152,7 +153,8 @@ class _Reading:
         in_a_row = 0
         for frames in self.decoded_packets():
             in_a_row = in_a_row + 1 if frames is None else 0
-            if in_a_row == MAX_CONSECUTIVE_ERRORS:
+            self.gave_up = in_a_row == MAX_CONSECUTIVE_ERRORS
+            if self.gave_up:
                 return
             for frame in frames or ():
                 self.num_damaged += frame.is_corrupt
@@ -183,12 +185,12 @@ class _Reading:
         return np.ascontiguousarray(np.rot90(rgb, turns) if turns else rgb)
 
     def raise_on_damage(self, *, whole: bool) -> None:
-        num_frames = self.num_good + self.num_damaged
-        if whole and not num_frames:
-            raise MediaError("decode_errors", "not one frame could be decoded")
         end_s = float(self.end_s)
-        if whole and end_s < MIN_SHARE_OF_DURATION * self.claimed_s and self.claimed_s - end_s > 0.1:
+        ends_early = end_s < MIN_SHARE_OF_DURATION * self.claimed_s and self.claimed_s - end_s > 0.1
+        if whole and ends_early and not self.gave_up:
             raise MediaError("truncated", f"the frames end at {end_s:.2f} s of {self.claimed_s:.2f} s")
+        if whole and not self.num_good + self.num_damaged:
+            raise MediaError("decode_errors", "not one frame could be decoded")
         if self.num_damaged or self.num_unreadable:
             told = f"{self.num_damaged} damaged frames and {self.num_unreadable} unreadable packets"
             raise MediaError("decode_errors", f"{told} beside {self.num_good} good frames")
