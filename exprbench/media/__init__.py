@@ -4,13 +4,20 @@ from exprbench.media.clip import Clip, ClipInfo, open_clip, read_clip
 from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image, write_image
 from exprbench.media.resample import resample
+from exprbench.media.sparse import VideoFacts, open_frames, probe
+from exprbench.media.video import Piece, Video
 from exprbench.media.writer import write_frames, write_video
 
 __all__ = [
     "Clip",
     "ClipInfo",
     "MediaError",
+    "Piece",
+    "Video",
+    "VideoFacts",
     "open_clip",
+    "open_frames",
+    "probe",
     "read_clip",
     "read_image",
     "resample",

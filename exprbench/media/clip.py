@@ -75,7 +75,8 @@ def open_clip(
         raise MediaError("missing_file", f"there is no file {path}")
     if path.is_file() and path.stat().st_size == 0:
         raise MediaError("zero_bytes")
-    return _Video(path, fps, max_frames, stall_s)
+    rate = None if fps is None else str(Fraction(fps).limit_denominator(100_000))
+    return Decoding({"task": "decode", "path": str(path.absolute()), "fps": rate, "max_frames": max_frames}, stall_s)
 
 
 def read_clip(path: Path | str, **options: Any) -> tuple[np.ndarray, ClipInfo]:
@@ -112,13 +113,12 @@ class _Folder:
         pass
 
 
-class _Video:
-    """A video file, decoded in another process."""
+class Decoding:
+    """A `Clip` whose frames come from a decoding process, in answer to a request (see `exprbench.media.decoder`)."""
 
-    def __init__(self, path: Path, fps: float | Fraction | None, max_frames: int | None, stall_s: float) -> None:
+    def __init__(self, request: dict[str, Any], stall_s: float) -> None:
         self.decoder: _Decoder | None = _Decoder.take()
-        rate = None if fps is None else str(Fraction(fps).limit_denominator(100_000))
-        self.decoder.ask({"path": str(path.absolute()), "fps": rate, "max_frames": max_frames})
+        self.decoder.ask(request)
         self.stall_s = stall_s
         try:
             self.info = ClipInfo(**json.loads(self.expect(INFO)[1]))
@@ -127,6 +127,7 @@ class _Video:
             raise
 
     def expect(self, *kinds: bytes) -> tuple[bytes, bytearray, int]:
+        """The next message, which must be of one of these kinds: (kind, body, count)."""
         kind, count, body = self.decoder.receive(self.stall_s)
         if kind == ERROR:
             self.release()
@@ -151,7 +152,7 @@ class _Video:
         self.decoder.give_back()
         self.decoder = None
 
-    def __enter__(self) -> "_Video":
+    def __enter__(self) -> "Decoding":
         return self
 
     def __exit__(

@@ -1,0 +1,220 @@
+"""A video file being decoded: its stream, its frames in time, and what went wrong on the way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from exprbench.media.errors import MediaError
+from exprbench.media.video import Piece, open_bytes
+
+MAX_PIXELS = 1 << 26  # 8192 x 8192: a larger frame is a header that lies
+MAX_GAP_S = 60  # so is a longer pause between two frames
+MAX_CONSECUTIVE_ERRORS = 8
+MIN_SHARE_OF_DURATION = 0.95
+
+# Demuxers that read only the file they are given: no playlists, which name other files.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,apng,ivf,nut,mxf,"
+    "h264,hevc,av1,obu,m4v,yuv4mpegpipe,dv,rm,swf,wtv"
+)
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+
+Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from the first frame
+
+
+@dataclass
+class Reading:
+    """A stream being decoded, and a count of what went wrong.
+
+    Frames come in their own size, or where `short_side` or `long_side` are given in the smallest size, up to their own,
+    whose sides are at least that long.
+    """
+
+    container: Any
+    stream: Any
+    short_side: int | None = None
+    long_side: int | None = None
+    num_good: int = 0
+    num_damaged: int = 0
+    num_unreadable: int = 0
+    gave_up: bool = False
+    end_s: Fraction = Fraction(0)
+    knows_end: bool = False  # of the whole video, without having decoded it
+    gap_s: Fraction = Fraction(0)  # between the last two frames
+    size: tuple[int, int] | None = None
+    scaler: Any = None
+
+    @property
+    def frame_s(self) -> Fraction:
+        """How long a frame is shown, on the average the header tells."""
+        return 1 / Fraction(self.stream.average_rate or self.stream.base_rate or 25)
+
+    @property
+    def claimed_s(self) -> float:
+        """The duration the header tells; 0 where it tells none."""
+        if self.stream.duration:
+            return float(self.stream.duration * self.stream.time_base)
+        return (self.container.duration or 0) / 1e6
+
+    def describe(self, shape: tuple[int, int, int]) -> dict[str, Any]:
+        """What `ClipInfo` holds, for frames of a shape."""
+        return {
+            "width": shape[1],
+            "height": shape[0],
+            "fps": float(1 / self.frame_s),
+            "duration_s": self.claimed_s,
+            "codec": self.stream.codec_context.name,
+            "has_audio": bool(self.container.streams.audio),
+        }
+
+    def timed(self) -> Iterator[Timed]:
+        """Frames with their start and end, starts never going back."""
+        origin_s, start_s = None, Fraction(0)
+        for frame in self.frames():
+            pts_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
+            if origin_s is None:
+                origin_s = pts_s or Fraction(0)
+            else:
+                before_s = start_s
+                start_s = start_s + self.frame_s if pts_s is None else max(start_s, pts_s - origin_s)
+                self.gap_s = start_s - before_s
+                if self.gap_s > MAX_GAP_S:
+                    raise MediaError("decode_errors", f"the clock jumps by {float(self.gap_s):.0f} s")
+            self.end_s = start_s + self.shown_s(frame)
+            yield frame, start_s, self.end_s
+
+    def shown_s(self, frame: Any) -> Fraction:
+        """How long a frame is shown, as it says itself or as the one before was."""
+        told_s = (frame.duration or 0) * Fraction(frame.time_base or 0)
+        return told_s if 0 < told_s <= 1 else self.gap_s or self.frame_s
+
+    def frames(self) -> Iterator[Any]:
+        """Every frame that decodes; too many unreadable packets in a row end it."""
+        in_a_row = 0
+        for frames in self.decoded_packets():
+            in_a_row = in_a_row + 1 if frames is None else 0
+            self.gave_up = in_a_row == MAX_CONSECUTIVE_ERRORS
+            if self.gave_up:
+                return
+            yield from self.counted(frames or [])
+
+    def counted(self, frames: list[Any]) -> list[Any]:
+        """The same frames, good and damaged ones counted."""
+        damaged = sum(frame.is_corrupt for frame in frames)
+        self.num_damaged += damaged
+        self.num_good += len(frames) - damaged
+        return frames
+
+    def packets(self) -> Iterator[Any]:
+        """The packets from here on, undecoded; too many unreadable ones in a row end it."""
+        import av
+
+        packets = self.container.demux(self.stream)
+        in_a_row = 0
+        while in_a_row < MAX_CONSECUTIVE_ERRORS:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.error.EOFError):
+                return
+            except av.error.FFmpegError:
+                self.num_unreadable += 1
+                in_a_row += 1
+            else:
+                in_a_row = 0
+                if packet.size:
+                    yield packet
+
+    def decode(self, packet: Any) -> list[Any]:
+        """The frames a packet completes, or None (the end) does."""
+        import av
+
+        try:
+            return self.counted(self.stream.decode(packet))
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError:
+            self.num_unreadable += 1
+            return []
+
+    def decoded_packets(self) -> Iterator[list[Any] | None]:
+        """The frames each packet completes; None for one that cannot be read."""
+        import av
+
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                yield next(packets).decode()
+            except (StopIteration, av.error.EOFError):
+                return
+            except av.error.FFmpegError:
+                self.num_unreadable += 1
+                yield None
+
+    def to_rgb(self, frame: Any) -> np.ndarray:
+        """(H, W, 3) uint8 RGB: upright, pixels square, and of the first frame's size whatever comes later."""
+        if self.size is None:
+            aspect = Fraction(self.stream.sample_aspect_ratio or 1)
+            self.size = self._fitted(round(frame.width * aspect), frame.height)
+        rgb = self._scaled(frame) if self.short_side or self.long_side else self._as_it_is(frame)
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(rgb, turns) if turns else rgb)
+
+    def _as_it_is(self, frame: Any) -> np.ndarray:
+        return frame.to_ndarray(format="rgb24", width=self.size[0], height=self.size[1])
+
+    def _scaled(self, frame: Any) -> np.ndarray:
+        from av.video.reformatter import VideoReformatter
+
+        self.scaler = self.scaler or VideoReformatter()  # one for all frames: setting it up costs as much as a frame
+        width, height = self.size
+        scaled = self.scaler.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
+        return scaled.to_ndarray()
+
+    def _fitted(self, width: int, height: int) -> tuple[int, int]:
+        short, long = sorted((width, height))
+        if not (self.short_side or self.long_side):
+            return width, height
+        scale = min(1, max((self.short_side or 0) / short, (self.long_side or 0) / long))
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    def raise_on_damage(self, *, whole: bool) -> None:
+        """Raise for what was met on the way; `whole` says that the video was read to its end."""
+        end_s = float(self.end_s)
+        ends_early = end_s < MIN_SHARE_OF_DURATION * self.claimed_s and self.claimed_s - end_s > 0.1
+        if whole and ends_early and not self.gave_up:
+            raise MediaError("truncated", f"the frames end at {end_s:.2f} s of {self.claimed_s:.2f} s")
+        if whole and not self.num_good + self.num_damaged:
+            raise MediaError("decode_errors", "not one frame could be decoded")
+        if self.num_damaged or self.num_unreadable:
+            told = f"{self.num_damaged} damaged frames and {self.num_unreadable} unreadable packets"
+            raise MediaError("decode_errors", f"{told} beside {self.num_good} good frames")
+
+
+def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_bytes: int = 0) -> Any:
+    """A container in a file of its own, or in pieces of others (see `Video`)."""
+    import av
+
+    try:
+        source = open_bytes([Piece(*p) for p in pieces], unpacked_bytes) if pieces else f"file:{path}"
+        return av.open(source, "r", options=OPTIONS)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError("open_failed", getattr(error, "strerror", None) or str(error)) from error
+
+
+def video_stream(container: Any) -> Any:
+    """The stream to be shown."""
+    import av
+
+    cover_art = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover_art]
+    if not streams:
+        raise MediaError("no_video_stream")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    if not 0 < stream.width * stream.height <= MAX_PIXELS:
+        raise MediaError("open_failed", f"its header tells of frames of {stream.width}x{stream.height} pixels")
+    stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # the other cores decode other files
+    return stream

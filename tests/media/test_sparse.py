@@ -1,0 +1,233 @@
+import tarfile
+import zipfile
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from exprbench.media import MediaError, Piece, Video, open_clip, open_frames, picking, probe, read_clip
+from exprbench.media.reading import Reading, open_container, video_stream
+from tests.videos import number_of, numbered, numbers, write
+
+FRAMES = [numbered(i) for i in range(120)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("clip") / "a.mp4", FRAMES)
+
+
+def picked(video, times_s, **options):
+    with open_frames(video, times_s, **options) as frames:
+        return numbers(frames)
+
+
+def code_of(action, *args, **options):
+    with pytest.raises(MediaError) as error:
+        list(action(*args, **options))
+    return error.value.code
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.ts", "libx264"),
+        ("a.mp4", "libx265"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.avi", "mpeg4"),
+        ("a.mp4", "libsvtav1"),
+    ],
+)
+def test_the_frames_nearest_to_the_times_arrive(tmp_path, name, codec):
+    path = write(tmp_path / name, FRAMES, codec=codec)
+    wanted = [0, 7, 8, 55, 119]
+    assert (
+        picked(path, [n / 25 + shift for n, shift in zip(wanted, (0, 0.019, -0.019, 0.01, 9), strict=True)]) == wanted
+    )
+
+
+def test_of_two_frames_equally_near_the_earlier_is_taken(clip):
+    assert picked(clip, [0.02, 0.06, 0.1]) == [0, 1, 2]
+
+
+def test_times_may_ask_for_one_frame_again_and_again(clip):
+    assert picked(clip, [0.4, 0.4, 0.401, 0.44]) == [10, 10, 10, 11]
+
+
+@pytest.mark.parametrize("fps", [5, 12.5, 25, 30])
+def test_a_constant_rate_is_what_open_clip_gives(clip, fps):
+    frames, _ = read_clip(clip, fps=fps)
+    with open_frames(clip, [k / fps for k in range(len(frames))]) as sparse:
+        assert np.array_equal(np.stack(list(sparse)), frames)
+
+
+def test_times_have_to_ascend(clip):
+    with pytest.raises(ValueError, match="ascending"):
+        open_frames(clip, [1, 0])
+    with pytest.raises(ValueError, match="at least one"):
+        open_frames(clip, [])
+
+
+def test_frames_come_in_the_smallest_size_that_is_large_enough(clip):
+    for sides, size in [
+        ({"short_side": 48}, (80, 48)),
+        ({"long_side": 80}, (80, 48)),
+        ({"short_side": 48, "long_side": 120}, (120, 72)),
+        ({"short_side": 5000}, (160, 96)),
+        ({}, (160, 96)),
+    ]:
+        with open_frames(clip, [1.0], **sides) as frames:
+            assert (frames.info.width, frames.info.height) == size
+            assert next(iter(frames)).shape == (size[1], size[0], 3)
+
+
+def test_scaling_averages_what_it_leaves_out(clip):
+    with open_frames(clip, [1.0], short_side=24) as frames:
+        small = next(iter(frames)).astype(float)
+    blocks = read_clip(clip)[0][25].reshape(24, 4, 40, 4, 3).mean((1, 3))
+    assert np.abs(small - blocks).mean() < 2
+
+
+def test_a_turned_clip_is_scaled_upright(tmp_path):
+    path = write(tmp_path / "a.mp4", [np.ascontiguousarray(np.rot90(FRAMES[5]))] * 5, rotation=270)
+    with open_frames(path, [0.1], short_side=48) as frames:
+        assert next(iter(frames)).shape == (48, 80, 3)
+    assert (probe(path).width, probe(path).height, abs(probe(path).rotation_deg)) == (160, 96, 90)
+
+
+def test_spans_are_clips_of_their_own(clip):
+    span = Video(path=str(clip), start_s=2.0, duration_s=1.0)
+    assert picked(span, [0, 0.5, 0.99, 7]) == [50, 62, 74, 74]
+    facts = probe(span)
+    assert (facts.num_frames, facts.duration_s, facts.fps) == (25, 1.0, 25.0)
+    assert picked(Video(path=str(clip), start_s=4.0), [0, 3]) == [100, 119]
+
+
+def test_neighbouring_spans_share_no_frame_and_lose_none(clip):
+    ends = [0, 1.013, 2.004, 3.99, 4.8]
+    found = []
+    for start_s, end_s in pairwise(ends):
+        span = Video(path=str(clip), start_s=start_s, duration_s=end_s - start_s)
+        found += picked(span, [k / 25 for k in range(probe(span).num_frames)])
+    assert found == list(range(120))
+
+
+def test_a_span_beyond_the_end_is_too_short(clip):
+    span = Video(path=str(clip), start_s=9, duration_s=1)
+    assert code_of(open_frames, span, [0]) == "too_short"
+    with pytest.raises(MediaError, match="too_short"):
+        probe(span)
+
+
+def reading_of(path):
+    container = open_container(str(path))
+    return Reading(container, video_stream(container))
+
+
+def found(path, times, span=(0, None), num_bytes=None):
+    span = picking.Span(*(None if t is None else Fraction(t) for t in span))
+    reading = reading_of(path)
+    times = [Fraction(t).limit_denominator(1000) for t in times]
+    frames = picking.pick(reading, times, span, num_bytes or path.stat().st_size)
+    return [number_of(reading.to_rgb(frame)) for frame, _ in frames], reading.num_good
+
+
+def test_short_runs_are_decoded_where_key_frames_are_many(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES, codec="mpeg4")  # a key frame every 12
+    assert probe(path).num_keyframes == 10
+    numbers_found, num_decoded = found(path, [0, 2, 4])
+    assert numbers_found == [0, 50, 100]
+    assert num_decoded <= 12
+
+
+def test_frames_no_other_depends_on_are_left_out(clip):
+    numbers_found, num_decoded = found(clip, [4.76])
+    assert numbers_found == [119]
+    assert num_decoded < 90
+
+
+@pytest.mark.parametrize(("held_s", "decoded"), [(1.2, range(4, 50)), (0.05, range(120, 400))])
+def test_what_cannot_be_held_is_read_in_windows_or_in_sequence(tmp_path, monkeypatch, held_s, decoded):
+    path = write(tmp_path / "a.mp4", FRAMES, codec="mpeg4")
+    monkeypatch.setattr(picking, "WINDOW_S", Fraction(1, 5))
+    monkeypatch.setattr(picking, "KEEP_BYTES", int(path.stat().st_size * held_s / 4.8))
+    numbers_found, num_decoded = found(path, [0.4, 0.44, 2.0, 4.4])
+    assert numbers_found == [10, 11, 50, 110]
+    assert num_decoded in decoded
+    assert found(path, [0, 0.4], span=(2, 4.6))[0] == [50, 60]
+
+
+def test_a_video_in_an_archive_is_read_without_unpacking(clip, tmp_path):
+    for name, method in [("stored.zip", zipfile.ZIP_STORED), ("deflated.zip", zipfile.ZIP_DEFLATED)]:
+        with zipfile.ZipFile(tmp_path / name, "w", method) as archive:
+            archive.writestr("other", b"x" * 999)
+            archive.write(clip, "a.mp4")
+            info = archive.getinfo("a.mp4")
+        offset = info.header_offset + 30 + len("a.mp4")
+        piece = Piece(str(tmp_path / name), offset, info.compress_size)
+        video = Video(pieces=(piece,), unpacked_bytes=info.file_size if method else 0)
+        assert picked(video, [0.4, 4]) == [10, 100]
+        assert probe(video) == probe(clip)
+
+
+def test_a_member_may_be_cut_between_two_files(clip, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(clip, "a.mp4")
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        offset = archive.getmember("a.mp4").offset_data
+    data, size = (tmp_path / "a.tar").read_bytes(), clip.stat().st_size
+    cut = offset + size // 3
+    (tmp_path / "aa").write_bytes(data[:cut])
+    (tmp_path / "ab").write_bytes(data[cut:])
+    pieces = (Piece(str(tmp_path / "aa"), offset, cut - offset), Piece(str(tmp_path / "ab"), 0, size - (cut - offset)))
+    assert picked(Video(pieces=pieces), [0.4, 4]) == [10, 100]
+
+
+def test_errors_have_the_codes_of_open_clip(clip, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video\n" * 99)
+    (tmp_path / "short.mp4").write_bytes(clip.read_bytes()[:-500])
+    for name, code in [("gone", "missing_file"), ("empty", "zero_bytes"), ("text", "open_failed")]:
+        assert code_of(open_frames, tmp_path / f"{name}.mp4", [0]) == code
+        with pytest.raises(MediaError, match=code):
+            probe(tmp_path / f"{name}.mp4")
+    gone = Video(pieces=(Piece(str(tmp_path / "gone.zip"), 0, 9),))
+    assert code_of(open_frames, gone, [0]) == "missing_file"
+
+
+def test_a_clip_cut_short_and_a_damaged_member(tmp_path):
+    noise = np.random.default_rng(0)
+    path = write(tmp_path / "a.mkv", [noise.integers(0, 255, (96, 160, 3), np.uint8) for _ in range(50)])
+    (tmp_path / "short.mkv").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert code_of(open_frames, tmp_path / "short.mkv", [0.1]) in ("truncated", "decode_errors")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "a.mkv")
+        info = archive.getinfo("a.mkv")
+    piece = Piece(str(tmp_path / "a.zip"), info.header_offset + 30 + 5, info.compress_size // 2)
+    assert code_of(open_frames, Video(pieces=(piece,), unpacked_bytes=info.file_size), [0.1]) == "truncated"
+    piece = Piece(str(tmp_path / "a.zip"), 0, info.compress_size)
+    assert code_of(open_frames, Video(pieces=(piece,), unpacked_bytes=info.file_size), [0.1]) == "open_failed"
+
+
+def test_a_decoder_serves_picks_probes_and_clips_in_turn(clip):
+    for _ in range(2):
+        assert picked(clip, [1.0]) == [25]
+        assert probe(clip).num_frames == 120
+        with open_clip(clip, max_frames=3) as frames:
+            assert numbers(frames) == [0, 1, 2]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["driving/d13.mp4", "driving/d3.mp4", "multi/two_person.mp4", "raw/vtest.avi"])
+def test_real_clips_give_the_frames_of_a_full_decoding(shared, name):
+    path = shared(name)
+    facts = probe(path)
+    wanted = sorted({0, facts.num_frames // 3, facts.num_frames // 2, facts.num_frames - 1})
+    with open_frames(path, [n / facts.fps for n in wanted]) as frames:
+        sparse = list(frames)
+    with open_clip(path) as frames:
+        whole = {n: frame.copy() for n, frame in enumerate(frames) if n in wanted}
+    assert all(np.array_equal(a, whole[n]) for n, a in zip(wanted, sparse, strict=True))
