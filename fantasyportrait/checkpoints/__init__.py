@@ -1,0 +1,1 @@
+"""Model files: what they are, what their tensors are called, and from one layout to another."""

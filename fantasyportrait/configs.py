@@ -1,0 +1,128 @@
+"""Sizes: of the backbone, of what the paper adds to it, and the three in which this project builds them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+FEATURES = {"head": 6, "eyes": 6, "emotion": 30, "mouth": 512}  # widths, in the order of the 554-d feature
+AUGMENTED = {  # the rows of the paper's Table 3: which features get learnable tokens
+    "selective": ("mouth", "emotion"),
+    "none": (),
+    "all": ("mouth", "emotion", "head", "eyes"),
+}
+NUM_QUERIES = {"mouth": 16, "emotion": 4, "head": 4, "eyes": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """The expression-augmented encoder and the projections into the backbone's layers."""
+
+    num_layers: int = 40
+    dim: int = 5120
+    token_dim: int = 2048
+    query_dim: int = 1280
+    depth: int = 4
+    head_dim: int = 64
+    augmented: tuple[str, ...] = AUGMENTED["selective"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "augmented", tuple(self.augmented))
+        if unknown := set(self.augmented) - set(FEATURES):
+            raise ValueError(f"augmented names {sorted(unknown)}; the features are {', '.join(FEATURES)}")
+        if self.query_dim % self.head_dim:
+            raise ValueError(f"query_dim {self.query_dim} is not a multiple of head_dim {self.head_dim}")
+
+    @property
+    def token_owners(self) -> tuple[str, ...]:
+        """Which feature each token of a frame comes from: one linear token a feature, then the learnable ones."""
+        return (*FEATURES, *(name for name in self.augmented for _ in range(NUM_QUERIES[name])))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens a frame: 24 as released."""
+        return len(self.token_owners)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Wan2.1 image-to-video, in the terms of diffusers' `WanTransformer3DModel`."""
+
+    num_layers: int = 40
+    num_attention_heads: int = 40
+    attention_head_dim: int = 128
+    ffn_dim: int = 13824
+    freq_dim: int = 256
+    text_dim: int = 4096
+    image_dim: int = 1280
+    in_channels: int = 36
+    out_channels: int = 16
+
+    @property
+    def dim(self) -> int:
+        """Width of the hidden states."""
+        return self.num_attention_heads * self.attention_head_dim
+
+    def for_diffusers(self) -> dict[str, Any]:
+        """Keyword arguments of the transformer."""
+        return {**vars(self), "added_kv_proj_dim": self.dim}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A whole model: backbone, adapter, and the companions' arguments where they are not the published ones."""
+
+    backbone: BackboneConfig
+    adapter: AdapterConfig
+    vae: dict[str, Any]
+    text_encoder: dict[str, Any]
+    image_encoder: dict[str, Any]
+
+
+_UMT5_XXL = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_heads": 64, "num_layers": 24, "vocab_size": 256384}
+_VIT_H = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 32,
+    "patch_size": 14,
+}
+_SMALL_BACKBONE = BackboneConfig(num_layers=30, num_attention_heads=12, ffn_dim=8960)
+_TINY_BACKBONE = BackboneConfig(
+    num_layers=2, num_attention_heads=2, attention_head_dim=24, ffn_dim=96, freq_dim=32, text_dim=24, image_dim=32
+)
+
+SIZES = {
+    "14b": Size(
+        backbone=BackboneConfig(),
+        adapter=AdapterConfig(),
+        vae={},
+        text_encoder=_UMT5_XXL,
+        image_encoder=_VIT_H,
+    ),
+    "1.3b": Size(
+        backbone=_SMALL_BACKBONE,
+        adapter=AdapterConfig(num_layers=_SMALL_BACKBONE.num_layers, dim=_SMALL_BACKBONE.dim),
+        vae={},
+        text_encoder=_UMT5_XXL,
+        image_encoder=_VIT_H,
+    ),
+    "tiny": Size(
+        backbone=_TINY_BACKBONE,
+        adapter=AdapterConfig(
+            num_layers=_TINY_BACKBONE.num_layers,
+            dim=_TINY_BACKBONE.dim,
+            token_dim=64,
+            query_dim=32,
+            depth=1,
+            head_dim=16,
+        ),
+        vae={"base_dim": 4, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1},
+        text_encoder={"d_model": 24, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "vocab_size": 64},
+        image_encoder={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 2,
+            "num_hidden_layers": 2,
+            "patch_size": 14,
+        },
+    ),
+}

@@ -1,0 +1,151 @@
+"""Modules with their weights: built without memory, then filled tensor by tensor on the device they are for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fantasyportrait.adapter import MotionAdapter
+from fantasyportrait.checkpoints.folder import Base, ModelFolder
+from fantasyportrait.checkpoints.kinds import image_encoder_config, require_all, text_encoder_config
+from fantasyportrait.checkpoints.tensors import Tensors
+from fantasyportrait.expression.encoder import ExpressionEncoder
+from fantasyportrait.transformer import MotionTransformer, build_transformer
+
+M = TypeVar("M", bound=nn.Module)
+Change = Callable[[str, Tensor], Tensor]  # of a named weight before it takes its place
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules made here have the shapes of their parameters and nothing else; their buffers are real."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        yield
+
+
+def fill(
+    module: M,
+    tensors: Tensors,
+    *,
+    what: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    keep_fp32: tuple[str, ...] = (),
+    change: Change | None = None,
+    strict: bool = True,
+) -> M:
+    """Give an empty module its weights; a name that contains one of `keep_fp32` stays in float32.
+
+    Raises:
+        UserError: tensors are missing, of another shape or, if strict, too many.
+    """
+    wanted = module.state_dict()
+    require_all({n: tuple(t.shape) for n, t in wanted.items()}, tensors, what, strict=strict)
+    for name in wanted:
+        if name in tensors:
+            kept = any(part in name for part in keep_fp32)
+            tensor = tensors[name]
+            if tensor.is_floating_point():
+                tensor = tensor.to(device, torch.float32 if kept else dtype)
+            _place(module, name, change(name, tensor) if change else tensor.to(device))
+    return module.eval().requires_grad_(False)
+
+
+def _place(module: nn.Module, name: str, tensor: Tensor) -> None:
+    *path, last = name.split(".")
+    owner = module.get_submodule(".".join(path))
+    if last in owner._parameters:
+        owner._parameters[last] = nn.Parameter(tensor, requires_grad=False)
+    else:
+        owner._buffers[last] = tensor
+
+
+def load_transformer(
+    base: Base,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
+    each_block: Callable[[nn.Module], None] | None = None,
+) -> MotionTransformer:
+    """The backbone. `each_block` is called with every block as soon as it is filled (to quantise it, say), so that no
+    more than one is ever in memory as it was on the disk.
+    """
+    with without_memory():
+        model = build_transformer(base.backbone)
+    tensors = base.tensors("backbone")
+    require_all({n: tuple(t.shape) for n, t in model.state_dict().items()}, tensors, "backbone")
+    kept = tuple(MotionTransformer._keep_in_fp32_modules)
+    parts = [f"blocks.{i}." for i in range(len(model.blocks))]
+    for part, block in zip(parts, model.blocks, strict=True):
+        inner = None if change is None else lambda name, t, part=part: change(part + name, t)  # type: ignore[misc]
+        fill(block, tensors.under(part), what="backbone", device=device, dtype=dtype, keep_fp32=kept, change=inner)
+        if each_block:
+            each_block(block)
+    rest = tensors.renamed({n: n for n in tensors if not n.startswith("blocks.")})
+    blocks, model.blocks = model.blocks, nn.ModuleList()
+    fill(model, rest, what="backbone", device=device, dtype=dtype, keep_fp32=kept, change=change)
+    model.blocks = blocks
+    model.rope.to(device)
+    return model
+
+
+def load_adapter(
+    folder: ModelFolder, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> MotionAdapter:
+    """What the paper adds."""
+    with without_memory():
+        adapter = MotionAdapter(folder.adapter)
+    return fill(adapter, folder.adapter_tensors(), what="adapter", device=device, dtype=dtype)
+
+
+def load_expression_encoder(folder: ModelFolder, *, device: torch.device | str = "cpu") -> ExpressionEncoder:
+    """PD-FGC, always in float32."""
+    with without_memory():
+        encoder = ExpressionEncoder()
+    return fill(encoder, folder.expression_tensors(), what="expression encoder", device=device, strict=False)
+
+
+def load_vae(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+    """diffusers' `AutoencoderKLWan`."""
+    from diffusers import AutoencoderKLWan
+
+    tensors, config = base.tensors("VAE"), base.config("VAE")
+    ours = {"base_dim": tensors.shape("encoder.conv_in.weight")[0]}
+    config = {k: v for k, v in config.items() if not k.startswith("_")} if "z_dim" in config else ours
+    with without_memory():
+        vae = AutoencoderKLWan(**config)
+    return fill(vae, tensors, what="VAE", device=device, dtype=dtype)
+
+
+def load_text_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Any:
+    """transformers' `UMT5EncoderModel`."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    tensors = base.tensors("text encoder")
+    tensors = tensors.renamed({n: n for n in tensors if n != "encoder.embed_tokens.weight"})
+    with without_memory():
+        model = UMT5EncoderModel(UMT5Config(**text_encoder_config(tensors.shapes)))
+    model.encoder.embed_tokens = nn.Identity()  # it is `shared` once more
+    fill(model, tensors, what="text encoder", device=device, dtype=dtype)
+    model.encoder.embed_tokens = model.shared
+    return model
+
+
+def load_image_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+    """transformers' `CLIPVisionModel`, whose modules bear a prefix in some of its versions."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    tensors, config = base.tensors("image encoder"), base.config("image encoder")
+    heads = config.get("num_attention_heads") if "hidden_size" in config else None
+    with without_memory():
+        model = CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, heads)))
+    inner = getattr(model, "vision_model", model)
+    fill(inner, tensors, what="image encoder", device=device, dtype=dtype, strict=False)
+    for buffer in inner.buffers():
+        buffer.data = buffer.to(device)
+    return model

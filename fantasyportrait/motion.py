@@ -1,0 +1,67 @@
+"""From expression features to what every layer's motion attention reads: once a clip and layer, not once a step."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fantasyportrait.adapter import MotionAdapter
+from fantasyportrait.attention import LayerMotion
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Keys and values of every layer, (1, f, N L, D) each, and who sees whom, (1, f, p, N) or None for everybody.
+
+    They may lie in main memory; the attention brings each layer's to the device as it comes to it.
+    """
+
+    keys_values: Sequence[tuple[Tensor, Tensor]]
+    sees: Tensor | None = None
+
+    def layers(self, tokens_a_frame: int) -> Iterator[LayerMotion]:
+        """For each block in turn."""
+        return (LayerMotion(key, value, self.sees, tokens_a_frame) for key, value in self.keys_values)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory the keys and values take."""
+        return sum(t.nbytes for pair in self.keys_values for t in pair)
+
+
+@torch.no_grad()
+def motion_of(
+    adapter: MotionAdapter,
+    features: Tensor,
+    *,
+    sees: Tensor | None = None,
+    strengths: Sequence[dict[str, float]] = (),
+    strength: float = 1.0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    keep_on: torch.device | str | None = None,
+) -> Motion:
+    """What a clip's motion attention reads.
+
+    Args:
+        adapter: on any device; its projections are brought to `device` one layer at a time.
+        features: (N, F, 554), one row a driven person, left to right.
+        sees: (1, f, p, N), see `who_sees_whom`.
+        strengths: a factor a feature (`mouth`, `emotion`, `eyes`, `head`), for each person or none.
+        strength: a factor for all of it. Factors scale what motion adds to the picture, so that 0 leaves it out.
+        device: where to compute.
+        dtype: of the keys and values.
+        keep_on: where to keep them; `device` by default.
+    """
+    num_frames = features.shape[1]
+    tokens = adapter.embed(features.to(next(adapter.norm.parameters()).device)).to(device)
+    per_person = [adapter.token_weights(s, num_frames) for s in strengths or [{}] * len(features)]
+    weights = strength * torch.cat(per_person, 1).to(device).unsqueeze(0)
+    kept = []
+    for layer in adapter.layers:
+        home = layer.to_k.weight.device
+        key, value = layer.to(device)(tokens, weights)
+        layer.to(home)
+        kept.append(tuple(t.to(dtype).to(keep_on or device) for t in (key, value)))
+    return Motion(kept, sees if sees is None else sees.to(device))
