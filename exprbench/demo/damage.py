@@ -1,0 +1,82 @@
+"""What goes wrong in a reenactment, by a known amount: each function changes what it says and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from exprbench.demo.motion import Motion
+
+UP = np.array([0.0, 1.0, 0.0])
+
+
+def at_frames(motion: Motion, frames: np.ndarray) -> Motion:
+    """The motion with frame `frames[t]` of the old at its frame t."""
+    return Motion(**{f.name: getattr(motion, f.name)[frames] for f in fields(Motion)})
+
+
+def delayed(motion: Motion, num_frames: int) -> Motion:
+    """Everything `num_frames` later; the first frame is held until then."""
+    return at_frames(motion, np.maximum(np.arange(len(motion)) - num_frames, 0))
+
+
+def frozen(motion: Motion, frame: int = 0) -> Motion:
+    """A still image: one frame for all."""
+    return at_frames(motion, np.full(len(motion), frame))
+
+
+def swapped(motions: Sequence[Motion]) -> list[Motion]:
+    """Every person with the motion of the next, the last with that of the first."""
+    return [*motions[1:], *motions[:1]]
+
+
+def jittered(
+    motion: Motion,
+    seed: int,
+    *,
+    head_deg: float = 1.5,
+    gaze_deg: float = 3.0,
+    blendshape: float = 0.04,
+    offset_cm: float = 0.12,
+) -> Motion:
+    """Noise of these standard deviations in every frame, as of an estimator that looks at single frames."""
+    rng = np.random.default_rng([seed, 77])
+    t = len(motion)
+    turn = Rotation.from_rotvec(np.radians(rng.normal(0, head_deg, (t, 3)))).as_matrix()
+    axis = np.cross(motion.gaze, rng.normal(size=(t, 3)))
+    noise = rng.normal(0, blendshape, motion.blendshapes.shape)
+    noise[:, 0] = 0
+    return replace(
+        motion,
+        rotation=turn @ motion.rotation,
+        gaze=_turned(motion.gaze, axis, np.abs(rng.normal(0, gaze_deg, t))),
+        blendshapes=np.clip(motion.blendshapes + noise, 0, 1),
+        offset_cm=motion.offset_cm + rng.normal(0, offset_cm, (t, 2)),
+    )
+
+
+def gaze_turned(motion: Motion, angle_deg: float) -> Motion:
+    """Every gaze turned sideways (to the viewer's right) by exactly this angle, about the axis closest to the vertical
+    that is perpendicular to it; lids and blendshapes stay as they are."""
+    axis = UP - (motion.gaze @ UP)[:, None] * motion.gaze
+    return replace(motion, gaze=_turned(motion.gaze, axis, angle_deg))
+
+
+def head_turned(motion: Motion, angle_deg: float, *, axis: Sequence[float] = (0, 1, 0)) -> Motion:
+    """The head turned by exactly this angle about an axis of its own (by default to its left), the gaze held."""
+    unit = np.asarray(axis, np.float64) / np.linalg.norm(axis)
+    turn = Rotation.from_rotvec(np.radians(angle_deg) * unit).as_matrix()
+    return replace(motion, rotation=motion.rotation @ turn)
+
+
+def expression_scaled(motion: Motion, factor: float) -> Motion:
+    """All blendshapes times a factor in [0, 1]: a face that shows less than it should."""
+    return replace(motion, blendshapes=motion.blendshapes * factor)
+
+
+def _turned(vectors: np.ndarray, axes: np.ndarray, angle_deg: np.ndarray | float) -> np.ndarray:
+    """Vectors (T, 3) turned about axes (T, 3) of any length by angles in degrees."""
+    units = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    angles = np.broadcast_to(np.radians(angle_deg), len(vectors))[:, None]
+    return Rotation.from_rotvec(angles * units).apply(vectors)

@@ -1,0 +1,141 @@
+"""People in a frame: what they look like, frame by frame, and the tracks that are exactly what was drawn."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from exprbench.demo.cast import Backdrop, Character
+from exprbench.demo.draw import OVERSAMPLING, draw
+from exprbench.demo.head import iris_points, pose_points
+from exprbench.demo.motion import EXPRESSIONS, FPS, Motion, still
+from exprbench.demo.view import View
+from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.derived import rotation, to_camera
+
+HEIGHT_CM, SLOT_CM = 31.0, 22.0  # what a frame shows of a person; closer in a frame too narrow for that
+EYE_LINE = 0.54  # where the pivot of the heads is, from the top
+DEPTH_CM = 50.0
+SWAY_OF_BODY = 0.35
+MADE_BY = "drawn, exact"
+
+
+def render(
+    people: Sequence[Character],
+    motions: Sequence[Motion],
+    size: tuple[int, int],
+    *,
+    backdrop: Backdrop | None = None,
+) -> tuple[Iterator[np.ndarray], FaceTracks]:
+    """Frames (H, W, 3) uint8 RGB of people side by side, left to right, and their tracks.
+
+    Args:
+        motions: one a person, of equal length; where one is not seen the face is behind a book and its track says so.
+        size: (width, height) in pixels.
+        backdrop: colours of the wall; by default the first person's.
+
+    Raises:
+        ValueError: no people, or not one motion of one length for each.
+    """
+    if not people or len(people) != len(motions) or len({len(m) for m in motions}) != 1:
+        raise ValueError(f"{len(people)} people with motions of {[len(m) for m in motions]} frames; expected one each")
+    unit = min(size[1] / HEIGHT_CM, size[0] / len(people) / SLOT_CM)
+    places = [_place(i, len(people), person, size, unit) for i, person in enumerate(people)]
+    tracks = [_track(*one, unit, size) for one in zip(people, motions, places, strict=True)]
+    faces = FaceTracks(
+        num_frames=len(motions[0]),
+        width=size[0],
+        height=size[1],
+        fps=FPS,
+        tracks=tuple(FaceTrack(**_unseen(t, m.seen)) for t, m in zip(tracks, motions, strict=True)),
+        made_by=MADE_BY,
+    )
+    wall = backdrop or people[0].backdrop
+
+    def frames() -> Iterator[np.ndarray]:
+        for t in range(len(motions[0])):
+            views = [
+                _view(person, motion, track["landmarks"][t], t, place, unit, size)
+                for person, motion, track, place in zip(people, motions, tracks, places, strict=True)
+            ]
+            yield draw(views, size, wall)
+
+    return frames(), faces
+
+
+def portrait(
+    character: Character, size: tuple[int, int], *, expression: Mapping[str, float] | None = None
+) -> tuple[np.ndarray, FaceTracks]:
+    """A still (H, W, 3) uint8 RGB of somebody who looks into the camera, and its track of one frame.
+
+    Args:
+        expression: blendshapes by name ("mouthSmile" is both sides); `EXPRESSIONS["calm"]` by default.
+    """
+    frames, tracks = render([character], [still(expression or EXPRESSIONS["calm"])], size)
+    return next(frames), tracks
+
+
+def _place(i: int, count: int, person: Character, size: tuple[int, int], unit: float) -> np.ndarray:
+    """(2,) pixel of the pivot of somebody's head at rest."""
+    return np.array([size[0] * (i + 0.5) / count, size[1] * EYE_LINE - unit * person.stature_cm])
+
+
+def _track(
+    person: Character, motion: Motion, place: np.ndarray, unit: float, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """The arrays of a track in float32. The irises stand where the gaze comes out of them as they are rounded."""
+    frame = np.array([size[0], -size[1], -size[0]])
+    pose = _pose(motion)
+    at = place + unit * motion.offset_cm * (1, -1)
+    origin = np.column_stack([at[:, 0], -at[:, 1], np.zeros(len(at))])[:, None]
+    mesh = (pose_points(person.proportions, motion.blendshapes, motion.rotation) * unit + origin) / frame
+    mesh = mesh.astype(np.float32)
+    irises = iris_points(to_camera(mesh, size), rotation(pose), motion.gaze) / frame
+    landmarks = np.concatenate([mesh, irises.astype(np.float32)], axis=1)
+    box = np.concatenate([landmarks[..., :2].min(1), landmarks[..., :2].max(1)], axis=-1)
+    return {
+        "seen": motion.seen,
+        "box": box,
+        "landmarks": landmarks,
+        "blendshapes": motion.blendshapes.astype(np.float32),
+        "pose": pose,
+    }
+
+
+def _pose(motion: Motion) -> np.ndarray:
+    pose = np.tile(np.eye(4, dtype=np.float32), (len(motion), 1, 1))
+    pose[:, :3, :3] = motion.rotation
+    pose[:, :2, 3] = motion.offset_cm
+    pose[:, 2, 3] = -DEPTH_CM
+    return pose
+
+
+def _unseen(track: dict[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
+    """The track with nothing known where the face is hidden."""
+    hidden = {
+        name: np.where(seen.reshape(-1, *[1] * (array.ndim - 1)), array, np.nan).astype(np.float32)
+        for name, array in track.items()
+        if name != "seen"
+    }
+    return {"seen": seen, **hidden}
+
+
+def _view(
+    person: Character,
+    motion: Motion,
+    landmarks: np.ndarray,
+    t: int,
+    place: np.ndarray,
+    unit: float,
+    size: tuple[int, int],
+) -> View:
+    sway = unit * motion.offset_cm[t] * (1, -1)
+    return View(
+        character=person,
+        points=landmarks[:, :2].astype(np.float64) * size * OVERSAMPLING,
+        rotation=motion.rotation[t],
+        blendshapes=motion.blendshapes[t],
+        centre=(place + sway) * OVERSAMPLING,
+        body=(place + SWAY_OF_BODY * sway) * OVERSAMPLING,
+        unit=unit * OVERSAMPLING,
+        hidden=not motion.seen[t],
+    )

@@ -1,0 +1,40 @@
+"""The picture that opens the README: the cast, each caught in a moment."""
+
+from pathlib import Path
+
+import numpy as np
+
+from exprbench.demo.cast import CAST
+from exprbench.demo.motion import EXPRESSIONS, still
+from exprbench.demo.scene import render
+from exprbench.media import write_image
+
+STEP = 3
+
+# expression, head (yaw, pitch, roll) and gaze (right, up) in degrees, for everybody in turn
+MOMENTS = (
+    (("smile", (-12, 3, -6), (8, 2)), ("surprise", (8, 4, 4), (14, 6))),
+    (("laugh", (10, 4, 6), (0, 0)), ("doubt", (-16, -3, -4), (-24, -4))),
+    (("thought", (-10, 5, -5), (-18, 8)), ("laugh", (14, 5, 7), (4, 0))),
+    (("smile", (14, -2, 4), (20, -2)), ("kiss", (-12, 4, -6), (-2, 2))),
+    (("laugh", (-10, 4, -7), (-6, 0)), ("sulk", (10, -5, 4), (22, 2))),
+    (("surprise", (-12, 2, 4), (-22, 6)), ("smile", (12, 2, 6), (2, -2))),
+)
+
+
+def strip(*, side: int = 224) -> np.ndarray:
+    """(2 side, 6 side, 3) uint8 RGB: six people in a row, and once more in another mood."""
+    return np.vstack([np.hstack([_moment(i, row, side) for i in range(len(CAST))]) for row in (0, 1)])
+
+
+def save_strip(path: Path, *, side: int = 224) -> None:
+    """Write the strip as a PNG of less than 300 kB: its soft light in steps of 3, which compress."""
+    write_image(path, strip(side=side) // STEP * STEP)
+
+
+def _moment(i: int, row: int, side: int) -> np.ndarray:
+    expression, head_deg, gaze_deg = MOMENTS[i][row]
+    other = CAST[(i + 3 * row) % len(CAST)]
+    motion = still(EXPRESSIONS[expression], head_deg=head_deg, gaze_deg=gaze_deg)
+    frames, _ = render([CAST[i]], [motion], (side, side), backdrop=other.backdrop)
+    return next(frames)
