@@ -65,7 +65,7 @@ def _shoulders(canvas: Canvas, view: View) -> None:
 
 def _neck(canvas: Canvas, view: View, face: np.ndarray) -> None:
     skin, u = view.character.skin, view.unit
-    top = view.place(path("-3.7 -7.5 -7, 3.7 -7.5 -7"))
+    top = view.place(path("-4 -3 -8, 4 -3 -8"))
     outline = np.concatenate([top[1:], _both(view, f"{NECK}, {STYLES[view.character.clothes][1]}"), top[:1]])
     low, high = outline.min(0), outline.max(0)
     shade = Spot(np.array([high[0] - u, (low[1] + high[1]) / 2]), (3 * u, 9 * u), darker(skin, 0.4), 0.6)

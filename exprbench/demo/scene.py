@@ -36,28 +36,26 @@ def render(
     Raises:
         ValueError: no people, or not one motion of one length for each.
     """
-    if not people or len(people) != len(motions) or len({len(m) for m in motions}) != 1:
-        raise ValueError(f"{len(people)} people with motions of {[len(m) for m in motions]} frames; expected one each")
+    lengths = [len(m) for m in motions]
+    if not people or len(people) != len(motions) or len(set(lengths)) != 1:
+        raise ValueError(f"{len(people)} people with motions of {lengths} frames; expected one each, all of one length")
     unit = min(size[1] / HEIGHT_CM, size[0] / len(people) / SLOT_CM)
-    places = [_place(i, len(people), person, size, unit) for i, person in enumerate(people)]
-    tracks = [_track(*one, unit, size) for one in zip(people, motions, places, strict=True)]
+    stands = [_stand(i, len(people), person, size, unit) for i, person in enumerate(people)]
+    tracks = [_track(*one, unit, size) for one in zip(people, motions, stands, strict=True)]
     faces = FaceTracks(
-        num_frames=len(motions[0]),
+        num_frames=lengths[0],
         width=size[0],
         height=size[1],
         fps=FPS,
-        tracks=tuple(FaceTrack(**_unseen(t, m.seen)) for t, m in zip(tracks, motions, strict=True)),
+        tracks=tuple(FaceTrack(**_unseen(track)) for track in tracks),
         made_by=MADE_BY,
     )
-    wall = backdrop or people[0].backdrop
 
     def frames() -> Iterator[np.ndarray]:
-        for t in range(len(motions[0])):
-            views = [
-                _view(person, motion, track["landmarks"][t], t, place, unit, size)
-                for person, motion, track, place in zip(people, motions, tracks, places, strict=True)
-            ]
-            yield draw(views, size, wall)
+        for t in range(lengths[0]):
+            everybody = zip(people, motions, tracks, stands, strict=True)
+            views = [_view(p, m, track["landmarks"], t, at, unit, size) for p, m, track, at in everybody]
+            yield draw(views, size, backdrop or people[0].backdrop)
 
     return frames(), faces
 
@@ -74,18 +72,18 @@ def portrait(
     return next(frames), tracks
 
 
-def _place(i: int, count: int, person: Character, size: tuple[int, int], unit: float) -> np.ndarray:
+def _stand(i: int, count: int, person: Character, size: tuple[int, int], unit: float) -> np.ndarray:
     """(2,) pixel of the pivot of somebody's head at rest."""
     return np.array([size[0] * (i + 0.5) / count, size[1] * EYE_LINE - unit * person.stature_cm])
 
 
 def _track(
-    person: Character, motion: Motion, place: np.ndarray, unit: float, size: tuple[int, int]
+    person: Character, motion: Motion, stand: np.ndarray, unit: float, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """The arrays of a track in float32. The irises stand where the gaze comes out of them as they are rounded."""
     frame = np.array([size[0], -size[1], -size[0]])
     pose = _pose(motion)
-    at = place + unit * motion.offset_cm * (1, -1)
+    at = stand + unit * motion.offset_cm * (1, -1)
     origin = np.column_stack([at[:, 0], -at[:, 1], np.zeros(len(at))])[:, None]
     mesh = (pose_points(person.proportions, motion.blendshapes, motion.rotation) * unit + origin) / frame
     mesh = mesh.astype(np.float32)
@@ -109,14 +107,13 @@ def _pose(motion: Motion) -> np.ndarray:
     return pose
 
 
-def _unseen(track: dict[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
+def _unseen(track: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The track with nothing known where the face is hidden."""
-    hidden = {
-        name: np.where(seen.reshape(-1, *[1] * (array.ndim - 1)), array, np.nan).astype(np.float32)
-        for name, array in track.items()
-        if name != "seen"
-    }
-    return {"seen": seen, **hidden}
+    seen = track["seen"]
+    known = {name: array.copy() for name, array in track.items() if name != "seen"}
+    for array in known.values():
+        array[~seen] = np.nan
+    return {"seen": seen, **known}
 
 
 def _view(
@@ -124,18 +121,18 @@ def _view(
     motion: Motion,
     landmarks: np.ndarray,
     t: int,
-    place: np.ndarray,
+    stand: np.ndarray,
     unit: float,
     size: tuple[int, int],
 ) -> View:
     sway = unit * motion.offset_cm[t] * (1, -1)
     return View(
         character=person,
-        points=landmarks[:, :2].astype(np.float64) * size * OVERSAMPLING,
+        points=landmarks[t, :, :2].astype(np.float64) * size * OVERSAMPLING,
         rotation=motion.rotation[t],
         blendshapes=motion.blendshapes[t],
-        centre=(place + sway) * OVERSAMPLING,
-        body=(place + SWAY_OF_BODY * sway) * OVERSAMPLING,
+        centre=(stand + sway) * OVERSAMPLING,
+        body=(stand + SWAY_OF_BODY * sway) * OVERSAMPLING,
         unit=unit * OVERSAMPLING,
         hidden=not motion.seen[t],
     )
