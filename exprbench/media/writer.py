@@ -1,8 +1,9 @@
 """Writing videos and frame folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,27 @@ from exprbench.media.images import write_image
 CRF = 17  # x264's scale; visually lossless
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: float | Fraction = 25, crf: int = CRF) -> int:
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    *,
+    fps: float | Fraction = 25,
+    crf: int = CRF,
+    metadata: Mapping[str, str] | None = None,
+    audio: Path | None = None,
+) -> int:
     """Write (H, W, 3) uint8 RGB frames as H.264, yuv420p, constant frame rate; return how many.
 
     The file appears whole or not at all. One thread and no timestamps: the same frames give the same bytes.
     A last odd row or column is dropped (yuv420p has none).
+
+    Args:
+        path: the file.
+        frames: of one size.
+        fps: frames a second.
+        crf: x264's quality.
+        metadata: what the container says of itself (`title`, `comment` and the other keys MP4 knows).
+        audio: a file whose sound goes with the frames, as long as they last; one without sound changes nothing.
     """
     import av
 
@@ -25,19 +42,58 @@ def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: float | Fracti
     with (
         atomic_path(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as out,
+        _Sound(audio) as sound,
     ):
+        out.metadata.update(metadata or {})
         stream = None
         for frame in frames:
             if stream is None:
                 stream = _stream(out, frame.shape, fps, crf)
+                sound.begin(out)
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgb24")
             picture.pts = count
             out.mux(stream.encode(picture))
             count += 1
+            sound.add(count / fps)
         if stream is None:
             raise ValueError(f"no frames to write to {path}")
         out.mux(stream.encode())
+        sound.finish()
     return count
+
+
+class _Sound:
+    """A file's sound on its way into another, as AAC; nothing where there is no file, or no sound in it."""
+
+    def __init__(self, path: Path | None) -> None:
+        import av
+
+        self.file = av.open(str(path)) if path else None
+        self.given = next(iter(self.file.streams.audio), None) if self.file else None
+
+    def begin(self, out: Any) -> None:
+        self.out, self.written_s = out, Fraction(0)
+        if self.given:
+            self.stream = out.add_stream("aac", rate=self.given.codec_context.sample_rate)
+            self.stream.layout = self.given.codec_context.layout
+            self.frames = self.file.decode(self.given)
+
+    def add(self, until_s: float | Fraction) -> None:
+        while self.given and self.written_s < until_s and (frame := next(self.frames, None)):
+            self.written_s += Fraction(frame.samples, frame.sample_rate)
+            frame.pts = None
+            self.out.mux(self.stream.encode(frame))
+
+    def finish(self) -> None:
+        if self.given:
+            self.out.mux(self.stream.encode())
+
+    def __enter__(self) -> "_Sound":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file:
+            self.file.close()
 
 
 def _stream(out: object, shape: tuple[int, ...], fps: float | Fraction, crf: int) -> object:

@@ -1,3 +1,4 @@
+import av
 import numpy as np
 import pytest
 
@@ -66,3 +67,42 @@ def test_exif_orientation_turns_a_photograph_upright(tmp_path):
     exif[0x0112] = 6  # turn 90 degrees clockwise to see it upright
     picture.save(tmp_path / "a.png", exif=exif)
     assert read_image(tmp_path / "a.png").shape == (160, 96, 3)
+
+
+def test_what_the_container_says_is_kept(tmp_path):
+    write_video(tmp_path / "a.mp4", FRAMES, metadata={"title": "made up", "comment": '{"seed": 1}'})
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        assert file.metadata["title"] == "made up"
+        assert file.metadata["comment"] == '{"seed": 1}'
+
+
+def tone(path, seconds, rate=44_100):
+    """A video file with a sound of the given length beside one black frame."""
+    with av.open(str(path), "w") as out:
+        video, sound = out.add_stream("libx264", rate=25), out.add_stream("aac", rate=rate)
+        video.width, video.height, video.pix_fmt, sound.layout = 64, 64, "yuv420p", "mono"
+        out.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        out.mux(video.encode())
+        wave = np.sin(np.arange(int(rate * seconds)) * 0.05).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.rate = rate
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode())
+    return path
+
+
+@pytest.mark.parametrize(("seconds", "expected_s"), [(3.0, 0.8), (0.3, 0.3)])
+def test_sound_lasts_no_longer_than_the_frames(tmp_path, seconds, expected_s):
+    write_video(tmp_path / "a.mp4", FRAMES, audio=tone(tmp_path / "t.mp4", seconds))
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        assert [s.type for s in file.streams] == ["video", "audio"]
+        sound = file.streams.audio[0]
+        assert float(sound.duration * sound.time_base) == pytest.approx(expected_s, abs=0.06)
+        assert max(np.abs(f.to_ndarray()).max() for f in file.decode(sound)) > 0.5
+    assert read_clip(tmp_path / "a.mp4")[1].has_audio
+
+
+def test_a_file_without_sound_adds_none(tmp_path):
+    write_video(tmp_path / "silent.mp4", FRAMES)
+    write_video(tmp_path / "a.mp4", FRAMES, audio=tmp_path / "silent.mp4")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "silent.mp4").read_bytes()
