@@ -1,0 +1,73 @@
+"""Which frames of a video make the clips of FVD, and how a frame is brought to the network's size."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+MIN_FRAMES = 10  # I3D halves time three times and then averages over two; its users ask for ten
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipGrid:
+    """How videos are cut into clips.
+
+    Attributes:
+        num_frames: frames of a clip; None takes the whole video as one clip.
+        hop: frames from one clip's start to the next one's; None takes one clip a video.
+        start: of the one clip: the video's first frame, or a place drawn from `seed` and the video's name.
+        fit: `squash224` (bilinear, whatever the aspect), `crop224` (short side to 224, middle square, bilinear), or
+            `aa-crop224` (the same with antialiasing).
+        biased: covariance over n instead of n - 1, as some libraries have it.
+    """
+
+    num_frames: int | None = 16
+    hop: int | None = 16
+    start: Literal["first", "seeded"] = "first"
+    fit: Literal["squash224", "crop224", "aa-crop224"] = "squash224"
+    biased: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_frames is not None and self.num_frames < MIN_FRAMES:
+            raise ValueError(f"clips of {self.num_frames} frames; the network needs {MIN_FRAMES}")
+        if self.hop is not None and (self.hop < 1 or self.num_frames is None):
+            raise ValueError(f"a hop of {self.hop} between clips of {self.num_frames} frames makes no grid")
+
+    @property
+    def cut(self) -> str:
+        """How the frames are chosen, as part of an id: `16f,hop16`."""
+        if self.num_frames is None:
+            return "allf"
+        place = f"hop{self.hop}" if self.hop else f"seed{self.seed}" if self.start == "seeded" else "first"
+        return f"{self.num_frames}f,{place}"
+
+    def label(self, fit: str | None = None) -> str:
+        """The part of a metric's id that says all this: `16f,hop16,squash224`."""
+        fit = self.fit if fit is None else fit
+        return ",".join(part for part in (self.cut, fit, "cov1/n" if self.biased else "") if part)
+
+    def spans(self, video_frames: int, video: str = "") -> list[tuple[int, int]]:
+        """(first, after last) frame of every clip of a video; none where it is too short for one."""
+        length = video_frames if self.num_frames is None else self.num_frames
+        if video_frames < max(length, MIN_FRAMES):
+            return []
+        if self.hop:
+            return [(first, first + length) for first in range(0, video_frames - length + 1, self.hop)]
+        first = self._drawn(video_frames - length + 1, video) if self.start == "seeded" else 0
+        return [(first, first + length)]
+
+    def _drawn(self, places: int, video: str) -> int:
+        digest = hashlib.sha256(f"{self.seed}:{video}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") % places
+
+
+DEFAULT_GRID = ClipGrid()
+
+# What other libraries do with a folder of videos, as far as it can be done again: see docs/metrics.md.
+PRESETS = {
+    "styleganv16": ClipGrid(hop=None, start="seeded", biased=True),
+    "videogpt": ClipGrid(hop=None, fit="crop224"),
+    "cdfvd": ClipGrid(hop=None, start="seeded", fit="aa-crop224", biased=True, seed=42),
+    "common_metrics": ClipGrid(num_frames=None, hop=None, fit="crop224"),
+    "one_clip_per_video": ClipGrid(num_frames=None, hop=None),
+}

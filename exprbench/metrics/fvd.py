@@ -1,0 +1,80 @@
+"""FVD (Unterthiner et al. 2019): the Frechet distance between clips as I3D, trained on Kinetics-400, sees them.
+
+The network is the torchscript conversion published by the authors of StyleGAN-V; its features are the 400 logits before
+the softmax, averaged over time. Frames go in as 224 x 224, scaled to [-1, 1]. Which frames make a clip, and how they
+get to that size, is the business of `exprbench.metrics.clips`.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exprbench.metrics.clips import DEFAULT_GRID
+from exprbench.metrics.networks import as_tensor, exact
+from exprbench.weights import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+SIDE = 224
+NUM_FEATURES = 400
+
+
+class I3DFeatures:
+    """A `ClipExtractor`: the torchscript I3D of `path`, with frames brought to size as `fit` says.
+
+    Raises:
+        WeightsError: `weights_differ`, when the file is no torchscript or gives no 400 features.
+    """
+
+    id = "i3d-k400"
+    num_features = NUM_FEATURES
+
+    def __init__(self, path: Path, *, device: str = "cpu", fit: str = DEFAULT_GRID.fit, batch: int = 4) -> None:
+        self.batch = batch
+        self.device = device
+        self.fit = fit
+        self.path = path
+        self.network = _load(path, device)
+
+    def prepare(self, frame: np.ndarray) -> "torch.Tensor":
+        """(3, 224, 224) float32 on the device, in [-1, 1]."""
+        with exact():
+            return fitted(as_tensor(frame, self.device), self.fit)[0].mul_(2 / 255).sub_(1)
+
+    def features(self, prepared: Sequence[Sequence["torch.Tensor"]]) -> np.ndarray:
+        """(n, 400) float32 of n clips of one length."""
+        import torch
+
+        clips = torch.stack([torch.stack(list(clip), dim=1) for clip in prepared])
+        with exact():  # resized and scaled already: the network's own way is switched off
+            logits = self.network(x=clips, rescale=False, resize=False, return_features=True)
+        if logits.shape != (len(prepared), NUM_FEATURES):
+            raise WeightsError("weights_differ", f"{self.path} gives features of shape {tuple(logits.shape)}, not 400")
+        return logits.float().cpu().numpy()
+
+
+def _load(path: Path, device: str) -> Any:
+    import torch
+
+    try:
+        return torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError("weights_differ", f"{path} is no torchscript: {str(error).splitlines()[0]}") from error
+
+
+def fitted(image: "torch.Tensor", fit: str) -> "torch.Tensor":
+    """An image (1, 3, H, W) as (1, 3, 224, 224): squashed, or scaled by its short side and cropped in the middle."""
+    from torch.nn.functional import interpolate
+
+    if fit == "squash224":
+        return interpolate(image, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    size = [SIDE if length == short else math.ceil(length * SIDE / short) for length in (height, width)]
+    image = interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=fit == "aa-crop224")
+    top, left = ((length - SIDE) // 2 for length in size)
+    return image[..., top : top + SIDE, left : left + SIDE].clone()

@@ -1,0 +1,80 @@
+"""Loading other people's networks: state dicts checked by name and shape, and exact arithmetic on every device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exprbench.weights import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+NAMES_SHOWN = 3
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The tensors of a state-dict file, nothing else unpickled.
+
+    Raises:
+        WeightsError: `weights_differ`, when the file holds something else.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError("weights_differ", f"{path} is not a file of weights: {first_line}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError("weights_differ", f"{path} holds something other than a flat dict of tensors")
+    return state
+
+
+def fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> "torch.nn.Module":
+    """Put a state dict into a network, in evaluation mode; every difference in names or shapes is an error.
+
+    Raises:
+        WeightsError: `weights_differ`, naming missing, unexpected and misshapen entries.
+    """
+    expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    given = {k: tuple(v.shape) for k, v in state.items()}
+    misshapen = [f"{k} {given[k]} for {expected[k]}" for k in expected if k in given and given[k] != expected[k]]
+    problems = {
+        "missing": [k for k in expected if k not in given],
+        "unexpected": [k for k in given if k not in expected],
+        "of another shape": misshapen,
+    }
+    told = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
+    if told:
+        raise WeightsError("weights_differ", f"{path} is of another network; {'; '.join(told)}")
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """No gradients; on a GPU no TF32 and no algorithm chosen by the clock: equal input gives equal float32."""
+    import torch
+
+    with (
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+    ):
+        yield
+
+
+def as_tensor(frame: Any, device: str) -> "torch.Tensor":
+    """An (H, W, 3) uint8 frame as a (1, 3, H, W) float32 tensor of 0 to 255 on a device."""
+    import numpy as np
+    import torch
+
+    image = torch.from_numpy(np.ascontiguousarray(frame)).to(device)
+    return image.permute(2, 0, 1)[None].float()
