@@ -10,6 +10,8 @@ import json
 import os
 import struct
 import sys
+import threading
+import time
 from fractions import Fraction
 from typing import Any
 
@@ -29,9 +31,18 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not end up among the frames
     import av
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     av.logging.set_level(None)
     for line in sys.stdin.buffer:
         _Reply(out).answer(json.loads(line))
+
+
+def _end_with_parent() -> None:
+    """A decoder that hangs does not see its input close."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 class _Reply:

@@ -1,0 +1,178 @@
+"""Where shards are worked on: this machine, one of several ranks, or a Ray cluster. What is done is the same."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from exprbench.errors import UserError, unknown_name
+from exprbench.pool import default_workers
+from exprbench.progress import progress
+from multiexpr.engine import Stage, run_shards
+from multiexpr.gpu import Servers, gpus
+from multiexpr.listing import collection
+from multiexpr.pool import Pool
+from multiexpr.recipe import Recipe, as_dict, from_dict
+from multiexpr.workspace import Workspace
+
+RANKS = (  # how launchers tell a process which of how many it is
+    ("RANK", "WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """Where to work.
+
+    Attributes:
+        executor: local, slurm or ray.
+        workers: processes; 0 is one a core (of a Ray cluster: one an actor).
+        devices: `auto`, `cpu`, or names such as `cuda:0`, one process each; workers share them.
+    """
+
+    executor: str = "local"
+    workers: int = 0
+    devices: tuple[str, ...] = ("auto",)
+
+
+MakeStage = Callable[[Workspace, Recipe], Stage]
+
+
+def run_stage(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+    """Do what a stage lacks; how many clips were worked on by this process.
+
+    Args:
+        make_stage: importable, or a `partial` of what is: on a cluster it travels to other machines.
+        workspace: a folder all machines see.
+        recipe: the settings.
+        machines: where to work.
+    """
+    if machines.executor not in EXECUTORS:
+        raise unknown_name("executor", machines.executor, list(EXECUTORS))
+    return EXECUTORS[machines.executor](make_stage, workspace, recipe, machines)
+
+
+def _local(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+    stage = make_stage(workspace, recipe)
+    return _on_this_machine(stage, stage.shards(), workspace, recipe, machines)
+
+
+def _slurm(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+    rank, num_ranks = rank_of(os.environ)
+    stage = make_stage(workspace, recipe)
+    return _on_this_machine(stage, stage.shards()[rank::num_ranks], workspace, recipe, machines)
+
+
+def _on_this_machine(stage: Stage, shards: list[int], workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+    with ExitStack() as stack:
+        hello: dict[str, Any] = {"root": collection(workspace)["root"], "recipe": as_dict(recipe)}
+        hellos = [hello]
+        if stage.name == "score" and (devices := _devices(machines)):
+            servers = stack.enter_context(Servers(recipe, devices))
+            hellos = [{**hello, "server": [address]} for address in servers.addresses]
+        num_workers = machines.workers or default_workers()
+        pool = stack.enter_context(Pool(hellos, num_workers, recipe.score.clip_timeout_s))
+        return run_shards(stage, workspace, shards, pool)
+
+
+def _devices(machines: Machines) -> list[str]:
+    """Devices with a process of their own; none where the networks run in the workers."""
+    if machines.devices == ("auto",):
+        return gpus()
+    return [] if machines.devices == ("cpu",) else list(machines.devices)
+
+
+def rank_of(environment: dict[str, str] | os._Environ) -> tuple[int, int]:
+    """(rank, number of ranks) a launcher told: a Slurm array, its tasks, or both; torchrun, Open MPI, MPICH.
+
+    Raises:
+        UserError: none did.
+    """
+    told = ((environment.get(rank), environment.get(number)) for rank, number in RANKS)
+    within = next(((int(rank), int(number)) for rank, number in told if rank and number), None)
+    array = _array_rank(environment)
+    if within is None and array is None:
+        raise UserError("--executor slurm: no rank is told; start it as an array (sbatch --array), with srun, or set "
+                        "RANK and WORLD_SIZE")  # fmt: skip
+    (outer, num_outer), (inner, num_inner) = array or (0, 1), within or (0, 1)
+    return outer * num_inner + inner, num_outer * num_inner
+
+
+def _array_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int] | None:
+    if "SLURM_ARRAY_TASK_ID" not in environment:
+        return None
+    first = int(environment.get("SLURM_ARRAY_TASK_MIN", 0))
+    step = int(environment.get("SLURM_ARRAY_TASK_STEP", 1) or 1)
+    last = int(environment.get("SLURM_ARRAY_TASK_MAX", environment["SLURM_ARRAY_TASK_ID"]))
+    return (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step, (last - first) // step + 1
+
+
+def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--executor ray needs the package ray: pip install 'exprbench[ray]'") from error
+    stage = make_stage(workspace, recipe)
+    todo = [shard for shard in stage.shards() if not stage.is_done(shard)]
+    if not todo:
+        return 0
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    on_gpu = machines.devices != ("cpu",) and ray.cluster_resources().get("GPU", 0) > 0
+    workers = machines.workers or 1
+    actors = max(1, min(len(todo), int(ray.cluster_resources().get("CPU", 1)) // workers))
+    told = {"make_stage": make_stage, "root": str(workspace.root.resolve()), "recipe": as_dict(recipe),
+            "workers": workers, "devices": ("cuda:0",) if on_gpu else ("cpu",)}  # fmt: skip
+    done = (
+        ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
+        .map_batches(
+            _ShardActor,
+            batch_size=1,
+            concurrency=actors,
+            num_cpus=workers,
+            num_gpus=1 if on_gpu else 0,
+            fn_constructor_kwargs=told,
+        )
+        .iter_rows()
+    )
+    counts = 0
+    for row in progress(done, total=len(todo), label=stage.name, unit="shard"):
+        if row["mistake"]:
+            raise UserError(row["mistake"])
+        counts += int(row["clips"])
+    return counts
+
+
+class _ShardActor:
+    """What lives on a Ray worker: it does whole shards, as a machine of its own would."""
+
+    def __init__(self, make_stage: MakeStage, root: str, recipe: dict, workers: int, devices: tuple[str, ...]) -> None:
+        from pathlib import Path
+
+        self.workspace = Workspace(Path(root))
+        self.recipe = from_dict(recipe)
+        self.stage = make_stage(self.workspace, self.recipe)
+        self.machines = Machines(workers=workers, devices=devices)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        clips, mistake = 0, ""
+        try:
+            shards = [int(shard) for shard in batch["shard"]]
+            clips = _on_this_machine(self.stage, shards, self.workspace, self.recipe, self.machines)
+        except UserError as error:
+            mistake = str(error)
+        return {"clips": [clips], "mistake": [mistake]}
+
+
+EXECUTORS: dict[str, Callable[[MakeStage, Workspace, Recipe, Machines], int]] = {
+    "local": _local,
+    "slurm": _slurm,
+    "ray": _ray,
+}
+
+__all__ = ["EXECUTORS", "Machines", "rank_of", "run_stage"]

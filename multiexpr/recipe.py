@@ -1,0 +1,311 @@
+"""The recipe: what is measured, what is kept, how it is captioned and written; read from TOML.
+
+`recipe.toml` beside this file is the default and explains every value. A recipe of one's own holds only what differs.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from exprbench.errors import UserError, unknown_name
+from exprbench.files import write_text
+from exprbench.typed import decode
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT = Path(__file__).with_name("recipe.toml")
+ABOVE_ZERO = (
+    "num_frames",
+    "fps",
+    "image_size",
+    "short_side",
+    "long_side",
+    "face_side",
+    "max_shot_s",
+    "clip_timeout_s",
+    "concurrency",
+    "attempts",
+    "timeout_s",
+    "max_tokens",
+    "min_people",
+    "tar_bytes",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shots:
+    """How long videos are cut; see `recipe.toml`."""
+
+    cut: Literal["auto", "always", "never"] = "auto"
+    longer_than_s: float = 20.0
+    max_shot_s: float = 10.0
+    min_shot_s: float = 2.0
+    fps: float = 25.0
+    ratio: float = 3.0
+    min_change: float = 15.0
+    margin_s: float = 0.08
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePeople:
+    """Parameters of the detector of people."""
+
+    model: str = "yolov8n"
+    num_frames: int = 5
+    image_size: int = 640
+    confidence: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSharpness:
+    """Parameters of the variance of the Laplacian."""
+
+    num_frames: int = 5
+    short_side: int = 360
+    face_side: int = 128
+    percentile: float = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreAesthetics:
+    """Which aesthetic score, and its parameters."""
+
+    method: Literal["auto", "photomotion", "laion"] = "auto"
+    num_frames: int = 5
+    pair_s: float = 0.12
+    clip: str = "clip-vit-large-patch14"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCuts:
+    """Parameters of the search for cuts inside a clip."""
+
+    fps: float = 12.5
+    long_side: int = 256
+    ratio: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreMotion:
+    """Parameters of the face tracks."""
+
+    fps: float = 12.5
+    short_side: int = 540
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What is measured, and how."""
+
+    clip_timeout_s: float = 300.0
+    people: ScorePeople = field(default_factory=ScorePeople)
+    sharpness: ScoreSharpness = field(default_factory=ScoreSharpness)
+    aesthetics: ScoreAesthetics = field(default_factory=ScoreAesthetics)
+    cuts: ScoreCuts = field(default_factory=ScoreCuts)
+    motion: ScoreMotion = field(default_factory=ScoreMotion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepContainer:
+    """Thresholds on the file."""
+
+    min_duration_s: float = 2.0
+    max_duration_s: float = 30.0
+    min_short_side: int = 360
+    min_fps: float = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepPeople:
+    """Thresholds on the people seen by the detector; `min_people` holds for faces too."""
+
+    min_people: int = 2
+    max_people: int = 0
+    min_confidence: float = 0.5
+    min_height: float = 0.25
+    min_share: float = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepSharpness:
+    """Thresholds on whole frames."""
+
+    min_luma: float = 0.08
+    min_sharpness: float = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepAesthetics:
+    """Thresholds on the aesthetic score; the one that was measured counts."""
+
+    min_photomotion: float = 4.0
+    min_laion: float = 4.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepCuts:
+    """Threshold on cuts."""
+
+    max_cut: float = 27.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepMotion:
+    """Thresholds every one of `min_people` persons has to reach."""
+
+    min_seen: float = 0.8
+    min_face_px: float = 64.0
+    min_face_sharpness: float = 8.0
+    min_head_deg: float = 0.7
+    min_expression: float = 1.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What is kept."""
+
+    container: KeepContainer = field(default_factory=KeepContainer)
+    people: KeepPeople = field(default_factory=KeepPeople)
+    sharpness: KeepSharpness = field(default_factory=KeepSharpness)
+    aesthetics: KeepAesthetics = field(default_factory=KeepAesthetics)
+    cuts: KeepCuts = field(default_factory=KeepCuts)
+    motion: KeepMotion = field(default_factory=KeepMotion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """How kept clips are captioned."""
+
+    backend: Literal["source", "openai", "cogvlm2", "none"] = "source"
+    num_frames: int = 8
+    long_side: int = 672
+    max_tokens: int = 400
+    prompt: str = ""
+    model: str = ""
+    url: str = ""
+    concurrency: int = 8
+    attempts: int = 4
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """How kept clips are written."""
+
+    fps: float = 25.0
+    crf: int = 17
+    tracks: bool = True
+    masks: bool = True
+    formats: tuple[Literal["folder", "open-sora", "webdataset"], ...] = ("folder", "open-sora")
+    tar_bytes: int = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All settings of a curation."""
+
+    shots: Shots = field(default_factory=Shots)
+    score: Score = field(default_factory=Score)
+    keep: Keep = field(default_factory=Keep)
+    caption: Caption = field(default_factory=Caption)
+    export: Export = field(default_factory=Export)
+
+
+def load_recipe(path: Path | None = None, settings: Sequence[str] = ()) -> Recipe:
+    """The default recipe, with what a TOML file and then `section.key=value` settings change in it.
+
+    Raises:
+        UserError: the file is missing or not TOML, a key is unknown or a value of another type than expected.
+    """
+    recipe = _merged(Recipe(), _parse(DEFAULT.read_text(encoding="utf-8"), DEFAULT.name), DEFAULT.name)
+    if path is not None:
+        if not path.is_file():
+            raise UserError(f"there is no recipe {path}; `multiexpr recipe` prints the default one")
+        recipe = _merged(recipe, _parse(path.read_text(encoding="utf-8"), path.name), path.name)
+    for setting in settings:
+        recipe = _merged(recipe, _parse_setting(setting), "--set")
+    return recipe
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{name} is not TOML: {error}") from error
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise UserError(f"--set {setting}: expected section.key=value, such as keep.people.min_share=0.6")
+    try:
+        return tomllib.loads(f"{key}={value}")
+    except tomllib.TOMLDecodeError:
+        return _parse(f"{key}={value!r}", "--set")  # a word that needs no quotes in a shell
+
+
+def _merged(base: Any, changes: dict[str, Any], where: str) -> Any:
+    """`base` with the changes of a nested table; what a table does not name stays."""
+    known = {f.name: getattr(base, f.name) for f in fields(base)}
+    changed = {}
+    for key, value in changes.items():
+        if key not in known:
+            raise UserError(f"{where}: {unknown_name('key', key, list(known))}")
+        inner = is_dataclass(known[key])
+        if inner and not isinstance(value, dict):
+            raise UserError(f"{where}.{key} is {value!r}; expected a table")
+        changed[key] = _merged(known[key], value, f"{where}.{key}") if inner else value
+    plain = {k: _plain(v) for k, v in {**known, **changed}.items() if not is_dataclass(v)}
+    checked = decode(type(base), {**{k: {} for k, v in known.items() if is_dataclass(v)}, **plain}, where)
+    for key, value in plain.items():
+        if isinstance(value, (int, float)) and (value < 0 or (key in ABOVE_ZERO and not value)):
+            raise UserError(f"{where}.{key} is {value}; expected a number above zero")
+    return replace(checked, **{k: v for k, v in {**known, **changed}.items() if is_dataclass(v)})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as nested plain values, to be hashed or sent to another process."""
+    return asdict(recipe)
+
+
+def from_dict(values: dict[str, Any]) -> Recipe:
+    """The recipe `as_dict` gave, after a journey through JSON."""
+    return _merged(Recipe(), values, "recipe")
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as TOML, every value spelled out."""
+    return "\n".join(_sections("", as_dict(recipe))).lstrip("\n") + "\n"
+
+
+def _sections(name: str, table: dict[str, Any]) -> list[str]:
+    plain = [f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines = ["", f"[{name}]", *plain] if plain else []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _sections(f"{name}.{key}" if name else key, value)
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)
+
+
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe that `load_recipe` reads."""
+    write_text(path, to_toml(recipe))

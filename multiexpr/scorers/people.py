@@ -1,0 +1,59 @@
+"""How many people: a YOLO detector, through ultralytics, on a few frames spread in time."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+
+from exprbench.files import sha256_path
+from multiexpr.models import Models, find_people_model
+from multiexpr.recipe import ScorePeople
+from multiexpr.scorers.base import Frames, Row, rounded_all, spread
+
+VERSION = "people-1"
+
+
+class People:
+    """Boxes and confidences of the people in each frame; who counts is for the recipe to say."""
+
+    name = "people"
+    costly = False
+    columns = [  # noqa: RUF012
+        ("people_counts", pa.list_(pa.int32())),
+        ("people_frame", pa.list_(pa.int32())),
+        ("people_box", pa.list_(pa.float64())),
+        ("people_confidence", pa.list_(pa.float64())),
+    ]
+
+    def __init__(self, params: ScorePeople, models: Models) -> None:
+        self.params = params
+        self.models = models
+
+    def fingerprint(self) -> Row:  # noqa: D102
+        model = sha256_path(find_people_model(self.params.model))
+        return {"version": VERSION, **asdict(self.params), "model": model}
+
+    def frames(self, facts: Row) -> Frames:  # noqa: D102
+        return Frames(times_s=spread(facts["length_s"], self.params.num_frames), long_side=self.params.image_size)
+
+    def look(self, facts: Row) -> "_Look":  # noqa: D102
+        return _Look(self.models)
+
+
+class _Look:
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.seen: list[np.ndarray] = []
+
+    def see(self, frame: np.ndarray, time_s: float) -> None:
+        self.seen.append(frame)
+
+    def result(self) -> Row:
+        found = self.models.people(self.seen)
+        boxes = np.concatenate(found) if found else np.zeros((0, 5))
+        return {
+            "people_counts": [len(people) for people in found],
+            "people_frame": [i for i, people in enumerate(found) for _ in people],
+            "people_box": rounded_all(boxes[:, :4]),
+            "people_confidence": rounded_all(boxes[:, 4]),
+        }

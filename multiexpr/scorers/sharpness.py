@@ -1,0 +1,67 @@
+"""Blur, as the variance of the Laplacian, and brightness.
+
+The value depends on the size of what is looked at, so frames are brought to a fixed short side first (and face crops,
+in `motion`, to a fixed side). A low percentile over the frames: a clip is as sharp as it is most of the time.
+"""
+
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from multiexpr.recipe import ScoreSharpness
+from multiexpr.scorers.base import Frames, Row, rounded, spread
+
+VERSION = "sharpness-1"
+
+
+class Sharpness:
+    """Whole frames."""
+
+    name = "sharpness"
+    costly = False
+    columns = [("sharpness", pa.float64()), ("luma", pa.float64())]  # noqa: RUF012
+
+    def __init__(self, params: ScoreSharpness) -> None:
+        self.params = params
+
+    def fingerprint(self) -> Row:  # noqa: D102
+        return {"version": VERSION, **asdict(self.params), "face_side": None}
+
+    def frames(self, facts: Row) -> Frames:  # noqa: D102
+        times = spread(facts["length_s"], self.params.num_frames)
+        return Frames(times_s=times, short_side=self.params.short_side)
+
+    def look(self, facts: Row) -> "_Look":  # noqa: D102
+        return _Look(self.params)
+
+
+class _Look:
+    def __init__(self, params: ScoreSharpness) -> None:
+        self.params = params
+        self.variances: list[float] = []
+        self.lumas: list[float] = []
+
+    def see(self, frame: np.ndarray, time_s: float) -> None:
+        gray = cv2.cvtColor(to_short_side(frame, self.params.short_side), cv2.COLOR_RGB2GRAY)
+        self.variances.append(laplacian_variance(gray))
+        self.lumas.append(float(gray.mean()) / 255)
+
+    def result(self) -> Row:
+        sharpness = np.percentile(self.variances, self.params.percentile)
+        return {"sharpness": rounded(sharpness), "luma": rounded(np.median(self.lumas))}
+
+
+def laplacian_variance(gray: np.ndarray) -> float:
+    """Variance of the Laplacian of an (H, W) uint8 image: the sum of the four neighbours less four times the pixel."""
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var(dtype=np.float64))
+
+
+def to_short_side(frame: np.ndarray, side: int) -> np.ndarray:
+    """The frame scaled so that its short side is `side` pixels, larger or smaller."""
+    scale = side / min(frame.shape[:2])
+    if scale == 1:
+        return frame
+    size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
