@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fantasyportrait.configs import FEATURES, NUM_QUERIES, AdapterConfig
+from fantasyportrait.configs import FEATURES, HEAD_DIM, NUM_QUERIES, AdapterConfig
 
 FEED_MULTIPLE = 4
 
@@ -21,7 +21,7 @@ class Resampler(nn.Module):
         dim = config.query_dim
         self.queries = nn.Parameter(torch.randn(1, num_queries, dim) / dim**0.5)
         self.proj_in = nn.Linear(width, dim)
-        self.layers = nn.ModuleList(ResamplerLayer(dim, config.head_dim) for _ in range(config.depth))
+        self.layers = nn.ModuleList(ResamplerLayer(dim) for _ in range(config.depth))
         self.proj_out = nn.Linear(dim, config.token_dim)
         self.norm_out = nn.LayerNorm(config.token_dim)
 
@@ -36,9 +36,8 @@ class Resampler(nn.Module):
 class ResamplerLayer(nn.Module):
     """The queries attend to the feature and to each other; then a feed-forward."""
 
-    def __init__(self, dim: int, head_dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.head_dim = head_dim
         self.norm_given, self.norm_queries = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.to_q, self.to_kv = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 2 * dim, bias=False)
         self.to_out = nn.Linear(dim, dim, bias=False)
@@ -52,7 +51,7 @@ class ResamplerLayer(nn.Module):
     def forward(self, given: Tensor, queries: Tensor) -> Tensor:  # noqa: D102
         asking = self.norm_queries(queries)
         key, value = self.to_kv(torch.cat([self.norm_given(given), asking], 1)).chunk(2, -1)
-        heads = (t.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for t in (self.to_q(asking), key, value))
+        heads = (t.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2) for t in (self.to_q(asking), key, value))
         queries = queries + self.to_out(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
         return queries + self.feed(queries)
 

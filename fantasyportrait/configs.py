@@ -9,6 +9,7 @@ AUGMENTED = {  # the rows of the paper's Table 3: which features get learnable t
     "none": (),
     "all": ("mouth", "emotion", "head", "eyes"),
 }
+HEAD_DIM = 64  # of the learnable tokens' attention
 NUM_QUERIES = {"mouth": 16, "emotion": 4, "head": 4, "eyes": 4}
 
 
@@ -21,15 +22,14 @@ class AdapterConfig:
     token_dim: int = 2048
     query_dim: int = 1280
     depth: int = 4
-    head_dim: int = 64
     augmented: tuple[str, ...] = AUGMENTED["selective"]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augmented", tuple(self.augmented))
         if unknown := set(self.augmented) - set(FEATURES):
             raise ValueError(f"augmented names {sorted(unknown)}; the features are {', '.join(FEATURES)}")
-        if self.query_dim % self.head_dim:
-            raise ValueError(f"query_dim {self.query_dim} is not a multiple of head_dim {self.head_dim}")
+        if self.query_dim % HEAD_DIM:
+            raise ValueError(f"query_dim {self.query_dim} is not a multiple of {HEAD_DIM}, the width of a head")
 
     @property
     def token_owners(self) -> tuple[str, ...]:
@@ -111,11 +111,10 @@ SIZES = {
             num_layers=_TINY_BACKBONE.num_layers,
             dim=_TINY_BACKBONE.dim,
             token_dim=64,
-            query_dim=32,
+            query_dim=128,
             depth=1,
-            head_dim=16,
         ),
-        vae={"base_dim": 4, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1},
+        vae={"base_dim": 4},
         text_encoder={"d_model": 24, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "vocab_size": 64},
         image_encoder={
             "hidden_size": 32,

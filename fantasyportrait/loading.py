@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from exprbench.errors import UserError
 from fantasyportrait.adapter import MotionAdapter
 from fantasyportrait.checkpoints.folder import Base, ModelFolder
 from fantasyportrait.checkpoints.kinds import image_encoder_config, require_all, text_encoder_config
@@ -44,7 +45,7 @@ def fill(
         UserError: tensors are missing, of another shape or, if strict, too many.
     """
     wanted = module.state_dict()
-    require_all({n: tuple(t.shape) for n, t in wanted.items()}, tensors, what, strict=strict)
+    require_all(shapes_of(module), tensors, what, strict=strict)
     for name in wanted:
         if name in tensors:
             kept = any(part in name for part in keep_fp32)
@@ -64,6 +65,33 @@ def _place(module: nn.Module, name: str, tensor: Tensor) -> None:
         owner._buffers[last] = tensor
 
 
+def check(folder: ModelFolder) -> None:
+    """Hold every tensor of the parts against what they should be, by headers alone.
+
+    Raises:
+        UserError: a part is missing, broken, or of another model than the rest.
+    """
+    base = folder.base
+    adapter, backbone = folder.adapter, base.backbone
+    if (adapter.dim, adapter.num_layers) != (backbone.dim, backbone.num_layers):
+        raise UserError(
+            f"the adapter is for a backbone of width {adapter.dim} and {adapter.num_layers} layers; "
+            f"{base.path} has width {backbone.dim} and {backbone.num_layers} layers"
+        )
+    with without_memory():
+        modules = build_transformer(backbone), MotionAdapter(adapter), ExpressionEncoder()
+    require_all(shapes_of(modules[0]), base.tensors("backbone"), "backbone")
+    require_all(shapes_of(modules[1]), folder.adapter_tensors(), "adapter")
+    require_all(shapes_of(modules[2]), folder.expression_tensors(), "expression encoder", strict=False)
+    for part in ("VAE", "image encoder"):
+        base.tensors(part)
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of every tensor of a module, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
 def load_transformer(
     base: Base,
     *,
@@ -78,7 +106,7 @@ def load_transformer(
     with without_memory():
         model = build_transformer(base.backbone)
     tensors = base.tensors("backbone")
-    require_all({n: tuple(t.shape) for n, t in model.state_dict().items()}, tensors, "backbone")
+    require_all(shapes_of(model), tensors, "backbone")
     kept = tuple(MotionTransformer._keep_in_fp32_modules)
     parts = [f"blocks.{i}." for i in range(len(model.blocks))]
     for part, block in zip(parts, model.blocks, strict=True):
@@ -140,10 +168,9 @@ def load_image_encoder(base: Base, *, device: torch.device | str = "cpu", dtype:
     """transformers' `CLIPVisionModel`, whose modules bear a prefix in some of its versions."""
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    tensors, config = base.tensors("image encoder"), base.config("image encoder")
-    heads = config.get("num_attention_heads") if "hidden_size" in config else None
+    tensors = base.tensors("image encoder")
     with without_memory():
-        model = CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, heads)))
+        model = CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, base.image_heads)))
     inner = getattr(model, "vision_model", model)
     fill(inner, tensors, what="image encoder", device=device, dtype=dtype, strict=False)
     for buffer in inner.buffers():

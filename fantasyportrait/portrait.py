@@ -9,7 +9,8 @@ import numpy as np
 from exprbench.errors import UserError
 from exprbench.faces.tracking import track_image
 from exprbench.media import MediaError, open_clip, read_image
-from fantasyportrait.regions import PATCH
+
+PATCH = 16  # sides are multiples of it
 
 Pairs = tuple[tuple[int, int] | None, ...]  # for each portrait face: (driver, face), or nobody
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PATCH = 16
+from fantasyportrait.portrait import PATCH
+
 MAX_GROWTH = 0.25
 
 
@@ -41,19 +42,30 @@ def follow_boxes(boxes: np.ndarray, rects: np.ndarray) -> np.ndarray:
 
 
 def released_labels(boxes: np.ndarray, size: tuple[int, int], num_latent: int) -> Tensor:
-    """Labels (f, h, w) as the released code draws them: a patch that a face touches is the face's, the last one's."""
+    """Labels (f, h, w) as the released code draws them: a patch that a face touches is the face's, the last one's.
+
+    Args:
+        boxes: (P, F, 4) in pixels; F is 1 for faces that stay, or 4 f - 3.
+        size: (width, height).
+        num_latent: f.
+    """
     width, height = size
-    canvas = torch.zeros(1, 1, height, width)
-    for label, (x0, y0, x1, y1) in enumerate(boxes, 1):
-        canvas[..., y0:y1, x0:x1] = label
-    return F.max_pool2d(canvas, PATCH)[0].long().expand(num_latent, -1, -1)
+    canvas = torch.zeros(1, boxes.shape[1], height, width)
+    for label, through in enumerate(boxes, 1):
+        for t, (x0, y0, x1, y1) in enumerate(through.astype(int).clip(0)):
+            canvas[:, t, y0:y1, x0:x1] = label
+    labels = F.max_pool2d(canvas, PATCH)
+    if labels.shape[1] > 1:  # the first frame is a latent frame, every four that follow are one
+        rest = F.max_pool3d(labels[:, 1:].unsqueeze(0), (4, 1, 1))[0]
+        labels = torch.cat([labels[:, :1], rest], 1)
+    return labels[0].long().expand(num_latent, -1, -1)
 
 
 def trilinear_labels(boxes: np.ndarray, size: tuple[int, int], num_latent: int) -> Tensor:
     """Labels (f, h, w) from face masks brought to the latent grid by trilinear interpolation, as the paper has it.
 
     Args:
-        boxes: (P, F, 4) in pixels.
+        boxes: (P, F, 4) in pixels; F is 1 for faces that stay.
         size: (width, height), multiples of 16.
         num_latent: f.
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from exprbench.errors import UserError
 from exprbench.files import write_json
-from fantasyportrait.checkpoints.kinds import adapter_config, backbone_config, open_as, require_all
+from fantasyportrait.checkpoints.kinds import backbone_config, open_as
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
-from fantasyportrait.configs import FEATURES, AdapterConfig, BackboneConfig
+from fantasyportrait.configs import AdapterConfig, BackboneConfig
 
 ABOUT, FORMAT = "fantasyportrait.json", 1
 ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE = "adapter.safetensors", "expression.safetensors", "empty_prompt.safetensors"
@@ -54,6 +54,12 @@ class Base:
         """What the `config.json` beside a part says, if there is one."""
         path = self.files(model)[0].parent / "config.json"
         return json.loads(path.read_text()) if path.is_file() else {}
+
+    @property
+    def image_heads(self) -> int | None:
+        """Attention heads of the image encoder, where its own configuration says."""
+        config = self.config("image encoder")
+        return config.get("num_attention_heads") if "hidden_size" in config else None
 
     @property
     def tokenizer(self) -> Path | None:
@@ -123,25 +129,6 @@ class ModelFolder:
     def expression_tensors(self) -> Tensors:
         """As published."""
         return open_as("expression encoder", open_tensors(self.path / EXPRESSION_FILE))
-
-    def check(self) -> None:
-        """Hold the parts against each other by their headers alone, before anything heavy is read.
-
-        Raises:
-            UserError: a part is missing, broken, or of another model than the rest.
-        """
-        tensors, backbone = self.adapter_tensors(), self.base.backbone
-        config = adapter_config(tensors.shapes, self.adapter.head_dim)
-        if (config.dim, config.num_layers) != (backbone.dim, backbone.num_layers):
-            raise UserError(
-                f"the adapter is for a backbone of width {config.dim} and {config.num_layers} layers; "
-                f"{self.base.path} has width {backbone.dim} and {backbone.num_layers} layers"
-            )
-        require_all({f"linear.{name}.weight": (config.token_dim, n) for name, n in FEATURES.items()}, tensors,
-                    "adapter", strict=False)  # fmt: skip
-        self.expression_tensors()
-        for model in ("VAE", "image encoder"):
-            self.base.files(model)
 
     def write_about(self, about: dict[str, Any]) -> None:
         """Write `fantasyportrait.json`, last of all files, so that a folder with it is whole."""

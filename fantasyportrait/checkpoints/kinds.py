@@ -161,8 +161,8 @@ def require_all(expected: Shapes, tensors: Tensors, model: str, *, strict: bool 
         raise UserError(f"{tensors.where} does not fit the {model}: {found}")
 
 
-def adapter_config(shapes: Shapes, head_dim: int = 64) -> AdapterConfig:
-    """The size of an adapter, from its shapes in our layout; the head width is not in them."""
+def adapter_config(shapes: Shapes) -> AdapterConfig:
+    """The size of an adapter, from its shapes in our layout."""
     augmented = tuple(name for name in AUGMENTED["all"] if f"augment.{name}.queries" in shapes)
     asked = f"augment.{augmented[0]}." if augmented else ""
     known = {"query_dim": shapes[asked + "queries"][-1], "depth": _count(shapes, asked + "layers")} if augmented else {}
@@ -170,7 +170,6 @@ def adapter_config(shapes: Shapes, head_dim: int = 64) -> AdapterConfig:
         num_layers=_count(shapes, "layers"),
         dim=shapes["layers.0.to_k.weight"][0],
         token_dim=shapes["linear.head.weight"][0],
-        head_dim=head_dim,
         augmented=augmented,
         **known,
     )

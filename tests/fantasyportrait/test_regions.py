@@ -22,7 +22,7 @@ def test_boxes_labels_and_sight_are_the_released_ones(official, case):
     boxes = given["boxes"][np.argsort(given["boxes"][:, [0, 2]].sum(1), kind="stable")]
     grown = grow_boxes(boxes, given["rects"], size)
     np.testing.assert_array_equal(grown, given["ext_boxes"])
-    labels = released_labels(grown, size, num_latent)
+    labels = released_labels(grown[:, None], size, num_latent)
     np.testing.assert_array_equal(labels, given["labels"])
     sees = who_sees_whom(labels, [True] * len(boxes), "all")
     np.testing.assert_array_equal(sees[0].repeat_interleave(97, -1), given["correct_mask"])
@@ -73,6 +73,15 @@ def test_regions_follow_the_face_in_time():
     assert labels[2, 0].tolist() == [0, 0, 0, 0, 1, 1]
 
 
+def test_released_regions_follow_the_face_by_groups_of_four_frames():
+    boxes = rects(9, (0, 0, 32, 32))
+    boxes[0, 3:] += (64, 0, 64, 0)
+    labels = released_labels(boxes, (96, 64), 3)
+    assert labels[0, 0].tolist() == [1, 1, 0, 0, 0, 0]
+    assert labels[1, 0].tolist() == [1, 1, 0, 0, 1, 1]  # frames 1 and 2 show it here, 3 and 4 there
+    assert labels[2, 0].tolist() == [0, 0, 0, 0, 1, 1]
+
+
 LABELS = torch.tensor([[[0, 1, 0, 2, 0, 3]]])
 
 
@@ -98,7 +107,7 @@ def test_a_face_nobody_drives_sees_nobody():
 def test_every_region_sees_its_own_driver_alone(num_people):
     boxes = rects(5, *((i * 48, 16, i * 48 + 32, 48) for i in range(num_people)))
     size = (48 * num_people, 64)
-    for labels in (trilinear_labels(boxes, size, 2), released_labels(boxes[:, 0].astype(int), size, 2)):
+    for labels in (trilinear_labels(boxes, size, 2), released_labels(boxes[:, :1], size, 2)):
         sees = who_sees_whom(labels, [True] * num_people, "none")[0]
         flat = labels.flatten(1)
         for person in range(num_people):

@@ -1,0 +1,185 @@
+"""Writing tensors in a given layout: in shards with an index, as one file, or as the released pickle."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from exprbench.errors import UserError
+from exprbench.files import atomic_path, write_json
+from fantasyportrait.checkpoints.folder import Base
+from fantasyportrait.checkpoints.kinds import image_encoder_config, text_encoder_config
+from fantasyportrait.checkpoints.names import ADAPTER, BACKBONE, IMAGE_ENCODER, TEXT_ENCODER, VAE
+from fantasyportrait.checkpoints.tensors import Tensors, save_tensors
+
+SHARD_BYTES = 5_000_000_000
+GROUPS = ("proj_model", "mouth_proj_model", "emo_proj_model", "ip_adapter")
+LAYOUTS = ("diffusers", "published")
+
+
+def save_shards(folder: Path, stem: str, tensors: Tensors, *, max_bytes: int = SHARD_BYTES) -> None:
+    """Write `stem.safetensors`, or where that would be larger than `max_bytes`, shards and their index."""
+    shards = list(_shards(tensors, max_bytes))
+    if len(shards) == 1:
+        save_tensors(folder / f"{stem}.safetensors", tensors)
+        return
+    files = {}
+    for i, names in enumerate(shards, 1):
+        file = f"{stem}-{i:05d}-of-{len(shards):05d}.safetensors"
+        save_tensors(folder / file, {name: tensors[name] for name in names})
+        files.update(dict.fromkeys(names, file))
+    total = sum(_num_bytes(tensors, name) for name in tensors)
+    write_json(folder / f"{stem}.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": files})
+
+
+def _shards(tensors: Tensors, max_bytes: int) -> Iterator[list[str]]:
+    names: list[str] = []
+    size = 0
+    for name in tensors:
+        if names and size + _num_bytes(tensors, name) > max_bytes:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += _num_bytes(tensors, name)
+    yield names
+
+
+def _num_bytes(tensors: Tensors, name: str) -> int:
+    return torch.Size(tensors.shape(name)).numel() * tensors.dtype(name).itemsize
+
+
+def save_pickle(path: Path, value: Mapping[str, Any]) -> None:
+    """A pickle of tensors alone, as the published files are; whole or not at all."""
+    with atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+def save_adapter(out: Path, adapter: Tensors, expression: Tensors, layout: str) -> list[Path]:
+    """An adapter and expression encoder as released (two pickles), or flat (one safetensors file).
+
+    Raises:
+        UserError: the layout has no place for the adapter's tensors (one that augments all features).
+    """
+    published = adapter.renamed(ADAPTER.to_published(adapter))
+    if layout == "flat":
+        path = out / "fantasyportrait.safetensors"
+        flat = {name.replace(".processor.", "."): tensor for name, tensor in published.items()}
+        save_tensors(path, {**flat, **{f"pd_fpg.{name}": tensor for name, tensor in expression.items()}})
+        return [path]
+    paths = [out / "fantasyportrait_model.ckpt", out / "pd_fpg.pth"]
+    save_pickle(paths[0], {group: dict(published.under(f"{group}.")) for group in GROUPS})
+    save_pickle(paths[1], dict(expression))
+    return paths
+
+
+def save_base(base: Base, out: Path, layout: str) -> list[str]:
+    """A whole Wan2.1 download in another layout; what it does not hold is left out, and named."""
+    if layout not in LAYOUTS:
+        raise UserError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
+    left_out = []
+    for model, save in (_SAVE_AS_DIFFUSERS if layout == "diffusers" else _SAVE_AS_PUBLISHED).items():
+        try:
+            base.files(model)
+        except UserError:
+            left_out.append(model)
+        else:
+            save(base, out)
+    if base.tokenizer:
+        target = out / ("tokenizer" if layout == "diffusers" else "google/umt5-xxl")
+        shutil.copytree(base.tokenizer, target, dirs_exist_ok=True)
+    return left_out
+
+
+def _backbone_to_diffusers(base: Base, out: Path) -> None:
+    config = {"_class_name": "WanTransformer3DModel", "patch_size": [1, 2, 2], **base.backbone.for_diffusers()}
+    save_shards(out / "transformer", "diffusion_pytorch_model", base.tensors("backbone"))
+    write_json(out / "transformer/config.json", config)
+
+
+def _vae_to_diffusers(base: Base, out: Path) -> None:
+    tensors = base.tensors("VAE")
+    save_shards(out / "vae", "diffusion_pytorch_model", tensors)
+    config = {"_class_name": "AutoencoderKLWan", "base_dim": tensors.shape("encoder.conv_in.weight")[0], "z_dim": 16}
+    write_json(out / "vae/config.json", config)
+
+
+def _text_encoder_to_diffusers(base: Base, out: Path) -> None:
+    tensors = base.tensors("text encoder")
+    save_shards(out / "text_encoder", "model", tensors)
+    config = {"architectures": ["UMT5EncoderModel"], "model_type": "umt5", **text_encoder_config(tensors.shapes)}
+    write_json(out / "text_encoder/config.json", config)
+
+
+def _image_encoder_to_diffusers(base: Base, out: Path) -> None:
+    tensors, heads = base.tensors("image encoder"), base.image_heads
+    save_shards(out / "image_encoder", "model", tensors.renamed({n: f"vision_model.{n}" for n in tensors}))
+    config = {"architectures": ["CLIPVisionModel"], "model_type": "clip_vision_model"}
+    write_json(out / "image_encoder/config.json", {**config, **image_encoder_config(tensors.shapes, heads)})
+
+
+def _backbone_to_published(base: Base, out: Path) -> None:
+    tensors, size = base.tensors("backbone"), base.backbone
+    save_shards(out, "diffusion_pytorch_model", tensors.renamed(BACKBONE.to_published(tensors)))
+    config = {
+        "_class_name": "WanModel",
+        "model_type": "i2v",
+        "dim": size.dim,
+        "ffn_dim": size.ffn_dim,
+        "freq_dim": size.freq_dim,
+        "in_dim": size.in_channels,
+        "out_dim": size.out_channels,
+        "num_heads": size.num_attention_heads,
+        "num_layers": size.num_layers,
+        "text_len": 512,
+        "eps": 1e-6,
+    }
+    write_json(out / "config.json", config)
+
+
+def _vae_to_published(base: Base, out: Path) -> None:
+    tensors = base.tensors("VAE")
+    save_pickle(out / "Wan2.1_VAE.pth", dict(tensors.renamed(VAE.to_published(tensors))))
+
+
+def _text_encoder_to_published(base: Base, out: Path) -> None:
+    tensors = base.tensors("text encoder")
+    tensors = tensors.renamed({n: n for n in tensors if n != "encoder.embed_tokens.weight"})
+    save_pickle(out / "models_t5_umt5-xxl-enc-bf16.pth", dict(tensors.renamed(TEXT_ENCODER.to_published(tensors))))
+
+
+def _image_encoder_to_published(base: Base, out: Path) -> None:
+    """The visual half: the textual one is no part of what diffusers' layout keeps."""
+    tensors = base.tensors("image encoder")
+    known = IMAGE_ENCODER.to_published(n for n in tensors if IMAGE_ENCODER.published(n))
+    published = join_qkv(dict(tensors.renamed(known)))
+    save_pickle(out / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", published)
+
+
+def join_qkv(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The published image encoder: queries, keys and values in one tensor, embeddings with their leading ones."""
+    joined = {}
+    for name, tensor in parts.items():
+        if ".attn.q." in name:
+            joined[name.replace(".q.", ".to_qkv.")] = torch.cat([parts[name.replace(".q.", f".{w}.")] for w in "qkv"])
+        elif name in ("visual.cls_embedding", "visual.pos_embedding"):
+            joined[name] = tensor.view(1, -1, tensor.shape[-1])
+        elif ".attn.k." not in name and ".attn.v." not in name:
+            joined[name] = tensor
+    return joined
+
+
+_SAVE_AS_DIFFUSERS = {
+    "backbone": _backbone_to_diffusers,
+    "VAE": _vae_to_diffusers,
+    "text encoder": _text_encoder_to_diffusers,
+    "image encoder": _image_encoder_to_diffusers,
+}
+_SAVE_AS_PUBLISHED = {
+    "backbone": _backbone_to_published,
+    "VAE": _vae_to_published,
+    "text encoder": _text_encoder_to_published,
+    "image encoder": _image_encoder_to_published,
+}

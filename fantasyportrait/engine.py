@@ -1,0 +1,161 @@
+"""The backbone made ready for a machine: changed by LoRAs, quantised, offloaded, compiled, its kernels chosen."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from exprbench.errors import UserError
+from exprbench.progress import say
+from fantasyportrait.checkpoints.folder import Base
+from fantasyportrait.loading import Change, load_transformer
+from fantasyportrait.lora import Lora, parse_lora
+from fantasyportrait.memory import GIB, Plan
+from fantasyportrait.options import Machine
+from fantasyportrait.transformer import MotionTransformer
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16, "int8": torch.bfloat16}
+EXACT_KERNELS = ("native", "_native_cudnn", "flash", "_flash_3")  # diffusers' names; `sage` and its kin approximate
+
+
+def find_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:1` as a device; under torchrun every process takes its own GPU.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device is {name!r}, and PyTorch finds no GPU; leave it out or say cpu")
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device is {name!r}; expected cpu, cuda or one GPU like cuda:1") from error
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise UserError(f"--device is {name!r}; there are {torch.cuda.device_count()} GPUs, counted from 0")
+    return device
+
+
+def memory_gib(device: torch.device, vram: float) -> tuple[float, float]:
+    """(GPU memory to stay under, main memory available); a given limit is also set as PyTorch's own."""
+    import psutil
+
+    ram = psutil.virtual_memory().available / GIB
+    if device.type != "cuda":
+        return float("inf"), ram
+    free, total = (n / GIB for n in torch.cuda.mem_get_info(device))
+    if not vram:
+        return free, ram
+    torch.cuda.set_per_process_memory_fraction(min(1.0, vram / total), device)
+    return min(vram, free), ram
+
+
+def load_engine(
+    base: Base, plan: Plan, machine: Machine, device: torch.device, loras: Iterable[str]
+) -> MotionTransformer:
+    """The transformer under a plan."""
+    resident = plan.offload == "none"
+    home = device if resident else torch.device("cpu")
+    model = load_transformer(
+        base,
+        dtype=DTYPES[plan.weights],
+        device=home,
+        change=_changes(loras, base),
+        each_block=_quantiser(plan.weights, device, home),
+    )
+    if not resident:
+        offload(model, device, plan.offload)
+    if machine.compile == "yes" or (machine.compile == "auto" and device.type == "cuda" and resident):
+        model.compile_repeated_blocks()
+    return model
+
+
+def _changes(loras: Iterable[str], base: Base) -> Change | None:
+    known = list(base.tensors("backbone"))
+    changes = [Lora(path, known, scale).change for path, scale in map(parse_lora, loras)]
+    if not changes:
+        return None
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        for each in changes:
+            tensor = each(name, tensor)
+        return tensor
+
+    return change
+
+
+def _quantiser(weights: str, device: torch.device, home: torch.device) -> Callable[[nn.Module], None] | None:
+    """What makes a block's matrices 8-bit, on the GPU where there is one, and leaves it where it was."""
+    if weights not in ("int8", "fp8"):
+        return None
+    try:
+        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise UserError(f"{weights} weights need torchao: pip install torchao") from error
+    config = Int8WeightOnlyConfig() if weights == "int8" else Float8WeightOnlyConfig()
+
+    def quantise(block: nn.Module) -> None:
+        block.to(device)
+        quantize_(block, config)
+        block.to(home)
+
+    return quantise
+
+
+def offload(model: MotionTransformer, device: torch.device, mode: str) -> None:
+    """Keep the weights in main memory and bring them to the GPU a block (or a layer) ahead of their use."""
+    from diffusers.hooks import apply_group_offloading
+
+    streams = device.type == "cuda"
+    apply_group_offloading(
+        model,
+        onload_device=device,
+        offload_device=torch.device("cpu"),
+        offload_type=f"{mode}_level",
+        num_blocks_per_group=1 if mode == "block" else None,
+        use_stream=streams,
+        record_stream=streams,
+    )
+
+
+def choose_attention(model: MotionTransformer, name: str, device: torch.device, num_tokens: int) -> str:
+    """Set the attention kernel: the one named, or the fastest of those that compute the same to rounding.
+
+    Raises:
+        UserError: the named kernel is not to be had here.
+    """
+    if name != "auto":
+        try:
+            model.set_attention_backend(name)
+        except Exception as error:  # diffusers raises whatever its check of the kernel raises
+            raise UserError(f"--attention {name} cannot be used here: {str(error).splitlines()[0]}") from error
+        return name
+    if device.type != "cuda":
+        return "native"
+    times_s = {kernel: _time_attention(model, kernel, device, num_tokens) for kernel in EXACT_KERNELS}
+    best = min(times_s, key=times_s.__getitem__)
+    model.set_attention_backend(best)
+    return best
+
+
+def _time_attention(model: MotionTransformer, kernel: str, device: torch.device, num_tokens: int) -> float:
+    """Seconds one self-attention takes; infinite where the kernel is not to be had."""
+    heads, width = model.config.num_attention_heads, model.config.attention_head_dim
+    query = torch.randn(1, num_tokens, heads, width, device=device, dtype=torch.bfloat16)
+    try:
+        model.set_attention_backend(kernel)
+        attend = model.blocks[0].attn1.processor.attend
+        attend(query, query, query)
+        torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        attend(query, query, query)
+        torch.cuda.synchronize(device)
+    except Exception as error:
+        say(f"attention kernel {kernel} is not used: {str(error).splitlines()[0][:100]}")
+        return float("inf")
+    return time.perf_counter() - start

@@ -1,0 +1,286 @@
+"""The loaded model, and a scene made into a video by it. Loaded once, it makes as many videos as are asked for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from exprbench.errors import UserError
+from exprbench.media import write_image, write_video
+from exprbench.progress import progress, say
+from fantasyportrait.adapter import MotionAdapter
+from fantasyportrait.checkpoints.folder import PROMPT_FILE, ModelFolder
+from fantasyportrait.checkpoints.tensors import open_tensors
+from fantasyportrait.conditions import embed_image, embed_prompt, token_ids
+from fantasyportrait.denoise import OnStep, Told, denoise
+from fantasyportrait.engine import DTYPES, choose_attention, find_device, load_engine, memory_gib
+from fantasyportrait.expression.driver import FaceMotion, PointFinder, read_motion
+from fantasyportrait.expression.encoder import ExpressionEncoder
+from fantasyportrait.flow import branches, schedule, starting_noise
+from fantasyportrait.loading import (
+    check,
+    load_adapter,
+    load_expression_encoder,
+    load_image_encoder,
+    load_text_encoder,
+    load_vae,
+)
+from fantasyportrait.marking import mark, metadata_of
+from fantasyportrait.memory import Load, Plan, choose
+from fantasyportrait.motion import Motion, motion_of
+from fantasyportrait.options import Machine, Options
+from fantasyportrait.parallel import Ranks, join, shard_tokens
+from fantasyportrait.portrait import resize
+from fantasyportrait.scene import Scene, faces_through, sight
+from fantasyportrait.transformer import MotionTransformer
+from fantasyportrait.vae import SCALE, decode, image_condition
+from fantasyportrait.windows import Window, lay_windows, num_latent_frames
+
+PREVIEWS = 10  # pictures a run, spread over its steps
+LATENT_CHANNELS = 16
+
+
+@dataclass
+class Studio:
+    """A model folder on a machine. Parts are loaded when they are first needed.
+
+    Nothing but the backbone stays on the GPU between uses, and that only where the plan has it whole.
+    """
+
+    folder: ModelFolder
+    machine: Machine = field(default_factory=Machine)
+    loras: tuple[str, ...] = ()
+    finder: PointFinder | None = None
+    _engine: tuple[Plan, MotionTransformer] | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        return find_device(self.machine.device)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """This process's place among those torchrun started."""
+        return join(
+            device=self.device,
+            guidance=self.machine.guidance_parallel,
+            context=self.machine.context_parallel,
+            num_heads=self.folder.base.backbone.num_attention_heads,
+        )
+
+    @cached_property
+    def expression_encoder(self) -> ExpressionEncoder:
+        """PD-FGC."""
+        return load_expression_encoder(self.folder, device=self.device)
+
+    @cached_property
+    def adapter(self) -> MotionAdapter:
+        """What the paper adds."""
+        return load_adapter(self.folder)
+
+    @cached_property
+    def vae(self) -> Any:
+        """In main memory, in float32."""
+        return load_vae(self.folder.base)
+
+    @cached_property
+    def image_encoder(self) -> Any:
+        """In main memory, in float32."""
+        return load_image_encoder(self.folder.base)
+
+    def prompt(self, text: str) -> Tensor:
+        """The embedding of a prompt; that of the empty one lies in the model folder."""
+        kept = self.folder.path / PROMPT_FILE
+        if not text.strip() and kept.is_file():
+            return open_tensors(kept)["empty"]
+        ids = token_ids(text, self.folder.base.tokenizer)
+        encoder = load_text_encoder(self.folder.base)
+        with self._on_gpu(encoder):
+            return embed_prompt(encoder, ids)
+
+    @contextmanager
+    def _on_gpu(self, module: nn.Module) -> Iterator[None]:
+        """A module on the GPU while it works, and in main memory again afterwards."""
+        try:
+            module.to(self.device)
+            yield
+        finally:
+            module.to("cpu")
+
+    def plan(self, load: Load) -> Plan:
+        """What lies where for a clip of this size."""
+        vram_gib, ram_gib = memory_gib(self.device, self.machine.vram)
+        weights, offload = self.machine.weights, self.machine.offload
+        if self.device.type == "cpu":
+            weights, offload = ("fp32" if weights == "auto" else weights), ("none" if offload == "auto" else offload)
+        return choose(load, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
+
+    def engine(self, load: Load) -> tuple[Plan, MotionTransformer]:
+        """The backbone, loaded under the first clip's plan."""
+        if self._engine is None:
+            plan = self.plan(load)
+            if self.device.type == "cuda":
+                say(str(plan))
+            model = load_engine(self.folder.base, plan, self.machine, self.device, self.loras)
+            choose_attention(model, self.machine.attention, self.device, load.num_tokens)
+            shard_tokens(model, self.ranks.shards)
+            self._engine = plan, model
+        return self._engine
+
+    def read_motions(self, scene: Scene) -> dict[int, list[FaceMotion]]:
+        """What every face of the drivers in use expresses."""
+        motions = {}
+        for i, people in scene.people.items():
+            motions[i] = read_motion(
+                scene.drivers[i],
+                people,
+                encoder=self.expression_encoder,
+                encoder_name=self.folder.about["expression"]["sha256"],
+                fps=scene.fps,
+                finder=self.finder,
+            )
+        for i, j in filter(None, scene.pairs):
+            if filled := motions[i][j].num_filled:
+                say(f"{scene.drivers[i].name}: face {j} was lost in {filled} frames, which its neighbours fill")
+        return motions
+
+    def tell(self, scene: Scene, options: Options, num_latent: int) -> Told:
+        """What the backbone is told besides motion."""
+        wanted = {branch.prompt for branch in branches(options.expression_guidance, options.text_guidance)}
+        texts = {"positive": options.prompt, "negative": options.negative_prompt}
+        with self._on_gpu(self.image_encoder):
+            image = embed_image(self.image_encoder, scene.image)
+        with self._on_gpu(self.vae):
+            portrait = image_condition(self.vae, scene.image, num_latent)
+        return Told({name: self.prompt(texts[name]) for name in sorted(wanted)}, image, portrait)
+
+    def motions(
+        self, scene: Scene, options: Options, plan: Plan, windows: Sequence[Window], found: dict[int, list[FaceMotion]]
+    ) -> list[Motion]:
+        """Keys and values of every layer, for every window: here once, and never again for this clip."""
+        count = 4 * scene.num_latent - 3
+        features = np.stack([found[i][j].frames(count).features for i, j in filter(None, scene.pairs)])
+        faces = faces_through(scene, found, options)
+        return [
+            motion_of(
+                self.adapter,
+                torch.from_numpy(features[:, window.frames]),
+                sees=sight(scene, faces, window, options),
+                strengths=[options.strengths] * len(features),
+                strength=options.strength,
+                device=self.device,
+                dtype=DTYPES[plan.weights],
+                keep_on=self.device if plan.keys == "device" else "cpu",
+            )
+            for window in windows
+        ]
+
+    def sample(self, scene: Scene, options: Options, *, preview: Path | None = None) -> Iterator[np.ndarray]:
+        """The frames of a video, (H, W, 3) uint8 RGB; denoised before the first one comes."""
+        windows = lay_windows(
+            scene.num_latent, num_latent_frames(options.window), num_latent_frames(options.overlap) - 1 or 1
+        )
+        load = load_of(self.folder, scene, windows, self.machine.context_parallel)
+        found = self.read_motions(scene)
+        plan, model = self.engine(load)
+        told = self.tell(scene, options, windows[0].stop - windows[0].start)
+        noise = starting_noise(latent_shape(scene), options.seed).to(self.device)
+        latents = denoise(
+            model,
+            noise,
+            told.to(self.device, DTYPES[plan.weights]),
+            sigmas=schedule(options.steps, options.shift),
+            branches=branches(options.expression_guidance, options.text_guidance),
+            windows=windows,
+            motions=self.motions(scene, options, plan, windows, found),
+            ranks=self.ranks,
+            track=lambda steps: progress(steps, total=options.steps, label=scene.portrait.name, unit="step"),
+            on_step=self._previews(preview, options.steps) if preview and self.ranks.writes else None,
+        )
+        if not self.ranks.writes:
+            return
+        with self._on_gpu(self.vae):
+            for t, frame in enumerate(decode(self.vae, latents, tile=plan.tile)):
+                if t < scene.num_frames:
+                    yield resize(frame, scene.fit.output)
+
+    def _previews(self, folder: Path, num_steps: int) -> OnStep:
+        every = max(1, num_steps // PREVIEWS)
+
+        def show(step: int, latents: Tensor) -> None:
+            if step % every == 0 or step == num_steps - 1:
+                at = sorted({0, latents.shape[2] // 2, latents.shape[2] - 1})
+                with self._on_gpu(self.vae):
+                    pictures = [next(decode(self.vae, latents[:, :, i : i + 1])) for i in at]
+                write_image(folder / f"step-{step + 1:03d}.png", np.concatenate(pictures, 1))
+
+        return show
+
+    def make(
+        self,
+        scene: Scene,
+        options: Options,
+        out: Path,
+        *,
+        sound: bool = False,
+        marked: bool = False,
+        preview: Path | None = None,
+    ) -> int:
+        """Write a scene's video, whole or not at all, and return its number of frames (0 on a helping process)."""
+        frames = self.sample(scene, options, preview=preview)
+        if not self.ranks.writes:
+            return sum(1 for _ in frames)
+        record = {"checkpoint": self.folder.name, "seed": options.seed, "options": options.as_dict()}
+        if self.loras:
+            record["loras"] = [Path(lora).name for lora in self.loras]
+        return write_video(
+            out,
+            mark(frames) if marked else frames,
+            fps=scene.fps,
+            metadata=metadata_of(record),
+            audio=scene.drivers[min(scene.people)] if sound else None,
+        )
+
+
+def latent_shape(scene: Scene) -> tuple[int, ...]:
+    """(1, 16, f, h, w) of the whole clip."""
+    width, height = scene.fit.size
+    return 1, LATENT_CHANNELS, scene.num_latent, height // SCALE, width // SCALE
+
+
+def load_of(folder: ModelFolder, scene: Scene, windows: Sequence[Window], num_shards: int) -> Load:
+    """What a scene asks of the machine."""
+    width, height = scene.fit.size
+    num_latent = windows[0].stop - windows[0].start
+    tokens = num_latent * (height // (2 * SCALE)) * (width // (2 * SCALE))
+    return Load(
+        backbone=folder.base.backbone,
+        adapter=folder.adapter,
+        num_tokens=-(-tokens // num_shards),
+        num_latent=num_latent,
+        num_people=scene.num_driven,
+        num_windows=len(windows),
+        num_pixels=width * height,
+    )
+
+
+def open_studio(
+    model: Path | str, machine: Machine | None = None, *, loras: Sequence[str] = (), finder: PointFinder | None = None
+) -> Studio:
+    """A model folder, checked by its headers.
+
+    Raises:
+        UserError: it is incomplete, or its parts do not belong together.
+    """
+    folder = ModelFolder(Path(model))
+    check(folder)
+    for lora in loras:
+        if not Path(lora.rpartition(":")[0] or lora).exists() and not Path(lora).exists():
+            raise UserError(f"there is no LoRA {lora}")
+    return Studio(folder, machine or Machine(), tuple(loras), finder)
