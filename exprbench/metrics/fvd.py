@@ -6,6 +6,7 @@ get to that size, is the business of `exprbench.metrics.clips`.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,9 @@ def _load(path: Path, device: str) -> Any:
     import torch
 
     try:
-        return torch.jit.load(str(path), map_location=device).eval()
+        with warnings.catch_warnings():  # torchscript is what is published, deprecated or not
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         raise WeightsError("weights_differ", f"{path} is no torchscript: {str(error).splitlines()[0]}") from error
 
