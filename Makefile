@@ -18,7 +18,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 
 tables: venv  ## rebuild results/LEADERBOARD.md and its other forms from the stored results
-	$(BIN)/python -m exprbench.leaderboard results
+	$(BIN)/python -m exprbench.leaderboard.results results
 
 bench: venv  ## speed and memory beside other libraries, on this machine
 	$(BIN)/python -m benchmarks

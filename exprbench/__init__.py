@@ -21,7 +21,7 @@ _HOME_OF = {
     "UserError": "exprbench.errors",
     "build": "exprbench.building",
     "check": "exprbench.benchmark",
-    "demo": "exprbench.demo",
+    "demo": "exprbench.demo.run",
     "load_record": "exprbench.records",
     "open_clip": "exprbench.media",
     "score": "exprbench.scoring",

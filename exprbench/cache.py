@@ -6,7 +6,8 @@ disk is made again. Losing the cache loses nothing but time.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,10 +47,21 @@ def write_entry(kind: str, key: Any, body: bytes) -> None:
     path = entry_path(kind, key)
     try:
         write_bytes(path, body + bytes.fromhex(sha256_bytes(body)))
-    except PermissionError as error:
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise UserError(
             f"cannot write to the cache {cache_root()}; set EXPRBENCH_CACHE to a folder of yours"
         ) from error
+
+
+@contextmanager
+def entry_lock(kind: str, key: Any) -> Iterator[None]:
+    """Hold what is kept under `key`, so that two processes do not make it at once."""
+    from filelock import FileLock
+
+    path = entry_path(f"locks/{kind}", key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
 
 
 def cached(kind: str, key: Any, make: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:

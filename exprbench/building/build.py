@@ -65,8 +65,9 @@ def build(
     inputs = [i for folder, kind, split in folders if folder for i in gather(Path(folder), kind, split)]
     making = root.with_name(f".{root.name}.building")
     shutil.rmtree(making, ignore_errors=True)  # left by a run that was killed
+    workers = default_workers() if workers is None else workers
     try:
-        ready, left_out = _prepare_all(inputs, making, fps, clip_seconds, workers or default_workers())
+        ready, left_out = _prepare_all(inputs, making, fps, clip_seconds, workers)
         drawn = draw_sizes(ready, seed)
         cases, unmatched = make_cases(drawn, cross_per_portrait, seed)
         bench = Benchmark(

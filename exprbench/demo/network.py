@@ -4,6 +4,7 @@ Distances between their features grow with blur, noise, wrong colours and wrong 
 numbers cannot be compared with those of the real networks, and the ids say so.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -12,42 +13,52 @@ import numpy as np
 SIDE = 64  # pixels a frame is squashed to
 CHANNELS = (3, 16, 24, 32)
 NUM_FEATURES = 64
-CLIP_FRAMES = 16
 SEED = 64
 SCALE = 20.0  # brings the features of two different people to distances of the order of one
 BATCH = 64
 
 
 class DemoImageNet:
-    """Frames to features: the mean and the spread of each of 32 channels over the frame."""
+    """A `FrameExtractor`: the mean and the spread of each of 32 channels over a frame."""
 
-    id = "fid[demo-net64,squash64]"
-    dim = NUM_FEATURES
+    id = "demo-net64,squash64"
+    num_features = NUM_FEATURES
+    batch = BATCH
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """(n, 64) float32 features of (n, H, W, 3) uint8 RGB frames."""
-        parts = [maps(frames[i : i + BATCH]) for i in range(0, len(frames), BATCH)]
-        features = [np.concatenate([part.mean((1, 2)), part.std((1, 2))], axis=1) for part in parts]
-        return SCALE * np.concatenate(features) if features else np.empty((0, self.dim), np.float32)
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        """(64, 64, 3) uint8 of an (H, W, 3) uint8 RGB frame."""
+        return squashed(frame)
+
+    def features(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """(n, 64) float32."""
+        seen = maps(prepared)
+        return SCALE * np.concatenate([seen.mean((1, 2)), seen.std((1, 2))], axis=1)
 
 
 class DemoClipNet:
-    """Clips to features: 64 channels that see three frames in succession, averaged over time and the frame."""
+    """A `ClipExtractor`: 64 channels that see three frames in succession, averaged over time and the frame."""
 
-    id = "fvd[demo-net64,16f,squash64]"
-    dim = NUM_FEATURES
-    num_frames = CLIP_FRAMES
+    id = "demo-net64,squash64"
+    num_features = NUM_FEATURES
+    batch = 1
 
-    def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """(n, 64) float32 features of (n, 16, H, W, 3) uint8 RGB clips."""
-        features = [SCALE * _moving(maps(clip)) for clip in clips]
-        return np.stack(features) if features else np.empty((0, self.dim), np.float32)
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        """(64, 64, 3) uint8 of an (H, W, 3) uint8 RGB frame."""
+        return squashed(frame)
+
+    def features(self, prepared: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """(n, 64) float32."""
+        return np.stack([SCALE * _moving(maps(clip)) for clip in prepared])
 
 
-def maps(frames: np.ndarray) -> np.ndarray:
-    """(n, 8, 8, 32) float32: what three convolutions of 3 x 3, each halving the frame, make of (n, H, W, 3) uint8."""
-    small = [cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in frames]
-    x = np.array(small, np.float32).reshape(-1, SIDE, SIDE, CHANNELS[0]) / 127.5 - 1
+def squashed(frame: np.ndarray) -> np.ndarray:
+    """A frame at the networks' size."""
+    return cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def maps(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, 8, 8, 32) float32: what three convolutions of 3 x 3, each halving the frame, make of squashed frames."""
+    x = np.array(frames, np.float32).reshape(-1, SIDE, SIDE, CHANNELS[0]) / 127.5 - 1
     for layer in range(len(CHANNELS) - 1):
         x = _convolve(x, weights(layer, 9 * CHANNELS[layer], CHANNELS[layer + 1]))
     return x

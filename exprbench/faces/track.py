@@ -70,6 +70,21 @@ class FaceTrack:
         return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
 
 
+def nobody(num_frames: int) -> FaceTrack:
+    """A track of a face that is never seen."""
+
+    def unknown(*shape: int) -> np.ndarray:
+        return np.full((num_frames, *shape), np.nan, np.float32)
+
+    return FaceTrack(
+        seen=np.zeros(num_frames, bool),
+        box=unknown(4),
+        landmarks=unknown(NUM_LANDMARKS, 3),
+        blendshapes=unknown(NUM_BLENDSHAPES),
+        pose=unknown(4, 4),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaceTracks:
     """Every person of one video, left to right by where each is first seen.

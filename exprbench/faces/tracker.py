@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from exprbench.faces.appearance import SAME_BELOW, appearance, distance
 from exprbench.faces.landmarker import CROPS, Face, Landmarker
 from exprbench.faces.search import Box, overlap
-from exprbench.faces.track import NUM_BLENDSHAPES, NUM_LANDMARKS, FaceTrack
+from exprbench.faces.track import FaceTrack, nobody
 
 # Parameters of the tracks' cache key: change any and tracks are made again.
 SEARCH_EVERY_S = 1.0
@@ -221,15 +221,11 @@ def _cheapest(costs: list[list[float]]) -> list[tuple[int, int]]:
 
 def _track(faces: dict[int, Face], num_frames: int, size: tuple[int, int]) -> FaceTrack:
     width, height = size
-    seen = np.zeros(num_frames, bool)
-    box = np.full((num_frames, 4), np.nan, np.float32)
-    landmarks = np.full((num_frames, NUM_LANDMARKS, 3), np.nan, np.float32)
-    blendshapes = np.full((num_frames, NUM_BLENDSHAPES), np.nan, np.float32)
-    pose = np.full((num_frames, 4, 4), np.nan, np.float32)
+    track = nobody(num_frames)
     for t, face in faces.items():
-        seen[t] = True
-        box[t] = np.array(face.box) / (width, height, width, height)
-        landmarks[t] = face.points / (width, height, width)
-        blendshapes[t] = face.blendshapes
-        pose[t] = face.pose
-    return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
+        track.seen[t] = True
+        track.box[t] = np.array(face.box) / (width, height, width, height)
+        track.landmarks[t] = face.points / (width, height, width)
+        track.blendshapes[t] = face.blendshapes
+        track.pose[t] = face.pose
+    return track

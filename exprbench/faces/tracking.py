@@ -93,9 +93,14 @@ def main_faces(tracks: FaceTracks) -> list[FaceTrack]:
     return [track for track in tracks.tracks if track.seen_rate >= MAIN_SEEN_RATE]
 
 
+def given_path(path: Path) -> Path:
+    """Where tracks that go with a video, a frame folder or an image would lie."""
+    return path.with_name((path.name if path.is_dir() else path.stem) + GIVEN_SUFFIX)
+
+
 def given_tracks(path: Path) -> FaceTracks | None:
     """Tracks that lie beside a video, a frame folder or an image; refused when they are of another one."""
-    beside = path.parent / ((path.name if path.is_dir() else path.stem) + GIVEN_SUFFIX)
+    beside = given_path(path)
     if not beside.is_file():
         return None
     tracks = load_tracks(beside)

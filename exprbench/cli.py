@@ -1,0 +1,259 @@
+"""The command `exprbench`: each verb a thin shell over one public function."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import exprbench
+from exprbench.shell import TOO_MANY_FAILED, Parser, run
+
+EXAMPLES = """\
+  exprbench demo                                                   see it work, with nothing to download
+  exprbench build --portraits p/ --driving d/ --out bench          make a benchmark
+  exprbench cases bench --format json                              what a method has to make
+  exprbench score --benchmark bench --predictions out/ --method m  score what it made
+  exprbench table m.json other.json                                the paper's Table 1
+  exprbench weights list                                           which model files are there"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `exprbench --help`."""
+    parser = Parser(prog="exprbench", description="Score portrait animation on ExprBench.", examples=EXAMPLES)
+    parser.add_argument("--version", action="version", version=exprbench.__version__)
+    verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
+    for add in (_build, _check, _cases, _score, _table, _weights, _demo):
+        add(verbs)
+    return run(parser, argv)
+
+
+def _verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: str) -> Parser:
+    return verbs.add_parser(name, help=summary, description=summary, examples=examples)
+
+
+def _build(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "build",
+        "Make a benchmark folder from portraits and driving videos.",
+        "  exprbench build --portraits portraits/ --driving clips/ --out bench\n"
+        "  exprbench build --portraits p/ --driving d/ --multi-portraits mp/ --multi-driving md/ --out bench --seed 7",
+    )
+    parser.add_argument("--portraits", type=Path, required=True, metavar="DIR", help="images of one person each")
+    parser.add_argument("--driving", type=Path, required=True, metavar="DIR", help="videos of one person each")
+    parser.add_argument("--multi-portraits", type=Path, metavar="DIR", help="images of several people")
+    parser.add_argument("--multi-driving", type=Path, metavar="DIR", help="videos of several people, or of one")
+    parser.add_argument("--out", type=Path, required=True, metavar="BENCH", help="the folder to make")
+    parser.add_argument("--clip-seconds", type=float, default=5.0, metavar="S", help="length of the clips (5)")
+    parser.add_argument("--fps", type=float, default=25.0, help="their frame rate (25)")
+    parser.add_argument("--cross-per-portrait", type=int, default=1, metavar="N", help="drivers a portrait gets (1)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the pairs (0)")
+    parser.add_argument("--name", default="exprbench", help="what the benchmark is called (exprbench)")
+    _workers(parser)
+    parser.set_defaults(handler=_run_build)
+
+
+def _run_build(args: argparse.Namespace) -> int:
+    options = {key: value for key, value in vars(args).items() if key != "handler"}
+    bench = exprbench.build(**options)
+    for item in bench.left_out:
+        print(f"left out: {item.path}: {item.reason} ({item.detail})")
+    counts = ", ".join(
+        f"{len(bench.select(split, track))} {split} {track}"
+        for split in ("single", "multi")
+        for track in ("self", "cross")
+    )
+    print(f"{bench.root}: {len(bench.cases)} cases ({counts}), sha256 {bench.sha256[:16]}")
+    return 0
+
+
+def _check(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(verbs, "check", "Say what is wrong with a benchmark folder.", "  exprbench check bench")
+    parser.add_argument("benchmark", type=Path, metavar="BENCH")
+    parser.set_defaults(handler=_run_check)
+
+
+def _run_check(args: argparse.Namespace) -> int:
+    problems = exprbench.check(args.benchmark)
+    print("\n".join(problems) if problems else f"{args.benchmark}: whole")
+    return TOO_MANY_FAILED if problems else 0
+
+
+def _cases(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "cases",
+        "List the videos a method has to make.",
+        "  exprbench cases bench\n  exprbench cases bench --split multi --track self --format json",
+    )
+    parser.add_argument("benchmark", type=Path, metavar="BENCH")
+    _split_and_track(parser)
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="(table)")
+    parser.set_defaults(handler=_run_cases)
+
+
+def _run_cases(args: argparse.Namespace) -> int:
+    bench = exprbench.Benchmark.open(args.benchmark)
+    rows = [case.to_row() for case in bench.select(args.split, args.track)]
+    if args.format == "json":
+        print(json.dumps(rows, indent=2))
+        return 0
+    columns = ("case_id", "source", "drivers", "face_map")
+    widths = [max(len(c), *(len(row[c]) for row in rows)) if rows else len(c) for c in columns]
+    for row in ({c: c for c in columns}, *rows):
+        print("  ".join(row[c].ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
+    return 0
+
+
+def _split_and_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", choices=("single", "multi"), help="only this split (both)")
+    parser.add_argument("--track", choices=("self", "cross"), help="only this track (both)")
+
+
+def _score(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "score",
+        "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write its record.",
+        "  exprbench score --benchmark bench --predictions out/mine --method mine\n"
+        "  exprbench score --benchmark bench --predictions out/mine --method mine --split multi --metrics lmd,mae\n"
+        "  exprbench score --benchmark bench --predictions out/mine --method mine --profile paper --device cuda",
+    )
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="an ExprBench folder")
+    parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="the method's videos")
+    parser.add_argument("--method", required=True, metavar="NAME", help="what the method is called")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the record (NAME.json)")
+    parser.add_argument("--profile", choices=("mediapipe", "paper"), default="mediapipe", help="(mediapipe)")
+    parser.add_argument(
+        "--metrics", type=_list, metavar="LIST", help="metrics and extras, by commas (all eight metrics)"
+    )
+    _split_and_track(parser)
+    parser.add_argument(
+        "--missing",
+        choices=("exclude", "penalty"),
+        default="exclude",
+        help="faces a frame does not show are left out, or given the worst value (exclude)",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the networks (auto)")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th")
+    parser.add_argument("--max-failed", type=int, default=0, metavar="N", help="cases that may fail (0)")
+    _workers(parser)
+    parser.set_defaults(handler=_run_score)
+
+
+def _list(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, whole = text.partition("/")
+    if not (part.isdigit() and whole.isdigit() and 1 <= int(part) <= int(whole)):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected I/N, like 2/8")
+    return int(part), int(whole)
+
+
+def _run_score(args: argparse.Namespace) -> int:
+    options = {key: value for key, value in vars(args).items() if key not in ("handler", "max_failed")}
+    record = exprbench.score(**options)
+    print(exprbench.table([record]), end="")
+    failed = [case for case in record.cases if case.outcome == "error"]
+    for case in failed:
+        print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
+    print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
+    return TOO_MANY_FAILED if len(failed) > args.max_failed else 0
+
+
+def _table(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "table",
+        "Put score records into the layout of the paper's Table 1.",
+        "  exprbench table a.json b.json\n  exprbench table *.json --format latex > table.tex\n"
+        "  exprbench table *.json --format html --extras > table.html",
+    )
+    parser.add_argument("records", nargs="+", type=Path, metavar="RECORD")
+    parser.add_argument("--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="(md)")
+    parser.add_argument("--extras", action="store_true", help="add every further column the records have")
+    parser.add_argument("--mix", action="store_true", help="allow records of different protocols, marked")
+    parser.set_defaults(handler=_run_table)
+
+
+def _run_table(args: argparse.Namespace) -> None:
+    print(exprbench.table(args.records, format=args.format, mix=args.mix, extras=args.extras), end="")
+
+
+def _demo(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "demo",
+        "Draw a small benchmark, score six toy methods on it, print the table. Needs no download.",
+        "  exprbench demo\n  exprbench demo --out /tmp/demo",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="where it goes (runs/demo)")
+    _workers(parser)
+    parser.set_defaults(handler=_run_demo)
+
+
+def _run_demo(args: argparse.Namespace) -> None:
+    made = exprbench.demo(args.out, workers=args.workers)
+    print(exprbench.table(list(made.records.values())))
+    print(f"benchmark    {made.bench.root}")
+    print(f"predictions  {args.out / 'predictions'}")
+    for method, path in made.paths.items():
+        print(f"record       {path}  ({method})")
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (all cores)")
+
+
+def _weights(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "weights",
+        "Model files: what is there, and how to get the rest.",
+        "  exprbench weights list\n  exprbench weights fetch inception i3d\n  exprbench weights verify",
+    )
+    actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser, required=True)
+    for name, summary, handler in (
+        ("list", "say which model files are there", _run_weights_list),
+        ("fetch", "download model files, verified", _run_weights_fetch),
+        ("verify", "hold the files that are there against their published hashes", _run_weights_verify),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary)
+        if name != "list":
+            action.add_argument("names", nargs="*", metavar="NAME", help="(all)")
+        action.set_defaults(handler=handler)
+
+
+def _run_weights_list(_: argparse.Namespace) -> int:
+    from exprbench import weights
+
+    for entry in weights.ALL.values():
+        where = weights.locate(entry.name)
+        size = f"{entry.num_bytes / 1e6:.1f} MB" if entry.num_bytes else ""
+        print(f"{entry.name:16} {'here' if where else 'missing':8} {size:>8}  {entry.used_by:24} {entry.licence}")
+        print(f"{'':16} {where or weights.how_to_get(entry)}")
+    return 0
+
+
+def _run_weights_fetch(args: argparse.Namespace) -> int:
+    from exprbench import weights
+
+    for name in args.names or [w.name for w in weights.ALL.values() if w.url]:
+        print(f"{name}: {weights.fetch(name)}")
+    return 0
+
+
+def _run_weights_verify(args: argparse.Namespace) -> int:
+    from exprbench import weights
+
+    states = {name: weights.state(weights.get(name)) for name in args.names or weights.ALL}
+    for name, state in states.items():
+        print(f"{name:16} {state}")
+    return TOO_MANY_FAILED if "differs" in states.values() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Toy methods: how each reenacts, from a flawless copy to known errors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from exprbench.demo.damage import delayed, frozen, gaze_turned, jittered, swapped
+from exprbench.demo.motion import Motion
+
+Method = Callable[[Sequence[Motion]], list[Motion]]
+"""From the motions of the drivers' faces to those of the faces that are drawn, left to right."""
+
+DELAY = 2
+GAZE_DEG = 5.0
+
+
+def _each(change: Callable[[Motion], Motion]) -> Method:
+    return lambda motions: [change(motion) for motion in motions]
+
+
+def _jittered(motions: Sequence[Motion]) -> list[Motion]:
+    return [jittered(motion, seed) for seed, motion in enumerate(motions)]
+
+
+def _swapped(motions: Sequence[Motion]) -> list[Motion]:
+    """The motions change places, the people do not; somebody alone keeps theirs."""
+    if len(motions) == 1:
+        return list(motions)
+    return [replace(m, offset_cm=own.offset_cm) for m, own in zip(swapped(motions), motions, strict=True)]
+
+
+METHODS: dict[str, Method] = {
+    "perfect": list,
+    "gaze off by 5 degrees": _each(lambda motion: gaze_turned(motion, GAZE_DEG)),
+    "two frames late": _each(lambda motion: delayed(motion, DELAY)),
+    "jittery": _jittered,
+    "people swapped": _swapped,
+    "still image": _each(frozen),
+}

@@ -1,0 +1,27 @@
+"""Score records turned into tables in the layout of the paper's Table 1, and the pages under `results/`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from exprbench.errors import unknown_name
+from exprbench.leaderboard.formats import FORMATS
+from exprbench.leaderboard.rows import Table, make_table
+from exprbench.records import ScoreRecord, load_record
+
+__all__ = ["FORMATS", "Table", "make_table", "table"]
+
+
+def table(
+    records: Sequence[ScoreRecord | Path | str], *, format: str = "md", mix: bool = False, extras: bool = False
+) -> str:
+    """Records, or their files, as a table.
+
+    Args:
+        format: md, latex, csv, json or html.
+        mix: allow records of different protocols or benchmarks in one table, marked.
+        extras: add every further column that some record has.
+    """
+    if format not in FORMATS:
+        raise unknown_name("format", format, list(FORMATS))
+    loaded = [r if isinstance(r, ScoreRecord) else load_record(r) for r in records]
+    return FORMATS[format](make_table(loaded, mix=mix, extras=extras))

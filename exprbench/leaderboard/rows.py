@@ -1,0 +1,197 @@
+"""From records to rows: which numbers stand side by side, which are best, and which need a word of warning."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from exprbench.errors import UserError
+from exprbench.metrics import EXTRAS, METRICS, Extra, Metric
+from exprbench.records import Aggregate, Group, ScoreRecord
+
+LOW_DETECT_RATE = 0.95
+FULL_COVERAGE = 0.999
+TABLE_1 = {"self": ("fid", "fvd", "psnr", "ssim", "lmd", "mae"), "cross": ("aed", "apd", "mae")}
+DATASETS = {"single": "Single", "multi": "Multi"}
+NOTES = {
+    "d": f"fewer than {LOW_DETECT_RATE:.0%} of the reference's faces are found; what is not found is left out, so the"
+    " number may flatter and is never best",
+    "c": "frames or whole cases are missing; the number stands for the others",
+    "m": "of another protocol or benchmark than the first row (--mix)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A metric, or an extra, on a track."""
+
+    track: str
+    metric: Metric | Extra
+
+    @property
+    def title(self) -> str:
+        """`FID`, or an extra's own name."""
+        return self.metric.column if isinstance(self.metric, Metric) else self.metric.name
+
+    @property
+    def key(self) -> str:
+        """`self_FID`: of its own in a table, where MAE stands twice."""
+        return f"{self.track}_{self.title}"
+
+    @property
+    def shows_faces(self) -> bool:
+        """Does the number rest on faces being found?"""
+        name = self.metric.name if isinstance(self.metric, Metric) else self.metric.parent
+        return name in ("lmd", "mae", "aed", "apd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A number as printed and as measured. `notes` are keys of `NOTES`; `why` says why there is none."""
+
+    text: str = ""
+    aggregate: Aggregate | None = None
+    best: bool = False
+    notes: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method on a split."""
+
+    dataset: str
+    method: str
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under columns; `about` are lines a reader has to know."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    about: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """The notes that some cell refers to."""
+        used = {note for row in self.rows for cell in row.cells.values() for note in cell.notes}
+        return {key: text for key, text in NOTES.items() if key in used}
+
+
+def paper_columns() -> tuple[Column, ...]:
+    """The nine columns of the paper's Table 1."""
+    return tuple(Column(track=track, metric=METRICS[name]) for track, names in TABLE_1.items() for name in names)
+
+
+def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False) -> Table:
+    """Records as rows, in the order given.
+
+    Raises:
+        UserError: they are of different protocols, ids or benchmarks, and `mix` does not allow it.
+    """
+    if not records:
+        raise UserError("a table needs at least one record")
+    strangers = _strangers(records, mix)
+    columns = paper_columns() + (_extra_columns(records) if extras else ())
+    rows = [
+        _row(record, split, columns, "m" if i in strangers else "")
+        for split in DATASETS
+        for i, record in enumerate(records)
+        if any(record.group(split, track) for track in ("self", "cross"))
+    ]
+    return Table(columns=columns, rows=tuple(_mark_best(rows, columns)), about=tuple(_about(records, columns)))
+
+
+def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
+    present = {(g.track, name) for r in records for g in r.groups for name in g.aggregates}
+    order = [*METRICS.values(), *EXTRAS.values()]
+    shown = {(c.track, c.metric.name) for c in paper_columns()}
+    wanted = [(t, m) for t in ("self", "cross") for m in order if (t, m.name) in present - shown]
+    return tuple(Column(track=track, metric=metric) for track, metric in wanted)
+
+
+def _strangers(records: Sequence[ScoreRecord], mix: bool) -> set[int]:
+    """The records that are not like the first."""
+    found = set()
+    for i, record in enumerate(records[1:], 1):
+        differences = list(_differences(records[0], record))
+        if differences and not mix:
+            raise UserError(
+                f"{records[0].method} and {record.method} cannot stand in one table: {differences[0]};"
+                " score them alike, or pass --mix to do it all the same, marked"
+            )
+        found |= {i} if differences else set()
+    return found
+
+
+def _differences(a: ScoreRecord, b: ScoreRecord) -> Iterable[str]:
+    if a.benchmark.sha256 != b.benchmark.sha256:
+        names = [f"{r.benchmark.name} ({r.benchmark.sha256[:12]})" for r in (a, b)]
+        yield f"one is of benchmark {names[0]}, one of {names[1]}"
+    for name in sorted(a.ids.keys() & b.ids.keys()):
+        if a.ids[name] != b.ids[name]:
+            yield f"one has {a.ids[name]}, one has {b.ids[name]}"
+    for key in sorted(a.protocol.keys() | b.protocol.keys()):
+        if a.protocol.get(key) != b.protocol.get(key):
+            yield f"{key} is {a.protocol.get(key)!r} in one and {b.protocol.get(key)!r} in the other"
+
+
+def _row(record: ScoreRecord, split: str, columns: Sequence[Column], note: str) -> Row:
+    cells = {column.key: _cell(record.group(split, column.track), column, note) for column in columns}
+    return Row(dataset=DATASETS[split], method=record.method, cells=cells)
+
+
+def _cell(group: Group | None, column: Column, note: str) -> Cell:
+    if group is None:
+        return Cell(why="not scored")
+    aggregate = group.aggregates.get(column.metric.name)
+    if aggregate is None:
+        return Cell(why=group.unscored.get(column.metric.name, "not scored"))
+    low = column.shows_faces and group.detect_rate is not None and group.detect_rate < LOW_DETECT_RATE
+    notes = ("d" if low else "") + ("c" if group.coverage < FULL_COVERAGE else "") + note
+    return Cell(text=printed(column.metric, aggregate.value), aggregate=aggregate, notes=notes)
+
+
+def printed(metric: Metric | Extra, value: float) -> str:
+    """A value as a table prints it: scaled, with the metric's decimals."""
+    return f"{value * metric.table_scale:.{metric.decimals}f}"
+
+
+def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[Row]:
+    """Within a dataset, the best number of every column; equal ones share it; a lone method has no best."""
+    for row in rows:
+        peers = [r for r in rows if r.dataset == row.dataset]
+        cells = {}
+        for column in columns:
+            cell, values = row.cells[column.key], [_comparable(r.cells[column.key], column) for r in peers]
+            own, known = _comparable(cell, column), [v for v in values if v is not None]
+            best = own is not None and len(known) > 1 and own == max(known)
+            cells[column.key] = replace(cell, best=best)
+        yield replace(row, cells=cells)
+
+
+def _comparable(cell: Cell, column: Column) -> float | None:
+    """What larger is better for; None for a number that must not be best."""
+    if cell.aggregate is None or "d" in cell.notes or "m" in cell.notes:
+        return None
+    return float(cell.text) * (1 if column.metric.higher_is_better else -1)
+
+
+def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterable[str]:
+    first = records[0]
+    yield f"Benchmark {first.benchmark.name}, {first.benchmark.num_cases} cases, sha256 {first.benchmark.sha256[:16]}."
+    ids = {record.ids[c.metric.name]: None for record in records for c in columns if c.metric.name in record.ids}
+    yield f"Ids: {', '.join(ids)}."
+    yield f"Protocol: {', '.join(f'{key} {value}' for key, value in sorted(first.protocol.items()))}."
+    devices = sorted({record.device for record in records})
+    if len(devices) > 1:
+        yield f"Scored on different devices, on which networks give slightly different features: {', '.join(devices)}."
+    gaps: dict[str, Any] = {}
+    for record in records:
+        for group in record.groups:
+            for name, why in group.unscored.items():
+                if any(c.metric.name == name and c.track == group.track for c in columns):
+                    gaps.setdefault(f"{name}: {why}", []).append(f"{record.method}, {group.split} {group.track}")
+    for why, where in gaps.items():
+        yield f"No {why} ({'; '.join(where)})."
