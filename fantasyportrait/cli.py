@@ -119,7 +119,9 @@ def _run_sample(args: argparse.Namespace) -> int:
         if args.portrait is None or not args.driver:
             raise UserError("give --portrait and --driver, or --benchmark")
         given = {"portrait": args.portrait, "drivers": args.driver, "assign": args.assign}
-        print(sample(**common, **given, audio=args.audio, preview=args.preview))
+        path = sample(**common, **given, audio=args.audio, preview=args.preview)
+        if os.environ.get("RANK", "0") == "0":
+            print(path)
         return 0
     if args.portrait or args.driver or args.assign or args.audio or args.preview:
         raise UserError("--benchmark brings its own: leave out --portrait, --driver, --assign, --audio and --preview")

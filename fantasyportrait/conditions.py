@@ -28,7 +28,7 @@ def clean(prompt: str) -> str:
 
 def token_ids(prompt: str, tokenizer: Path | None) -> list[int]:
     """Token ids of a prompt, 512 at most; the empty one needs no tokenizer."""
-    if not clean(prompt):
+    if not prompt.strip():
         return [END_OF_TEXT]
     if tokenizer is None:
         raise UserError(

@@ -3,6 +3,7 @@
 Started by torchrun. Ranks form a grid of cases x branches x tokens, tokens innermost, where links are fastest.
 """
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ def join(*, device: torch.device, guidance: int = 1, context: int = 1, num_heads
         return Ranks()
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(torch.distributed.destroy_process_group)
     shape = (world // (guidance * context), guidance, context)
     mesh = torch.distributed.init_device_mesh(device.type, shape, mesh_dim_names=("case", "branch", "token"))
     case, branch, token = mesh.get_coordinate()

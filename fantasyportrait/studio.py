@@ -1,6 +1,6 @@
 """The loaded model, and a scene made into a video by it. Loaded once, it makes as many videos as are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -200,7 +200,7 @@ class Studio:
             windows=windows,
             motions=self.motions(scene, options, plan, windows, found),
             ranks=self.ranks,
-            track=lambda steps: progress(steps, total=options.steps, label=scene.portrait.name, unit="step"),
+            track=self._track(scene.portrait.name, options.steps),
             on_step=self._previews(preview, options.steps) if preview and self.ranks.writes else None,
         )
         if not self.ranks.writes:
@@ -209,6 +209,11 @@ class Studio:
             for t, frame in enumerate(decode(self.vae, latents, tile=plan.tile)):
                 if t < scene.num_frames:
                     yield resize(frame, scene.fit.output)
+
+    def _track(self, label: str, num_steps: int) -> Callable[[Iterable[int]], Iterable[int]]:
+        if not self.ranks.writes:  # one voice is enough
+            return iter
+        return lambda steps: progress(steps, total=num_steps, label=label, unit="step")
 
     def _previews(self, folder: Path, num_steps: int) -> OnStep:
         every = max(1, num_steps // PREVIEWS)

@@ -178,7 +178,7 @@ def adapter_config(shapes: Shapes) -> AdapterConfig:
 def backbone_config(shapes: Shapes, num_heads: int | None = None) -> BackboneConfig:
     """The size of a backbone, from its shapes in diffusers' layout; heads are 128 wide unless their number is given."""
     dim, in_channels = shapes["patch_embedding.weight"][:2]
-    num_heads = num_heads or dim // 128
+    num_heads = num_heads or max(1, dim // 128)
     embedder = "condition_embedder"
     return BackboneConfig(
         num_layers=_count(shapes, "blocks"),

@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+from exprbench.errors import UserError
+from fantasyportrait.checkpoints.folder import Base
+from fantasyportrait.checkpoints.randoms import make_random
+from fantasyportrait.engine import choose_attention, find_device, load_engine, memory_gib
+from fantasyportrait.memory import Plan
+from fantasyportrait.options import Machine
+from tests.fantasyportrait.test_transformer import tiny_inputs, tiny_motion
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    make_random(folder, "tiny")
+    return Base(folder / "base")
+
+
+def engine(base, weights="fp32", offload="none", **machine):
+    plan = Plan(weights=weights, offload=offload, tile=None, keys="device", estimate_gib=0)
+    return load_engine(base, plan, Machine(**machine), CPU, ())
+
+
+@torch.no_grad()
+def run(model, dtype=torch.float32):
+    inputs = [t.to(dtype) if t.dim() > 1 else t for t in tiny_inputs(model)]
+    return [model(*inputs, motion).float() for motion in (None, tiny_motion(model), None)][1:]
+
+
+def error(found, expected):
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("offload", ["block", "leaf"])
+def test_weights_brought_when_needed_change_nothing(base, offload):
+    for found, expected in zip(run(engine(base, offload=offload)), run(engine(base)), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(("weights", "most"), [("bf16", 0.02), ("int8", 0.02), ("fp8", 0.05)])
+def test_smaller_weights_cost_little(base, weights, most):
+    expected = run(engine(base))[0]
+    assert error(run(engine(base, weights), torch.bfloat16)[0], expected) < most
+
+
+def test_8_bit_weights_can_be_brought_too(base):
+    found = run(engine(base, "int8", "block"), torch.bfloat16)
+    expected = run(engine(base, "int8"), torch.bfloat16)
+    for a, b in zip(found, expected, strict=True):
+        assert error(a, b) < 1e-3
+
+
+def test_norms_and_modulation_stay_in_single_precision(base):
+    model = engine(base, "bf16")
+    assert model.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
+    assert model.blocks[0].norm2.weight.dtype == torch.float32
+    assert model.blocks[0].scale_shift_table.dtype == torch.float32
+    assert model.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
+
+
+def test_attention_kernels_are_chosen_by_name(base):
+    model = engine(base)
+    expected = run(model)[0]
+    assert choose_attention(model, "auto", CPU, 45) == "native"
+    assert choose_attention(model, "_native_math", CPU, 45) == "_native_math"
+    assert model.blocks[0].attn1.processor._attention_backend == "_native_math"
+    assert model.blocks[1].attn2.processor._attention_backend == "_native_math"
+    torch.testing.assert_close(run(model)[0], expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="--attention nonsense cannot be used here"):
+        choose_attention(model, "nonsense", CPU, 45)
+
+
+def test_devices():
+    assert find_device("cpu") == CPU
+    if not torch.cuda.is_available():
+        assert find_device("auto") == CPU
+        with pytest.raises(UserError, match="finds no GPU"):
+            find_device("cuda")
+    with pytest.raises(UserError, match="expected cpu"):
+        find_device("gpu")
+
+
+def test_a_cpu_has_main_memory_alone():
+    vram, ram = memory_gib(CPU, 0)
+    assert vram == float("inf")
+    assert ram > 0.1
