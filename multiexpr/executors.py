@@ -62,9 +62,16 @@ def _local(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines
 
 
 def _slurm(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
-    rank, num_ranks = rank_of(os.environ)
     stage = make_stage(workspace, recipe)
-    return _on_this_machine(stage, stage.shards()[rank::num_ranks], workspace, recipe, machines)
+    return _on_this_machine(stage, shards_of_rank(stage.shards(), machines), workspace, recipe, machines)
+
+
+def shards_of_rank(shards: list[int], machines: Machines) -> list[int]:
+    """The shards this process is to do: its rank's share, where it is one of several."""
+    if machines.executor != "slurm":
+        return shards
+    rank, num_ranks = rank_of(os.environ)
+    return shards[rank::num_ranks]
 
 
 def _on_this_machine(stage: Stage, shards: list[int], workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
@@ -175,4 +182,4 @@ EXECUTORS: dict[str, Callable[[MakeStage, Workspace, Recipe, Machines], int]] = 
     "ray": _ray,
 }
 
-__all__ = ["EXECUTORS", "Machines", "rank_of", "run_stage"]
+__all__ = ["EXECUTORS", "Machines", "rank_of", "run_stage", "shards_of_rank"]

@@ -77,6 +77,21 @@ def nearest(timed: Iterable[tuple[F, Fraction]], times: Iterable[Fraction]) -> I
         yield previous[0], len(left)
 
 
+def packets_of(reading: Reading, span: Span) -> list[Any]:
+    """The packets that make up a span, in the order of decoding, to be copied as they are.
+
+    Empty where its first frame is no key frame, where its packets lean on others, or where their times cannot be told.
+    """
+    packets = None if reading.container.format.name in CLOCKLESS else _packets(reading, span)
+    shown = _shown(reading, packets, span) if packets else []
+    if not shown or not packets[shown[0][0]].is_keyframe or any(packet.dts is None for packet in packets):
+        return []
+    first, frames = shown[0][0], {i for i, _ in shown}
+    inside = [i in frames for i in range(first, len(packets))]
+    last = max(frames) + 1
+    return packets[first:last] if all(inside[: last - first]) else []
+
+
 def _windows(reading: Reading, times: list[Fraction], span: Span, num_bytes: int) -> list[tuple[Span, list[Fraction]]]:
     """The parts of a span that are read one after the other, with the times in each."""
     if _fits(reading, span, num_bytes):

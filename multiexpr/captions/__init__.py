@@ -1,0 +1,54 @@
+"""Captions, for kept clips only."""
+
+from pathlib import Path
+
+from exprbench.progress import say
+from multiexpr.captions.stage import CaptionPool, CaptionStage, captioner
+from multiexpr.engine import run_shards
+from multiexpr.executors import Machines, shards_of_rank
+from multiexpr.listing import collection
+from multiexpr.recipe import Recipe, load_recipe
+from multiexpr.workspace import Workspace
+
+__all__ = ["caption"]
+
+
+def caption(
+    out: Path | str, *, recipe: Recipe | None = None, limit: int | None = None, machines: Machines | None = None
+) -> dict[str, int]:
+    """Caption kept clips; how many were captioned now, and how many of these failed.
+
+    Args:
+        out: the curation's folder, with verdicts.
+        recipe: its [caption] section tells how; the one in use where none is given.
+        limit: about so many clips: whole shards of them.
+        machines: `slurm` takes this rank's shards; where the model runs is for the recipe to say.
+
+    Raises:
+        UserError: there are no verdicts, or the captioner lacks something.
+    """
+    workspace = Workspace(Path(out))
+    recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
+    if recipe.caption.backend == "none":
+        return {"clips": 0, "errors": 0}
+    writer = captioner(recipe.caption)
+    stage = CaptionStage(workspace, recipe)
+    todo = _first(stage, shards_of_rank(stage.shards(), machines or Machines()), limit)
+    pool = CaptionPool(Path(collection(workspace)["root"]), recipe.caption, writer)
+    num_done = run_shards(stage, workspace, todo, pool)
+    num_failed = sum(len(stage.tasks(shard)) for shard in todo)
+    if num_failed:
+        say(f"caption: {num_failed} clips got none; the same command asks for them again")
+    return {"clips": num_done, "errors": num_failed}
+
+
+def _first(stage: CaptionStage, shards: list[int], limit: int | None) -> list[int]:
+    """Shards with as many clips without a caption as the limit allows, one shard at least."""
+    chosen, count = [], 0
+    for shard in shards:
+        if limit is not None and count >= limit:
+            break
+        if not stage.is_done(shard):
+            chosen.append(shard)
+            count += len(stage.tasks(shard))
+    return chosen

@@ -1,0 +1,204 @@
+"""Captions of kept clips, shard by shard, several clips at a time."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exprbench.errors import ItemError, UserError
+from exprbench.files import sha256_json
+from exprbench.media import Video, open_frames
+from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2
+from multiexpr.captions.openai import OpenAI
+from multiexpr.captions.prompt import DEFAULT
+from multiexpr.places import check_unchanged, video_of
+from multiexpr.recipe import Caption, Recipe
+from multiexpr.scorers.base import spread
+from multiexpr.tables import num_rows, read_note, read_rows, read_table, shard_path, write_rows
+from multiexpr.workspace import Workspace
+
+VERSION = "captions-1"
+CAPTIONS = pa.schema(
+    [("clip_id", pa.string()), ("stamp", pa.string()), ("caption", pa.string()), ("error", pa.string()),
+     ("detail", pa.string())]
+)  # fmt: skip
+USED = {  # what a caption depends on, by backend
+    "source": (),
+    "openai": ("num_frames", "long_side", "max_tokens", "prompt", "model"),
+    "cogvlm2": ("max_tokens", "prompt", "model"),
+}
+
+Row = dict[str, Any]
+
+
+class Captioner(Protocol):
+    """Writes a text about frames of a clip."""
+
+    def caption(self, frames: list[np.ndarray], num_people: int) -> str:
+        """The text; `ItemError` where this clip gets none."""
+
+
+def captioner(params: Caption) -> Captioner | None:
+    """The recipe's; None for the collection's own text.
+
+    Raises:
+        UserError: it lacks something.
+    """
+    return {"openai": OpenAI, "cogvlm2": CogVLM2}[params.backend](params) if params.backend != "source" else None
+
+
+class CaptionStage:
+    """Shards of captions: a row for each kept clip. Failed ones are asked for again by the next run."""
+
+    name = "caption"
+    unit = "clip"
+
+    def __init__(self, workspace: Workspace, recipe: Recipe) -> None:
+        self.workspace = workspace
+        self.params = recipe.caption
+        self.kept = kept_by_shard(workspace)
+        used = {key: value for key, value in asdict(self.params).items() if key in USED[self.params.backend]}
+        self.fingerprint = sha256_json([VERSION, DEFAULT, self.params.backend, used])
+
+    def shards(self) -> list[int]:
+        """Those with kept clips."""
+        return sorted(self.kept)
+
+    def size(self, shard: int) -> int:
+        """How many kept clips a shard has."""
+        return len(self.kept[shard])
+
+    def is_done(self, shard: int) -> bool:
+        """Has every kept clip of the shard a caption made with these settings, and no other clip one?"""
+        path = self._path(shard)
+        if read_note(path) is None or num_rows(path) != self.size(shard):
+            return False
+        return len(self._before(shard, self._clips(shard))) == self.size(shard)
+
+    def _path(self, shard: int) -> Path:
+        return shard_path(self.workspace.captions, shard)
+
+    def _clips(self, shard: int) -> list[Row]:
+        rows = read_rows(shard_path(self.workspace.index, shard))
+        return [row for row in rows if row["clip_id"] in self.kept[shard]]
+
+    def _before(self, shard: int, clips: list[Row]) -> dict[str, Row]:
+        note = read_note(self._path(shard))
+        if note is None or note["fingerprint"] != self.fingerprint:
+            return {}
+        stamps = {clip["clip_id"]: clip["stamp"] for clip in clips}
+        rows = read_rows(self._path(shard))
+        return {r["clip_id"]: r for r in rows if not r["error"] and stamps.get(r["clip_id"]) == r["stamp"]}
+
+    def tasks(self, shard: int) -> dict[int, Row]:
+        """Kept clips without a caption."""
+        clips = self._clips(shard)
+        before = self._before(shard, clips)
+        people = people_by_clip(self.workspace, shard)
+        return {
+            i: {"clip": clip, **people[clip["clip_id"]]}
+            for i, clip in enumerate(clips)
+            if clip["clip_id"] not in before
+        }
+
+    def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
+        """Write the shard."""
+        clips = self._clips(shard)
+        before = self._before(shard, clips)
+        rows = []
+        for i, clip in enumerate(clips):
+            answer = answers.get(i, {})
+            error, detail = answer.get("error", ("", ""))
+            new = {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "caption": answer.get("caption", ""),
+                   "error": error, "detail": detail}  # fmt: skip
+            rows.append(before.get(clip["clip_id"], new))
+        write_rows(self._path(shard), rows, CAPTIONS, {"fingerprint": self.fingerprint})
+        return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
+
+
+def kept_by_shard(workspace: Workspace) -> dict[int, set[str]]:
+    """Ids of kept clips, by shard.
+
+    Raises:
+        UserError: no verdicts were made.
+    """
+    if not workspace.verdicts.exists():
+        raise UserError(f"{workspace.root} holds no verdicts; make them with: multiexpr select {workspace.root}")
+    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome"])
+    kept: dict[int, set[str]] = defaultdict(set)
+    table = table.filter(pc.equal(table["outcome"], "kept"))
+    for clip_id, shard in zip(table["clip_id"].to_pylist(), table["shard"].to_pylist(), strict=True):
+        kept[shard].add(clip_id)
+    return dict(kept)
+
+
+def people_by_clip(workspace: Workspace, shard: int) -> dict[str, Row]:
+    """How many people a clip shows and how long it is."""
+    lengths = read_rows(shard_path(workspace.scores("container"), shard), ["clip_id", "length_s"])
+    found = {row["clip_id"]: {"length_s": row["length_s"] or 0.0, "num_people": 2} for row in lengths}
+    path = shard_path(workspace.scores("motion"), shard)
+    for row in read_rows(path, ["clip_id", "face_seen"]) if path.exists() else []:
+        if row["face_seen"]:
+            found[row["clip_id"]]["num_people"] = len(row["face_seen"])
+    return found
+
+
+class CaptionPool:
+    """Threads that wait for answers; the same to `run_shards` as a pool of workers."""
+
+    def __init__(self, root: Path, params: Caption, writer: Captioner | None) -> None:
+        self.root = root
+        self.params = params
+        self.writer = writer
+        self.num_threads = 1 if params.backend == "cogvlm2" else params.concurrency
+
+    def answers(self, requests: Iterator[tuple[Hashable, Row]]) -> Iterator[tuple[Any, Row]]:
+        """(key, answer) as they come; no more requests are drawn than there are threads."""
+        todo: SimpleQueue = SimpleQueue()
+        done: SimpleQueue = SimpleQueue()
+        for _ in range(self.num_threads):
+            Thread(target=self._serve, args=(todo, done), daemon=True).start()  # an answer is not waited for at exit
+        num_running = 0
+        while True:
+            while num_running < self.num_threads and (job := next(requests, None)):
+                todo.put(job)
+                num_running += 1
+            if not num_running:
+                break
+            key, answer = done.get()
+            num_running -= 1
+            if isinstance(answer, Exception):
+                raise answer
+            yield key, answer
+        for _ in range(self.num_threads):
+            todo.put(None)
+
+    def _serve(self, todo: SimpleQueue, done: SimpleQueue) -> None:
+        while job := todo.get():
+            try:
+                done.put((job[0], self._answer(job[1])))
+            except Exception as error:
+                done.put((job[0], error))
+
+    def _answer(self, request: Row) -> Row:
+        clip = request["clip"]
+        if self.writer is None:
+            return {"caption": clip["caption"]}
+        try:
+            check_unchanged(clip, self.root)
+            frames = self._frames(video_of(clip, self.root), request["length_s"])
+            return {"caption": self.writer.caption(frames, request["num_people"])}
+        except ItemError as error:
+            return {"error": [error.code, error.detail]}
+
+    def _frames(self, video: Video, length_s: float) -> list[np.ndarray]:
+        count = NUM_FRAMES if self.params.backend == "cogvlm2" else self.params.num_frames
+        with open_frames(video, spread(length_s, count), long_side=self.params.long_side) as frames:
+            return list(frames)

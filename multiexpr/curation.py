@@ -1,0 +1,195 @@
+"""The verbs as functions: `curate` is all of them in order."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from exprbench.errors import UserError
+from exprbench.progress import say
+from multiexpr import verdicts
+from multiexpr.captions import caption
+from multiexpr.clips import IndexStage
+from multiexpr.executors import Machines, run_stage
+from multiexpr.export.dataset import export
+from multiexpr.listing import Listed, finish_batch, list_collection
+from multiexpr.recipe import Recipe, load_recipe, save_recipe
+from multiexpr.report import report
+from multiexpr.scorers import aesthetics_method
+from multiexpr.scoring import ScoreStage
+from multiexpr.sources import Options
+from multiexpr.target import Proposal, propose
+from multiexpr.workspace import Workspace
+
+
+def index(
+    source: Path | str,
+    out: Path | str,
+    *,
+    recipe: Recipe | None = None,
+    kind: str = "auto",
+    options: Options | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+    check_content: bool = True,
+    machines: Machines | None = None,
+) -> Listed:
+    """List a collection, and cut its long videos into shots; what was found.
+
+    Args:
+        source: a folder, or a video.
+        out: the curation's folder, made where it is not there.
+        recipe: its [shots] section tells how long videos are cut.
+        kind: of collection: see `multiexpr.sources.READERS`; `auto` looks.
+        options: names of columns and paths, where they are not the usual ones.
+        limit: take up at most so many of the collection's videos that are not in the index yet.
+        resume: finish what an interrupted call took up before taking up more.
+        check_content: leave out files that are the same as another one.
+        machines: where to work; a rank of several lists the collection only where no other did.
+
+    Raises:
+        UserError: there is no collection, or `out` was made from one of another kind.
+    """
+    workspace, machines = Workspace(Path(out)), machines or Machines()
+    recipe = recipe or _recipe_in_use(workspace)
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    with FileLock(workspace.root / "listing.lock"):
+        listed = Listed()
+        if machines.executor != "slurm" or not workspace.source.exists():
+            listed = list_collection(
+                Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
+                check_content=check_content,
+            )  # fmt: skip
+    _say_listed(listed, workspace)
+    run_stage(_index_stage, workspace, recipe, machines)
+    return listed
+
+
+def _index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
+    return IndexStage(workspace, recipe.shots)
+
+
+def score(
+    out: Path | str,
+    *,
+    recipe: Recipe | None = None,
+    score_all: bool = False,
+    retry_errors: bool = False,
+    machines: Machines | None = None,
+) -> int:
+    """Measure what is not measured yet; how many clips were worked on.
+
+    Args:
+        out: the curation's folder, with an index.
+        recipe: its [score] section tells what is measured, its [keep] section which clips are worth the costly scores.
+        score_all: measure everything of every clip.
+        retry_errors: try again what ended in an error.
+        machines: where to work.
+
+    Raises:
+        UserError: there is no index, or a model is missing.
+    """
+    workspace = Workspace(Path(out))
+    recipe = settled(recipe or _recipe_in_use(workspace))
+    workspace.shards()
+    save_recipe(workspace.recipe, recipe)
+    make_stage = partial(ScoreStage, score_all=score_all, retry_errors=retry_errors)
+    return run_stage(make_stage, workspace, recipe, machines or Machines())
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with `auto` replaced by what it means on this machine."""
+    aesthetics = replace(recipe.score.aesthetics, method=aesthetics_method(recipe))
+    return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics))
+
+
+def select(out: Path | str, *, recipe: Recipe | None = None) -> verdicts.Funnel:
+    """Judge every clip by a recipe; the funnel. Nothing is measured.
+
+    Raises:
+        UserError: there is no index.
+    """
+    workspace = Workspace(Path(out))
+    recipe = recipe or _recipe_in_use(workspace)
+    funnel = verdicts.select(workspace, recipe)
+    save_recipe(workspace.recipe, recipe)
+    return funnel
+
+
+def target(out: Path | str, num_clips: int, *, recipe: Recipe | None = None) -> Proposal:
+    """Thresholds that keep about `num_clips`, every rule as strict beside the others as the recipe has it."""
+    if num_clips < 1:
+        raise UserError(f"--target is {num_clips}; expected the number of clips that are to be kept")
+    workspace = Workspace(Path(out))
+    return propose(workspace, recipe or _recipe_in_use(workspace), num_clips)
+
+
+def curate(
+    source: Path | str,
+    out: Path | str,
+    *,
+    recipe: Recipe | None = None,
+    kind: str = "auto",
+    options: Options | None = None,
+    limit: int | None = None,
+    check_content: bool = True,
+    score_all: bool = False,
+    retry_errors: bool = False,
+    machines: Machines | None = None,
+) -> verdicts.Funnel | None:
+    """From a raw collection to a dataset and a report, resuming where an earlier call was interrupted.
+
+    Arguments are those of `index` and `score`. As one of several ranks: None where others still have shards to do;
+    the rank that finds none left does the rest.
+    """
+    workspace, machines = Workspace(Path(out)), machines or Machines()
+    recipe = recipe or _recipe_in_use(workspace)
+    index(
+        source, out, recipe=recipe, kind=kind, options=options, limit=limit, resume=True, check_content=check_content,
+        machines=machines,
+    )  # fmt: skip
+    score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, machines=machines)
+    if machines.executor == "slurm":
+        return _last_rank(workspace, recipe, machines)
+    return _finish(workspace, recipe, machines)
+
+
+def _finish(workspace: Workspace, recipe: Recipe, machines: Machines) -> verdicts.Funnel:
+    funnel = select(workspace.root, recipe=settled(recipe))
+    caption(workspace.root, recipe=recipe)
+    export(workspace.root, recipe=settled(recipe), machines=machines)
+    report(workspace.root, recipe=settled(recipe), machines=machines)
+    finish_batch(workspace)
+    return funnel
+
+
+def _last_rank(workspace: Workspace, recipe: Recipe, machines: Machines) -> verdicts.Funnel | None:
+    """The rank that finds all shards done does the rest, alone."""
+    stage = ScoreStage(workspace, settled(recipe))
+    left = sum(not stage.is_done(shard) for shard in stage.shards())
+    if left or len(list(workspace.index_paths())) < len(_index_stage(workspace, recipe).shards()):
+        say(f"score: this rank's shards are done; {left} are other ranks' to do, and the last one does the rest")
+        return None
+    try:
+        with FileLock(workspace.root / "finish.lock", timeout=0):
+            return _finish(workspace, recipe, replace(machines, executor="local"))
+    except Timeout:
+        say("score: all shards are done; another rank is writing the dataset")
+        return None
+
+
+def _recipe_in_use(workspace: Workspace) -> Recipe:
+    return load_recipe(workspace.recipe if workspace.recipe.exists() else None)
+
+
+def _say_listed(listed: Listed, workspace: Workspace) -> None:
+    if not listed.num_entries:
+        return
+    parts = [f"{listed.num_entries:,} videos", f"{listed.num_new:,} new"]
+    parts += [f"{n:,} {word}" for n, word in ((listed.num_changed, "changed"), (listed.num_gone, "gone")) if n]
+    parts += [f"{listed.num_waiting:,} left for later"] if listed.num_waiting else []
+    say("index: " + ", ".join(parts))
+    if listed.mismatches:
+        told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(listed.mismatches.items()))
+        say(f"index: {told}; see {workspace.mismatches}")

@@ -1,0 +1,5 @@
+"""Writing the dataset."""
+
+from multiexpr.export.dataset import export
+
+__all__ = ["export"]

@@ -1,0 +1,50 @@
+"""Where each person's face is, on the grid of the video encoder."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from exprbench.faces import FaceTracks
+from exprbench.files import write_bytes
+
+CELL = 8  # pixels of the frame a cell of the encoder's grid spans (Wan2.1's VAE)
+FINE = 4  # parts of a cell, along each side, of which it is counted how many the face covers
+
+
+def face_masks(tracks: FaceTracks) -> np.ndarray:
+    """(P, T, ceil(H / 8), ceil(W / 8)) uint8: how much of each cell a person's face covers, 255 being all of it.
+
+    The face is the convex hull of its landmarks. People come as in the tracks, left to right; where one is not seen,
+    the mask is empty. Averaging is what trilinear interpolation to the latent grid begins with: along the frame's
+    sides it is done here, along time it is left to the trainer.
+    """
+    height, width = -(-tracks.height // CELL), -(-tracks.width // CELL)
+    masks = np.zeros((len(tracks.tracks), tracks.num_frames, height, width), np.uint8)
+    scale = np.array([tracks.width, tracks.height]) * (FINE / CELL)
+    for person, track in enumerate(tracks.tracks):
+        for t in np.flatnonzero(track.seen):
+            masks[person, t] = _coverage(track.landmarks[t, :, :2] * scale, height, width)
+    return masks
+
+
+def _coverage(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    canvas = np.zeros((height * FINE, width * FINE), np.uint8)
+    hull = cv2.convexHull(np.round(points).astype(np.int32))
+    cv2.fillConvexPoly(canvas, hull, 255)
+    parts = canvas.reshape(height, FINE, width, FINE).astype(np.uint16)
+    return (parts.sum((1, 3)) // FINE**2).astype(np.uint8)
+
+
+def save_masks(path: Path, masks: np.ndarray) -> None:
+    """Write masks as a compressed `.npz` with one array, `masks`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, masks=masks)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_masks(path: Path) -> np.ndarray:
+    """Masks as `face_masks` gives them."""
+    with np.load(path, allow_pickle=False) as file:
+        return file["masks"]
