@@ -1,0 +1,197 @@
+"""What every benchmark shares: alternatives timed in turns, a table, a description of the machine, JSON."""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from exprbench.shell import Parser
+
+MIN_REPEATS = 5
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "torchmetrics",
+    "pytorch-fid",
+    "scikit-image",
+    "opencv-python",
+    "mediapipe",
+    "av",
+)
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One way of doing a thing. `times_slower` is the median, over rounds, of its time over the first way's."""
+
+    name: str
+    median_s: float
+    fastest_s: float
+    times_slower: float
+    value: Any = None
+    peak_mb: float | None = None
+    note: str = ""
+
+
+@dataclass(kw_only=True)
+class Table:
+    """A question and its rows; `reach` says in words what the first row was to reach."""
+
+    title: str
+    rows: list[Row]
+    reach: str = ""
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Everything a run of a script has to say."""
+
+    script: str
+    date: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    tables: list[Table] = field(default_factory=list)
+
+
+def compare(
+    ways: Mapping[str, Callable[[], Any]], repeats: int = MIN_REPEATS, clock: Callable[[], float] = time.perf_counter
+) -> list[Row]:
+    """Time alternatives in turns, round after round, so that whatever else the machine does befalls all alike.
+
+    For work on one core pass `time.process_time`, which does not count what other programs take.
+    """
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    values: dict[str, Any] = {}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            start = clock()
+            values[name] = way()
+            times[name].append(clock() - start)
+    first = times[next(iter(ways))]
+    return [
+        Row(
+            name=name,
+            median_s=statistics.median(taken),
+            fastest_s=min(taken),
+            times_slower=statistics.median(t / f for t, f in zip(taken, first, strict=True)),
+            value=values[name],
+        )
+        for name, taken in times.items()
+    ]
+
+
+def peak_mb(way: Callable[[], Any]) -> float:
+    """How far a call raises the memory of a process above what it held before, in a copy of this process."""
+    context = get_context("fork")
+    here, there = context.Pipe()
+
+    def measure() -> None:
+        before = _max_rss_mb()
+        way()
+        there.send(_max_rss_mb() - before)
+
+    child = context.Process(target=measure)
+    child.start()
+    raised = here.recv()
+    child.join()
+    return raised
+
+
+def _max_rss_mb() -> float:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were taken on."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that matter, as far as they are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def arguments(name: str, description: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options every script has: `--repeats` and `--json`."""
+    parser = Parser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        examples=f"  python -m benchmarks.{name} --repeats 9 --json {name}.json",
+    )
+    parser.add_argument("--repeats", type=int, default=MIN_REPEATS, help="rounds (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE as well")
+    return parser.parse_args(argv)
+
+
+def report(name: str, tables: Sequence[Table], json_path: Path | None = None) -> Report:
+    """Print tables and where they come from, and write them as JSON if asked."""
+    made = Report(
+        script=name,
+        date=datetime.now(timezone.utc).date().isoformat(),
+        machine=machine(),
+        versions=versions(),
+        tables=list(tables),
+    )
+    print("\n\n".join(_text(table) for table in tables))
+    print(f"\n{made.date}; {', '.join(f'{k} {v}' for k, v in made.machine.items())}")
+    print(", ".join(f"{k} {v}" for k, v in made.versions.items()))
+    if json_path:
+        json_path.write_text(json.dumps(asdict(made), indent=2, default=float) + "\n")
+    return made
+
+
+def _text(table: Table) -> str:
+    head = ("", "median", "fastest", "times slower", "memory", "")
+    lines = [head, *(_cells(row) for row in table.rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    body = [
+        "  ".join(
+            c.ljust(w) if i in (0, 5) else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([table.title, *body, *([f"to reach: {table.reach}"] if table.reach else [])])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    memory = "" if row.peak_mb is None else f"{row.peak_mb:.0f} MB"
+    return row.name, _time(row.median_s), _time(row.fastest_s), f"{row.times_slower:.2f}", memory, row.note
+
+
+def _time(seconds: float) -> str:
+    for unit, scale in (("s", 1), ("ms", 1e3)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
