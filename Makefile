@@ -11,7 +11,7 @@ demo: venv  ## draw a small benchmark, score five toy methods on it, print the t
 	$(BIN)/exprbench demo --out runs/demo
 
 test: venv  ## every test that this machine can run
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist loadscope
 
 lint: venv
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-NEEDS = {"EXPRBENCH_WEIGHTS": SHARED / "weights"}
 
 
 def pytest_configure(config):
@@ -17,6 +16,7 @@ def pytest_configure(config):
     config.stash_cache = tempfile.mkdtemp(prefix="exprbench-tests-")
     os.environ["EXPRBENCH_CACHE"] = config.stash_cache
     os.environ["YOLO_CONFIG_DIR"] = config.stash_cache
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by the processes that test
     if not os.environ.get("EXPRBENCH_WEIGHTS") and (SHARED / "weights").is_dir():
         os.environ["EXPRBENCH_WEIGHTS"] = str(SHARED / "weights")
 

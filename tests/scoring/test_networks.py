@@ -1,0 +1,138 @@
+"""FID, FVD and the profile `paper` on the run's own path, with files of the published layouts and random weights."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from exprbench import build, weights
+from exprbench.faces.tracking import given_path
+from exprbench.media import read_clip
+from exprbench.metrics.fid import InceptionFeatures
+from exprbench.scoring import features, readings
+from tests.metrics.files import inception_state, saved
+from tests.metrics.test_fvd import SmallI3D
+from tests.metrics.test_l2cs import published as l2cs_state
+from tests.metrics.test_smirk import parts as smirk_parts
+from tests.metrics.test_smirk import published as smirk_state
+from tests.people import clip, person, still
+from tests.scoring.conftest import Method, case_of
+
+LOADED = (features._published, readings._gaze_network, readings._expression_network)
+
+
+@pytest.fixture
+def model_file(tmp_path, monkeypatch):
+    """`model_file("i3d", write)` puts a file where the registry looks for it, under the hash it has."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(folder))
+    for kept in LOADED:
+        kept.cache_clear()
+
+    def put(name, write):
+        path = folder / weights.get(name).filename
+        write(path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(weights.ALL, name, replace(weights.get(name), sha256=sha256))
+        return path
+
+    yield put
+    for kept in LOADED:
+        kept.cache_clear()
+
+
+def write_i3d(path):
+    torch.manual_seed(0)
+    torch.jit.script(SmallI3D()).save(str(path))
+
+
+@pytest.fixture
+def small(tmp_path_factory):
+    """One driver of a second, and one portrait: networks are slow without a GPU."""
+    root = tmp_path_factory.mktemp("small")
+    for name in ("portraits", "driving"):
+        (root / name).mkdir()
+    still(root / "portraits" / "bo.png", person(1))
+    clip(root / "driving" / "ada.mp4", 25, person(25))
+    bench = build(portraits=root / "portraits", driving=root / "driving", out=root / "bench", workers=1)
+    method = Method(bench, root / "predictions")
+    method.folder.mkdir()
+    for case in bench.cases:
+        shutil.copyfile(bench.path("driving/ada.mp4"), method.path(case.case_id))
+        shutil.copyfile(given_path(bench.path("driving/ada.mp4")), method.tracks_path(case.case_id))
+    return method
+
+
+OWN = "single-self-0001"
+
+
+def test_fvd_and_its_presets(method, model_file):
+    model_file("i3d", write_i3d)
+    presets = ["fvd_styleganv16", "fvd_videogpt", "fvd_cdfvd", "fvd_common_metrics", "fvd_one_clip_per_video"]
+    options = {"metrics": ["fvd", *presets], "split": "single", "track": "self"}
+    same = method.score(**options).groups[0].aggregates
+    assert set(same) == {"fvd", *presets}
+    assert max(a.value for a in same.values()) < 1e-12
+    assert same["fvd"].num_samples == 4  # 40 frames are two clips of 16, in two videos
+    assert same["fvd"].bias_floor > 0
+    method.write(OWN, [cv2.GaussianBlur(frame, (0, 0), 2) for frame in method.frames(OWN)])
+    worse = method.score(**options).groups[0].aggregates
+    assert min(a.value for a in worse.values()) > 1e-6
+    assert worse["fvd"].low <= worse["fvd"].value <= worse["fvd"].high
+    multi = method.score(metrics=["fvd_videogpt"], split="multi", track="self").groups[0]
+    assert multi.unscored["fvd_videogpt"].startswith("too_few_samples")
+
+
+def test_fid_is_that_of_the_frames_both_sides_have(small, model_file):
+    path = model_file("inception", lambda path: saved(path, inception_state()))
+    small.write(OWN, [cv2.GaussianBlur(frame, (0, 0), 2) for frame in small.frames(OWN)[:4]])
+    record = small.score(metrics=["fid_pytorch"], track="self")
+    found = record.groups[0].aggregates["fid_pytorch"]
+    assert record.weights == {"inception": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert found.num_samples == 4
+    network = InceptionFeatures(path, resize="pytorch299")
+    folders = small.bench.path("driving/ada.mp4"), small.path(OWN)
+    sides = [network.features([network.prepare(f) for f in read_clip(p)[0][:4]]).astype(float) for p in folders]
+    gap = np.square(sides[0].mean(0) - sides[1].mean(0)).sum()
+    centred = [(side - side.mean(0)) / np.sqrt(3) for side in sides]
+    cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    expected = gap + sum((c**2).sum() for c in centred) - 2 * cross
+    assert found.value == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_profile_of_the_paper(small, model_file):
+    model_file("l2cs", lambda path: saved(path, l2cs_state()))
+    model_file("smirk", lambda path: saved(path, smirk_state(smirk_parts())))
+    tracks = small.tracks(OWN).first(4)
+    small.write(OWN, [frame[:, ::-1] for frame in small.frames(OWN)[:4]])
+    small.give(OWN, tracks)
+    record = small.score(profile="paper", metrics=["mae", "aed", "apd"])
+    assert record.ids["mae"] == "mae[l2cs-gaze360]"
+    assert set(record.weights) == {"l2cs", "smirk"}
+    mirrored, same = (case_of(record, case_id).values for case_id in (OWN, "single-cross-0001"))
+    assert set(same) == {"mae", "mae_open", "aed", "aed_rmse", "aed_full", "apd", "apd_deg", "apd_rmse"}
+    assert set(same.values()) == {0}
+    assert min(mirrored.values()) > 0
+
+
+def test_networks_that_are_not_there_are_told(method, monkeypatch):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", "")
+    record = method.score(metrics=["fid", "fvd", "psnr", "mae", "aed"], profile="paper")
+    group = record.group("single", "self")
+    assert group.aggregates["psnr"].value == 100
+    assert "mae" not in group.aggregates
+    for column, name in (("fid", "pt_inception"), ("fvd", "i3d_torchscript"), ("mae", "L2CSNet"), ("aed", "SMIRK_em1")):
+        assert group.unscored[column].startswith("weights_missing: ")
+        assert name in group.unscored[column]
+
+
+def test_a_file_that_is_not_the_published_one_is_not_used(method, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "i3d_torchscript.pt").write_bytes(b"something else")
+    group = method.score(metrics=["fvd"], track="self").groups[0]
+    assert group.unscored["fvd"].startswith("weights_differ: ")
