@@ -13,12 +13,13 @@ from multiexpr.captions import caption
 from multiexpr.clips import IndexStage
 from multiexpr.executors import Machines, run_stage
 from multiexpr.export.dataset import export
-from multiexpr.listing import Listed, finish_batch, list_collection
+from multiexpr.listing import Listed, finish_batch, is_listed, list_collection
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.report import report
 from multiexpr.scorers import aesthetics_method
 from multiexpr.scoring import ScoreStage
 from multiexpr.sources import Options
+from multiexpr.tables import shards_in
 from multiexpr.target import Proposal, propose
 from multiexpr.workspace import Workspace
 
@@ -56,12 +57,14 @@ def index(
     workspace.root.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root / "listing.lock"):
         listed = Listed()
-        if machines.executor != "slurm" or not workspace.source.exists():
+        if machines.executor != "slurm" or not is_listed(workspace):
             listed = list_collection(
                 Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
                 check_content=check_content,
             )  # fmt: skip
     _say_listed(listed, workspace)
+    if not shards_in(workspace.entries):
+        raise UserError(f"{source} holds no video that can be read; {workspace.mismatches} tells what was found")
     run_stage(_index_stage, workspace, recipe, machines)
     return listed
 
@@ -168,7 +171,7 @@ def _last_rank(workspace: Workspace, recipe: Recipe, machines: Machines) -> verd
     """The rank that finds all shards done does the rest, alone."""
     stage = ScoreStage(workspace, settled(recipe))
     left = sum(not stage.is_done(shard) for shard in stage.shards())
-    if left or len(list(workspace.index_paths())) < len(_index_stage(workspace, recipe).shards()):
+    if left:
         say(f"score: this rank's shards are done; {left} are other ranks' to do, and the last one does the rest")
         return None
     try:
@@ -184,8 +187,6 @@ def _recipe_in_use(workspace: Workspace) -> Recipe:
 
 
 def _say_listed(listed: Listed, workspace: Workspace) -> None:
-    if not listed.num_entries:
-        return
     parts = [f"{listed.num_entries:,} videos", f"{listed.num_new:,} new"]
     parts += [f"{n:,} {word}" for n, word in ((listed.num_changed, "changed"), (listed.num_gone, "gone")) if n]
     parts += [f"{listed.num_waiting:,} left for later"] if listed.num_waiting else []

@@ -1,9 +1,11 @@
 """Where shards are worked on: this machine, one of several ranks, or a Ray cluster. What is done is the same."""
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from exprbench.errors import UserError, unknown_name
@@ -119,52 +121,57 @@ def _array_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int] | 
 
 
 def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("--executor ray needs the package ray: pip install 'exprbench[ray]'") from error
     stage = make_stage(workspace, recipe)
     todo = [shard for shard in stage.shards() if not stage.is_done(shard)]
     if not todo:
         return 0
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    ray = _started_ray()
     on_gpu = machines.devices != ("cpu",) and ray.cluster_resources().get("GPU", 0) > 0
     workers = machines.workers or 1
-    actors = max(1, min(len(todo), int(ray.cluster_resources().get("CPU", 1)) // workers))
-    told = {"make_stage": make_stage, "root": str(workspace.root.resolve()), "recipe": as_dict(recipe),
-            "workers": workers, "devices": ("cuda:0",) if on_gpu else ("cpu",)}  # fmt: skip
-    done = (
-        ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
-        .map_batches(
-            _ShardActor,
-            batch_size=1,
-            concurrency=actors,
-            num_cpus=workers,
-            num_gpus=1 if on_gpu else 0,
-            fn_constructor_kwargs=told,
-        )
-        .iter_rows()
+    num_actors = max(1, min(len(todo), int(ray.cluster_resources().get("CPU", 1)) // workers))
+    told = {
+        "make_stage": make_stage,
+        "root": str(workspace.root.resolve()),
+        "recipe": as_dict(recipe),
+        "machines": Machines(workers=workers, devices=("cuda:0",) if on_gpu else ("cpu",)),
+    }
+    shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
+    actors = ray.data.ActorPoolStrategy(size=num_actors)
+    done = shards.map_batches(
+        _ShardActor, batch_size=1, compute=actors, num_cpus=workers, num_gpus=int(on_gpu), fn_constructor_kwargs=told
     )
-    counts = 0
-    for row in progress(done, total=len(todo), label=stage.name, unit="shard"):
+    num_clips = 0
+    for row in progress(done.iter_rows(), total=len(todo), label=stage.name, unit="shard"):
         if row["mistake"]:
             raise UserError(row["mistake"])
-        counts += int(row["clips"])
-    return counts
+        num_clips += int(row["clips"])
+    return num_clips
+
+
+def _started_ray() -> Any:
+    """Ray, connected to the cluster $RAY_ADDRESS names, or to one of its own; it says and sends little."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError("--executor ray needs the package ray: pip install 'exprbench[ray]'") from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return ray
 
 
 class _ShardActor:
     """What lives on a Ray worker: it does whole shards, as a machine of its own would."""
 
-    def __init__(self, make_stage: MakeStage, root: str, recipe: dict, workers: int, devices: tuple[str, ...]) -> None:
-        from pathlib import Path
-
+    def __init__(self, make_stage: MakeStage, root: str, recipe: dict[str, Any], machines: Machines) -> None:
         self.workspace = Workspace(Path(root))
         self.recipe = from_dict(recipe)
         self.stage = make_stage(self.workspace, self.recipe)
-        self.machines = Machines(workers=workers, devices=devices)
+        self.machines = machines
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         clips, mistake = 0, ""

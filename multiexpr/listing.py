@@ -97,7 +97,18 @@ def list_collection(
     for problem in mismatches:
         listed.mismatches[problem.kind] = listed.mismatches.get(problem.kind, 0) + 1
     write_rows(workspace.mismatches, [asdict(problem) for problem in mismatches], MISMATCHES)
+    write_json(_batch_path(workspace), {**batch, "listed": True})
     return listed
+
+
+def is_listed(workspace: Workspace) -> bool:
+    """Was a listing brought to its end, and none begun since?"""
+    path = _batch_path(workspace)
+    return path.exists() and json.loads(path.read_text())["listed"]
+
+
+def _batch_path(workspace: Workspace) -> Path:
+    return workspace.root / "batch.json"
 
 
 def source_root(source: Path) -> Path:
@@ -121,7 +132,7 @@ def collection(workspace: Workspace) -> dict[str, Any]:
 
 def finish_batch(workspace: Workspace) -> None:
     """What was taken up is done: the next limited run takes up others."""
-    path = workspace.root / "batch.json"
+    path = _batch_path(workspace)
     if path.exists():
         write_json(path, {**json.loads(path.read_text()), "finished": True})
 
@@ -141,11 +152,12 @@ def _settle_source(source: Path, workspace: Workspace, kind: str, options: Optio
 
 def _open_batch(workspace: Workspace, num_known: int, limit: int | None, resume: bool) -> dict[str, Any]:
     """How many entries there are to be when this run is done, and how they are cut into shards."""
-    path = workspace.root / "batch.json"
+    path = _batch_path(workspace)
     before = json.loads(path.read_text()) if path.exists() else {"finished": True}
     if resume and not before["finished"] and limit is not None:
         return before
-    batch = {"upto": None if limit is None else num_known + limit, "shard_rows": None, "finished": False}
+    upto = None if limit is None else num_known + limit
+    batch = {"upto": upto, "shard_rows": None, "finished": False, "listed": False}
     if not before["finished"] and batch["upto"] is None and before["upto"] is None:
         batch["shard_rows"] = before["shard_rows"]
     write_json(path, batch)
@@ -227,7 +239,7 @@ def _add_shards(workspace: Workspace, entries: Iterator[Entry], batch: dict[str,
     if not batch["shard_rows"]:
         many = len(first) == MANY
         batch["shard_rows"] = SHARD_ROWS if many else max(MIN_SHARD_ROWS, -(-len(first) // SHARDS))
-        write_json(workspace.root / "batch.json", batch)
+        write_json(_batch_path(workspace), batch)
     shard = max(shards_in(workspace.entries), default=-1) + 1
     num_added = 0
     remaining = chain(first, entries)

@@ -91,10 +91,13 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
     Raises:
         UserError: ultralytics cannot read it, lacks a package for it, or it knows no people.
     """
+    if path.suffix not in (".pt", ".onnx", ".engine") and not any(path.glob("*.xml")):
+        raise UserError(f"{path} is no people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
     keep_to_ourselves()
-    from ultralytics import YOLO
+    from ultralytics import SETTINGS, YOLO
     from ultralytics.utils.events import events
 
+    dict.update(SETTINGS, sync=False)  # in memory: the file is the user's
     events.enabled = False
     try:
         with _one_core():
@@ -104,7 +107,7 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
     except ImportError as error:
         raise UserError(f"the people model {path.name} needs the package {error.name or error}") from error
     except Exception as error:
-        raise UserError(f"the people model {path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the people model {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
     persons = [number for number, name in names.items() if name == PERSON]
     if not persons:
         raise UserError(

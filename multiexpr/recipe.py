@@ -264,7 +264,8 @@ def _merged(base: Any, changes: dict[str, Any], where: str) -> Any:
     checked = decode(type(base), {**{k: {} for k, v in known.items() if is_dataclass(v)}, **plain}, where)
     for key, value in plain.items():
         if isinstance(value, (int, float)) and (value < 0 or (key in ABOVE_ZERO and not value)):
-            raise UserError(f"{where}.{key} is {value}; expected a number above zero")
+            wanted = "a number above zero" if key in ABOVE_ZERO else "zero or more"
+            raise UserError(f"{where}.{key} is {value}; expected {wanted}")
     return replace(checked, **{k: v for k, v in {**known, **changed}.items() if is_dataclass(v)})
 
 

@@ -174,7 +174,7 @@ class ScoreStage:
         if self.retry_errors and shard not in self.retried and self._failed(shard):
             return False
         clips = self._clips_key(shard)
-        return all(self._up_to_date(self._note(shard, name), name, clips) for name in self.order)
+        return bool(clips) and all(self._up_to_date(self._note(shard, name), name, clips) for name in self.order)
 
     def _failed(self, shard: int) -> bool:
         return any(row["state"] == FAILED for name in self.order for row in self._kept(shard, name, errors=True))
@@ -188,7 +188,9 @@ class ScoreStage:
         return read_note(shard_path(self.workspace.scores(name), shard))
 
     def _clips_key(self, shard: int) -> str:
-        return read_note(shard_path(self.workspace.index, shard))["key"]
+        """What changes with the shard's clips; empty where it is not indexed yet."""
+        note = read_note(shard_path(self.workspace.index, shard))
+        return note["key"] if note else ""
 
     def _gate(self, name: str) -> str:
         """What decides which clips come to a scorer: all before it, and the rules on that."""

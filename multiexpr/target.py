@@ -1,8 +1,8 @@
 """Thresholds that keep a wanted number of clips, every rule as strict beside the others as the recipe has it.
 
-A rule's strictness is how much of what comes to it it lets through, p. All rules are made more or less strict
-together: they let through p to the power of one number, 1 being the recipe itself; that number is searched for. Rules
-that say what kind of clips are wanted (length, number of people, cuts) stay as they are.
+A rule lets through a share p of what comes to it. All rules are made more or less strict together: they let through p
+to the power of one number, which is 1 for the recipe itself; that number is searched for. Rules that say what kind of
+clips are wanted (length, number of people, cuts) stay as they are, and so do rules that drop nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -38,20 +38,22 @@ def propose(workspace: Workspace, recipe: Recipe, target: int) -> Proposal:
     order = scorers_used(workspace, recipe)
     rules = [rule for name in order for rule in rules_of(name) if rule.tunable]
     values, num_unknown = _candidates(workspace, recipe, order, rules)
-    strictness = _strictness(values, rules, recipe.keep)
-    power = _search(values, strictness, min(target, len(values)))
-    limits, kept = _limits(values, strictness, power)
+    given = [rule.limit(recipe.keep) for rule in rules]
+    shares = _shares(values, given, evenly=target < _num_passing(values, given))
+    power = _search(values, given, shares, min(target, len(values)))
+    limits, kept = _limits(values, given, shares, power)
     keep, changes = recipe.keep, {}
-    for rule, limit in zip(rules, limits, strict=True):
-        keep = _with_limit(keep, rule.threshold, limit)
-        changes[f"keep.{rule.threshold}"] = rule.limit(recipe.keep), limit
+    for rule, before, after in zip(rules, given, limits, strict=True):
+        keep = _with_limit(keep, rule.threshold, after)
+        if after != before:
+            changes[f"keep.{rule.threshold}"] = before, after
     return Proposal(replace(recipe, keep=keep), int(kept.sum()), len(values), num_unknown, changes)
 
 
 def _candidates(workspace: Workspace, recipe: Recipe, order: list[str], rules: list[Rule]) -> tuple[np.ndarray, int]:
     """(K, R) what the rules measure of the clips that are of the wanted kind; how many are not known to be."""
     parts, num_unknown = [], 0
-    shards = workspace.shards()
+    shards = workspace.indexed()
     for start in range(0, len(shards), SHARDS_AT_A_TIME):
         scores = load_scores(workspace, shards[start : start + SHARDS_AT_A_TIME], order)
         wanted = _of_the_kind(scores, recipe.keep, order)
@@ -72,25 +74,34 @@ def _of_the_kind(scores: Scores, keep: Keep, order: list[str]) -> np.ndarray:
     return wanted
 
 
-def _strictness(values: np.ndarray, rules: list[Rule], keep: Keep) -> np.ndarray:
-    """(R,) share each rule lets through of what comes to it, never quite all: what drops nothing yet can be raised."""
+def _num_passing(values: np.ndarray, limits: list[float]) -> int:
+    return int(np.all(~(values < np.array(limits)), axis=1).sum())
+
+
+def _shares(values: np.ndarray, limits: list[float], *, evenly: bool) -> np.ndarray:
+    """(R,) share each rule lets through of what comes to it; `evenly`: where none drops anything, all are to."""
     left = np.ones(len(values), bool)
     shares = []
-    for column, rule in zip(values.T, rules, strict=True):
-        passing = left & ~rule.fails(column, keep)
-        shares.append((passing.sum() + 1) / (left.sum() + 2))
+    for column, limit in zip(values.T, limits, strict=True):
+        passing = left & ~(column < limit)
+        shares.append(max(passing.sum(), 0.5) / max(left.sum(), 1))
         left = passing
-    return np.array(shares)
+    found = np.minimum(shares, 1.0)
+    return np.full(len(found), 0.5) if evenly and (found == 1).all() else found
 
 
-def _limits(values: np.ndarray, strictness: np.ndarray, power: float) -> tuple[list[float], np.ndarray]:
-    """Thresholds that let through `strictness ** power`, one after the other, and which clips are left."""
+def _limits(values: np.ndarray, given: list[float], shares: np.ndarray, power: float) -> tuple[list[float], np.ndarray]:
+    """Thresholds that let through `shares ** power`, one after the other, and which clips are left."""
     left = np.ones(len(values), bool)
     limits = []
-    for column, share in zip(values.T, strictness, strict=True):
-        limit = _rounded_down(np.quantile(column[left], 1 - share**power)) if left.any() else 0.0
-        limits.append(limit)
-        left &= ~(column < limit)
+    for column, share, limit in zip(values.T, shares, given, strict=True):
+        if share < 1 and left.any():
+            ranked = np.sort(column[left])
+            num_dropped = min(round((1 - share**power) * len(ranked)), len(ranked) - 1)
+            limits.append(_rounded_down(float(ranked[num_dropped])))
+        else:
+            limits.append(limit)
+        left &= ~(column < limits[-1])
     return limits, left
 
 
@@ -102,12 +113,12 @@ def _rounded_down(value: float) -> float:
     return float(np.floor(value * scale) / scale)
 
 
-def _search(values: np.ndarray, strictness: np.ndarray, target: int) -> float:
-    """The power that leaves the number of clips nearest to the target."""
+def _search(values: np.ndarray, given: list[float], shares: np.ndarray, target: int) -> float:
+    """The largest power that still leaves as many clips as wanted."""
     low, high = 0.0, STRICTEST
     for _ in range(ROUNDS):
         middle = (low + high) / 2
-        if _limits(values, strictness, middle)[1].sum() >= target:
+        if _limits(values, given, shares, middle)[1].sum() >= target:
             low = middle
         else:
             high = middle

@@ -220,7 +220,7 @@ def select(workspace: Workspace, recipe: Recipe) -> Funnel:
         UserError: there is no index.
     """
     order = scorers_used(workspace, recipe)
-    shards = workspace.shards()
+    shards = workspace.indexed()
     funnel = Funnel()
     with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
         for start in range(0, len(shards), SHARDS_AT_A_TIME):

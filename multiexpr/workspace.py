@@ -87,17 +87,28 @@ class Workspace:
         return self.root / "timings" / stage
 
     def shards(self) -> list[int]:
-        """Numbers of the index's shards.
+        """Numbers of all shards.
 
         Raises:
-            UserError: there is no index.
+            UserError: no collection was listed.
         """
-        found = shards_in(self.index)
+        found = shards_in(self.entries)
         if not found:
             raise UserError(f"{self.root} holds no index; make one with: multiexpr index SOURCE --out {self.root}")
         return found
 
+    def indexed(self) -> list[int]:
+        """The same, once each is indexed.
+
+        Raises:
+            UserError: some are not.
+        """
+        missing = set(self.shards()) - set(shards_in(self.index))
+        if missing:
+            raise UserError(f"{len(missing)} shards of {self.root} are not indexed yet; give the same command again")
+        return self.shards()
+
     def index_paths(self) -> Iterator[tuple[int, Path]]:
         """(number, path) of the index's shards."""
-        for shard in self.shards():
+        for shard in self.indexed():
             yield shard, shard_path(self.index, shard)

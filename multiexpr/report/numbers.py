@@ -37,7 +37,7 @@ class Histogram:
 def histograms(workspace: Workspace, recipe: Recipe) -> tuple[list[Histogram], int]:
     """One a rule, of the clips it applies to; and from how many clips they are drawn."""
     order = scorers_used(workspace, recipe)
-    shards = workspace.shards()
+    shards = workspace.indexed()
     chosen = [
         shards[i] for i in sorted({round(i) for i in np.linspace(0, len(shards) - 1, min(len(shards), MAX_SHARDS))})
     ]

@@ -7,6 +7,7 @@ the 13 million clips.
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from exprbench.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
 from multiexpr.sources.joining import Files, Options, join, left_over, mapped
@@ -25,14 +26,21 @@ def _fits(path: Path) -> bool:
 
 
 def read_openhumanvid(root: Path, options: Options) -> Iterator[Entry | Problem]:
-    """Entries under their clip ids (the names of their files)."""
+    """Entries under their clip ids (the names of their files).
+
+    Raises:
+        UserError: there is no table.
+    """
     options = Options(
         columns={"path": "path", **options.columns},
         path_map=options.path_map or ({} if (root / "clips").is_dir() else PATH_MAP),
         unlisted=options.unlisted,
     )
     seen: set[str] = set()
-    for table in sorted(path for path in root.glob("*.csv") if _fits(path)):
+    tables = sorted(path for path in root.glob("*.csv") if _fits(path))
+    if not tables:
+        raise UserError(f"{root} holds no table with OpenHumanVid's columns; --kind folder takes the videos alone")
+    for table in tables:
         rows = [row if isinstance(row, Problem) else renamed(row, options.columns) for row in rows_of(table)]
         folders = sorted({_folder(row, options) for row in rows if not isinstance(row, Problem)})
         yield from _part(root, rows, [folder for folder in folders if folder not in seen], options)

@@ -6,6 +6,7 @@ The CSV does not tell which archive holds a video, and lists more and fewer of t
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from exprbench.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
 from multiexpr.sources.joining import Files, Options, full_name, join, left_over
@@ -29,7 +30,11 @@ def _fits(path: Path) -> bool:
 
 
 def read_openvid(root: Path, options: Options) -> Iterator[Entry | Problem]:
-    """Entries under the names of their videos, wherever these lie."""
+    """Entries under the names of their videos, wherever these lie.
+
+    Raises:
+        UserError: there is no table.
+    """
     found = list(catalogue(root))
     yield from (item for item in found if isinstance(item, Problem))
     first: dict[str, Place] = {}
@@ -38,6 +43,8 @@ def read_openvid(root: Path, options: Options) -> Iterator[Entry | Problem]:
             yield Problem("duplicate", full_name(place), f"{full_name(first[_key(place)])} has the same name")
     files = Files(first.values())
     tables = [path for path in _tables(root) if options.columns or _fits(path)]
+    if not tables:
+        raise UserError(f"{root} holds no table with OpenVid's columns; --kind folder takes the videos alone")
     yield from join((row for path in tables for row in _rows(path, options)), files, options, _key, "video")
     yield from left_over(files, options, _key)
 

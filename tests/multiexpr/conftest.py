@@ -1,0 +1,42 @@
+import pytest
+
+from multiexpr.columns import from_row
+from multiexpr.recipe import load_recipe
+from multiexpr.workspace import Workspace
+from tests.multiexpr.collection import encode
+from tests.videos import numbered
+
+
+@pytest.fixture
+def recipe():
+    return load_recipe()
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """Four small drawn videos that differ: nobody is in them."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name in "abcd":
+        start = ord(name)
+        encode(folder / f"{name}.mp4", [numbered(start + i) for i in range(50)])
+    return folder
+
+
+@pytest.fixture
+def scores():
+    """Columns of one clip that passes every rule; `scores(luma=0.01)` with one changed."""
+    good = {
+        "width": 1280, "height": 720, "fps": 25.0, "num_frames": 125, "length_s": 5.0,
+        "people_counts": [2, 2, 2], "people_frame": [0, 0, 1, 1, 2, 2],
+        "people_box": [0.1, 0.1, 0.4, 0.9, 0.5, 0.1, 0.9, 0.9] * 3, "people_confidence": [0.9] * 6,
+        "sharpness": 100.0, "luma": 0.4, "photomotion": 7.0, "cut": 0.0,
+        "face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_sharpness": [50.0, 40.0],
+        "face_head_deg": [5.0, 4.0], "face_mouth": [4.0, 3.0], "face_eyes": [1.0, 1.0], "face_brows": [1.0, 2.0],
+        "face_expression": [2.5, 2.2], "face_gaze_deg": [5.0, 6.0],
+    }  # fmt: skip
+    return lambda **changes: from_row({**good, **changes})

@@ -1,0 +1,135 @@
+import cv2
+import numpy as np
+import pytest
+
+from multiexpr.recipe import ScoreAesthetics
+from multiexpr.scorers.photomotion import (
+    FLOOR,
+    Photomotion,
+    colourfulness,
+    integrate,
+    motion_between,
+    motion_features,
+    photo_features,
+    saliency,
+)
+
+RNG = np.random.default_rng(1)
+
+
+def scene(shift=0, height=360, width=640):
+    """A textured scene with a bright figure, moved sideways by some pixels."""
+    rng = np.random.default_rng(3)
+    ground = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), np.uint8), (0, 0), 3)
+    frame = cv2.normalize(ground, None, 20, 150, cv2.NORM_MINMAX)
+    cv2.circle(frame, (width // 3 + shift, height // 2), 60, (230, 180, 120), -1)
+    cv2.circle(frame, (width // 3 + shift, height // 2), 20, (30, 90, 200), -1)
+    return frame
+
+
+def score(make, count=5):
+    """`make(i)` gives the two frames of the i-th pair."""
+    scorer = Photomotion(ScoreAesthetics(num_frames=count))
+    facts = {"length_s": 5.0}
+    look = scorer.look(facts)
+    times = scorer.frames(facts).times_s
+    frames = [frame for i in range(count) for frame in make(i)]
+    for time_s, frame in zip(times, frames, strict=True):
+        look.see(frame, time_s)
+    return look.result()
+
+
+def lively(i):
+    return scene(8 * i), scene(8 * i + 3)
+
+
+def test_it_asks_for_pairs():
+    times = Photomotion(ScoreAesthetics(num_frames=4, pair_s=0.1)).frames({"length_s": 8.0}).times_s
+    assert times == (1.0, 1.1, 3.0, 3.1, 5.0, 5.1, 7.0, 7.1)
+
+
+def test_damage_lowers_it():
+    whole = score(lively)["photomotion"]
+    assert 5 < whole <= 10
+    for damage in (
+        lambda f: cv2.GaussianBlur(f, (0, 0), 8),
+        lambda f: (f * 0.15).astype(np.uint8),
+        lambda f: (128 + (f.astype(int) - 128) // 8).astype(np.uint8),
+        lambda f: np.clip(f.astype(int) + 130, 0, 255).astype(np.uint8),
+    ):
+        assert score(lambda i, d=damage: [d(f) for f in lively(i)])["photomotion"] < whole - 0.4
+
+
+def test_a_frozen_picture_is_not_lively_and_a_shaken_one_not_steady():
+    frozen = score(lambda i: (scene(), scene()))
+    moving = score(lively)
+    assert frozen["photo_liveliness"] == FLOOR
+    assert moving["photo_liveliness"] > 5 * FLOOR
+    shifts = RNG.integers(-25, 25, (5, 2))
+    shaken = score(lambda i: (scene(), np.roll(scene(), tuple(shifts[i]), (0, 1))))
+    assert shaken["photo_steadiness"] < moving["photo_steadiness"] - 0.2
+    assert shaken["photomotion"] < moving["photomotion"]
+
+
+def test_black_frames_score_next_to_nothing():
+    black = np.zeros((360, 640, 3), np.uint8)
+    result = score(lambda i: (black, black))
+    assert result["photomotion"] < 2
+    assert all(np.isfinite(value) for value in result.values())
+
+
+def test_order_in_time_matters_the_end_most():
+    bad, good = [cv2.GaussianBlur(f, (0, 0), 10) for f in lively(0)], lively(0)
+    ends_badly = score(lambda i: bad if i >= 3 else good)["photomotion"]
+    begins_badly = score(lambda i: bad if i < 2 else good)["photomotion"]
+    assert ends_badly < begins_badly
+
+
+def test_integration_of_equal_moments_is_their_quality_and_bad_ones_count_more():
+    from multiexpr.scorers.photomotion import MOTION, PHOTO
+
+    def features(values):
+        return {name: np.array(values) for name in PHOTO}, {name: np.array(values) for name in MOTION}
+
+    assert integrate(*features([0.7, 0.7, 0.7])) == pytest.approx(0.7)
+    assert integrate(*features([0.2, 0.8])) < 0.5
+    assert integrate(*features([0.8, 0.2])) < integrate(*features([0.2, 0.8]))
+
+
+def test_colourfulness_of_gray_is_zero_and_matches_the_plain_formula():
+    gray = np.repeat(RNG.integers(0, 255, (20, 30, 1), np.uint8), 3, 2)
+    assert colourfulness(gray) == 0
+    frame = RNG.integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    r, g, b = frame.reshape(-1, 3).T.astype(float)
+    rg, yb = r - g, 0.5 * (r + g) - b
+    plain = np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
+    assert colourfulness(frame) == pytest.approx(plain)
+
+
+def test_salience_lies_on_what_stands_out():
+    gray = np.full((360, 640), 120, np.uint8)
+    cv2.circle(gray, (160, 90), 14, 250, -1)
+    found = saliency(gray)
+    assert found.sum() == pytest.approx(1)
+    y, x = np.unravel_index(found.argmax(), found.shape)
+    assert abs(x / 64 - 160 / 640) < 0.08
+    assert abs(y / 64 - 90 / 360) < 0.08
+
+
+def test_a_pan_is_the_cameras_and_leaves_little():
+    gray = cv2.cvtColor(scene(), cv2.COLOR_RGB2GRAY)[:120, :214]
+    camera, rest = motion_between(gray, np.roll(gray, 4, 1), 0.1)
+    diagonal = np.hypot(120, 214)
+    assert camera[0] == pytest.approx(4 / diagonal / 0.1, rel=0.1)
+    assert abs(camera[1]) < 0.02
+    assert np.median(np.abs(rest)) < 0.02
+
+
+def test_an_even_pan_is_steady():
+    pan = np.array([0.3, 0.0])
+    assert motion_features([(pan, np.zeros((4, 4, 2)))] * 4)["steadiness"] == pytest.approx([1.0])
+
+
+def test_features_stay_within_their_bounds():
+    for frame in (scene(), np.zeros((360, 640, 3), np.uint8), np.full((360, 500, 3), 255, np.uint8)):
+        assert all(FLOOR <= value <= 1 for value in photo_features(frame).values())

@@ -1,0 +1,70 @@
+import cv2
+import numpy as np
+import pytest
+
+from multiexpr.recipe import ScoreSharpness
+from multiexpr.scorers.sharpness import Sharpness, laplacian_variance, to_short_side
+
+RNG = np.random.default_rng(0)
+
+
+def look(frames, **params):
+    looked = Sharpness(ScoreSharpness(**params)).look({})
+    for i, frame in enumerate(frames):
+        looked.see(frame, i)
+    return looked.result()
+
+
+def picture(height=360, width=640):
+    smooth = cv2.GaussianBlur(RNG.integers(0, 255, (height, width, 3), np.uint8), (0, 0), 1)
+    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)
+
+
+def test_the_variance_is_that_of_the_plain_sum():
+    gray = RNG.integers(0, 255, (40, 50), np.uint8)
+    padded = np.pad(gray.astype(float), 1, mode="reflect")
+    plain = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
+    assert laplacian_variance(gray) == pytest.approx(plain.var(), rel=1e-9)
+
+
+def test_closed_forms():
+    assert laplacian_variance(np.full((30, 30), 77, np.uint8)) == 0
+    ramp = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (50, 1))
+    assert laplacian_variance(ramp[:, 1:-1][:, 1:-1]) < 1  # a ramp has no second derivative but at its ends
+    checks = np.indices((40, 40)).sum(0) % 2 * 255
+    inner = cv2.Laplacian(checks.astype(np.uint8), cv2.CV_32F)[1:-1, 1:-1]
+    assert np.abs(inner).min() == 4 * 255
+
+
+def test_scikit_image_agrees():
+    filters = pytest.importorskip("skimage.filters")
+    gray = RNG.integers(0, 255, (40, 50), np.uint8)
+    theirs = -filters.laplace(gray.astype(float), ksize=3)[1:-1, 1:-1]
+    ours = cv2.Laplacian(gray, cv2.CV_32F)[1:-1, 1:-1]
+    assert np.abs(ours - theirs).max() < 1e-3
+
+
+def test_blur_lowers_it_and_size_does_not_matter_much():
+    sharp = picture(720, 1280)
+    values = [look([cv2.GaussianBlur(sharp, (0, 0), s) if s else sharp])["sharpness"] for s in (0, 1, 2, 4, 8)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 50 * values[-1]
+    half = cv2.resize(sharp, (640, 360), interpolation=cv2.INTER_AREA)
+    assert look([half])["sharpness"] == pytest.approx(look([sharp])["sharpness"], rel=0.02)
+
+
+def test_a_low_percentile_over_frames():
+    sharp, soft = picture(), cv2.GaussianBlur(picture(), (0, 0), 6)
+    assert look([soft, *[sharp] * 9])["sharpness"] > 10 * look([soft] * 3 + [sharp] * 7)["sharpness"]
+
+
+def test_brightness_is_the_median_of_the_means():
+    grays = [np.full((360, 640, 3), v, np.uint8) for v in (0, 51, 255)]
+    assert look(grays)["luma"] == pytest.approx(0.2, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(360, 640), (640, 360), (720, 1280), (100, 50), (361, 361)])
+def test_the_short_side_is_what_was_asked(shape):
+    out = to_short_side(np.zeros((*shape, 3), np.uint8), 360)
+    assert min(out.shape[:2]) == 360
+    assert out.shape[0] / out.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.01)
