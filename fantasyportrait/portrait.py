@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from exprbench.errors import UserError
-from exprbench.faces.tracking import track_image
+from exprbench.faces import FaceTracks, TracksError
+from exprbench.faces.tracking import given_tracks, track_faces, track_image
 from exprbench.media import MediaError, open_clip, read_image
 
 PATCH = 16  # sides are multiples of it
@@ -33,8 +34,23 @@ def read_portrait(path: Path) -> np.ndarray:
 
 def find_boxes(path: Path) -> np.ndarray:
     """(P, 4) boxes of the faces in a portrait, left to right, in [0, 1] of it."""
-    boxes = [track.box[0] for track in track_image(path).tracks]
+    boxes = [track.box[0] for track in _tracks(path).tracks if track.seen[0]]
     return np.array(sorted(boxes, key=lambda box: box[0] + box[2]), np.float64).reshape(-1, 4)
+
+
+def _tracks(path: Path) -> FaceTracks:
+    """Faces of a still, or of a video's first frame; also where that frame lies beside its video, whose tracks are
+    given under the name they share.
+    """
+    if path.suffix.lower() in VIDEOS:
+        return track_faces(path, max_frames=1).first(1)
+    try:
+        return track_image(path)
+    except TracksError:
+        for video in sorted(path.parent.glob(f"{path.stem}.*")):
+            if video.suffix.lower() in VIDEOS and (tracks := given_tracks(video)):
+                return tracks.first(1)
+        raise
 
 
 @dataclass(frozen=True)

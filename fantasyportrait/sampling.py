@@ -72,6 +72,7 @@ def sample(
     from fantasyportrait.studio import open_studio
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
+    studio.check(settings)
     scene = look(portrait, drivers, settings, given=wanted, finder=studio.finder)
     studio.make(scene, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
     return out
@@ -138,6 +139,7 @@ def sample_benchmark(
     from fantasyportrait.studio import open_studio
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
+    studio.check(settings)
     _claim(out, _identity(studio, bench, settings, loras, mark), overwrite)
     which, count = shard or (studio.ranks.case, studio.ranks.num_cases)
     cases = bench.select(split, track)[which::count]

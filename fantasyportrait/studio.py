@@ -57,7 +57,8 @@ class Studio:
     machine: Machine = field(default_factory=Machine)
     loras: tuple[str, ...] = ()
     finder: PointFinder | None = None
-    _engine: tuple[Plan, MotionTransformer] | None = None
+    _plan: Plan | None = None
+    _engine: MotionTransformer | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -113,24 +114,41 @@ class Studio:
         finally:
             module.to("cpu")
 
-    def plan(self, load: Load) -> Plan:
-        """What lies where for a clip of this size."""
-        vram_gib, ram_gib = memory_gib(self.device, self.machine.vram)
-        weights, offload = self.machine.weights, self.machine.offload
-        if self.device.type == "cpu":
-            weights, offload = ("fp32" if weights == "auto" else weights), ("none" if offload == "auto" else offload)
-        return choose(load, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
+    def check(self, options: Options) -> None:
+        """Refuse what could not be done, before anything is read.
 
-    def engine(self, load: Load) -> tuple[Plan, MotionTransformer]:
-        """The backbone, loaded under the first clip's plan."""
+        Raises:
+            UserError: a prompt is given and the base has no tokenizer or text encoder for it; there is no such device.
+        """
+        _ = self.device
+        texts = [options.prompt, options.negative_prompt] if options.text_guidance != 1 else [options.prompt]
+        if all(not text.strip() for text in texts) and (self.folder.path / PROMPT_FILE).is_file():
+            return
+        self.folder.base.files("text encoder")
+        for text in texts:
+            token_ids(text, self.folder.base.tokenizer)
+
+    def plan(self, load: Load) -> Plan:
+        """What lies where: decided for the first clip, kept for all."""
+        if self._plan is None:
+            vram_gib, ram_gib = memory_gib(self.device, self.machine.vram)
+            weights, offload = self.machine.weights, self.machine.offload
+            if self.device.type == "cpu":
+                weights, offload = (
+                    ("fp32" if weights == "auto" else weights),
+                    ("none" if offload == "auto" else offload),
+                )
+            self._plan = choose(load, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
+            if self.device.type == "cuda" and self.ranks.writes:
+                say(str(self._plan))
+        return self._plan
+
+    def engine(self, load: Load) -> MotionTransformer:
+        """The backbone under the plan."""
         if self._engine is None:
-            plan = self.plan(load)
-            if self.device.type == "cuda":
-                say(str(plan))
-            model = load_engine(self.folder.base, plan, self.machine, self.device, self.loras)
-            choose_attention(model, self.machine.attention, self.device, load.num_tokens)
-            shard_tokens(model, self.ranks.shards)
-            self._engine = plan, model
+            self._engine = load_engine(self.folder.base, self.plan(load), self.machine, self.device, self.loras)
+            choose_attention(self._engine, self.machine.attention, self.device, load.num_tokens)
+            shard_tokens(self._engine, self.ranks.shards)
         return self._engine
 
     def read_motions(self, scene: Scene) -> dict[int, list[FaceMotion]]:
@@ -143,7 +161,6 @@ class Studio:
                 encoder=self.expression_encoder,
                 encoder_name=self.folder.about["expression"]["sha256"],
                 fps=scene.fps,
-                finder=self.finder,
             )
         for i, j in filter(None, scene.pairs):
             if filled := motions[i][j].num_filled:
@@ -183,16 +200,14 @@ class Studio:
 
     def sample(self, scene: Scene, options: Options, *, preview: Path | None = None) -> Iterator[np.ndarray]:
         """The frames of a video, (H, W, 3) uint8 RGB; denoised before the first one comes."""
-        windows = lay_windows(
-            scene.num_latent, num_latent_frames(options.window), num_latent_frames(options.overlap) - 1 or 1
-        )
+        windows = lay_windows(scene.num_latent, num_latent_frames(options.window), max(1, options.overlap // 4))
         load = load_of(self.folder, scene, windows, self.machine.context_parallel)
+        plan = self.plan(load)
         found = self.read_motions(scene)
-        plan, model = self.engine(load)
         told = self.tell(scene, options, windows[0].stop - windows[0].start)
         noise = starting_noise(latent_shape(scene), options.seed).to(self.device)
         latents = denoise(
-            model,
+            self.engine(load),
             noise,
             told.to(self.device, DTYPES[plan.weights]),
             sigmas=schedule(options.steps, options.shift),

@@ -12,8 +12,8 @@ import torch
 from exprbench.cache import cached
 from exprbench.errors import ItemError
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.tracking import main_faces, track_faces, tracks_made_by
-from exprbench.files import sha256_path
+from exprbench.faces.tracking import main_faces, track_faces
+from exprbench.files import sha256_bytes, sha256_path
 from exprbench.media import open_clip
 from fantasyportrait.configs import FEATURES
 from fantasyportrait.expression.align import align
@@ -56,26 +56,21 @@ class FaceMotion:
 
 
 class PointFinder(Protocol):
-    """Finds alignment points; `name` says which models it uses."""
-
-    name: str
+    """Finds alignment points."""
 
     def __call__(self, path: Path, *, fps: float, max_frames: int | None) -> list[FacePoints]:
         """The people seen in at least half of the frames, left to right."""
 
 
-class MediaPipePoints:
-    """The default: the tracks that everything else in this project uses, cached and shared with it."""
-
-    @property
-    def name(self) -> str:
-        """Which models made the tracks."""
-        return tracks_made_by()
-
-    def __call__(self, path: Path, *, fps: float, max_frames: int | None) -> list[FacePoints]:
-        """The people seen in at least half of the frames, left to right."""
-        tracks = track_faces(path, fps=fps)
-        return [_points(track, tracks) for track in main_faces(tracks.first(max_frames or tracks.num_frames))]
+def mediapipe_points(path: Path, *, fps: float, max_frames: int | None) -> list[FacePoints]:
+    """The default `PointFinder`: the tracks that everything else in this project uses, cached and shared with it."""
+    tracks = track_faces(path, fps=fps, max_frames=max_frames)
+    if abs(tracks.fps - fps) > 1e-3:
+        raise ItemError(
+            "tracks_mismatch", f"the tracks given for {path.name} are at {tracks.fps:g} a second, not {fps:g}"
+        )
+    tracks = tracks.first(max_frames or tracks.num_frames)  # given ones may be longer
+    return [_points(track, tracks) for track in main_faces(tracks)]
 
 
 def _points(track: FaceTrack, tracks: FaceTracks) -> FacePoints:
@@ -92,7 +87,7 @@ def find_faces(
         MediaError: the video cannot be read.
         ItemError: `no_face`.
     """
-    people = (finder or MediaPipePoints())(path, fps=fps, max_frames=max_frames)
+    people = (finder or mediapipe_points)(path, fps=fps, max_frames=max_frames)
     if not people:
         raise ItemError("no_face", f"no face is seen in half of the frames of {path.name}")
     return people
@@ -105,7 +100,6 @@ def read_motion(
     encoder: ExpressionEncoder,
     encoder_name: str,
     fps: float,
-    finder: PointFinder | None = None,
 ) -> list[FaceMotion]:
     """What the people `find_faces` found express; kept by content.
 
@@ -115,13 +109,11 @@ def read_motion(
         encoder: on any device.
         encoder_name: its hash, for the cache.
         fps: as given to `find_faces`.
-        finder: as given to `find_faces`.
     """
     key = {
         "video": sha256_path(path),
         "fps": fps,
-        "num_frames": len(people[0].seen),
-        "points": (finder or MediaPipePoints()).name,
+        "points": [sha256_bytes(p.seen.tobytes() + p.points.tobytes() + p.boxes.tobytes()) for p in people],
         "encoder": encoder_name,
         "reader": READER,
     }

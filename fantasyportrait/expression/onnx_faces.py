@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from exprbench.errors import UserError
-from exprbench.files import sha256_path
 from exprbench.media import open_clip
 from fantasyportrait.expression.driver import FacePoints
 
@@ -33,7 +32,6 @@ class OnnxPoints:
 
     def __init__(self, detector: Path, landmarks: Path) -> None:
         self._detector, self._landmarks = _session(detector), _session(landmarks)
-        self.name = f"onnx {sha256_path(detector)[:8]} {sha256_path(landmarks)[:8]}"
 
     def __call__(self, path: Path, *, fps: float, max_frames: int | None) -> list[FacePoints]:
         """The people seen in at least half of the frames, left to right."""

@@ -143,7 +143,7 @@ def test_both_layouts_of_the_base_give_the_same_modules(tiny, published):
         same(load(ours).state_dict(), load(theirs).state_dict())
     a, b = load_image_encoder(ours), load_image_encoder(theirs)
     assert b.config.hidden_act == "gelu"
-    same({n: t for n, t in a.state_dict().items()}, b.state_dict())
+    same(a.state_dict(), b.state_dict())
 
 
 def test_the_published_layout_goes_back_to_diffusers(tiny, published, tmp_path):
@@ -225,7 +225,7 @@ def test_an_adapter_for_another_backbone_is_refused(tiny, tmp_path):
     wrong = AdapterConfig(**{**vars(SIZES["tiny"].adapter), "num_layers": 3})
     save_tensors(tmp_path / "a.safetensors", MotionAdapter(wrong).state_dict())
     expression = tiny / "expression.safetensors"
-    with pytest.raises(UserError, match="3 layers; .* has width 48 and 2 layers"):
+    with pytest.raises(UserError, match=r"3 layers; .* has width 48 and 2 layers"):
         convert(out=tmp_path / "out", adapter=tmp_path / "a.safetensors", expression=expression, base=tiny / "base")
 
 

@@ -27,16 +27,15 @@ def halves(rank=3, dim=48):
 
 
 def named(style):
+    """Names of the two halves and of alpha, where the style has one."""
     published = BACKBONE.published(f"{LAYER}.weight").removesuffix(".weight")
+    flat = f"lora_unet_{published.replace('.', '_')}"
     return {
         "diffusers": (f"transformer.{LAYER}.lora_A.weight", f"transformer.{LAYER}.lora_B.weight", None),
-        "peft": (f"base_model.model.{LAYER}.lora_A.default.weight", f"base_model.model.{LAYER}.lora_B.default.weight", None),
-        "published": (f"diffusion_model.{published}.lora_down.weight", f"diffusion_model.{published}.lora_up.weight",
-                      f"diffusion_model.{published}.alpha"),
-        "kohya": (f"lora_unet_{published.replace('.', '_')}.lora_down.weight",
-                  f"lora_unet_{published.replace('.', '_')}.lora_up.weight",
-                  f"lora_unet_{published.replace('.', '_')}.alpha"),
-    }[style]  # fmt: skip
+        "peft": tuple(f"base_model.model.{LAYER}.lora_{half}.default.weight" for half in "AB") + (None,),
+        "published": tuple(f"diffusion_model.{published}.{p}" for p in ("lora_down.weight", "lora_up.weight", "alpha")),
+        "kohya": tuple(f"{flat}.{p}" for p in ("lora_down.weight", "lora_up.weight", "alpha")),
+    }[style]
 
 
 def known(base):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def test_weights_add_up_to_one_and_windows_are_of_one_length(num_latent, length,
         assert (window.weights >= 0).all()
         total[window.latents] += window.weights
     torch.testing.assert_close(total, torch.ones(num_latent))
-    for before, after in zip(windows[:-1], windows[1:], strict=True):
+    for before, after in pairwise(windows):
         assert before.stop - after.start >= overlap
     assert windows[-1].stop == num_latent
 

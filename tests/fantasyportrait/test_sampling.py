@@ -1,0 +1,349 @@
+"""The whole command on a tiny model of random weights."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+import exprbench
+from exprbench.media import read_clip, read_image
+from fantasyportrait import attention, denoise, studio
+from fantasyportrait.adapter import MotionProjection
+from fantasyportrait.checkpoints.convert import convert
+from fantasyportrait.cli import main
+from fantasyportrait.expression import driver as reading
+from fantasyportrait.marking import read_record
+from fantasyportrait.studio import Studio
+from fantasyportrait.windows import lay_windows
+from tests.people import clip, person, still
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    convert(out=folder, random="tiny")
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path, quick):
+    still(tmp_path / "one.png", person(1))
+    still(tmp_path / "three.png", person(1, x=0.2), person(1, x=0.5, seed=1), person(1, x=0.8, seed=2))
+    for name, seed in (("a", 3), ("b", 4), ("c", 5)):
+        clip(tmp_path / f"{name}.mp4", 9, person(9, x=0.4, seed=seed), start=9 * seed)
+    clip(tmp_path / "three.mp4", 9, *(person(9, x=x, seed=i) for i, x in enumerate((0.2, 0.5, 0.8))))
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Features that depend on the picture, without the encoder's work."""
+
+    def encode(_encoder, crops):
+        small = crops[:, ::16, ::16].reshape(len(crops), -1)[:, :554] / 127.5 - 1
+        return np.pad(small, ((0, 0), (0, 554 - small.shape[1]))).astype(np.float32)
+
+    monkeypatch.setattr(reading, "encode", encode)
+
+
+def sample(model, out, portrait, *drivers, rc=0, steps=2, side=96, extra=()):
+    given = [word for driver in drivers for word in ("--driver", str(driver))]
+    words = ["sample", "--model", str(model), "--portrait", str(portrait), *given, "--out", str(out)]
+    assert main([*words, "--steps", str(steps), "--max-side", str(side), *map(str, extra)]) == rc
+    return read_clip(out) if rc == 0 else None
+
+
+# On real clips
+
+
+@pytest.mark.shared
+def test_one_person(model, shared, needs_weights, tmp_path):
+    needs_weights("face_landmarker")
+    portrait, driver = shared("portraits/s0.jpg"), shared("driving/jgz.mp4")
+    frames, info = sample(model, tmp_path / "o.mp4", portrait, driver, extra=["--frames", 6, "--audio"])
+    assert len(frames) == 6
+    assert (info.fps, info.has_audio) == (15, True)
+    height, width = read_image(portrait).shape[:2]
+    assert frames.shape[2] / frames.shape[1] == pytest.approx(width / height, rel=0.2)
+    record = read_record(tmp_path / "o.mp4")
+    assert record["generated"] is True
+    assert record["checkpoint"].startswith("random-tiny-seed0")
+    assert (record["seed"], record["options"]["steps"]) == (0, 2)
+
+
+@pytest.mark.shared
+def test_two_people_of_one_driver(model, shared, needs_weights, tmp_path):
+    needs_weights("face_landmarker")
+    portrait, driver = shared("multi/two_person.png"), shared("multi/two_person.mp4")
+    frames, info = sample(model, tmp_path / "o.mp4", portrait, driver, extra=["--frames", 5])
+    assert frames.shape == (5, 64, 96, 3)
+    assert info.fps == pytest.approx(23, abs=1)
+
+
+@pytest.mark.shared
+def test_two_drivers_and_one_of_two(model, shared, needs_weights, tmp_path):
+    needs_weights("face_landmarker")
+    portrait = shared("multi/two_person.png")
+    drivers = shared("driving/trump.mp4"), shared("driving/biden.mp4")
+    extra = ["--frames", 5, "--fps", 12.5]
+    both, info = sample(model, tmp_path / "o.mp4", portrait, *drivers, extra=extra)
+    assert (len(both), info.fps) == (5, 12.5)
+    one, _ = sample(model, tmp_path / "p.mp4", portrait, *drivers, extra=[*extra, "--assign", "-,1.0"])
+    assert not np.array_equal(both, one)
+
+
+@pytest.mark.shared
+def test_a_long_clip_over_windows_has_no_seam(model, shared, needs_weights, tmp_path):
+    needs_weights("face_landmarker")
+    portrait, driver = shared("portraits/s3.jpg"), shared("driving/jgz.mp4")
+    extra = ["--frames", 21, "--window", 9, "--overlap", 4]
+    frames, _ = sample(model, tmp_path / "o.mp4", portrait, driver, extra=extra)
+    assert len(frames) == 21
+    change = np.abs(np.diff(frames.astype(float), axis=0)).mean((1, 2, 3))
+    seams = [4 * after.start + i for _, after in pairwise(lay_windows(6, 3, 1)) for i in range(-1, 3)]
+    others = np.delete(change, seams)
+    assert change[seams].max() <= others.max()
+
+
+@pytest.mark.shared
+def test_the_command_itself(model, shared, needs_weights, tmp_path):
+    needs_weights("face_landmarker")
+    words = [sys.executable, "-m", "fantasyportrait", "sample", "--model", model, "--out", tmp_path / "o.mp4"]
+    words += ["--portrait", shared("portraits/s0.jpg"), "--driver", shared("driving/jgz.mp4")]
+    done = subprocess.run(
+        [*words, "--frames", "5", "--steps", "1", "--max-side", "64"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path / 'o.mp4'}\n"
+    assert len(read_clip(tmp_path / "o.mp4")[0]) == 5
+
+
+# On made-up ones
+
+
+def test_a_seed_gives_the_same_bytes_and_another_other_ones(model, files):
+    for name, seed in (("x", 1), ("y", 1), ("z", 2)):
+        sample(model, files / f"{name}.mp4", files / "one.png", files / "a.mp4", extra=["--seed", seed])
+    assert (files / "x.mp4").read_bytes() == (files / "y.mp4").read_bytes()
+    assert not np.array_equal(read_clip(files / "x.mp4")[0], read_clip(files / "z.mp4")[0])
+
+
+def test_three_people_of_one_clip_and_of_three(model, files):
+    sample(model, files / "x.mp4", files / "three.png", files / "three.mp4")
+    sample(model, files / "y.mp4", files / "three.png", *(files / f"{d}.mp4" for d in "abc"))
+    assert not np.array_equal(read_clip(files / "x.mp4")[0], read_clip(files / "y.mp4")[0])
+
+
+def test_exchanging_the_middle_driver_hardly_changes_the_others(model, files, monkeypatch):
+    """Measured before decoding: the tiny VAE's random attention spreads what it is given over the whole picture."""
+    latents, decode = [], studio.decode
+    monkeypatch.setattr(studio, "decode", lambda vae, x, **o: latents.append(x) or decode(vae, x, **o))
+    clip(files / "d.mp4", 9, person(9, x=0.5, seed=9), start=700)
+    changes = {}
+    for mask in ("trilinear", "none"):
+        for middle in "bd":
+            drivers = (files / f"{d}.mp4" for d in ("a", middle, "c"))
+            extra = ["--mask", mask, "--overwrite"]
+            sample(model, files / "o.mp4", files / "three.png", *drivers, side=160, extra=extra)
+        change = (latents.pop() - latents.pop()).abs().mean((0, 1, 2))
+        # A face is 32 pixels wide, a fifth of the frame: 4 latents around its middle.
+        changes[mask] = [float(change[4:8, int(20 * x) - 1 : int(20 * x) + 2].mean()) for x in (0.2, 0.5, 0.8)]
+    left, own, right = changes["trilinear"]
+    assert max(left, right) < 0.1 * own
+    left, own, right = changes["none"]
+    assert min(left, right) > 0.3 * own
+
+
+def test_without_strength_the_driver_does_not_matter(model, files):
+    for name in "ab":
+        extra = ["--strength", 0]
+        sample(model, files / f"{name}{name}.mp4", files / "one.png", files / f"{name}.mp4", extra=extra)
+    assert (read_clip(files / "aa.mp4")[0] == read_clip(files / "bb.mp4")[0]).all()
+
+
+def test_a_size_comes_out_as_asked(model, files):
+    frames, _ = sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", extra=["--size", "100x60"])
+    assert frames.shape == (9, 60, 100, 3)
+
+
+def test_a_mark_is_seen(model, files):
+    plain, _ = sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", side=160)
+    marked, _ = sample(model, files / "y.mp4", files / "one.png", files / "a.mp4", side=160, extra=["--mark"])
+    change = np.abs(plain.astype(int) - marked).mean((0, 3))
+    assert change[-10:, -40:].mean() > 5 * change[:40, :60].mean()
+
+
+def test_previews_show_the_clip_in_the_making(model, files):
+    extra = ["--preview", files / "previews"]
+    sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", steps=3, extra=extra)
+    names = sorted(p.name for p in (files / "previews").iterdir())
+    assert names == ["step-001.png", "step-002.png", "step-003.png"]
+    assert read_image(files / "previews/step-003.png").shape == (64, 3 * 96, 3)
+
+
+def test_lost_frames_are_mentioned(model, files, capsys):
+    clip(files / "gap.mp4", 9, person(9, seed=8, hidden=(2, 3)))
+    sample(model, files / "x.mp4", files / "one.png", files / "gap.mp4")
+    assert "gap.mp4: face 0 was lost in 2 frames" in capsys.readouterr().err
+
+
+def test_keys_are_made_once_a_clip_and_layer_and_not_for_the_still_branch(model, files, monkeypatch):
+    made, attended, evaluated = [], [], []
+    project, attend, evaluate = MotionProjection.forward, attention.motion_attention, denoise._evaluate
+    monkeypatch.setattr(MotionProjection, "forward", lambda *a: made.append(1) or project(*a))
+    monkeypatch.setattr(attention, "motion_attention", lambda *a: attended.append(1) or attend(*a))
+    monkeypatch.setattr(denoise, "_evaluate", lambda *a: evaluated.append(1) or evaluate(*a))
+    sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", steps=3)
+    assert len(made) == 2  # layers
+    assert len(evaluated) == 2 * 3  # branches, steps
+    assert len(attended) == 2 * 3  # layers, steps: one branch only
+
+
+def test_memory_modes_make_the_same_video(model, files):
+    expected, _ = sample(model, files / "x.mp4", files / "one.png", files / "a.mp4")
+    for offload in ("block", "leaf"):
+        found, _ = sample(
+            model, files / f"{offload}.mp4", files / "one.png", files / "a.mp4", extra=["--offload", offload]
+        )
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--portrait", "absent.png", "--driver", "a.mp4"], "there is no portrait absent.png"),
+        (["--portrait", "one.png", "--driver", "absent.mp4"], "there is no driver absent.mp4"),
+        (["--portrait", "one.png"], "give --portrait and --driver, or --benchmark"),
+        (["--portrait", "three.png", "--driver", "a.mp4"], "3 faces, the drivers 1 face"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--steps", "0"], "--steps is 0; expected 1 or more"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--overlap", "90"], "--overlap is 90 in windows of 81"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--size", "big"], "expected WIDTHxHEIGHT"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--out", "o.avi"], "ends in .mp4"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--model", "nowhere"], "not a model folder"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--lora", "l.safetensors"], "there is no LoRA l.safetensors"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--face-detector", "d.onnx"], "go together"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--prompt", "a man"], "no tokenizer"),
+        (["--benchmark", "b", "--portrait", "one.png"], "--benchmark brings its own"),
+        (["--benchmark", "nowhere"], "is not a benchmark"),
+        (["--benchmark", "b", "--shard", "4/4"], "expected I/N with I below N"),
+    ],
+)
+def test_mistakes_cost_one_line(model, files, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(files)
+    assert main(["sample", "--model", str(model), "--out", "o.mp4", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (files / "o.mp4").exists()
+
+
+def test_what_is_there_is_not_overwritten(model, files, capsys):
+    sample(model, files / "x.mp4", files / "one.png", files / "a.mp4")
+    before = (files / "x.mp4").read_bytes()
+    sample(model, files / "x.mp4", files / "one.png", files / "b.mp4", rc=2)
+    assert "there already" in capsys.readouterr().err
+    assert (files / "x.mp4").read_bytes() == before
+    sample(model, files / "x.mp4", files / "one.png", files / "b.mp4", extra=["--overwrite"])
+    assert (files / "x.mp4").read_bytes() != before
+
+
+# Benchmarks
+
+
+@pytest.fixture
+def bench(files):
+    for name in ("p", "d", "mp", "md"):
+        (files / name).mkdir()
+    still(files / "p/one.png", person(1))
+    clip(files / "d/a.mp4", 25, person(25, seed=3))
+    still(files / "mp/two.png", person(1, x=0.3), person(1, x=0.7, seed=2))
+    clip(files / "md/both.mp4", 25, person(25, x=0.3, seed=5), person(25, x=0.7, seed=6))
+    given = {"portraits": files / "p", "driving": files / "d", "multi_portraits": files / "mp"}
+    exprbench.build(**given, multi_driving=files / "md", out=files / "bench", clip_seconds=1, workers=1)
+    return files / "bench"
+
+
+def run_bench(model, bench, out, *extra):
+    words = ["sample", "--model", str(model), "--benchmark", str(bench), "--out", str(out), "--steps", "1"]
+    return main([*words, "--max-side", "64", *map(str, extra)])
+
+
+def test_a_benchmark_is_made_whole_and_goes_on_where_it_stopped(model, bench, tmp_path, monkeypatch, capsys):
+    ids = [case.case_id for case in exprbench.Benchmark.open(bench).cases]
+    assert len(ids) == 4
+    make, calls = Studio.make, []
+
+    def stop_at_the_third(self, *args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return make(self, *args, **options)
+
+    monkeypatch.setattr(Studio, "make", stop_at_the_third)
+    assert run_bench(model, bench, tmp_path / "out") == 130
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.mp4")) == sorted(ids[:2])
+    first = (tmp_path / "out" / f"{ids[0]}.mp4").stat().st_mtime_ns
+    assert run_bench(model, bench, tmp_path / "out") == 0
+    assert "2 made, 2 there already, 0 failed" in capsys.readouterr().out
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.mp4")) == sorted(ids)
+    assert (tmp_path / "out" / f"{ids[0]}.mp4").stat().st_mtime_ns == first
+    frames, info = read_clip(tmp_path / "out" / f"{ids[-1]}.mp4")
+    assert (len(frames), info.fps, info.has_audio) == (25, 25, False)
+    assert not list((tmp_path / "out").glob(".tmp-*"))
+
+
+def test_other_settings_are_not_mixed_in(model, bench, tmp_path, capsys):
+    assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
+    assert run_bench(model, bench, tmp_path / "out", "--seed", 5) == 2
+    assert "holds videos made otherwise (seed 0, not 5)" in capsys.readouterr().err
+    assert run_bench(model, bench, tmp_path / "out", "--seed", 5, "--overwrite", "--split", "single") == 0
+
+
+def test_shards_make_the_whole(model, bench, tmp_path):
+    for i in range(3):
+        assert run_bench(model, bench, tmp_path / "out", "--shard", f"{i}/3") == 0
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 4
+
+
+def test_a_case_that_fails_costs_itself_alone(model, bench, tmp_path, capsys):
+    (bench / "portraits/one.png").write_bytes(b"broken")
+    assert run_bench(model, bench, tmp_path / "out") == 3
+    said = capsys.readouterr()
+    assert "3 made, 0 there already, 1 failed" in said.out
+    failed = json.loads((tmp_path / "out/failed-0-of-1.json").read_text())
+    assert list(failed) == ["single-cross-0001"]
+    assert "cannot be read" in failed["single-cross-0001"]
+    assert run_bench(model, bench, tmp_path / "out", "--max-failed", 1) == 0
+
+
+@torch.no_grad()
+def test_windows_that_disagree_are_blended_not_cut():
+    """A made-up model that wants another picture in every window."""
+    from fantasyportrait.flow import Branch, schedule
+    from fantasyportrait.motion import Motion
+
+    windows = lay_windows(16, 10, 4)
+    told = denoise.Told({"positive": torch.zeros(1)}, torch.zeros(1), torch.zeros(1, 20, 10, 2, 2))
+    calls = iter([0.0, 8.0] * 3)
+
+    def alternating(latents, timestep, *_args):
+        return (latents[:, :16] - next(calls)) / (timestep / 1000)
+
+    out = denoise.denoise(
+        alternating,
+        torch.zeros(1, 16, 16, 2, 2),
+        told,
+        sigmas=schedule(3),
+        branches=[Branch("positive", False, 1.0)],
+        windows=windows,
+        motions=[Motion([])] * 2,
+    )
+    along = out[0, 0, :, 0, 0]
+    assert along[:6].eq(0).all()
+    assert along[10:].eq(8).all()
+    torch.testing.assert_close(along[6:10], torch.tensor([0.0, 2, 4, 6]))
