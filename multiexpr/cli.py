@@ -125,7 +125,7 @@ def _listing_options(args: argparse.Namespace) -> dict:
 
 def _run_curate(args: argparse.Namespace) -> int:
     import multiexpr
-    from multiexpr.report.funnel import funnel_lines
+    from multiexpr.reporting.funnel import funnel_lines
 
     funnel = multiexpr.curate(
         args.source, args.out, recipe=_given_recipe(args), machines=_given_machines(args), score_all=args.score_all,
@@ -210,7 +210,7 @@ def _select(verbs: argparse._SubParsersAction) -> None:
 
 def _run_select(args: argparse.Namespace) -> int:
     import multiexpr
-    from multiexpr.report.funnel import funnel_lines
+    from multiexpr.reporting.funnel import funnel_lines
 
     recipe = _given_recipe(args)
     if args.target is not None:

@@ -12,10 +12,10 @@ from multiexpr import verdicts
 from multiexpr.captions import caption
 from multiexpr.clips import IndexStage
 from multiexpr.executors import Machines, run_stage
-from multiexpr.export.dataset import export
+from multiexpr.exporting.dataset import export
 from multiexpr.listing import Listed, finish_batch, is_listed, list_collection
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
-from multiexpr.report import report
+from multiexpr.reporting import report
 from multiexpr.scorers import aesthetics_method
 from multiexpr.scoring import ScoreStage
 from multiexpr.sources import Options

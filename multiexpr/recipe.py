@@ -263,8 +263,9 @@ def _merged(base: Any, changes: dict[str, Any], where: str) -> Any:
     plain = {k: _plain(v) for k, v in {**known, **changed}.items() if not is_dataclass(v)}
     checked = decode(type(base), {**{k: {} for k, v in known.items() if is_dataclass(v)}, **plain}, where)
     for key, value in plain.items():
-        if isinstance(value, (int, float)) and (value < 0 or (key in ABOVE_ZERO and not value)):
-            wanted = "a number above zero" if key in ABOVE_ZERO else "zero or more"
+        above_zero = key in ABOVE_ZERO and not (type(base) is Export and key == "fps")
+        if isinstance(value, (int, float)) and (value < 0 or (above_zero and not value)):
+            wanted = "a number above zero" if above_zero else "zero or more"
             raise UserError(f"{where}.{key} is {value}; expected {wanted}")
     return replace(checked, **{k: v for k, v in {**known, **changed}.items() if is_dataclass(v)})
 

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from exprbench.errors import UserError
 from exprbench.files import atomic_path, write_json
 from multiexpr.columns import Column, from_table
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.rules import RULES, Rule, rules_of
 from multiexpr.scorers import container
-from multiexpr.tables import shard_path, shards_in
+from multiexpr.tables import read_note, shard_path, shards_in
 from multiexpr.workspace import Workspace
 
 KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
@@ -127,7 +128,23 @@ def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
 
 
 def load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
-    """The scores of some shards; of clips whose files changed since, nothing counts as measured."""
+    """The scores of some shards; of clips whose files changed since, nothing counts as measured.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    try:
+        return _load_scores(workspace, shards, order)
+    except (pa.ArrowInvalid, OSError) as error:
+        paths = [shard_path(workspace.scores(name), shard) for name in order for shard in shards]
+        damaged = [path for path in paths if path.exists() and read_note(path) is None]
+        if not damaged:
+            raise
+        told = f"{damaged[0]} is damaged; `multiexpr score {workspace.root}` makes it again"
+        raise UserError(told) from error
+
+
+def _load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
     index = _concat(workspace.index, shards, ["clip_id", "stamp"])
     sizes = [pq.read_metadata(shard_path(workspace.index, shard)).num_rows for shard in shards]
     clip_ids, stamps = index["clip_id"].combine_chunks(), index["stamp"].combine_chunks()

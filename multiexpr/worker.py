@@ -90,12 +90,12 @@ class _Worker:
         return {"spans": spans_of(video_of(request["clip"], self.root), self.recipe.shots)}
 
     def export(self, request: Request) -> Answer:
-        from multiexpr.export.clips import export_clip
+        from multiexpr.exporting.clips import export_clip
 
         return export_clip(request["clip"], video_of(request["clip"], self.root), Path(request["into"]), self.recipe)
 
     def thumbnail(self, request: Request) -> Answer:
-        from multiexpr.report.pictures import thumbnail
+        from multiexpr.reporting.pictures import thumbnail
 
         return {"jpeg": thumbnail(video_of(request["clip"], self.root))}
 

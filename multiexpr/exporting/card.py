@@ -9,7 +9,7 @@ from exprbench.files import sha256_path, write_text
 from multiexpr.listing import collection
 from multiexpr.models import find_people_model
 from multiexpr.recipe import Recipe, to_toml
-from multiexpr.report.funnel import funnel_lines
+from multiexpr.reporting.funnel import funnel_lines
 from multiexpr.verdicts import scorers_used
 from multiexpr.workspace import Workspace
 

@@ -1,5 +1,5 @@
 """One static page about a curation."""
 
-from multiexpr.report.page import report
+from multiexpr.reporting.page import report
 
 __all__ = ["report"]

@@ -11,9 +11,9 @@ from multiexpr.explain import why
 from multiexpr.listing import collection
 from multiexpr.pool import Pool
 from multiexpr.recipe import Recipe, as_dict, load_recipe
-from multiexpr.report.markup import Html, code, note, page, section, table, text
-from multiexpr.report.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
-from multiexpr.report.pictures import draw
+from multiexpr.reporting.markup import Html, code, note, page, section, table, text
+from multiexpr.reporting.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
+from multiexpr.reporting.pictures import draw
 from multiexpr.rules import rule_named
 from multiexpr.verdicts import scorers_used
 from multiexpr.workspace import Workspace

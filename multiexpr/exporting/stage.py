@@ -9,7 +9,7 @@ import pyarrow as pa
 from exprbench.faces.tracking import TRACKER
 from exprbench.files import sha256_json
 from multiexpr.captions.stage import kept_by_shard
-from multiexpr.export.clips import clip_path
+from multiexpr.exporting.clips import clip_path
 from multiexpr.recipe import Recipe
 from multiexpr.tables import read_note, read_rows, shard_path, write_rows
 from multiexpr.workspace import Workspace

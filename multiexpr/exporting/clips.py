@@ -13,7 +13,7 @@ from exprbench.files import atomic_path, sha256_path
 from exprbench.media import MediaError, Video, open_clip, open_frames, probe, write_video
 from exprbench.media.picking import Span
 from exprbench.media.reading import Reading, open_container, video_stream
-from multiexpr.export.masks import face_masks, save_masks
+from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 
 MASKS_SUFFIX = ".masks.npz"

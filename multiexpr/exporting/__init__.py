@@ -1,5 +1,5 @@
 """Writing the dataset."""
 
-from multiexpr.export.dataset import export
+from multiexpr.exporting.dataset import export
 
 __all__ = ["export"]

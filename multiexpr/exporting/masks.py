@@ -10,7 +10,6 @@ from exprbench.faces import FaceTracks
 from exprbench.files import write_bytes
 
 CELL = 8  # pixels of the frame a cell of the encoder's grid spans (Wan2.1's VAE)
-FINE = 4  # parts of a cell, along each side, of which it is counted how many the face covers
 
 
 def face_masks(tracks: FaceTracks) -> np.ndarray:
@@ -22,19 +21,19 @@ def face_masks(tracks: FaceTracks) -> np.ndarray:
     """
     height, width = -(-tracks.height // CELL), -(-tracks.width // CELL)
     masks = np.zeros((len(tracks.tracks), tracks.num_frames, height, width), np.uint8)
-    scale = np.array([tracks.width, tracks.height]) * (FINE / CELL)
+    size = tracks.width, tracks.height
     for person, track in enumerate(tracks.tracks):
         for t in np.flatnonzero(track.seen):
-            masks[person, t] = _coverage(track.landmarks[t, :, :2] * scale, height, width)
+            masks[person, t] = _coverage(track.landmarks[t, :, :2] * size, height, width)
     return masks
 
 
 def _coverage(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    canvas = np.zeros((height * FINE, width * FINE), np.uint8)
+    canvas = np.zeros((height * CELL, width * CELL), np.uint8)
     hull = cv2.convexHull(np.round(points).astype(np.int32))
     cv2.fillConvexPoly(canvas, hull, 255)
-    parts = canvas.reshape(height, FINE, width, FINE).astype(np.uint16)
-    return (parts.sum((1, 3)) // FINE**2).astype(np.uint8)
+    parts = canvas.reshape(height, CELL, width, CELL).astype(np.uint16)
+    return (parts.sum((1, 3)) // CELL**2).astype(np.uint8)
 
 
 def save_masks(path: Path, masks: np.ndarray) -> None:

@@ -13,10 +13,10 @@ from exprbench.files import write_text
 from exprbench.progress import say
 from multiexpr.captions.stage import kept_by_shard
 from multiexpr.executors import Machines, run_stage
-from multiexpr.export.card import write_card
-from multiexpr.export.clips import MASKS_SUFFIX, clip_path
-from multiexpr.export.stage import ExportStage
-from multiexpr.export.webdataset import write_shards
+from multiexpr.exporting.card import write_card
+from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
+from multiexpr.exporting.stage import ExportStage
+from multiexpr.exporting.webdataset import write_shards
 from multiexpr.recipe import Recipe, load_recipe
 from multiexpr.tables import read_rows, shard_path, write_table
 from multiexpr.verdicts import scorers_used

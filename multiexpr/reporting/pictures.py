@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from exprbench.media import Video, open_frames, probe
-from multiexpr.report.numbers import Histogram
+from multiexpr.reporting.numbers import Histogram
 
 HEIGHT, QUALITY = 108, 72
 MOMENTS = {1: (0.5,), 2: (0.25, 0.75), 3: (0.15, 0.5, 0.85)}  # of a clip, side by side

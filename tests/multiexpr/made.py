@@ -1,0 +1,88 @@
+"""A workspace with scores that were made up, as scoring would have left it."""
+
+import numpy as np
+import pyarrow as pa
+
+from exprbench.files import write_json
+from multiexpr.clips import CLIPS
+from multiexpr.listing import ENTRIES
+from multiexpr.models import Models
+from multiexpr.recipe import Recipe
+from multiexpr.scorers import container, make_scorers
+from multiexpr.scoring import STATE
+from multiexpr.tables import shard_path, write_rows
+
+ORDER = ["container", "people", "sharpness", "photomotion", "cuts", "motion"]
+COLUMNS = {
+    "container": container.COLUMNS,
+    **{s.name: list(s.columns) for s in make_scorers(Recipe(), Models(Recipe()))},
+}
+
+
+def good(**changes):
+    """Values of a clip that passes every rule, by scorer."""
+    values = {
+        "container": {"width": 1280, "height": 720, "fps": 25.0, "num_frames": 125, "length_s": 5.0, "num_keyframes": 1,
+                      "constant_rate": True, "codec": "h264", "pixel_format": "yuv420p", "container": "mov",
+                      "rotation_deg": 0, "square_pixels": True, "has_audio": False},
+        "people": {"people_counts": [2] * 5, "people_frame": [i for i in range(5) for _ in (0, 1)],
+                   "people_box": [0.1, 0.1, 0.4, 0.9, 0.5, 0.1, 0.9, 0.9] * 5, "people_confidence": [0.9] * 10},
+        "sharpness": {"sharpness": 100.0, "luma": 0.4},
+        "photomotion": {"photomotion": 7.0},
+        "cuts": {"cut": 0.0, "cut_times_s": []},
+        "motion": {"face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_sharpness": [50.0, 40.0],
+                   "face_head_deg": [5.0, 4.0], "face_expression": [2.5, 2.2]},
+    }  # fmt: skip
+    for name, value in changes.items():
+        scorer = next(s for s, columns in COLUMNS.items() if name in dict(columns))
+        values[scorer][name] = value
+    return values
+
+
+def dropped_at(scorer, **changes):
+    """The same up to a scorer; what comes after it was never measured."""
+    values = good(**changes)
+    return {name: values[name] for name in ORDER[: ORDER.index(scorer) + 1]}
+
+
+def failed_at(scorer, code="decode_errors"):
+    values = good()
+    return {**{name: values[name] for name in ORDER[: ORDER.index(scorer)]}, scorer: code}
+
+
+def fill(workspace, shards, root="/nowhere"):
+    """Write shards of clips: each a list of values by scorer, an error's code in place of a scorer's values."""
+    write_json(workspace.source, {"root": str(root), "kind": "folder", "options": {}})
+    for number, clips in enumerate(shards):
+        ids = [f"{number:04d}{i:016d}" for i in range(len(clips))]
+        rows = [{"clip_id": c, "source": "folder", "key": f"{c}.mp4", "path": f"{c}.mp4", "member": "", "parts": [],
+                 "packing": "file", "stamp": "1:1", "start_s": 0.0, "caption": f"text of {c}", "source_scores": "",
+                 "problem": ""} for c in ids]  # fmt: skip
+        write_rows(shard_path(workspace.entries, number), rows, ENTRIES)
+        write_rows(shard_path(workspace.index, number), rows, CLIPS, {"key": f"clips {number}"})
+        for name in ORDER:
+            values = [_row(c, clip.get(name)) for c, clip in zip(ids, clips, strict=True)]
+            write_rows(shard_path(workspace.scores(name), number), values, pa.schema([*STATE, *COLUMNS[name]]))
+
+
+def _row(clip_id, values):
+    head = {"clip_id": clip_id, "stamp": "1:1", "state": "", "error": "", "detail": ""}
+    if isinstance(values, str):
+        return {**head, "state": "error", "error": values, "detail": "told"}
+    return {**head, "state": "scored", **values} if values else head
+
+
+def random_clips(count, seed=0):
+    """Clips of all fates."""
+    rng = np.random.default_rng(seed)
+    clips = []
+    for _ in range(count):
+        faces = rng.integers(1, 5)
+        clips.append(good(
+            length_s=float(rng.uniform(1, 35)), sharpness=float(rng.exponential(40)), luma=float(rng.uniform(0, 1)),
+            photomotion=float(rng.uniform(2, 9)), cut=float(rng.exponential(8)),
+            people_confidence=rng.uniform(0.3, 1, 10).tolist(), face_seen=rng.uniform(0.5, 1, faces).tolist(),
+            face_px=rng.uniform(30, 300, faces).tolist(), face_sharpness=rng.exponential(30, faces).tolist(),
+            face_head_deg=rng.exponential(4, faces).tolist(), face_expression=rng.exponential(2, faces).tolist(),
+        ))  # fmt: skip
+    return clips
