@@ -66,7 +66,7 @@ def load_engine(
         dtype=DTYPES[plan.weights],
         device=home,
         change=_changes(loras, base),
-        each_block=_quantiser(plan.weights, device, home),
+        each_block=quantiser(plan.weights, device, home),
     )
     if not resident:
         offload(model, device, plan.offload)
@@ -89,7 +89,7 @@ def _changes(loras: Iterable[str], base: Base) -> Change | None:
     return change
 
 
-def _quantiser(weights: str, device: torch.device, home: torch.device) -> Callable[[nn.Module], None] | None:
+def quantiser(weights: str, device: torch.device, home: torch.device) -> Callable[[nn.Module], None] | None:
     """What makes a block's matrices 8-bit, on the GPU where there is one, and leaves it where it was."""
     if weights not in ("int8", "fp8"):
         return None

@@ -55,13 +55,19 @@ def motion_of(
         keep_on: where to keep them; `device` by default.
     """
     num_frames = features.shape[1]
-    tokens = adapter.embed(features.to(next(adapter.norm.parameters()).device)).to(device)
+    tokens = adapter.embed(features.to(adapter.norm.weight)).to(device)
     per_person = [adapter.token_weights(s, num_frames) for s in strengths or [{}] * len(features)]
-    weights = strength * torch.cat(per_person, 1).to(device).unsqueeze(0)
+    weights = strength * torch.cat(per_person, 1).to(tokens).unsqueeze(0)
     kept = []
     for layer in adapter.layers:
         home = layer.to_k.weight.device
-        key, value = layer.to(device)(tokens, weights)
+        pair = layer.to(device)(tokens, weights)
         layer.to(home)
-        kept.append(tuple(t.to(dtype).to(keep_on or device) for t in (key, value)))
+        kept.append(tuple(_keep(t.to(dtype), keep_on or device) for t in pair))
     return Motion(kept, sees if sees is None else sees.to(device))
+
+
+def _keep(tensor: Tensor, where: torch.device | str) -> Tensor:
+    """On a device; in main memory so that a GPU can fetch it while it computes."""
+    kept = tensor.to(where)
+    return kept.pin_memory() if tensor.is_cuda and not kept.is_cuda else kept
