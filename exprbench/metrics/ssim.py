@@ -22,7 +22,7 @@ BAND_VALUES = 400_000  # of a frame in work at a time: bounded memory whatever i
 SMALL = 128
 STRIDE = 16  # of the sample
 # How far single-precision filters are off over a constant c, in parts of c^2, and over noise around one (measured).
-# The errors of different levels differ in sign: they add up like the sides of right triangles. Over 170 pairs of
+# The errors of different levels differ in sign: they add up like the sides of right triangles. Over 190 pairs of
 # frames, filmed, drawn and made up to be hard, the true error was at most five times the sum.
 BIAS_FLAT, BIAS_NOISE = 3e-7, 4e-8
 MAX_BIAS = 1.6e-7
