@@ -1,10 +1,12 @@
 """Which face of a prediction is which face of its reference: decided once a video, on tracks, so that none can swap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.tracking import MAIN_SEEN_RATE
 
 GATE = 1.0  # mean distance beyond which two tracks are not the same face, in longer sides of the reference's box
 FORBIDDEN = 1e6
@@ -72,14 +74,18 @@ def _assigned(costs: np.ndarray, rows: list[int], columns: list[int]) -> Matchin
 def match_source(num_faces: int, predicted: FaceTracks, source: FaceTracks | None = None) -> Matching:
     """For every face of a source image, left to right, the predicted track that animates it.
 
-    Where the source's faces were found they are matched by place, as the people of a prediction start out where they
-    stand in its source. Where they were not (drawings, animals), the `num_faces` tracks seen longest are taken from
-    left to right; if there are fewer, each takes the place it is nearest to, the places being evenly spread.
+    As many main faces as the source has are taken from left to right, wherever they are: a method may crop or move its
+    source. Where some are gone, they are matched by place to the source's faces, as people start out where they stand.
+    Where the source's faces are not known either (drawings, animals), the `num_faces` tracks seen longest each take
+    the place they are nearest to, the places being evenly spread.
 
     Args:
         num_faces: faces of the source.
         source: the tracks of the source image (one frame), if all its faces were found.
     """
+    main = [i for i, track in enumerate(predicted.tracks) if track.seen_rate >= MAIN_SEEN_RATE]
+    if len(main) == num_faces:
+        return _matching(predicted, sorted(main, key=lambda i: _middle(predicted, i)))
     if source is not None and len(source.tracks) == num_faces:
         return _match_still(source, predicted)
     longest = sorted(
@@ -88,9 +94,11 @@ def match_source(num_faces: int, predicted: FaceTracks, source: FaceTracks | Non
     kept = sorted(longest[:num_faces], key=lambda i: _middle(predicted, i))
     places = [(i + 0.5) / num_faces for i in range(num_faces)]
     costs = np.array([[abs(place - _middle(predicted, j)) for j in kept] for place in places])
-    matched = _assigned(costs.reshape(num_faces, len(kept)), list(range(num_faces)), kept)
-    used = {j for j in matched.predicted if j is not None}
-    return Matching(matched.predicted, tuple(i for i in range(len(predicted.tracks)) if i not in used))
+    return _matching(predicted, _assigned(costs.reshape(num_faces, len(kept)), list(range(num_faces)), kept).predicted)
+
+
+def _matching(predicted: FaceTracks, found: Sequence[int | None]) -> Matching:
+    return Matching(tuple(found), tuple(i for i in range(len(predicted.tracks)) if i not in found))
 
 
 def _middle(tracks: FaceTracks, index: int) -> float:

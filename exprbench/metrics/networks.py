@@ -76,5 +76,5 @@ def as_tensor(frame: Any, device: str) -> "torch.Tensor":
     import numpy as np
     import torch
 
-    image = torch.from_numpy(np.ascontiguousarray(frame)).to(device)
+    image = torch.from_numpy(np.array(frame)).to(device)  # a copy: PyTorch warns of frames that are read-only
     return image.permute(2, 0, 1)[None].float()

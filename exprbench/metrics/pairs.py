@@ -1,6 +1,6 @@
 """One face in a prediction and in its reference, frame by frame."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,12 +27,6 @@ class FacePair:
     def seen(self) -> np.ndarray:
         """(T,) bool: do both sides see the face?"""
         return self.reference.seen & self.predicted.seen
-
-
-def first_frames(track: FaceTrack, num_frames: int) -> FaceTrack:
-    """The first frames of a track."""
-    arrays = ("seen", "box", "landmarks", "blendshapes", "pose")
-    return replace(track, **{name: getattr(track, name)[:num_frames] for name in arrays})
 
 
 def mean_seen(values: np.ndarray) -> float:

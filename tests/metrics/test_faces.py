@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from exprbench.metrics import METRICS, metric_ids
 from exprbench.metrics.faces import Readings, face_errors
-from exprbench.metrics.pairs import first_frames, mean_seen
+from exprbench.metrics.pairs import mean_seen
 from tests.metrics.faces import any_face, direction, hidden, looking, pair
 
 FACE_METRICS = ("lmd", "mae", "aed", "apd")
@@ -99,7 +99,7 @@ def test_tracks_of_two_lengths_are_refused_until_cut():
     long, short = any_face(4), any_face(3)
     with pytest.raises(ValueError, match="4 and 3 frames"):
         pair(long, short)
-    assert len(face_errors(pair(first_frames(long, 3), short))["lmd"]) == 3
+    assert len(face_errors(pair(long.first(3), short))["lmd"]) == 3
 
 
 def test_the_mean_is_over_seen_frames():

@@ -95,6 +95,15 @@ def test_sources_faces_are_animated_where_they_stand():
     assert match_source(3, places(0.79, 0.21, 0.5, 0.65), source).left_over == (3,)
 
 
+def test_a_method_may_move_and_crop_its_source():
+    """As many people as the source has are told apart by their order, however far they are from where they stood."""
+    assert match_source(1, places(0.9), places(0.1, num_frames=1)).predicted == (0,)
+    assert match_source(2, places(0.95, 0.6), places(0.1, 0.3, num_frames=1)).predicted == (1, 0)
+    glimpse = person(T, x=0.1, seed=9, hidden=range(5, T))
+    matching = match_source(1, people(T, glimpse, person(T, x=0.9, seed=0)), places(0.1, num_frames=1))
+    assert (matching.predicted, matching.left_over) == ((1,), (0,))
+
+
 def test_without_the_sources_faces_the_order_is_left_to_right():
     for order in permutations((0.2, 0.5, 0.8)):
         matched = match_source(3, places(*order)).predicted
