@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 from exprbench.shell import Parser
 
 MIN_REPEATS = 5
+STATUS = Path("/proc/self/status")
 PACKAGES = (
     "numpy",
     "scipy",
@@ -92,26 +94,38 @@ def compare(
     ]
 
 
-def peak_mb(way: Callable[[], Any]) -> float:
-    """How far a call raises the memory of a process above what it held before, in a copy of this process."""
-    context = get_context("fork")
+def peak_mb(make: Callable[[], Callable[[], Any]]) -> float:
+    """How far a call raises the memory of a fresh process above what it held before.
+
+    `make` (a function of a module, or a partial of one) prepares in that process and returns what is to be called.
+    """
+    context = get_context("spawn")
     here, there = context.Pipe()
-
-    def measure() -> None:
-        before = _max_rss_mb()
-        way()
-        there.send(_max_rss_mb() - before)
-
-    child = context.Process(target=measure)
+    child = context.Process(target=_measure, args=(make, there))
     child.start()
     raised = here.recv()
     child.join()
     return raised
 
 
-def _max_rss_mb() -> float:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1e6 if sys.platform == "darwin" else 1e3)
+def _measure(make: Callable[[], Callable[[], Any]], answer: Any) -> None:
+    way = make()
+    before = _restart_peak()
+    way()
+    answer.send(_peak_mb() - before)
+
+
+def _restart_peak() -> float:
+    """Memory held now; on Linux the peak counts from here on, elsewhere from the start of the process."""
+    if STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+    return _peak_mb()
+
+
+def _peak_mb() -> float:
+    if STATUS.exists():
+        return int(re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text()).group(1)) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def machine() -> dict[str, Any]:

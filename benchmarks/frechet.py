@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmarks.common import Row, Table, arguments, compare, peak_mb, report
+from benchmarks.common import Row, Table, arguments, compare, report
 from exprbench.metrics.frechet import frechet_distance, gaussian
 from exprbench.metrics.moments import moments
 
@@ -64,13 +64,6 @@ def with_errors(rows: list[Row], truth: float) -> list[Row]:
     return rows
 
 
-def with_memory(rows: list[Row], ways: dict[str, Callable[[], float]]) -> list[Row]:
-    """What each way allocates at its peak."""
-    for row in rows:
-        row.peak_mb = peak_mb(ways[row.name])
-    return rows
-
-
 def many_samples(repeats: int) -> list[Table]:
     """More samples than dimensions, with and without a prepared reference."""
     x, y = features(4096)
@@ -79,8 +72,7 @@ def many_samples(repeats: int) -> list[Table]:
     prepared = gaussian(reference)
     _ = prepared.root
     ours = {OURS: lambda: frechet_distance(reference, predicted)}
-    ways = {**ours, **theirs}
-    rows = with_memory(with_errors(compare(ways, repeats), truth), ways)
+    rows = with_errors(compare({**ours, **theirs}, repeats), truth)
     again = {f"{OURS}, reference prepared": lambda: frechet_distance(prepared, predicted)}
     slowest = rows[-1]
     (row,) = with_errors(compare(again, repeats), truth)
@@ -98,7 +90,7 @@ def few_samples(repeats: int) -> Table:
     """Fewer samples than dimensions."""
     x, y = features(500)
     ways = {f"{OURS}, from features": lambda: frechet_distance(x, y), **peers(x, y)}
-    rows = with_memory(with_errors(compare(ways, repeats), exact(x, y)), ways)
+    rows = with_errors(compare(ways, repeats), exact(x, y))
     return Table(title="N = 500", rows=rows, reach="200x the matrix root")
 
 
