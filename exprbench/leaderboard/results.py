@@ -13,7 +13,7 @@ from exprbench.errors import UserError
 from exprbench.files import write_text
 from exprbench.leaderboard.formats import md_lines, to_latex, to_markdown
 from exprbench.leaderboard.rows import Table, make_table
-from exprbench.records import load_record
+from exprbench.records import ScoreRecord, load_record
 
 PAPER_TABLES = {
     "table1": "Table 1, quantitative results (LMD in 1e-3, AED in 1e-2, APD in 1e-3)",
@@ -21,6 +21,13 @@ PAPER_TABLES = {
     "table3": "Table 3, ablation in cross reenactment",
 }
 HIGHER = {"PSNR", "SSIM", "VQ", "ES", "MN", "ER"}
+HEAD = """\
+# Leaderboard
+
+Made by `make tables` from what lies in this folder; do not edit. Every measured number, those of the further columns
+too, is in `leaderboard.csv` with its interval.
+
+## Measured"""
 REPORTED = (
     "*Reported, protocol unknown*: printed in the FantasyPortrait paper, which leaves the pairing, the networks and"
     " most settings open. These numbers cannot be compared with measured ones."
@@ -29,30 +36,29 @@ REPORTED = (
 
 def pages(results: Path) -> dict[str, str]:
     """File name -> content of every page, a pure function of the stored records and tables."""
-    tables = _measured(results / "records")
+    records = _by_benchmark(results / "records")
+    tables = {title: make_table(group) for title, group in records.items()}
     reported = {name: _read(results / "paper" / f"{name}.csv") for name in PAPER_TABLES}
     sections = [f"### {title}\n\n{to_markdown(made)}" for title, made in tables.items()]
     sections += ["## Reported", REPORTED]
     sections += [f"### {PAPER_TABLES[name]}\n\n{_markdown(rows)}" for name, rows in reported.items()]
-    head = "# Leaderboard\n\nMade by `make tables` from what lies in this folder; do not edit.\n\n## Measured"
     return {
-        "LEADERBOARD.md": "\n\n".join(s.rstrip("\n") for s in [head, *sections]) + "\n",
+        "LEADERBOARD.md": "\n\n".join(s.rstrip("\n") for s in [HEAD, *sections]) + "\n",
         "leaderboard.tex": "\n".join(f"% {title}\n{to_latex(made)}" for title, made in tables.items()),
-        "leaderboard.csv": _long_csv(tables),
+        "leaderboard.csv": _long_csv({title: make_table(group, extras=True) for title, group in records.items()}),
     }
 
 
-def _measured(folder: Path) -> dict[str, Table]:
-    """A table for every benchmark that has records, methods in the order of their files' names."""
-    records = [load_record(path) for path in sorted(folder.glob("*.json"))]
-    by_benchmark: dict[str, list] = {}
-    for record in records:
-        by_benchmark.setdefault(f"{record.benchmark.name}, profile {record.profile}", []).append(record)
-    return {title: make_table(group, extras=True) for title, group in sorted(by_benchmark.items())}
+def _by_benchmark(folder: Path) -> dict[str, list[ScoreRecord]]:
+    """The records that go into one table: a benchmark's, methods in the order of their files' names."""
+    groups: dict[str, list[ScoreRecord]] = {}
+    for record in [load_record(path) for path in sorted(folder.glob("*.json"))]:
+        groups.setdefault(f"{record.benchmark.name}, profile {record.profile}", []).append(record)
+    return dict(sorted(groups.items()))
 
 
 def _long_csv(tables: dict[str, Table]) -> str:
-    """One line a number: the tables' columns differ, these do not."""
+    """One line a number, the extra columns' too: the tables' columns differ, these do not."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
