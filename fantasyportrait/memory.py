@@ -20,7 +20,9 @@ ENCODER_BYTES = 14_100
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What lies where. `tile` is the side of the VAE's tiles, `keys` where the motion's keys and values are kept."""
+    """What lies where. `tile` is the side of the VAE's tiles; `keys` where the motion's keys and values are kept:
+    `device`, `host`, or `nowhere`, where there are too many for either and every step computes them again.
+    """
 
     weights: str
     offload: str
@@ -90,10 +92,15 @@ def choose(load: Load, *, vram_gib: float, ram_gib: float, weights: str = "auto"
     """
     kinds = ["bf16", "int8"] if weights == "auto" else [weights]
     modes = ["none", "block", "leaf"] if offload == "auto" else [offload]
-    plans = [_plan(load, kind, mode, tile) for kind in kinds for mode in modes for tile in (None, TILE)]
+    plans = [
+        _plan(load, kind, mode, tile, keys)
+        for kind in kinds
+        for mode in modes
+        for tile in (None, TILE)
+        for keys in (["device"] if mode == "none" else []) + ["host", "nowhere"]
+    ]
     for plan in plans:
-        fits_ram = plan.offload == "none" or load.weights_gib(plan.weights) * 1.1 + 4 <= ram_gib
-        if plan.estimate_gib <= vram_gib and fits_ram:
+        if plan.estimate_gib <= vram_gib and _host_gib(load, plan) <= ram_gib:
             return plan
     least = min(plans, key=lambda p: p.estimate_gib)
     raise UserError(
@@ -102,16 +109,17 @@ def choose(load: Load, *, vram_gib: float, ram_gib: float, weights: str = "auto"
     )
 
 
-def _plan(load: Load, weights: str, offload: str, tile: int | None) -> Plan:
+def _host_gib(load: Load, plan: Plan) -> float:
+    """Main memory a plan takes, beside 4 GiB for everything else."""
+    weights = 0 if plan.offload == "none" else 1.1 * load.weights_gib(plan.weights)
+    return weights + load.keys_gib(plan.weights) * (plan.keys == "host") + 4 * (plan.offload != "none")
+
+
+def _plan(load: Load, weights: str, offload: str, tile: int | None, keys: str) -> Plan:
     block = load.weights_gib(weights) / load.backbone.num_layers
     held = {"none": load.weights_gib(weights), "block": 3 * block, "leaf": 0.5 * block}[offload]
-    keys = load.keys_gib(weights) if offload == "none" else 2 * load.keys_gib(weights) / load.backbone.num_layers
-    denoising = held + load.activations_gib(weights) + keys
+    of_keys = load.keys_gib(weights) * (1 if keys == "device" else 2 / load.backbone.num_layers)
+    denoising = held + load.activations_gib(weights) + of_keys
     decoding = load.vae_gib(tile) + (held if offload == "none" else 0)
-    return Plan(
-        weights=weights,
-        offload=offload,
-        tile=tile,
-        keys="device" if offload == "none" else "host",
-        estimate_gib=max(denoising, decoding) + RESERVE_GIB,
-    )
+    estimate = max(denoising, decoding) + RESERVE_GIB
+    return Plan(weights=weights, offload=offload, tile=tile, keys=keys, estimate_gib=estimate)

@@ -9,6 +9,8 @@ from torch import Tensor
 from fantasyportrait.adapter import MotionAdapter
 from fantasyportrait.attention import LayerMotion
 
+Pair = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -17,7 +19,7 @@ class Motion:
     They may lie in main memory; the attention brings each layer's to the device as it comes to it.
     """
 
-    keys_values: Sequence[tuple[Tensor, Tensor]]
+    keys_values: Sequence[Pair]
     sees: Tensor | None = None
 
     def layers(self, tokens_a_frame: int) -> Iterator[LayerMotion]:
@@ -52,19 +54,39 @@ def motion_of(
         strength: a factor for all of it. Factors scale what motion adds to the picture, so that 0 leaves it out.
         device: where to compute.
         dtype: of the keys and values.
-        keep_on: where to keep them; `device` by default.
+        keep_on: where to keep them; `device` by default, `nowhere` to compute them whenever they are read.
     """
     num_frames = features.shape[1]
     tokens = adapter.embed(features.to(adapter.norm.weight)).to(device)
     per_person = [adapter.token_weights(s, num_frames) for s in strengths or [{}] * len(features)]
     weights = strength * torch.cat(per_person, 1).to(tokens).unsqueeze(0)
-    kept = []
-    for layer in adapter.layers:
+    project = _Projected(adapter, tokens, weights, torch.device(device), dtype)
+    pairs: Sequence[Pair] = project
+    if keep_on != "nowhere":
+        pairs = [tuple(_keep(t, keep_on or device) for t in pair) for pair in project]  # type: ignore[misc]
+    return Motion(pairs, sees if sees is None else sees.to(device))
+
+
+@dataclass(frozen=True)
+class _Projected(Sequence[Pair]):
+    """Keys and values of each layer, computed when read; the layer comes to the device for it, and goes again."""
+
+    adapter: MotionAdapter
+    tokens: Tensor
+    weights: Tensor
+    device: torch.device
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return len(self.adapter.layers)
+
+    @torch.no_grad()
+    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]
+        layer = self.adapter.layers[index]
         home = layer.to_k.weight.device
-        pair = layer.to(device)(tokens, weights)
+        key, value = layer.to(self.device)(self.tokens, self.weights)
         layer.to(home)
-        kept.append(tuple(_keep(t.to(dtype), keep_on or device) for t in pair))
-    return Motion(kept, sees if sees is None else sees.to(device))
+        return key.to(self.dtype), value.to(self.dtype)
 
 
 def _keep(tensor: Tensor, where: torch.device | str) -> Tensor:

@@ -74,7 +74,10 @@ def sample(
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
     studio.check(settings)
     scene = look(portrait, drivers, settings, given=wanted, finder=studio.finder)
-    studio.make(scene, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
+    try:
+        studio.make(scene, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
+    except ItemError as error:
+        raise UserError(str(error)) from error
     return out
 
 
@@ -136,10 +139,13 @@ def sample_benchmark(
     """
     bench, out = Benchmark.open(benchmark), Path(out)
     settings = make_options(preset, {"fps": bench.fps, **options})
-    from fantasyportrait.studio import open_studio
+    from fantasyportrait.studio import largest_load, open_studio
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
     studio.check(settings)
+    people = max((len(case.face_map) for case in bench.cases), default=1)
+    frames = settings.frames or round(bench.clip_seconds * bench.fps)
+    studio.plan(largest_load(studio.folder, settings, frames, people, studio.machine.context_parallel))
     _claim(out, _identity(studio, bench, settings, loras, mark), overwrite)
     which, count = shard or (studio.ranks.case, studio.ranks.num_cases)
     cases = bench.select(split, track)[which::count]

@@ -65,8 +65,7 @@ def look(
     Raises:
         UserError: a file cannot be read, shows no face, or the faces do not match.
     """
-    image = read_portrait(portrait)
-    boxes = find_boxes(portrait)
+    image, boxes = read_portrait(portrait), _boxes(portrait)
     fps = options.fps or _rate(drivers[0])
     people = {}
     for i, driver in enumerate(drivers):
@@ -94,6 +93,13 @@ def look(
         fps=fps,
         num_frames=min(lengths),
     )
+
+
+def _boxes(portrait: Path) -> np.ndarray:
+    try:
+        return find_boxes(portrait)
+    except ItemError as error:
+        raise UserError(f"faces in the portrait {portrait} cannot be found: {error}") from error
 
 
 def _rate(driver: Path) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exprbench.errors import UserError
+from exprbench.errors import ItemError, UserError
 from exprbench.media import write_image, write_video
 from exprbench.progress import progress, say
 from fantasyportrait.adapter import MotionAdapter
@@ -36,7 +36,7 @@ from fantasyportrait.memory import Load, Plan, choose
 from fantasyportrait.motion import Motion, motion_of
 from fantasyportrait.options import Machine, Options
 from fantasyportrait.parallel import Ranks, join, shard_tokens
-from fantasyportrait.portrait import resize
+from fantasyportrait.portrait import fit, parse_size, resize
 from fantasyportrait.scene import Scene, faces_through, sight
 from fantasyportrait.transformer import MotionTransformer
 from fantasyportrait.vae import SCALE, decode, image_condition
@@ -59,6 +59,7 @@ class Studio:
     finder: PointFinder | None = None
     _plan: Plan | None = None
     _engine: MotionTransformer | None = None
+    _prompts: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
@@ -97,13 +98,17 @@ class Studio:
 
     def prompt(self, text: str) -> Tensor:
         """The embedding of a prompt; that of the empty one lies in the model folder."""
+        if text not in self._prompts:
+            self._prompts[text] = self._embed(text)
+        return self._prompts[text]
+
+    def _embed(self, text: str) -> Tensor:
         kept = self.folder.path / PROMPT_FILE
         if not text.strip() and kept.is_file():
             return open_tensors(kept)["empty"]
-        ids = token_ids(text, self.folder.base.tokenizer)
         encoder = load_text_encoder(self.folder.base)
         with self._on_gpu(encoder):
-            return embed_prompt(encoder, ids)
+            return embed_prompt(encoder, token_ids(text, self.folder.base.tokenizer))
 
     @contextmanager
     def _on_gpu(self, module: nn.Module) -> Iterator[None]:
@@ -193,14 +198,14 @@ class Studio:
                 strength=options.strength,
                 device=self.device,
                 dtype=DTYPES[plan.weights],
-                keep_on=self.device if plan.keys == "device" else "cpu",
+                keep_on={"device": self.device, "host": "cpu", "nowhere": "nowhere"}[plan.keys],
             )
             for window in windows
         ]
 
     def sample(self, scene: Scene, options: Options, *, preview: Path | None = None) -> Iterator[np.ndarray]:
         """The frames of a video, (H, W, 3) uint8 RGB; denoised before the first one comes."""
-        windows = lay_windows(scene.num_latent, num_latent_frames(options.window), max(1, options.overlap // 4))
+        windows = windows_of(scene.num_latent, options)
         load = load_of(self.folder, scene, windows, self.machine.context_parallel)
         plan = self.plan(load)
         found = self.read_motions(scene)
@@ -218,12 +223,22 @@ class Studio:
             track=self._track(scene.portrait.name, options.steps),
             on_step=self._previews(preview, options.steps) if preview and self.ranks.writes else None,
         )
+        if not torch.isfinite(latents).all():
+            raise ItemError("not_finite", "the model gave values that are no numbers; try --weights bf16")
         if not self.ranks.writes:
             return
         with self._on_gpu(self.vae):
             for t, frame in enumerate(decode(self.vae, latents, tile=plan.tile)):
                 if t < scene.num_frames:
                     yield resize(frame, scene.fit.output)
+
+    def _told_of_memory(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        try:
+            yield from frames
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                "the GPU ran out of memory; say with --vram how many GiB may be used, or lower --max-side"
+            ) from error
 
     def _track(self, label: str, num_steps: int) -> Callable[[Iterable[int]], Iterable[int]]:
         if not self.ranks.writes:  # one voice is enough
@@ -253,7 +268,7 @@ class Studio:
         preview: Path | None = None,
     ) -> int:
         """Write a scene's video, whole or not at all, and return its number of frames (0 on a helping process)."""
-        frames = self.sample(scene, options, preview=preview)
+        frames = self._told_of_memory(self.sample(scene, options, preview=preview))
         if not self.ranks.writes:
             return sum(1 for _ in frames)
         record = {"checkpoint": self.folder.name, "seed": options.seed, "options": options.as_dict()}
@@ -276,18 +291,35 @@ def latent_shape(scene: Scene) -> tuple[int, ...]:
 
 def load_of(folder: ModelFolder, scene: Scene, windows: Sequence[Window], num_shards: int) -> Load:
     """What a scene asks of the machine."""
-    width, height = scene.fit.size
-    num_latent = windows[0].stop - windows[0].start
+    return _load(folder, scene.fit.size, windows[0].stop - windows[0].start, len(windows), scene.num_driven, num_shards)
+
+
+def largest_load(folder: ModelFolder, options: Options, num_frames: int, num_people: int, num_shards: int) -> Load:
+    """What the most demanding of a benchmark's cases can ask."""
+    size = fit((1, 1), max_side=options.max_side, size=parse_size(options.size) if options.size else None).size
+    windows = windows_of(num_latent_frames(num_frames), options)
+    return _load(folder, size, windows[0].stop - windows[0].start, len(windows), num_people, num_shards)
+
+
+def _load(
+    folder: ModelFolder, size: tuple[int, int], num_latent: int, num_windows: int, num_people: int, num_shards: int
+) -> Load:
+    width, height = size
     tokens = num_latent * (height // (2 * SCALE)) * (width // (2 * SCALE))
     return Load(
         backbone=folder.base.backbone,
         adapter=folder.adapter,
         num_tokens=-(-tokens // num_shards),
         num_latent=num_latent,
-        num_people=scene.num_driven,
-        num_windows=len(windows),
+        num_people=num_people,
+        num_windows=num_windows,
         num_pixels=width * height,
     )
+
+
+def windows_of(num_latent: int, options: Options) -> list[Window]:
+    """A clip's windows, from lengths in frames."""
+    return lay_windows(num_latent, num_latent_frames(options.window), max(1, options.overlap // 4))
 
 
 def open_studio(
