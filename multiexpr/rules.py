@@ -141,6 +141,17 @@ RULES = (
 )  # fmt: skip
 
 
+READS = {  # the columns all these look at
+    "container": ("length_s", "width", "height", "fps"),
+    "people": ("people_counts", "people_frame", "people_box", "people_confidence"),
+    "sharpness": ("sharpness", "luma"),
+    "photomotion": ("photomotion",),
+    "laion": ("laion",),
+    "cuts": ("cut",),
+    "motion": ("face_seen", "face_px", "face_sharpness", "face_head_deg", "face_expression"),
+}
+
+
 def rules_of(scorer: str) -> list[Rule]:
     """The rules that read a scorer's columns."""
     return [rule for rule in RULES if rule.scorer == scorer]

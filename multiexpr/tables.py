@@ -1,6 +1,7 @@
 """Tables on disk: Parquet files that appear whole or not at all, with a JSON note in their metadata."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str
 
 def shards_in(folder: Path) -> list[int]:
     """Numbers of the shards that lie in a folder, ascending."""
-    return sorted(int(path.stem) for path in folder.glob("[0-9]*.parquet") if path.stem.isdigit())
+    names = os.listdir(folder) if folder.is_dir() else []
+    stems = (name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
+    return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def shard_path(folder: Path, shard: int) -> Path:

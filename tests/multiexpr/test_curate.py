@@ -1,0 +1,218 @@
+"""The whole way, on a raw collection whose outcome is known, with the real detector and landmarker."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import multiexpr
+from exprbench.faces import load_tracks
+from multiexpr import cli
+from multiexpr.clips import load_index
+from multiexpr.executors import Machines
+from multiexpr.models import find_people_model
+from multiexpr.tables import read_rows
+from multiexpr.workspace import Workspace
+from tests.multiexpr.collection import broken_files, raw_collection
+
+pytestmark = [pytest.mark.shared, pytest.mark.weights, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory, shared):
+    """The collection, what is to become of it, and the folder it was curated in."""
+    try:
+        find_people_model("yolov8n")
+    except multiexpr.curation.UserError:
+        pytest.skip("needs a YOLOv8n model in EXPRBENCH_WEIGHTS")
+    root = tmp_path_factory.mktemp("raw")
+    expected = raw_collection(root / "collection", shared)
+    broken = broken_files(root / "collection" / "broken")
+    status = cli.main(["curate", str(root / "collection"), "--out", str(root / "out"), "--workers", "2"])
+    assert status == 0
+    return root / "collection", expected, broken, Workspace(root / "out")
+
+
+def outcomes(workspace):
+    paths = {row["clip_id"]: row["path"] for row in load_index(workspace)}
+    return {paths[row["clip_id"]]: row for row in read_rows(workspace.verdicts)}
+
+
+def test_each_clip_ends_where_it_must(curated):
+    _, expected, _, workspace = curated
+    found = outcomes(workspace)
+    reached = {name: found[name]["reason"] or found[name]["error"] or found[name]["outcome"] for name in expected}
+    assert reached == expected
+
+
+def test_each_broken_file_is_an_error_of_its_kind(curated):
+    _, _, broken, workspace = curated
+    found = {name: (row["outcome"], row["error"]) for name, row in outcomes(workspace).items()}
+    for name, code in broken.items():
+        if code:
+            assert found[f"broken/{name}"] == ("error", code)
+    mismatches = {row["path"]: row["kind"] for row in read_rows(workspace.mismatches)}
+    assert mismatches == {"broken/empty.mp4": "unreadable"}
+
+
+def test_the_dataset_holds_the_kept_clips_with_their_faces(curated):
+    _, expected, _, workspace = curated
+    clips = pd.read_parquet(workspace.dataset / "metadata.parquet").set_index("source_path")
+    assert set(clips.index) == {name for name, verdict in expected.items() if verdict == "kept"}
+    people = {"two.mp4": 2, "pair_a.mp4": 2, "pair_b.mp4": 2, "five.mp4": 5}
+    assert clips["num_people"].to_dict() == people
+    for name, row in clips.iterrows():
+        tracks = load_tracks(workspace.dataset / row["tracks"])
+        assert (len(tracks.tracks), tracks.num_frames) == (people[name], row["num_frames"])
+        assert (workspace.dataset / row["masks"]).exists()
+
+
+def test_the_command_given_again_does_nothing_and_changes_nothing(curated, capsys):
+    root, _, _, workspace = curated
+    before = contents(workspace)
+    assert cli.main(["curate", str(root), "--out", str(workspace.root), "--workers", "2"]) == 0
+    assert contents(workspace) == before
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == f"report: {workspace.report}"
+    assert "kept" in out.splitlines()[-2]
+
+
+def contents(workspace):
+    """Bytes of all that does not tell about time."""
+    left_out = ("timings", "report.html", "batch.json")
+    files = (path for path in sorted(workspace.root.rglob("*")) if path.is_file() and path.suffix != ".lock")
+    found = {path.relative_to(workspace.root).as_posix(): path for path in files}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(left_out)}
+
+
+def test_every_verb_alone(curated, capsys):
+    _, _, _, workspace = curated
+    out = str(workspace.root)
+    assert cli.main(["why", out, "frozen.mp4"]) == 0
+    told = capsys.readouterr().out
+    assert "dropped: still (variation of head pose in degrees:" in told
+    assert cli.main(["select", out, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == 4
+    assert cli.main(["select", out, "--target", "3", "--write", str(workspace.root / "three.toml")]) == 0
+    assert "# keeps 3 clips" in capsys.readouterr().out
+    assert multiexpr.load_recipe(workspace.root / "three.toml")
+    for verb in ("score", "caption", "export", "report"):
+        assert cli.main([verb, out]) == 0
+
+
+def test_more_failures_than_allowed_are_told_by_the_status(curated):
+    root, _, _, workspace = curated
+    again = ["curate", str(root), "--out", str(workspace.root), "--workers", "2", "--max-failed"]
+    assert cli.main([*again, "0.1"]) == 3
+    assert cli.main([*again, "0.5"]) == 0
+
+
+def small(root, raw):
+    """A few clips of the collection: quick, and of all fates."""
+    root.mkdir()
+    for name in (
+        "two.mp4",
+        "one.mp4",
+        "frozen.mp4",
+        "dark.mp4",
+        "pair_a.mp4",
+        "tree.mp4",
+        "cut.mp4",
+        "far.mp4",
+        "five.mp4",
+    ):
+        os.link(raw / name, root / name)
+    os.link(raw / "broken/text.mp4", root / "text.mp4")
+    return root
+
+
+@pytest.fixture(scope="module")
+def reference(curated, tmp_path_factory):
+    """The small collection, and what one worker makes of it."""
+    root = small(tmp_path_factory.mktemp("small") / "root", curated[0])
+    out = root.parent / "reference"
+    multiexpr.curate(root, out, machines=Machines(workers=1))
+    return root, contents(Workspace(out))
+
+
+def command(root, out, *more, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "multiexpr.cli", "curate", str(root), "--out", str(out), *more],
+        env={**os.environ, **environment}, cwd=Path(__file__).resolve().parents[2],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def test_two_workers_make_the_same(reference, tmp_path):
+    root, expected = reference
+    multiexpr.curate(root, tmp_path / "out", machines=Machines(workers=2))
+    assert contents(Workspace(tmp_path / "out")) == expected
+
+
+def test_four_ranks_make_the_same(reference, tmp_path):
+    root, expected = reference
+    more = ("--executor", "slurm", "--workers", "1")
+    array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "4"}
+    ranks = [command(root, tmp_path / "out", *more, SLURM_ARRAY_TASK_ID=str(i), **array) for i in range(1, 5)]
+    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * 4, said
+    assert contents(Workspace(tmp_path / "out")) == expected
+    assert any("report:" in text for text in said)
+
+
+def test_a_ray_cluster_makes_the_same(reference, tmp_path):
+    pytest.importorskip("ray")
+    root, expected = reference
+    run = command(root, tmp_path / "out", "--executor", "ray", RAY_ADDRESS="local")
+    said, _ = run.communicate(timeout=400)
+    assert run.returncode == 0, said
+    assert contents(Workspace(tmp_path / "out")) == expected
+
+
+@pytest.mark.parametrize("after_s", [1.5, 6.0, 10.0])
+def test_killed_and_given_again_the_command_makes_the_same(reference, tmp_path, after_s):
+    """`python -m tests.multiexpr.kill --times 50` does it at many random points."""
+    root, expected = reference
+    run = command(root, tmp_path / "out", "--workers", "2")
+    try:
+        run.wait(timeout=after_s)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.wait()
+    again = command(root, tmp_path / "out", "--workers", "2")
+    said, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert contents(Workspace(tmp_path / "out")) == expected
+
+
+def test_ctrl_c_ends_it_cleanly(reference, tmp_path):
+    import signal
+    import time
+
+    root, expected = reference
+    run = command(root, tmp_path / "out", "--workers", "1")
+    time.sleep(5)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=30)
+    if run.returncode == 130:
+        assert "stopped; the same command goes on from here" in said
+        assert "Traceback" not in said
+    again = command(root, tmp_path / "out", "--workers", "2")
+    again.communicate(timeout=300)
+    assert contents(Workspace(tmp_path / "out")) == expected
+
+
+def test_limits_walk_through_the_collection(reference, tmp_path):
+    root, expected = reference
+    for count in (4, 8, 10):
+        funnel = multiexpr.curate(root, tmp_path / "out", limit=4, machines=Machines(workers=2))
+        assert funnel.num_clips == count
+    whole = pd.read_parquet(tmp_path / "out/dataset/metadata.parquet").set_index("clip_id").sort_index()
+    (tmp_path / "reference.parquet").write_bytes(expected["dataset/metadata.parquet"])
+    pd.testing.assert_frame_equal(
+        whole, pd.read_parquet(tmp_path / "reference.parquet").set_index("clip_id").sort_index()
+    )
