@@ -1,13 +1,15 @@
 """The backbone made ready for a machine: changed by LoRAs, quantised, offloaded, compiled, its kernels chosen."""
 
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from exprbench.errors import UserError
+from exprbench.errors import UserError, unknown_name
 from exprbench.progress import say
 from fantasyportrait.checkpoints.folder import Base
 from fantasyportrait.loading import Change, load_transformer
@@ -55,8 +57,17 @@ def memory_gib(device: torch.device, vram: float) -> tuple[float, float]:
     return min(vram, free), ram
 
 
+def room_gib(device: torch.device, vram: float) -> float:
+    """GPU memory still to be had, under the limit if there is one."""
+    if device.type != "cuda":
+        return float("inf")
+    held, kept = torch.cuda.memory_allocated(device) / GIB, torch.cuda.memory_reserved(device) / GIB
+    free = torch.cuda.mem_get_info(device)[0] / GIB + kept - held
+    return min(free, vram - held) if vram else free
+
+
 def load_engine(
-    base: Base, plan: Plan, machine: Machine, device: torch.device, loras: Iterable[str]
+    base: Base, plan: Plan, machine: Machine, device: torch.device, loras: Sequence[Lora] = ()
 ) -> MotionTransformer:
     """The transformer under a plan."""
     resident = plan.offload == "none"
@@ -65,25 +76,40 @@ def load_engine(
         base,
         dtype=DTYPES[plan.weights],
         device=home,
-        change=_changes(loras, base),
+        change=_changes(loras) if loras else None,
         each_block=quantiser(plan.weights, device, home),
     )
     if not resident:
         offload(model, device, plan.offload)
     if machine.compile == "yes" or (machine.compile == "auto" and device.type == "cuda" and resident):
-        model.compile_repeated_blocks()
+        compile_blocks(model, insist=machine.compile == "yes")
     return model
 
 
-def _changes(loras: Iterable[str], base: Base) -> Change | None:
-    known = list(base.tensors("backbone"))
-    changes = [Lora(path, known, scale).change for path, scale in map(parse_lora, loras)]
-    if not changes:
-        return None
+def compile_blocks(model: MotionTransformer, *, insist: bool, **options: Any) -> None:
+    """Compile a block for all; where that fails (no Triton, no C compiler) it runs as it is, unless insisted on."""
+    import torch._dynamo.config
 
+    torch._dynamo.config.suppress_errors = not insist
+    if not insist:
+        logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+    model.compile_repeated_blocks(**options)
+
+
+def read_loras(given: Iterable[str], base: Base) -> list[Lora]:
+    """LoRAs by their headers.
+
+    Raises:
+        UserError: a file is missing, or changes another model.
+    """
+    known = base.tensors("backbone").shapes
+    return [Lora(path, known, scale) for path, scale in map(parse_lora, given)]
+
+
+def _changes(loras: Sequence[Lora]) -> Change:
     def change(name: str, tensor: Tensor) -> Tensor:
-        for each in changes:
-            tensor = each(name, tensor)
+        for lora in loras:
+            tensor = lora.change(name, tensor)
         return tensor
 
     return change
@@ -142,6 +168,19 @@ def choose_attention(model: MotionTransformer, name: str, device: torch.device, 
     model.set_attention_backend(best)
     say(f"attention by {best}")
     return best
+
+
+def check_attention(name: str) -> None:
+    """Refuse a kernel diffusers has no name for.
+
+    Raises:
+        UserError: that is so.
+    """
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    known = sorted(kernel.value for kernel in AttentionBackendName)
+    if name not in ("auto", *known):
+        raise unknown_name("attention kernel", name, known)
 
 
 def _time_attention(model: MotionTransformer, kernel: str, device: torch.device, num_tokens: int) -> float:

@@ -3,10 +3,10 @@
 Added, not run beside them: no time a step, and 8-bit weights, offloading and compilation never hear of it.
 """
 
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +16,8 @@ from exprbench.errors import UserError
 from exprbench.progress import say
 from fantasyportrait.checkpoints.names import BACKBONE
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
+
+Shape = tuple[int, ...]
 
 PREFIXES = ("base_model.model.", "diffusion_model.", "transformer.", "model.", "lora_unet_")
 PARTS = {  # endings as the various trainers write them
@@ -32,72 +34,82 @@ PARTS = {  # endings as the various trainers write them
 }
 
 
-@dataclass
-class LoraLayer:
-    """The change of one of the backbone's layers."""
-
-    down: Tensor | None = None
-    up: Tensor | None = None
-    alpha: Tensor | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    itself: Tensor | None = None
-
-    def of_weight(self, device: torch.device) -> Tensor | None:
-        """What to add to the weight, float32."""
-        added = None if self.weight is None else self.weight.to(device).float()
-        if self.down is not None and self.up is not None:
-            down, up = self.down.to(device).float(), self.up.to(device).float()
-            scale = 1.0 if self.alpha is None else float(self.alpha) / len(down)
-            product = scale * (up.flatten(1) @ down.flatten(1)).view(len(up), *down.shape[1:])
-            added = product if added is None else added + product
-        return added
-
-
 class Lora:
     """One file's changes, by the names of the backbone's layers."""
 
-    def __init__(self, path: Path, known: Iterable[str], scale: float = 1.0) -> None:
-        """Read a file.
+    def __init__(self, path: Path, known: Mapping[str, Shape], scale: float = 1.0) -> None:
+        """Read a file's header; its tensors are read when they are applied.
 
         Args:
             path: safetensors, in diffusers', the published or kohya's naming.
-            known: names of the backbone's tensors.
+            known: shapes of the backbone's tensors, by name.
             scale: how strongly to apply it.
 
         Raises:
             UserError: it is no LoRA, or one for another model.
         """
-        self.scale = scale
-        tensors = open_tensors(path)
+        self.path, self.scale = path, scale
+        self.tensors = tensors = open_tensors(path)
         self.layers, unknown = _layers(tensors, set(known))
         if not self.layers:
-            raise UserError(f"{path} holds no LoRA for this backbone (it begins with {next(iter(tensors))})")
+            raise UserError(f"{path} holds no LoRA for this backbone (it begins with {next(iter(tensors), 'nothing')})")
+        if halved := [layer for layer, parts in self.layers.items() if ("down" in parts) != ("up" in parts)]:
+            raise UserError(f"{path} lacks one of the two halves for {len(halved)} layers ({halved[0]} ...)")
         if unknown:
             told = f"{len(unknown)} of {len(tensors)} tensors, for layers there are not ({unknown[0]} ...)"
             say(f"{path.name}: left out {told}")
+        for name, shape in self._shapes():
+            if math.prod(shape) != math.prod(known.get(name, (0,))):
+                told = list(known[name]) if name in known else "not there"
+                raise UserError(
+                    f"{path} changes {name} by {list(shape)}, which is {told} here: it is for another model"
+                )
+
+    def _shapes(self) -> Iterator[tuple[str, Shape]]:
+        """Of what is added, with the name of the tensor it is added to."""
+        for layer, parts in self.layers.items():
+            shapes = {part: self.tensors.shape(key) for part, key in parts.items()}
+            if "down" in shapes:
+                yield f"{layer}.weight", (shapes["up"][0], *shapes["down"][1:])
+            places = {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "itself": layer}
+            yield from ((place, shapes[part]) for part, place in places.items() if part in shapes)
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.scale:g}"
 
     def change(self, name: str, tensor: Tensor) -> Tensor:
         """The tensor of this name with what the file adds to it."""
         layer, _, last = name.rpartition(".")
         added = None
-        if last == "weight" and layer in self.layers:
-            added = self.layers[layer].of_weight(tensor.device)
-        elif last == "bias" and layer in self.layers:
-            added = self.layers[layer].bias
-        elif name in self.layers:
-            added = self.layers[name].itself
+        if last == "weight":
+            added = self._of_weight(layer, tensor.device)
+        elif last == "bias":
+            added = self._read(layer, "bias", tensor.device)
+        if added is None:
+            added = self._read(name, "itself", tensor.device)
         if added is None:
             return tensor
-        if added.numel() != tensor.numel():
-            raise UserError(f"the LoRA changes {name} by {list(added.shape)}, which is {list(tensor.shape)} here")
-        added = added.to(tensor.device).float().view(tensor.shape)
-        return (tensor.float() + self.scale * added).to(tensor.dtype)
+        return (tensor.float() + self.scale * added.view(tensor.shape)).to(tensor.dtype)
+
+    def _of_weight(self, layer: str, device: torch.device) -> Tensor | None:
+        """What to add to a layer's weight: its low-rank halves multiplied, its whole difference, or both."""
+        added = self._read(layer, "weight", device)
+        down, up, alpha = (self._read(layer, part, device) for part in ("down", "up", "alpha"))
+        if down is None or up is None:
+            return added
+        scale = 1.0 if alpha is None else float(alpha) / len(down)
+        product = scale * (up.flatten(1) @ down.flatten(1)).view(len(up), *down.shape[1:])
+        return product if added is None else added + product
+
+    def _read(self, layer: str, part: str, device: torch.device) -> Tensor | None:
+        key = self.layers.get(layer, {}).get(part)
+        return None if key is None else self.tensors[key].to(device).float()
 
 
-def _layers(tensors: Tensors, known: set[str]) -> tuple[dict[str, LoraLayer], list[str]]:
+def _layers(tensors: Tensors, known: set[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """For each of the backbone's layers, the file's tensors by their part in the change; and those that fit none."""
     flat = {_published(name).replace(".", "_"): name for name in {n.rpartition(".")[0] for n in known} if name}
-    layers: dict[str, LoraLayer] = defaultdict(LoraLayer)
+    layers: dict[str, dict[str, str]] = defaultdict(dict)
     unknown = []
     for key in tensors:
         match = re.fullmatch(rf"(.+)\.({'|'.join(re.escape(p) for p in PARTS)})", _bare(key))
@@ -105,7 +117,7 @@ def _layers(tensors: Tensors, known: set[str]) -> tuple[dict[str, LoraLayer], li
         if match is None or layer is None:
             unknown.append(key)
         else:
-            setattr(layers[layer], PARTS[match[2]], tensors[key])
+            layers[layer][PARTS[match[2]]] = key
     return dict(layers), unknown
 
 

@@ -26,11 +26,6 @@ class Motion:
         """For each block in turn."""
         return (LayerMotion(key, value, self.sees, tokens_a_frame) for key, value in self.keys_values)
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory the keys and values take."""
-        return sum(t.nbytes for pair in self.keys_values for t in pair)
-
 
 @torch.no_grad()
 def motion_of(

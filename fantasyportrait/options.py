@@ -1,6 +1,7 @@
 """What can be asked of the sampler: one dataclass, from which the command line takes its flags."""
 
 import argparse
+import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
@@ -51,15 +52,9 @@ class Options:
     overlap: int = _option(17, "frames that neighbouring windows share")
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("max_side", 16), ("fps", 0), ("frames", 0), ("window", 5), ("overlap", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{_flag(name)} is {getattr(self, name)}; expected {least} or more")
+        _check(self, steps=1, max_side=16, fps=0, frames=0, window=5, overlap=1, shift=0.01)
         if self.overlap >= self.window:
             raise UserError(f"--overlap is {self.overlap} in windows of {self.window} frames; make it smaller")
-        for f in fields(self):
-            choices = f.metadata.get("choices")
-            if choices and getattr(self, f.name) not in choices:
-                raise unknown_name(f"--{_flag(f.name)}", getattr(self, f.name), list(choices))
 
     @property
     def strengths(self) -> dict[str, float]:
@@ -83,6 +78,21 @@ class Machine:
     compile: str = _option("auto", "torch.compile the blocks; auto: on a GPU", ("auto", "yes", "no"))
     guidance_parallel: int = _option(1, "over how many GPUs a step's branches are spread (torchrun)")
     context_parallel: int = _option(1, "over how many GPUs a branch's tokens are spread (torchrun)")
+
+    def __post_init__(self) -> None:
+        _check(self, vram=0, guidance_parallel=1, context_parallel=1)
+
+
+def _check(options: Any, **least: float) -> None:
+    """Refuse numbers that are none or too small, and words that are none of those known."""
+    for f in fields(options):
+        value, flag, choices = getattr(options, f.name), f"--{_flag(f.name)}", f.metadata.get("choices")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{flag} is {value}; expected a number")
+        if f.name in least and value < least[f.name]:
+            raise UserError(f"{flag} is {value}; expected {least[f.name]} or more")
+        if choices and value not in choices:
+            raise unknown_name(flag, value, list(choices))
 
 
 def make_options(preset: str, given: dict[str, Any]) -> Options:

@@ -1,7 +1,6 @@
 """The sampler's two public functions: one video, and a whole benchmark."""
 
-import json
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from exprbench.benchmark import Benchmark, Case
 from exprbench.errors import ItemError, UserError
 from exprbench.files import write_json
 from exprbench.progress import say
+from fantasyportrait.notes import read_json
 from fantasyportrait.options import Machine, Options, from_dict, make_options
 from fantasyportrait.portrait import Pairs, parse_assignment
 
@@ -63,6 +63,7 @@ def sample(
         raise UserError(f"--out is {out}; expected a file that ends in .mp4")
     if out.exists() and not overwrite:
         raise UserError(f"{out} is there already; choose another name or say --overwrite")
+    _require_writable(out.parent)
     settings, wanted = make_options(preset, options), parse_assignment(assign) if isinstance(assign, str) else assign
     portrait, drivers = Path(portrait), [Path(driver) for driver in drivers]
     _require(portrait, "portrait")
@@ -84,6 +85,15 @@ def sample(
 def _require(path: Path, what: str) -> None:
     if not path.exists():
         raise UserError(f"there is no {what} {path}")
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to: {error.strerror}") from error
 
 
 def _finder(face_models: tuple[Path | str, Path | str] | None) -> Any:
@@ -139,6 +149,7 @@ def sample_benchmark(
     """
     bench, out = Benchmark.open(benchmark), Path(out)
     settings = make_options(preset, {"fps": bench.fps, **options})
+    _require_writable(out)
     from fantasyportrait.studio import largest_load, open_studio
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
@@ -146,7 +157,7 @@ def sample_benchmark(
     people = max((len(case.face_map) for case in bench.cases), default=1)
     frames = settings.frames or round(bench.clip_seconds * bench.fps)
     studio.plan(largest_load(studio.folder, settings, frames, people, studio.machine.context_parallel))
-    _claim(out, _identity(studio, bench, settings, loras, mark), overwrite)
+    _claim(out, _identity(studio, bench, settings, mark), overwrite)
     which, count = shard or (studio.ranks.case, studio.ranks.num_cases)
     cases = bench.select(split, track)[which::count]
     made, skipped, failed = [], [], {}
@@ -177,13 +188,11 @@ def _make_case(studio: "Studio", bench: Benchmark, case: Case, options: Options,
     studio.make(scene, options, target, marked=marked)
 
 
-def _identity(
-    studio: "Studio", bench: Benchmark, options: Options, loras: Sequence[str], marked: bool
-) -> dict[str, Any]:
+def _identity(studio: "Studio", bench: Benchmark, options: Options, marked: bool) -> dict[str, Any]:
     return {
         "benchmark": bench.sha256,
         "checkpoint": studio.folder.name,
-        "loras": [os.path.basename(lora) for lora in loras],
+        "loras": [str(lora) for lora in studio.loras],
         "marked": marked,
         "options": options.as_dict(),
     }
@@ -192,13 +201,12 @@ def _identity(
 def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
     """Write down what the folder's videos are made with, or refuse to mix them with others."""
     path = out / RUN
-    if path.is_file() and not overwrite:
-        before = json.loads(path.read_text())
+    before = {} if overwrite else read_json(path)
+    if before:
         changed = [key for key in identity if before.get(key) != identity[key]]
         if changed:
             what = ", ".join(_differences(before, identity, changed))
             raise UserError(f"{out} holds videos made otherwise ({what}); choose another --out or say --overwrite")
-        return
     write_json(path, identity)
 
 
@@ -216,8 +224,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], keys: list[str]) -
 def _note_failures(out: Path, failed: dict[str, str], well: set[str], shard: str) -> None:
     """Keep a list of what failed, a file a shard; cases that went well since are struck off."""
     path = out / f"failed-{shard}.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    left = {case: why for case, why in {**before, **failed}.items() if case not in well}
+    left = {case: why for case, why in {**read_json(path), **failed}.items() if case not in well}
     if left:
         write_json(path, left)
     else:

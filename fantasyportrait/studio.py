@@ -19,7 +19,16 @@ from fantasyportrait.checkpoints.folder import PROMPT_FILE, ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
 from fantasyportrait.conditions import embed_image, embed_prompt, token_ids
 from fantasyportrait.denoise import OnStep, Told, denoise
-from fantasyportrait.engine import DTYPES, choose_attention, find_device, load_engine, memory_gib
+from fantasyportrait.engine import (
+    DTYPES,
+    check_attention,
+    choose_attention,
+    find_device,
+    load_engine,
+    memory_gib,
+    read_loras,
+    room_gib,
+)
 from fantasyportrait.expression.driver import FaceMotion, PointFinder, read_motion
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.flow import branches, schedule, starting_noise
@@ -31,8 +40,9 @@ from fantasyportrait.loading import (
     load_text_encoder,
     load_vae,
 )
+from fantasyportrait.lora import Lora
 from fantasyportrait.marking import mark, metadata_of
-from fantasyportrait.memory import Load, Plan, choose
+from fantasyportrait.memory import GIB, Load, Plan, choose
 from fantasyportrait.motion import Motion, motion_of
 from fantasyportrait.options import Machine, Options
 from fantasyportrait.parallel import Ranks, join, shard_tokens
@@ -55,7 +65,7 @@ class Studio:
 
     folder: ModelFolder
     machine: Machine = field(default_factory=Machine)
-    loras: tuple[str, ...] = ()
+    loras: Sequence[Lora] = ()
     finder: PointFinder | None = None
     _plan: Plan | None = None
     _engine: MotionTransformer | None = None
@@ -112,9 +122,10 @@ class Studio:
 
     @contextmanager
     def _on_gpu(self, module: nn.Module) -> Iterator[None]:
-        """A module on the GPU while it works, and in main memory again afterwards."""
+        """A module on the GPU while it works, then in main memory again; one too large for the GPU works there."""
         try:
-            module.to(self.device)
+            if 1.2 * _num_bytes(module) / GIB < room_gib(self.device, self.machine.vram):
+                module.to(self.device)
             yield
         finally:
             module.to("cpu")
@@ -123,9 +134,11 @@ class Studio:
         """Refuse what could not be done, before anything is read.
 
         Raises:
-            UserError: a prompt is given and the base has no tokenizer or text encoder for it; there is no such device.
+            UserError: a prompt is given and the base has no tokenizer or text encoder for it; there is no such device
+                or attention kernel.
         """
         _ = self.device
+        check_attention(self.machine.attention)
         texts = [options.prompt, options.negative_prompt] if options.text_guidance != 1 else [options.prompt]
         if all(not text.strip() for text in texts) and (self.folder.path / PROMPT_FILE).is_file():
             return
@@ -273,7 +286,7 @@ class Studio:
             return sum(1 for _ in frames)
         record = {"checkpoint": self.folder.name, "seed": options.seed, "options": options.as_dict()}
         if self.loras:
-            record["loras"] = [Path(lora).name for lora in self.loras]
+            record["loras"] = [str(lora) for lora in self.loras]
         return write_video(
             out,
             mark(frames) if marked else frames,
@@ -332,7 +345,8 @@ def open_studio(
     """
     folder = ModelFolder(Path(model))
     check(folder)
-    for lora in loras:
-        if not Path(lora.rpartition(":")[0] or lora).exists() and not Path(lora).exists():
-            raise UserError(f"there is no LoRA {lora}")
-    return Studio(folder, machine or Machine(), tuple(loras), finder)
+    return Studio(folder, machine or Machine(), read_loras(loras, folder.base) if loras else (), finder)
+
+
+def _num_bytes(module: nn.Module) -> int:
+    return sum(p.nbytes for p in module.parameters())

@@ -1,6 +1,5 @@
 """Where the parts of a model lie: the project's own model folder, and the Wan2.1 download it stands on."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from exprbench.files import write_json
 from fantasyportrait.checkpoints.kinds import backbone_config, open_as
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
 from fantasyportrait.configs import AdapterConfig, BackboneConfig
+from fantasyportrait.notes import read_json
 
 ABOUT, FORMAT = "fantasyportrait.json", 1
 ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE = "adapter.safetensors", "expression.safetensors", "empty_prompt.safetensors"
@@ -52,8 +52,7 @@ class Base:
 
     def config(self, model: str) -> dict[str, Any]:
         """What the `config.json` beside a part says, if there is one."""
-        path = self.files(model)[0].parent / "config.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_json(self.files(model)[0].parent / "config.json")
 
     @property
     def image_heads(self) -> int | None:
@@ -81,7 +80,7 @@ class Base:
 
 
 def _require_shards(index: Path, found: list[Path]) -> None:
-    wanted = set(json.loads(index.read_text())["weight_map"].values())
+    wanted = set(read_json(index).get("weight_map", {}).values())
     if missing := sorted(wanted - {path.name for path in found}):
         raise UserError(f"{index.parent} lacks {', '.join(missing)}; finish the download")
 
@@ -102,9 +101,11 @@ class ModelFolder:
         file = self.path / ABOUT
         if not file.is_file():
             raise UserError(f"{self.path} is not a model folder (no {ABOUT}); make one with fantasyportrait convert")
-        about = json.loads(file.read_text())
+        about = read_json(file)
         if about.get("format") != FORMAT:
             raise UserError(f"{file} is of format {about.get('format')}; this version reads {FORMAT}")
+        if missing := {"adapter", "expression", "base"} - set(about):
+            raise UserError(f"{file} says nothing of {', '.join(sorted(missing))}; convert the model again")
         return about
 
     @property

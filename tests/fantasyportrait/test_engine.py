@@ -4,7 +4,15 @@ import torch
 from exprbench.errors import UserError
 from fantasyportrait.checkpoints.folder import Base
 from fantasyportrait.checkpoints.randoms import make_random
-from fantasyportrait.engine import choose_attention, find_device, load_engine, memory_gib
+from fantasyportrait.engine import (
+    check_attention,
+    choose_attention,
+    compile_blocks,
+    find_device,
+    load_engine,
+    memory_gib,
+    room_gib,
+)
 from fantasyportrait.memory import Plan
 from fantasyportrait.options import Machine
 from tests.fantasyportrait.test_transformer import tiny_inputs, tiny_motion
@@ -73,6 +81,31 @@ def test_attention_kernels_are_chosen_by_name(base):
         choose_attention(model, "nonsense", CPU, 45)
 
 
+def test_a_kernel_diffusers_has_no_name_for_is_told_early():
+    check_attention("auto")
+    check_attention("_native_math")
+    with pytest.raises(UserError, match="unknown attention kernel 'nativ'; did you mean 'native'"):
+        check_attention("nativ")
+
+
+def broken_compiler(*_):
+    raise RuntimeError("no C compiler here")
+
+
+def test_where_blocks_cannot_be_compiled_they_run_as_they_are(base, monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)  # put back afterwards
+    expected = run(engine(base))[0]
+    model = engine(base)
+    compile_blocks(model, insist=False, backend=broken_compiler)
+    assert torch.equal(run(model)[0], expected)
+    torch._dynamo.reset()
+    model = engine(base)
+    compile_blocks(model, insist=True, backend=broken_compiler)
+    with pytest.raises(torch._dynamo.exc.BackendCompilerFailed, match="no C compiler here"):
+        run(model)
+    torch._dynamo.reset()
+
+
 def test_devices():
     assert find_device("cpu") == CPU
     if not torch.cuda.is_available():
@@ -87,3 +120,4 @@ def test_a_cpu_has_main_memory_alone():
     vram, ram = memory_gib(CPU, 0)
     assert vram == float("inf")
     assert ram > 0.1
+    assert room_gib(CPU, 4) == float("inf")

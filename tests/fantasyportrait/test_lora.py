@@ -6,7 +6,7 @@ from fantasyportrait.checkpoints.folder import Base
 from fantasyportrait.checkpoints.names import BACKBONE
 from fantasyportrait.checkpoints.randoms import make_random
 from fantasyportrait.checkpoints.tensors import save_tensors
-from fantasyportrait.engine import load_engine
+from fantasyportrait.engine import load_engine, read_loras
 from fantasyportrait.lora import Lora, parse_lora
 from fantasyportrait.memory import Plan
 from fantasyportrait.options import Machine
@@ -39,7 +39,7 @@ def named(style):
 
 
 def known(base):
-    return list(base.tensors("backbone"))
+    return base.tensors("backbone").shapes
 
 
 @pytest.mark.parametrize("style", ["diffusers", "peft", "published", "kohya"])
@@ -53,6 +53,12 @@ def test_every_naming_leads_to_the_same_change(base, tmp_path, style):
     torch.testing.assert_close(lora.change(f"{LAYER}.weight", before), expected)
     other = base.tensors("backbone")["blocks.0.attn2.to_q.weight"]
     assert lora.change("blocks.0.attn2.to_q.weight", other) is other
+
+
+def test_a_half_without_its_other_is_told(base, tmp_path):
+    save_tensors(tmp_path / "l.safetensors", {named("diffusers")[0]: halves()[0]})
+    with pytest.raises(UserError, match=r"lacks one of the two halves for 1 layers \(blocks\.1\.attn2\.to_q"):
+        Lora(tmp_path / "l.safetensors", known(base))
 
 
 def test_whole_differences_are_added_to_weights_and_biases(base, tmp_path):
@@ -76,7 +82,9 @@ def test_the_engine_is_loaded_with_it(base, tmp_path):
     save_tensors(tmp_path / "l.safetensors", {a: down, b: up})
     plan = Plan(weights="fp32", offload="none", tile=None, keys="device", estimate_gib=0)
     path = str(tmp_path / "l.safetensors")
-    model = load_engine(base, plan, Machine(), torch.device("cpu"), [f"{path}:0.5", path])
+    loras = read_loras([f"{path}:0.5", path], base)
+    assert [str(lora) for lora in loras] == ["l.safetensors:0.5", "l.safetensors:1"]
+    model = load_engine(base, plan, Machine(), torch.device("cpu"), loras)
     before = base.tensors("backbone")[f"{LAYER}.weight"]
     torch.testing.assert_close(model.get_submodule(LAYER).weight.data, before + 1.5 * up @ down)
 
@@ -108,9 +116,11 @@ def test_a_lora_for_another_model_is_refused(base, tmp_path):
         tmp_path / "m.safetensors",
         {f"{LAYER}.lora_A.weight": torch.zeros(1, 7), f"{LAYER}.lora_B.weight": torch.zeros(5, 1)},
     )
-    lora = Lora(tmp_path / "m.safetensors", known(base))
-    with pytest.raises(UserError, match="is \\[48, 48\\] here"):
-        lora.change(f"{LAYER}.weight", torch.zeros(48, 48))
+    with pytest.raises(UserError, match=r"by \[5, 7\], which is \[48, 48\] here"):
+        Lora(tmp_path / "m.safetensors", known(base))
+    save_tensors(tmp_path / "n.safetensors", {"blocks.0.attn1.norm_q.diff_b": torch.zeros(48)})
+    with pytest.raises(UserError, match=r"norm_q\.bias by \[48\], which is not there here"):
+        Lora(tmp_path / "n.safetensors", known(base))
 
 
 @pytest.mark.parametrize(

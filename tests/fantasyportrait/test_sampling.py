@@ -224,9 +224,14 @@ def test_memory_modes_make_the_same_video(model, files):
         (["--portrait", "one.png", "--driver", "a.mp4", "--size", "big"], "expected WIDTHxHEIGHT"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--out", "o.avi"], "ends in .mp4"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--model", "nowhere"], "not a model folder"),
-        (["--portrait", "one.png", "--driver", "a.mp4", "--lora", "l.safetensors"], "there is no LoRA l.safetensors"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--lora", "l.safetensors"], "there is no file l.safetensors"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--face-detector", "d.onnx"], "go together"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--prompt", "a man"], "no tokenizer"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--fps", "nan"], "--fps is nan; expected a number"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--vram", "-1"], "--vram is -1.0; expected 0 or more"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--context-parallel", "0"], "expected 1 or more"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--attention", "flsh"], "did you mean 'flash'"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--out", "one.png/o.mp4"], "one.png cannot be written to"),
         (["--benchmark", "b", "--portrait", "one.png"], "--benchmark brings its own"),
         (["--benchmark", "nowhere"], "is not a benchmark"),
         (["--benchmark", "b", "--shard", "4/4"], "expected I/N with I below N"),
@@ -240,6 +245,63 @@ def test_mistakes_cost_one_line(model, files, monkeypatch, capsys, words, told):
     assert told in error
     assert error.count("\n") == 1
     assert not (files / "o.mp4").exists()
+
+
+def test_nothing_is_computed_before_mistakes_are_found(model, files, monkeypatch, capsys):
+    for name in ("load_engine", "load_vae", "load_image_encoder", "load_adapter", "load_expression_encoder"):
+        monkeypatch.setattr(studio, name, lambda *_a, **_o: pytest.fail("loaded before the mistake was found"))
+    (files / "broken.mp4").write_bytes(b"nothing")
+    clip(files / "nobody.mp4", 9, person(9, hidden=range(9)))
+    for portrait, driver in (("one", "broken"), ("one", "nobody"), ("three", "a")):
+        sample(model, files / "x.mp4", files / f"{portrait}.png", files / f"{driver}.mp4", rc=2)
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not whole JSON"),
+        ("[]", "holds a list, not an object"),
+        ('{"format": 9}', "is of format 9; this version reads 1"),
+        ('{"format": 1, "base": "b"}', "says nothing of adapter, expression"),
+    ],
+)
+def test_a_spoilt_model_folder_is_told(files, tmp_path, capsys, text, told):
+    (tmp_path / "fantasyportrait.json").write_text(text)
+    sample(tmp_path, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (lambda *_a, **_o: torch.full((1, 16, 3, 8, 12), torch.nan), "not_finite: the model gave values"),
+        (lambda *_a, **_o: raise_(torch.OutOfMemoryError("no room")), "the GPU ran out of memory; say with --vram"),
+    ],
+)
+def test_what_goes_wrong_on_a_gpu_costs_one_line_and_leaves_no_file(model, files, monkeypatch, capsys, happens, told):
+    monkeypatch.setattr(studio, "denoise", happens)
+    sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {told}")
+    assert error.count("\n") == 1
+    assert not list(files.glob("*x*.mp4"))
+
+
+def raise_(error):
+    raise error
+
+
+def test_an_encoder_too_large_for_the_gpu_works_where_it_is(model, monkeypatch):
+    opened, moves = studio.open_studio(model), []
+    module = torch.nn.Linear(2, 2)
+    monkeypatch.setattr(module, "to", moves.append)
+    monkeypatch.setattr(studio, "room_gib", lambda *_: 0.0)
+    with opened._on_gpu(module):
+        assert moves == []
+    monkeypatch.setattr(studio, "room_gib", lambda *_: 1.0)
+    with opened._on_gpu(module):
+        assert moves[1:] == [opened.device]
 
 
 def test_what_is_there_is_not_overwritten(model, files, capsys):
@@ -302,6 +364,14 @@ def test_other_settings_are_not_mixed_in(model, bench, tmp_path, capsys):
     assert run_bench(model, bench, tmp_path / "out", "--seed", 5) == 2
     assert "holds videos made otherwise (seed 0, not 5)" in capsys.readouterr().err
     assert run_bench(model, bench, tmp_path / "out", "--seed", 5, "--overwrite", "--split", "single") == 0
+
+
+def test_memory_for_the_largest_case_is_planned_before_the_first(model, bench, tmp_path, monkeypatch):
+    asked, choose = [], studio.choose
+    monkeypatch.setattr(studio, "choose", lambda load, **o: asked.append(load) or choose(load, **o))
+    assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
+    (load,) = asked
+    assert (load.num_people, load.num_latent, load.num_tokens) == (2, 7, 7 * 4 * 4)
 
 
 def test_shards_make_the_whole(model, bench, tmp_path):
