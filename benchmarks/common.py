@@ -68,14 +68,20 @@ class Report:
 
 
 def compare(
-    ways: Mapping[str, Callable[[], Any]], repeats: int = MIN_REPEATS, clock: Callable[[], float] = time.perf_counter
+    ways: Mapping[str, Callable[[], Any]],
+    repeats: int = MIN_REPEATS,
+    clock: Callable[[], float] = time.perf_counter,
+    warm_up: bool = False,
 ) -> list[Row]:
     """Time alternatives in turns, round after round, so that whatever else the machine does befalls all alike.
 
-    For work on one core pass `time.process_time`, which does not count what other programs take.
+    For work on one core pass `time.process_time` (or `tree_cpu_s`, where part of it is done by other processes), which
+    does not count what other programs take. `warm_up` runs everything once before the clock is looked at.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
     values: dict[str, Any] = {}
+    for way in ways.values() if warm_up else ():
+        way()
     for _ in range(repeats):
         for name, way in ways.items():
             start = clock()
@@ -92,6 +98,35 @@ def compare(
         )
         for name, taken in times.items()
     ]
+
+
+def on_one_core() -> None:
+    """Keep this process, and those it starts, to one core, and libraries to one thread."""
+    import cv2
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cv2.setNumThreads(1)
+
+
+def tree_cpu_s() -> float:
+    """Processor time taken so far by this process and those it started; of the latter on Linux only."""
+    ours = time.process_time()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ours + ended.ru_utime + ended.ru_stime + sum(map(_cpu_s, _children(os.getpid())))
+
+
+def _children(pid: int) -> list[int]:
+    """All processes below one, by way of the threads that started them."""
+    told = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    below = [int(child) for line in told for child in line]
+    return [p for child in below for p in (child, *_children(child))]
+
+
+def _cpu_s(pid: int) -> float:
+    stat = Path(f"/proc/{pid}/stat")
+    fields = stat.read_text().rsplit(")", 1)[1].split() if stat.exists() else []
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_mb(make: Callable[[], Callable[[], Any]]) -> float:

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,19 @@ class Face:
     blendshapes: np.ndarray
     pose: np.ndarray
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """What the landmarks span, in pixels."""
         low, high = self.points[:, :2].min(0), self.points[:, :2].max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
-    @property
+    @cached_property
     def centre(self) -> np.ndarray:
         """(2,) middle of the box, in pixels."""
         x0, y0, x1, y1 = self.box
         return np.array([(x0 + x1) / 2, (y0 + y1) / 2])
 
-    @property
+    @cached_property
     def side(self) -> float:
         """The longer side of the face's box, in pixels."""
         x0, y0, x1, y1 = self.box
