@@ -231,10 +231,11 @@ def _run_weights_list(_: argparse.Namespace) -> int:
     from exprbench import weights
 
     for entry in weights.ALL.values():
-        where = weights.locate(entry.name)
+        where, export = weights.locate(entry.name), weights.locate_export(entry.name)
         size = f"{entry.num_bytes / 1e6:.1f} MB" if entry.num_bytes else ""
-        print(f"{entry.name:16} {'here' if where else 'missing':8} {size:>8}  {entry.used_by:24} {entry.licence}")
-        print(f"{'':16} {where or weights.how_to_get(entry)}")
+        state = "here" if where else "exported" if export else "missing"
+        print(f"{entry.name:16} {state:8} {size:>8}  {entry.used_by:24} {entry.licence}")
+        print(f"{'':16} {where or export or weights.how_to_get(entry)}")
     return 0
 
 

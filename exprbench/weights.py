@@ -23,7 +23,10 @@ class WeightsError(ItemError):
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One model file. `sha256` is empty where its publisher never gave one; `url` where it needs a browser."""
+    """One model file. `sha256` is empty where its publisher never gave one; `url` where it needs a browser.
+
+    `exports` are other forms of the same network, made by the user and so without a published hash.
+    """
 
     name: str
     filename: str
@@ -33,6 +36,7 @@ class Weights:
     url: str = ""
     num_bytes: int = 0
     sha256: str = ""
+    exports: tuple[str, ...] = ()
 
 
 ALL = {
@@ -94,6 +98,7 @@ ALL = {
             url="https://github.com/ultralytics/assets/releases/download/v8.3.0/yolov8n.pt",
             num_bytes=6_549_796,
             sha256="f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
+            exports=("yolov8n.engine", "yolov8n.onnx", "yolov8n_openvino_model", "yolov8n_int8_openvino_model"),
         ),
         Weights(
             name="laion_aesthetic",
@@ -127,6 +132,12 @@ def locate(name: str) -> Path | None:
     """The file, if it lies in one of the folders; its content is not looked at."""
     found = (folder / get(name).filename for folder in folders())
     return next((path for path in found if path.is_file()), None)
+
+
+def locate_export(name: str) -> Path | None:
+    """Another form of the network, if one lies in one of the folders."""
+    found = (folder / export for folder in folders() for export in get(name).exports)
+    return next((path for path in found if path.exists()), None)
 
 
 def require(name: str) -> Path:
