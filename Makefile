@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 SHARED := ../shared
 export EXPRBENCH_WEIGHTS ?= $(if $(wildcard $(SHARED)/weights),$(abspath $(SHARED)/weights))
 
-.PHONY: demo test lint bench tables venv clean
+.PHONY: demo test lint bench fuzz tables venv clean
 
 demo: venv  ## draw a small benchmark, score five toy methods on it, print the table
 	$(BIN)/exprbench demo --out runs/demo
@@ -22,6 +22,9 @@ tables: venv  ## rebuild results/LEADERBOARD.md and its other forms from the sto
 
 bench: venv  ## speed and memory beside other libraries, on this machine
 	$(BIN)/python -m benchmarks
+
+fuzz: venv  ## two thousand damaged videos: each ends in frames or a named error, and leaks nothing
+	$(BIN)/python -m tests.fuzz --variants 2000 --seed 0
 
 venv: $(STAMP)
 
