@@ -20,6 +20,7 @@ from typing import Any
 from exprbench.shell import Parser
 
 MIN_REPEATS = 5
+HEAD = ("", "median", "fastest", "times slower", "memory", "")
 STATUS = Path("/proc/self/status")
 PACKAGES = (
     "numpy",
@@ -158,9 +159,11 @@ def _restart_peak() -> float:
 
 
 def _peak_mb() -> float:
-    if STATUS.exists():
-        return int(re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text()).group(1)) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    """Of this process and those it has started and that are still there (on Linux; elsewhere of this one)."""
+    if not STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    told = [Path(f"/proc/{pid}/status").read_text() for pid in (os.getpid(), *_children(os.getpid()))]
+    return sum(int(re.search(r"VmHWM:\s*(\d+) kB", text).group(1)) for text in told) / 1e3
 
 
 def machine() -> dict[str, Any]:
@@ -214,17 +217,40 @@ def report(name: str, tables: Sequence[Table], json_path: Path | None = None) ->
         tables=list(tables),
     )
     print("\n\n".join(_text(table) for table in tables))
-    print(f"\n{made.date}; {', '.join(f'{k} {v}' for k, v in made.machine.items())}")
-    print(", ".join(f"{k} {v}" for k, v in made.versions.items()))
+    print(f"\n{_where(made)}", flush=True)
     if json_path:
         json_path.write_text(json.dumps(asdict(made), indent=2, default=float) + "\n")
     return made
 
 
+def load(path: Path) -> Report:
+    """A report that `report` has written."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    tables = [Table(**{**table, "rows": [Row(**row) for row in table["rows"]]}) for table in told.pop("tables")]
+    return Report(**told, tables=tables)
+
+
+def to_markdown(made: Report) -> str:
+    """A report as a section of a page."""
+    return "\n\n".join([f"## {made.script}", *map(_markdown, made.tables), _where(made)])
+
+
+def _markdown(table: Table) -> str:
+    lines = [HEAD, *(_cells(row) for row in table.rows)]
+    rule = "|---|--:|--:|--:|--:|---|"
+    first, *rest = [f"| {' | '.join(line)} |" for line in lines]
+    reach = [f"To reach: {table.reach}."] if table.reach else []
+    return "\n".join([f"**{table.title}**", "", first, rule, *rest, *(["", *reach] if reach else [])])
+
+
+def _where(made: Report) -> str:
+    machine = ", ".join(f"{k} {v}" for k, v in made.machine.items())
+    return f"{made.date}; {machine}; {', '.join(f'{k} {v}' for k, v in made.versions.items())}."
+
+
 def _text(table: Table) -> str:
-    head = ("", "median", "fastest", "times slower", "memory", "")
-    lines = [head, *(_cells(row) for row in table.rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    lines = [HEAD, *(_cells(row) for row in table.rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     body = [
         "  ".join(
             c.ljust(w) if i in (0, 5) else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
