@@ -74,6 +74,16 @@ def test_both_people_of_a_wide_clip_in_99_percent_of_the_frames(shared, model):
         assert np.nanmedian(tracks.tracks[0].box[:, 0]) < np.nanmedian(tracks.tracks[1].box[:, 0])
 
 
+def test_people_who_turn_to_the_side_stay_seen(shared, model):
+    """The two of the clip turn to each other, up to profile."""
+    tracks = track_faces(shared("multi/two_person.mp4"), fps=25).tracks
+    ahead = [t.pose[t.seen][:, :3, 2].astype(np.float64) for t in tracks]
+    yaw_deg = [np.degrees(np.arctan2(a[:, 0], a[:, 2])) for a in ahead]
+    assert yaw_deg[0].max() > 65
+    assert yaw_deg[1].min() < -45
+    assert sum(int((np.abs(yaw) > 45).sum()) for yaw in yaw_deg) >= 25
+
+
 @pytest.mark.parametrize("name", ["d0", "d10", "d11", "d12", "d13", "d20", "d3", "jgz", "s29", "trump", "biden"])
 def test_one_person_is_one_track_in_every_frame(shared, model, name):
     tracks = track_faces(shared(f"driving/{name}.mp4"), max_frames=50)
