@@ -37,8 +37,9 @@ from multiexpr.executors import Machines
 start = time.perf_counter()
 count = multiexpr.score(sys.argv[1], machines=Machines(workers=int(sys.argv[2]), devices=("cpu",)))
 seconds = time.perf_counter() - start
-peak = {who: resource.getrusage(getattr(resource, "RUSAGE_" + who)).ru_maxrss / 1e3 for who in ("SELF", "CHILDREN")}
-print(json.dumps({"seconds": seconds, "clips": count, **peak}))
+used = {who: resource.getrusage(getattr(resource, "RUSAGE_" + who)) for who in ("SELF", "CHILDREN")}
+cpu = sum(u.ru_utime + u.ru_stime for u in used.values())
+print(json.dumps({"seconds": seconds, "cpu": cpu, "clips": count, **{w: u.ru_maxrss / 1e3 for w, u in used.items()}}))
 """
 SELECT = """
 import json, resource, sys, time
@@ -88,20 +89,18 @@ def beside_plain(clips: Path, work: Path, *, whole: bool) -> Table:
     paths = sorted(clips.glob("*.mp4"))
     chosen = paths if whole else paths[::EVERY]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ours = [scored(clips, work / "ours", workers)["seconds"] for workers in (cores, 1)]
-    plain = told("-m", "benchmarks.curation_plain", *chosen)["seconds"] * len(paths) / len(chosen)
-    note = "" if whole else f"from {len(chosen)} clips"
-    rows = [
-        row(f"multiexpr score, {cores} workers", [ours[0]], [ours[0]], note=_rate(len(paths), ours[0])),
-        row("multiexpr score, 1 worker", [ours[1]], [ours[0]], note=_rate(len(paths), ours[1])),
-        row("plain", [plain], [ours[0]], note=", ".join(filter(None, (_rate(len(paths), plain), note)))),
-    ]
+    runs = {f"multiexpr score, {number} workers": scored(clips, work / "ours", number) for number in (cores, 1)}
+    plain = told("-m", "benchmarks.curation_plain", *chosen)
+    runs["plain, one process"] = {key: plain[key] * len(paths) / len(chosen) for key in ("seconds", "cpu")}
+    first = next(iter(runs.values()))["seconds"]
+    rows = [row(name, [run["seconds"]], [first], note=_rates(len(paths), run)) for name, run in runs.items()]
+    rows[-1].note += "" if whole else f"; from {len(chosen)} clips"
     kept = told("-c", SELECT, work / "ours")
     return Table(title=f"{len(paths)} clips of 5 s, {kept['kept']} kept", rows=rows, reach="10x the plain way")
 
 
-def _rate(num_clips: int, seconds: float) -> str:
-    return f"{num_clips / seconds:.2f} clips a second"
+def _rates(num_clips: int, run: dict[str, Any]) -> str:
+    return f"{num_clips / run['seconds']:.2f} clips a second, {run['cpu']:.0f} s of processors"
 
 
 def above_floor(clips: Path, work: Path, repeats: int) -> Table:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from multiexpr.workspace import Workspace
 STATE = ("clip_id", "stamp", "state", "error", "detail")
 ORIGIN = {"source": "source", "key": "source_key", "path": "source_path", "member": "source_member",
           "start_s": "source_start_s", "duration_s": "source_duration_s", "caption": "source_caption"}  # fmt: skip
+ABANDONED_S = 3600  # since the last byte of a file that is still half-written
 OPEN_SORA = ("path", "text", "num_frames", "width", "height", "aspect_ratio", "fps", "aes")
 
 Row = dict[str, Any]
@@ -126,9 +128,12 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def _remove_others(dataset: Path, kept: set[str]) -> None:
-    """Clips of a recipe used before."""
+    """Clips of a recipe used before, and what a process that was killed left half-written."""
     for path in sorted((dataset / "clips").glob("*/*")):
         if path.name.partition(".")[0] not in kept:
+            path.unlink()
+    for path in dataset.rglob(".tmp-*"):
+        if time.time() - path.stat().st_mtime > ABANDONED_S:
             path.unlink()
 
 

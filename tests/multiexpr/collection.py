@@ -13,7 +13,7 @@ import pytest
 from exprbench.media import open_clip, read_image
 from tests.videos import write
 
-FPS, SECONDS = 25, 4
+FPS, SECONDS = 25, 3
 SIZE = (640, 360)
 
 
