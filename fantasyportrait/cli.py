@@ -12,6 +12,7 @@ from typing import Any
 import exprbench
 from exprbench.errors import UserError
 from exprbench.shell import TOO_MANY_FAILED, Parser, run
+from fantasyportrait.configs import AUGMENTED
 from fantasyportrait.options import PRESETS, Machine, Options, add_flags, pick
 
 EXAMPLES = """\
@@ -160,6 +161,12 @@ def _convert(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--to", choices=("released", "flat", "diffusers", "published"), help="the layout to write")
     parser.add_argument("--random", metavar="SIZE", help="random weights instead: tiny, 1.3b or 14b")
     parser.add_argument("--seed", type=int, default=0, help="of random weights (0)")
+    parser.add_argument(
+        "--augment",
+        choices=tuple(AUGMENTED),
+        default="selective",
+        help="features with learnable tokens in a random model, the rows of Table 3 (selective)",
+    )
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the adapter (fp32)")
     parser.set_defaults(handler=_run_convert)
 

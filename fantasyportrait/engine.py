@@ -15,10 +15,12 @@ from fantasyportrait.checkpoints.folder import Base
 from fantasyportrait.loading import Change, load_transformer
 from fantasyportrait.lora import Lora, parse_lora
 from fantasyportrait.memory import GIB, Plan
+from fantasyportrait.offloading import offload
 from fantasyportrait.options import Machine
 from fantasyportrait.transformer import MotionTransformer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16, "int8": torch.bfloat16}
+QUANTISED = ("fp8", "int8")
 EXACT_KERNELS = ("native", "_native_cudnn", "flash", "_flash_3")  # diffusers' names; `sage` and its kin approximate
 
 
@@ -80,7 +82,7 @@ def load_engine(
         each_block=quantiser(plan.weights, device, home),
     )
     if not resident:
-        offload(model, device, plan.offload)
+        offload(model, device, plan.offload, quantised=plan.weights in QUANTISED)
     if machine.compile == "yes" or (machine.compile == "auto" and device.type == "cuda" and resident):
         compile_blocks(model, insist=machine.compile == "yes")
     return model
@@ -117,7 +119,7 @@ def _changes(loras: Sequence[Lora]) -> Change:
 
 def quantiser(weights: str, device: torch.device, home: torch.device) -> Callable[[nn.Module], None] | None:
     """What makes a block's matrices 8-bit, on the GPU where there is one, and leaves it where it was."""
-    if weights not in ("int8", "fp8"):
+    if weights not in QUANTISED:
         return None
     try:
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
@@ -131,22 +133,6 @@ def quantiser(weights: str, device: torch.device, home: torch.device) -> Callabl
         block.to(home)
 
     return quantise
-
-
-def offload(model: MotionTransformer, device: torch.device, mode: str) -> None:
-    """Keep the weights in main memory and bring them to the GPU a block (or a layer) ahead of their use."""
-    from diffusers.hooks import apply_group_offloading
-
-    streams = device.type == "cuda"
-    apply_group_offloading(
-        model,
-        onload_device=device,
-        offload_device=torch.device("cpu"),
-        offload_type=f"{mode}_level",
-        num_blocks_per_group=1 if mode == "block" else None,
-        use_stream=streams,
-        record_stream=streams,
-    )
 
 
 def choose_attention(model: MotionTransformer, name: str, device: torch.device, num_tokens: int) -> str:

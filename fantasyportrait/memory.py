@@ -110,9 +110,9 @@ def choose(load: Load, *, vram_gib: float, ram_gib: float, weights: str = "auto"
 
 
 def _host_gib(load: Load, plan: Plan) -> float:
-    """Main memory a plan takes, beside 4 GiB for everything else."""
+    """Main memory a plan takes, with 4 GiB for everything else; keys are pinned, which may double them."""
     weights = 0 if plan.offload == "none" else 1.1 * load.weights_gib(plan.weights)
-    return weights + load.keys_gib(plan.weights) * (plan.keys == "host") + 4 * (plan.offload != "none")
+    return weights + 2 * load.keys_gib(plan.weights) * (plan.keys == "host") + 4 * (plan.offload != "none")
 
 
 def _plan(load: Load, weights: str, offload: str, tile: int | None, keys: str) -> Plan:

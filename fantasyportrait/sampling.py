@@ -74,6 +74,11 @@ def sample(
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
     studio.check(settings)
+    if studio.ranks.num_cases > 1:
+        raise UserError(
+            f"{studio.ranks.num_cases} processes would make the same video; say --guidance-parallel 2 "
+            "(a step's branches) or --context-parallel N (a branch's tokens)"
+        )
     scene = look(portrait, drivers, settings, given=wanted, finder=studio.finder)
     try:
         studio.make(scene, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
@@ -150,14 +155,24 @@ def sample_benchmark(
     bench, out = Benchmark.open(benchmark), Path(out)
     settings = make_options(preset, {"fps": bench.fps, **options})
     _require_writable(out)
-    from fantasyportrait.studio import largest_load, open_studio
+    from fantasyportrait.demand import largest_load
+    from fantasyportrait.studio import open_studio
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
     studio.check(settings)
     people = max((len(case.face_map) for case in bench.cases), default=1)
     frames = settings.frames or round(bench.clip_seconds * bench.fps)
-    studio.plan(largest_load(studio.folder, settings, frames, people, studio.machine.context_parallel))
-    _claim(out, _identity(studio, bench, settings, mark), overwrite)
+    plan = studio.plan(largest_load(studio.folder, settings, frames, people, studio.machine.context_parallel))
+    identity = {
+        "benchmark": bench.sha256,
+        "checkpoint": studio.folder.name,
+        "faces": "mediapipe" if face_models is None else "released",
+        "loras": [str(lora) for lora in studio.loras],
+        "marked": mark,
+        "options": settings.as_dict(),
+        "weights": plan.weights,
+    }
+    _claim(out, identity, overwrite)
     which, count = shard or (studio.ranks.case, studio.ranks.num_cases)
     cases = bench.select(split, track)[which::count]
     made, skipped, failed = [], [], {}
@@ -186,16 +201,6 @@ def _make_case(studio: "Studio", bench: Benchmark, case: Case, options: Options,
     except UserError as error:  # here one case's, not the run's
         raise ItemError("case_unusable", str(error)) from error
     studio.make(scene, options, target, marked=marked)
-
-
-def _identity(studio: "Studio", bench: Benchmark, options: Options, marked: bool) -> dict[str, Any]:
-    return {
-        "benchmark": bench.sha256,
-        "checkpoint": studio.folder.name,
-        "loras": [str(lora) for lora in studio.loras],
-        "marked": marked,
-        "options": options.as_dict(),
-    }
 
 
 def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:

@@ -18,6 +18,7 @@ from fantasyportrait.adapter import MotionAdapter
 from fantasyportrait.checkpoints.folder import PROMPT_FILE, ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
 from fantasyportrait.conditions import embed_image, embed_prompt, token_ids
+from fantasyportrait.demand import latent_shape, load_of, windows_of
 from fantasyportrait.denoise import OnStep, Told, denoise
 from fantasyportrait.engine import (
     DTYPES,
@@ -46,14 +47,13 @@ from fantasyportrait.memory import GIB, Load, Plan, choose
 from fantasyportrait.motion import Motion, motion_of
 from fantasyportrait.options import Machine, Options
 from fantasyportrait.parallel import Ranks, join, shard_tokens
-from fantasyportrait.portrait import fit, parse_size, resize
+from fantasyportrait.portrait import resize
 from fantasyportrait.scene import Scene, faces_through, sight
 from fantasyportrait.transformer import MotionTransformer
-from fantasyportrait.vae import SCALE, decode, image_condition
-from fantasyportrait.windows import Window, lay_windows, num_latent_frames
+from fantasyportrait.vae import decode, image_condition
+from fantasyportrait.windows import Window
 
 PREVIEWS = 10  # pictures a run, spread over its steps
-LATENT_CHANNELS = 16
 
 
 @dataclass
@@ -294,45 +294,6 @@ class Studio:
             metadata=metadata_of(record),
             audio=scene.drivers[min(scene.people)] if sound else None,
         )
-
-
-def latent_shape(scene: Scene) -> tuple[int, ...]:
-    """(1, 16, f, h, w) of the whole clip."""
-    width, height = scene.fit.size
-    return 1, LATENT_CHANNELS, scene.num_latent, height // SCALE, width // SCALE
-
-
-def load_of(folder: ModelFolder, scene: Scene, windows: Sequence[Window], num_shards: int) -> Load:
-    """What a scene asks of the machine."""
-    return _load(folder, scene.fit.size, windows[0].stop - windows[0].start, len(windows), scene.num_driven, num_shards)
-
-
-def largest_load(folder: ModelFolder, options: Options, num_frames: int, num_people: int, num_shards: int) -> Load:
-    """What the most demanding of a benchmark's cases can ask."""
-    size = fit((1, 1), max_side=options.max_side, size=parse_size(options.size) if options.size else None).size
-    windows = windows_of(num_latent_frames(num_frames), options)
-    return _load(folder, size, windows[0].stop - windows[0].start, len(windows), num_people, num_shards)
-
-
-def _load(
-    folder: ModelFolder, size: tuple[int, int], num_latent: int, num_windows: int, num_people: int, num_shards: int
-) -> Load:
-    width, height = size
-    tokens = num_latent * (height // (2 * SCALE)) * (width // (2 * SCALE))
-    return Load(
-        backbone=folder.base.backbone,
-        adapter=folder.adapter,
-        num_tokens=-(-tokens // num_shards),
-        num_latent=num_latent,
-        num_people=num_people,
-        num_windows=num_windows,
-        num_pixels=width * height,
-    )
-
-
-def windows_of(num_latent: int, options: Options) -> list[Window]:
-    """A clip's windows, from lengths in frames."""
-    return lay_windows(num_latent, num_latent_frames(options.window), max(1, options.overlap // 4))
 
 
 def open_studio(

@@ -38,6 +38,7 @@ def convert(
     to: str | None = None,
     random: str | None = None,
     seed: int = 0,
+    augment: str = "selective",
     dtype: str = "fp32",
 ) -> list[str]:
     """Bring weights from one layout to another; return a line for each thing written.
@@ -58,6 +59,8 @@ def convert(
         to: the layout to write.
         random: a size.
         seed: of random weights.
+        augment: which features get learnable tokens in a random model, a row of the paper's Table 3: `selective`
+            (mouth and emotion), `none` or `all`.
         dtype: `fp32`, `bf16` or `fp16`, of the adapter in a model folder.
 
     Raises:
@@ -67,7 +70,7 @@ def convert(
     if random is not None:
         from fantasyportrait.checkpoints.randoms import make_random
 
-        return make_random(out, random, seed)
+        return make_random(out, random, seed, augment)
     if model is not None and to in ("released", "flat"):
         folder = ModelFolder(Path(model))
         paths = save_adapter(out, folder.adapter_tensors(), folder.expression_tensors(), to)

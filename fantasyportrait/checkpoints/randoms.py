@@ -1,5 +1,6 @@
 """Models of random weights, in the files and layouts of real ones: for tests, and for trying a machine out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,36 @@ from fantasyportrait.checkpoints.convert import write_folder
 from fantasyportrait.checkpoints.export import save_shards
 from fantasyportrait.checkpoints.folder import Base
 from fantasyportrait.checkpoints.tensors import Tensors
-from fantasyportrait.configs import SIZES, AdapterConfig, Size
+from fantasyportrait.configs import AUGMENTED, SIZES, AdapterConfig, Size
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.transformer import build_transformer
 
 
-def make_random(out: Path, size: str, seed: int = 0) -> list[str]:
-    """Write a model folder, its base inside, of random weights that depend on the seed alone."""
+def make_random(out: Path, size: str, seed: int = 0, augment: str = "selective") -> list[str]:
+    """Write a model folder, its base inside, of random weights that depend on the seed alone.
+
+    Args:
+        out: the folder.
+        size: a key of `SIZES`.
+        seed: of the weights.
+        augment: a row of the paper's Table 3, a key of `AUGMENTED`.
+    """
     if size not in SIZES:
         raise unknown_name("size", size, list(SIZES))
+    if augment not in AUGMENTED:
+        raise unknown_name("augmentation", augment, list(AUGMENTED))
     sizes = SIZES[size]
+    config = replace(sizes.adapter, augmented=AUGMENTED[augment])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _write_base(out / "base", sizes)
-        adapter, expression = random_adapter(sizes.adapter), random_expression_encoder()
+        adapter, expression = random_adapter(config), random_expression_encoder()
     told = write_folder(
         out,
         adapter.state_dict(),
         expression.state_dict(),
         Base(out / "base"),
-        config=vars(sizes.adapter),
+        config=vars(config),
         origin=f"random-{size}-seed{seed}",
     )
     return [*told, f"wrote {out}: a {size} model of random weights"]

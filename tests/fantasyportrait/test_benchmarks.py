@@ -17,7 +17,8 @@ def test_the_speed_script_compares_equal_outputs_and_every_mode(tmp_path, monkey
     one_step, modes = json.loads((tmp_path / "r.json").read_text())["tables"]
     assert [row["name"] for row in one_step["rows"]] == ["fantasyportrait", "plain"]
     assert all(row["median_s"] > 0 for row in one_step["rows"])
-    assert len(modes["rows"]) == len(speed.MODES)
+    assert len(modes["rows"]) == len(speed.MODES) + 1
+    assert modes["rows"][-1]["name"].endswith("--vram 24")
 
 
 def test_ours_and_the_plain_network_give_the_same():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch._dynamo
 
 from exprbench.errors import UserError
 from fantasyportrait.checkpoints.folder import Base
@@ -92,8 +93,8 @@ def broken_compiler(*_):
     raise RuntimeError("no C compiler here")
 
 
-def test_where_blocks_cannot_be_compiled_they_run_as_they_are(base, monkeypatch):
-    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)  # put back afterwards
+@torch._dynamo.config.patch(suppress_errors=False)  # puts back what compile_blocks sets
+def test_where_blocks_cannot_be_compiled_they_run_as_they_are(base):
     expected = run(engine(base))[0]
     model = engine(base)
     compile_blocks(model, insist=False, backend=broken_compiler)

@@ -17,6 +17,7 @@ from fantasyportrait.checkpoints.convert import convert
 from fantasyportrait.cli import main
 from fantasyportrait.expression import driver as reading
 from fantasyportrait.marking import read_record
+from fantasyportrait.parallel import Ranks
 from fantasyportrait.studio import Studio
 from fantasyportrait.windows import lay_windows
 from tests.people import clip, person, still
@@ -158,6 +159,13 @@ def test_exchanging_the_middle_driver_hardly_changes_the_others(model, files, mo
     assert min(left, right) > 0.3 * own
 
 
+@pytest.mark.parametrize("row", ["none", "all"])
+def test_the_other_rows_of_table_3_sample_too(files, tmp_path, row):
+    assert main(["convert", "--random", "tiny", "--augment", row, "--out", str(tmp_path / "m")]) == 0
+    frames, _ = sample(tmp_path / "m", files / "x.mp4", files / "three.png", files / "three.mp4", side=64)
+    assert len(frames) == 9
+
+
 def test_without_strength_the_driver_does_not_matter(model, files):
     for name in "ab":
         extra = ["--strength", 0]
@@ -290,6 +298,12 @@ def test_what_goes_wrong_on_a_gpu_costs_one_line_and_leaves_no_file(model, files
 
 def raise_(error):
     raise error
+
+
+def test_processes_with_nothing_to_share_are_told(model, files, monkeypatch, capsys):
+    monkeypatch.setattr(studio, "join", lambda **_: Ranks(num_cases=2))
+    sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
+    assert "2 processes would make the same video; say --guidance-parallel 2" in capsys.readouterr().err
 
 
 def test_an_encoder_too_large_for_the_gpu_works_where_it_is(model, monkeypatch):
