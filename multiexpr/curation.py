@@ -159,10 +159,11 @@ def curate(
 
 
 def _finish(workspace: Workspace, recipe: Recipe, machines: Machines) -> verdicts.Funnel:
-    funnel = select(workspace.root, recipe=settled(recipe))
+    recipe = settled(recipe)
+    funnel = select(workspace.root, recipe=recipe)
     caption(workspace.root, recipe=recipe)
-    export(workspace.root, recipe=settled(recipe), machines=machines)
-    report(workspace.root, recipe=settled(recipe), machines=machines)
+    export(workspace.root, recipe=recipe, machines=machines)
+    report(workspace.root, recipe=recipe, machines=machines)
     finish_batch(workspace)
     return funnel
 

@@ -7,7 +7,7 @@ from multiexpr.captions.stage import CaptionPool, CaptionStage, captioner
 from multiexpr.engine import run_shards
 from multiexpr.executors import Machines, shards_of_rank
 from multiexpr.listing import collection
-from multiexpr.recipe import Recipe, load_recipe
+from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.workspace import Workspace
 
 __all__ = ["caption"]
@@ -20,7 +20,7 @@ def caption(
 
     Args:
         out: the curation's folder, with verdicts.
-        recipe: its [caption] section tells how; the one in use where none is given.
+        recipe: its [caption] section tells how, and is the one in use from here on; the one in use where none is given.
         limit: about so many clips: whole shards of them.
         machines: `slurm` takes this rank's shards; where the model runs is for the recipe to say.
 
@@ -33,6 +33,7 @@ def caption(
         return {"clips": 0, "errors": 0}
     writer = captioner(recipe.caption)
     stage = CaptionStage(workspace, recipe)
+    save_recipe(workspace.recipe, recipe)
     todo = _first(stage, shards_of_rank(stage.shards(), machines or Machines()), limit)
     pool = CaptionPool(Path(collection(workspace)["root"]), recipe.caption, writer)
     num_done = run_shards(stage, workspace, todo, pool)

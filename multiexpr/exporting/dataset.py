@@ -18,7 +18,7 @@ from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
 from multiexpr.exporting.webdataset import write_shards
-from multiexpr.recipe import Recipe, load_recipe
+from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.tables import read_rows, shard_path, write_table
 from multiexpr.verdicts import scorers_used
 from multiexpr.workspace import Workspace
@@ -50,6 +50,7 @@ def export(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     machines = machines or Machines()
     run_stage(ExportStage, workspace, recipe, machines)
+    save_recipe(workspace.recipe, recipe)
     stage = ExportStage(workspace, recipe)
     left = [shard for shard in stage.shards() if not stage.is_done(shard)]
     if left:

@@ -10,7 +10,7 @@ from multiexpr.executors import Machines
 from multiexpr.explain import why
 from multiexpr.listing import collection
 from multiexpr.pool import Pool
-from multiexpr.recipe import Recipe, as_dict, load_recipe
+from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
 from multiexpr.reporting.markup import Html, code, note, page, section, table, text
 from multiexpr.reporting.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
 from multiexpr.reporting.pictures import draw
@@ -42,6 +42,7 @@ def report(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     funnel = verdicts.select(workspace, recipe).as_dict()
+    save_recipe(workspace.recipe, recipe)
     plots, num_drawn = histograms(workspace, recipe)
     chosen = examples(workspace)
     pictures = _pictures(workspace, recipe, chosen, machines or Machines())

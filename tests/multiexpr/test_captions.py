@@ -201,6 +201,7 @@ def test_kept_clips_are_captioned_from_their_own_frames(kept, endpoint):
     recipe = of(endpoint, "caption.num_frames=4", "caption.concurrency=3")
     assert caption(kept.root, recipe=recipe) == {"clips": 4, "errors": 0}
     assert [row["caption"] for row in captions(kept)] == ["4 images"] * 4
+    assert load_recipe(kept.recipe) == recipe  # a later `curate` does not caption them anew
     assert 1 < endpoint.most_running <= 3
     firsts = set()
     for _, _, body in endpoint.seen:

@@ -3,7 +3,7 @@ import pytest
 
 from multiexpr.columns import Lists, from_row, from_table
 from multiexpr.recipe import Keep, load_recipe
-from multiexpr.rules import RULES, rule_named, rules_of
+from multiexpr.rules import READS, RULES, rule_named, rules_of
 from multiexpr.scoring import passes
 
 KEEP = Keep()
@@ -120,3 +120,16 @@ def test_nth_largest():
     assert np.array_equal(lists.nth_largest(1, everything), [3, np.nan, 5, 7], equal_nan=True)
     assert np.array_equal(lists.nth_largest(2, everything), [2, np.nan, np.nan, np.nan], equal_nan=True)
     assert lists.count(everything).tolist() == [3, 0, 2, 1]
+
+
+def test_rules_read_what_is_read_for_them_and_nothing_else(scores):
+    class Noting(dict):
+        def __getitem__(self, name):
+            read.add(name)
+            return super().__getitem__(name)
+
+    for scorer in READS:
+        read = set()
+        for one in rules_of(scorer):
+            one.measure(Noting({**scores(), "laion": np.array([5.0])}), KEEP)
+        assert read == set(READS[scorer])

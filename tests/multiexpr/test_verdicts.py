@@ -173,3 +173,9 @@ def test_a_target_beyond_reach_says_what_there_is(workspace, recipe):
     assert (proposal.num_kept, proposal.num_reachable, proposal.num_unknown) == (3, 3, 2)
     with pytest.raises(UserError, match="--target is 0"):
         target(workspace.root, 0)
+
+
+def test_scores_nobody_measured_leave_clips_pending(workspace):
+    fill(workspace, [[good()], [good()]])
+    recipe = load_recipe(None, ["score.aesthetics.method=laion"])
+    assert select(workspace.root, recipe=recipe).num_pending == 2
