@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     on_one_core()
     with tempfile.TemporaryDirectory() as folder:
         bench = make_bench(Path(folder), 1, num_methods=2)
-        rows = compare(ways(bench, Path(folder) / "caches"), args.repeats, clock=tree_cpu_s, warm_up=True)
+        rows = compare(ways(bench, Path(folder) / "caches"), args.repeats, clock=tree_cpu_s)
         report("clip", tables(rows, bench.source), args.json)
     return 0
 

@@ -11,7 +11,7 @@ from benchmarks.clip import METRICS
 from benchmarks.clips import Bench, make_bench
 from benchmarks.common import Table, arguments, compare, report
 
-NUM_CLIPS = 4
+NUM_CLIPS = 2
 
 
 def command(*words: object) -> Callable[[], None]:

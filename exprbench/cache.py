@@ -47,7 +47,7 @@ def write_entry(kind: str, key: Any, body: bytes) -> None:
     path = entry_path(kind, key)
     try:
         write_bytes(path, body + bytes.fromhex(sha256_bytes(body)))
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise UserError(
             f"cannot write to the cache {cache_root()}; set EXPRBENCH_CACHE to a folder of yours"
         ) from error

@@ -72,3 +72,10 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(monkeypatch, tmp_path):
     monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="EXPRBENCH_CACHE"):
         write_entry("kind", 1, b"x")
+
+
+def test_a_folder_where_an_entry_belongs_is_the_users_to_mend(own_cache):
+    entry_path("kind", 1).mkdir(parents=True)
+    assert read_entry("kind", 1) is None
+    with pytest.raises(UserError, match="EXPRBENCH_CACHE"):
+        write_entry("kind", 1, b"x")

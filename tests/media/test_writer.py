@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import av
 import numpy as np
 import pytest
@@ -106,3 +109,26 @@ def test_a_file_without_sound_adds_none(tmp_path):
     write_video(tmp_path / "silent.mp4", FRAMES)
     write_video(tmp_path / "a.mp4", FRAMES, audio=tmp_path / "silent.mp4")
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "silent.mp4").read_bytes()
+
+
+def test_an_image_whose_header_asks_for_gigabytes_is_refused(tmp_path):
+    write_image(tmp_path / "a.png", FRAMES[0])
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    for side in (9_000, 30_000):  # Pillow itself refuses the second
+        data[16:24] = struct.pack(">II", side, side)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        (tmp_path / "huge.png").write_bytes(data)
+        with pytest.raises(MediaError, match=r"open_failed: huge\.png: .*pixels"):
+            read_image(tmp_path / "huge.png")
+
+
+def test_a_png_whose_part_is_longer_than_the_file_is_refused(tmp_path):
+    write_image(tmp_path / "a.png", FRAMES[0])
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = struct.pack(">I", 0x7FFFFFFF)
+    (tmp_path / "long.png").write_bytes(data)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    for name in ("long.png", "cut.png"):
+        with pytest.raises(MediaError, match="longer than the file"):
+            read_image(tmp_path / name)

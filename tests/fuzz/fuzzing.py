@@ -1,0 +1,164 @@
+"""Read damaged files and see that each ends in frames or a named error, in time, and leaves nothing behind."""
+
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from exprbench.media import MediaError, open_clip, open_frames, probe, read_image
+from exprbench.media.errors import CODES
+from tests.fuzz.damage import damaged
+from tests.fuzz.originals import originals
+
+STALL_S = 10.0
+LIMIT_S = 30.0  # for a whole file; frames may go on being sent, each of them in time
+MAX_LEAK_MB = 300
+
+
+@dataclass
+class Findings:
+    """How files ended, and what should not have happened."""
+
+    ends: Counter = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+    slowest: str = ""
+    leaked_mb: float = 0.0
+
+
+def fuzz(num_variants, seed):
+    """Damage and read so many files."""
+    findings = Findings()
+    with temporary_folder() as folder:
+        (folder / "originals").mkdir()
+        whole = originals(folder / "originals")
+        read_all(folder, whole)
+        before = held()
+        for i in range(num_variants):
+            rng = random.Random(f"{seed}-{i}")
+            name = rng.choice(sorted(whole))
+            data, done = damaged(whole[name], rng)
+            path = folder / f"variant{Path(name).suffix}"
+            path.write_bytes(data)
+            _note(findings, f"variant {i} ({name}: {', '.join(done)})", path, rng)
+            path.unlink()
+        _compare(findings, before, held(), folder)
+    return findings
+
+
+@contextmanager
+def temporary_folder():
+    """A folder in which all temporary files of this process and of its decoders lie, so that none is missed."""
+    kept = tempfile.tempdir, os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "tmp").mkdir()
+        tempfile.tempdir = os.environ["TMPDIR"] = str(Path(folder) / "tmp")
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = kept[0]
+            os.environ.pop("TMPDIR")
+            os.environ.update({"TMPDIR": kept[1]} if kept[1] else {})
+
+
+def read_all(folder, whole):
+    """The originals read without a fault; decoders and libraries are there from now on."""
+    for name in whole:
+        assert set(read(folder / "originals" / name, random.Random(0))) == {"frames"}
+
+
+def read(path, rng):
+    """How reading a file ended in each of the ways there are."""
+    if path.suffix == ".png":
+        return [_end(lambda: check_frame(read_image(path)))]
+    rate = rng.choice((None, 25))
+    times = [k / 5 for k in range(8)]
+    return [
+        _end(lambda: _frames(open_clip(path, fps=rate, max_frames=rng.choice((None, 20)), stall_s=STALL_S))),
+        _end(lambda: _frames(open_frames(path, times, short_side=rng.choice((None, 64)), stall_s=STALL_S))),
+        _end(lambda: probe(path, stall_s=STALL_S)),
+    ]
+
+
+def _end(action):
+    """`frames`, or the error's code; anything but a MediaError of a known code is a fault and goes through."""
+    try:
+        action()
+    except MediaError as error:
+        return error.code if error.code in CODES and error.detail else f"unnamed {error}"
+    return "frames"
+
+
+def _frames(clip):
+    with clip:
+        for frame in clip:
+            check_frame(frame)
+            assert frame.shape[:2] == (clip.info.height, clip.info.width)
+
+
+def check_frame(frame):
+    assert frame.dtype == np.uint8
+    assert frame.ndim == 3
+    assert frame.shape[2] == 3
+
+
+def _note(findings, what, path, rng):
+    start = time.monotonic()
+    try:
+        findings.ends.update(read(path, rng))
+    except Exception as error:  # this is what is looked for
+        findings.faults.append(f"{what}: {type(error).__name__}: {error}")
+    took_s = time.monotonic() - start
+    if took_s > findings.slowest_s:
+        findings.slowest_s, findings.slowest = took_s, what
+    if took_s > LIMIT_S:
+        findings.faults.append(f"{what}: {took_s:.0f} s")
+
+
+@dataclass
+class Held:
+    """What a process has open."""
+
+    children: int
+    files: int
+    memory_mb: float
+
+
+def held():
+    """By this process; memory with that of the decoders it keeps. Everything is 0 where there is no /proc."""
+    children = _children()
+    files = Path("/proc/self/fd")
+    return Held(
+        children=len(children),
+        files=len(list(files.iterdir())) if files.is_dir() else 0,
+        memory_mb=sum(map(_memory_mb, ["self", *children])),
+    )
+
+
+def _children():
+    return [c for path in Path("/proc/self/task").glob("*/children") for c in path.read_text().split()]
+
+
+def _memory_mb(pid):
+    statm = Path(f"/proc/{pid}/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.exists() else 0
+
+
+def _compare(findings, before, after, folder):
+    findings.faults += [f"an end without a name: {end}" for end in findings.ends if end not in {"frames", *CODES}]
+    findings.leaked_mb = after.memory_mb - before.memory_mb
+    left = [path.name for path in (folder / "tmp").rglob("*")]
+    if after.children > max(1, before.children):
+        findings.faults.append(f"{after.children} processes are left; there were {before.children}")
+    if after.files > before.files + 2:
+        findings.faults.append(f"{after.files} files are open; there were {before.files}")
+    if findings.leaked_mb > MAX_LEAK_MB:
+        findings.faults.append(f"{findings.leaked_mb:.0f} MB more are held than before")
+    if left:
+        findings.faults.append(f"temporary files are left: {', '.join(left[:5])}")
