@@ -1,5 +1,6 @@
 """Models of random weights, in the files and layouts of real ones: for tests, and for trying a machine out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def make_random(out: Path, size: str, seed: int = 0, augment: str = "selective")
     config = replace(sizes.adapter, augmented=AUGMENTED[augment])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _write_base(out / "base", sizes)
+        _write_base(out / "base", sizes, torch.float32 if size == "tiny" else torch.bfloat16)
         adapter, expression = random_adapter(config), random_expression_encoder()
     told = write_folder(
         out,
@@ -68,19 +69,29 @@ def random_expression_encoder() -> ExpressionEncoder:
     return encoder
 
 
-def _write_base(out: Path, sizes: Size) -> None:
+def _write_base(out: Path, sizes: Size, dtype: torch.dtype) -> None:
+    """One part after the other, so that no two large ones are in memory at once."""
     from diffusers import AutoencoderKLWan
     from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
     text = UMT5Config(**sizes.text_encoder, feed_forward_proj="gated-gelu")
     image = CLIPVisionConfig(**sizes.image_encoder, image_size=224, hidden_act="gelu")
-    vae = AutoencoderKLWan(**sizes.vae)
-    transformer = build_transformer(sizes.backbone)
-    _write(out / "transformer", "diffusion_pytorch_model", transformer, sizes.backbone.for_diffusers())
-    _write(out / "vae", "diffusion_pytorch_model", vae, {**sizes.vae, "z_dim": 16})
-    _write(out / "text_encoder", "model", UMT5EncoderModel(text), sizes.text_encoder)
+    _write(out / "vae", "diffusion_pytorch_model", AutoencoderKLWan(**sizes.vae), {**sizes.vae, "z_dim": 16})
+    backbone = _of(dtype, lambda: build_transformer(sizes.backbone))
+    _write(out / "transformer", "diffusion_pytorch_model", backbone, sizes.backbone.for_diffusers())
+    del backbone
+    _write(out / "text_encoder", "model", _of(dtype, lambda: UMT5EncoderModel(text)), sizes.text_encoder)
     clip = CLIPVisionModel(image)
     _write(out / "image_encoder", "model", getattr(clip, "vision_model", clip), image.to_diff_dict(), "vision_model.")
+
+
+def _of(dtype: torch.dtype, build: Callable[[], nn.Module]) -> nn.Module:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return build()
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def _write(folder: Path, stem: str, module: nn.Module, config: dict[str, Any], prefix: str = "") -> None:

@@ -13,6 +13,7 @@ from fantasyportrait.checkpoints.folder import Base, ModelFolder
 from fantasyportrait.checkpoints.info import info
 from fantasyportrait.checkpoints.kinds import account, adapter_config, open_as
 from fantasyportrait.checkpoints.names import ADAPTER, BACKBONE, TEXT_ENCODER, VAE
+from fantasyportrait.checkpoints.randoms import _write_base
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.configs import AUGMENTED, SIZES, AdapterConfig
 from fantasyportrait.loading import (
@@ -176,6 +177,18 @@ def test_half_precision_is_kept_small(tiny, published, tmp_path):
     convert(out=tmp_path, **files, base=tiny / "base", dtype="bf16")
     found = info(tmp_path / "adapter.safetensors")
     assert found["types"] == ["bfloat16"]
+
+
+def test_a_base_in_half_precision_is_read_like_any_other(tmp_path):
+    before = torch.get_default_dtype()
+    _write_base(tmp_path, SIZES["tiny"], torch.bfloat16)
+    assert torch.get_default_dtype() == before
+    base = Base(tmp_path)
+    assert {base.tensors("backbone").dtype(n) for n in base.tensors("backbone")} == {torch.bfloat16}
+    model = load_transformer(base, dtype=torch.float32)
+    assert model.blocks[0].attn1.to_q.weight.dtype == torch.float32
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert load_text_encoder(base).shared.weight.dtype == torch.bfloat16
 
 
 # Accounts

@@ -70,6 +70,13 @@ def test_norms_and_modulation_stay_in_single_precision(base):
     assert model.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
 
 
+@pytest.fixture
+def native_again(base):
+    yield
+    engine(base).set_attention_backend("native")  # diffusers keeps the choice for the models that come after
+
+
+@pytest.mark.usefixtures("native_again")
 def test_attention_kernels_are_chosen_by_name(base):
     model = engine(base)
     expected = run(model)[0]
