@@ -185,14 +185,14 @@ class Studio:
                 say(f"{scene.drivers[i].name}: face {j} was lost in {filled} frames, which its neighbours fill")
         return motions
 
-    def tell(self, scene: Scene, options: Options, num_latent: int) -> Told:
+    def tell(self, scene: Scene, options: Options, num_latent: int, tile: int | None) -> Told:
         """What the backbone is told besides motion."""
         wanted = {branch.prompt for branch in branches(options.expression_guidance, options.text_guidance)}
         texts = {"positive": options.prompt, "negative": options.negative_prompt}
         with self._on_gpu(self.image_encoder):
             image = embed_image(self.image_encoder, scene.image)
         with self._on_gpu(self.vae):
-            portrait = image_condition(self.vae, scene.image, num_latent)
+            portrait = image_condition(self.vae, scene.image, num_latent, tile=tile)
         return Told({name: self.prompt(texts[name]) for name in sorted(wanted)}, image, portrait)
 
     def motions(
@@ -222,7 +222,7 @@ class Studio:
         load = load_of(self.folder, scene, windows, self.machine.context_parallel)
         plan = self.plan(load)
         found = self.read_motions(scene)
-        told = self.tell(scene, options, windows[0].stop - windows[0].start)
+        told = self.tell(scene, options, windows[0].stop - windows[0].start, plan.tile)
         noise = starting_noise(latent_shape(scene), options.seed).to(self.device)
         latents = denoise(
             self.engine(load),
@@ -234,7 +234,7 @@ class Studio:
             motions=self.motions(scene, options, plan, windows, found),
             ranks=self.ranks,
             track=self._track(scene.portrait.name, options.steps),
-            on_step=self._previews(preview, options.steps) if preview and self.ranks.writes else None,
+            on_step=self._previews(preview, options.steps, plan.tile) if preview and self.ranks.writes else None,
         )
         if not torch.isfinite(latents).all():
             raise ItemError("not_finite", "the model gave values that are no numbers; try --weights bf16")
@@ -258,14 +258,14 @@ class Studio:
             return iter
         return lambda steps: progress(steps, total=num_steps, label=label, unit="step")
 
-    def _previews(self, folder: Path, num_steps: int) -> OnStep:
+    def _previews(self, folder: Path, num_steps: int, tile: int | None) -> OnStep:
         every = max(1, num_steps // PREVIEWS)
 
         def show(step: int, latents: Tensor) -> None:
             if step % every == 0 or step == num_steps - 1:
                 at = sorted({0, latents.shape[2] // 2, latents.shape[2] - 1})
                 with self._on_gpu(self.vae):
-                    pictures = [next(decode(self.vae, latents[:, :, i : i + 1])) for i in at]
+                    pictures = [next(decode(self.vae, latents[:, :, i : i + 1], tile=tile)) for i in at]
                 write_image(folder / f"step-{step + 1:03d}.png", np.concatenate(pictures, 1))
 
         return show

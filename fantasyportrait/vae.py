@@ -20,7 +20,7 @@ def latent_statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def image_condition(vae: Any, image: np.ndarray, num_latent: int) -> Tensor:
+def image_condition(vae: Any, image: np.ndarray, num_latent: int, *, tile: int | None = None) -> Tensor:
     """What tells the backbone of the portrait: (1, 20, f, h, w), a mask of 4 channels and 16 of latents.
 
     The latents are those of a clip that shows the portrait and then grey (zero) frames; the mask marks the first.
@@ -29,16 +29,25 @@ def image_condition(vae: Any, image: np.ndarray, num_latent: int) -> Tensor:
         vae: `AutoencoderKLWan`.
         image: (H, W, 3) uint8 RGB, sides multiples of 16.
         num_latent: f.
+        tile: as for `decode`.
     """
     weight = next(vae.parameters())
-    first = to_unit(image).to(weight).unsqueeze(2)
-    clip = torch.zeros(1, 3, 4 * num_latent - 3, *image.shape[:2]).to(weight)
-    clip[:, :, :1] = first
-    latents = vae.encode(clip).latent_dist.mode()
+    height, width = (n // SCALE for n in image.shape[:2])
+    latents = torch.zeros(1, 16, num_latent, height, width).to(weight)
+    for t in _lay_tiles(height, width, tile, latents.device, scale=1):
+        rows, columns = t.pixels()
+        latents[..., t.rows, t.columns] += _encode(vae, image[rows, columns], num_latent) * t.weights
     mean, std = latent_statistics(vae, latents)
     mask = torch.zeros(1, 4, *latents.shape[2:]).to(latents)
     mask[:, :, 0] = 1
     return torch.cat([mask, (latents - mean) / std], 1)
+
+
+def _encode(vae: Any, image: np.ndarray, num_latent: int) -> Tensor:
+    """Latents of a clip that shows an image and then grey, as the VAE gives them."""
+    clip = torch.zeros(1, 3, 4 * num_latent - 3, *image.shape[:2]).to(next(vae.parameters()))
+    clip[:, :, 0] = to_unit(image).to(clip)
+    return vae.encode(clip).latent_dist.mode()
 
 
 def to_unit(image: np.ndarray) -> Tensor:
@@ -52,7 +61,7 @@ class _Tile:
 
     rows: slice
     columns: slice
-    weights: Tensor  # (H, W) of its pixels
+    weights: Tensor  # of its pixels, or latents
     memory: list[Any] = field(default_factory=list)
 
     def remember(self, device: torch.device) -> None:
@@ -113,17 +122,19 @@ def _to_frames(picture: Tensor) -> Iterator[np.ndarray]:
     yield from frames
 
 
-def _lay_tiles(height: int, width: int, tile: int | None, device: torch.device) -> list[_Tile]:
-    """Overlapping tiles over a (height, width) grid of latents, whose weights add up to one everywhere."""
+def _lay_tiles(height: int, width: int, tile: int | None, device: torch.device, scale: int = SCALE) -> list[_Tile]:
+    """Overlapping tiles over a (height, width) grid of latents; their weights, `scale` a latent, add up to one."""
     side = (tile or 0) // SCALE or max(height, width)
     rows, columns = _spans(height, side), _spans(width, side)
-    total = sum(_ramp(s, height) for s in rows)[:, None] * sum(_ramp(s, width) for s in columns)[None]
+    falls = {s.start: _ramp(s, height, scale) for s in rows}
+    runs = {s.start: _ramp(s, width, scale) for s in columns}
+    total = sum(falls.values())[:, None] * sum(runs.values())[None]
     tiles = []
     for down in rows:
         for across in columns:
-            weights = _ramp(down, height)[:, None] * _ramp(across, width)[None] / total
-            pixels = weights[down.start * SCALE : down.stop * SCALE, across.start * SCALE : across.stop * SCALE]
-            tiles.append(_Tile(down, across, pixels.to(device)))
+            weights = falls[down.start][:, None] * runs[across.start][None] / total
+            own = weights[down.start * scale : down.stop * scale, across.start * scale : across.stop * scale]
+            tiles.append(_Tile(down, across, own.to(device)))
     return tiles
 
 
@@ -136,10 +147,10 @@ def _spans(length: int, side: int) -> list[slice]:
     return [slice(start, start + side) for start in starts]
 
 
-def _ramp(span: slice, length: int) -> Tensor:
-    """Weights along the picture, (length * 8,): rising to the middle of the span, zero outside it."""
-    at = torch.arange(length * SCALE) + 0.5
-    low, high = span.start * SCALE, span.stop * SCALE
+def _ramp(span: slice, length: int, scale: int) -> Tensor:
+    """Weights along the picture, (length * scale,): rising over a quarter of the span, zero outside it."""
+    at = torch.arange(length * scale) + 0.5
+    low, high = span.start * scale, span.stop * scale
     rise = (at - low) if span.start else torch.full_like(at, torch.inf)
     fall = (high - at) if span.stop < length else torch.full_like(at, torch.inf)
     return torch.minimum(rise, fall).clamp(0, (high - low) / 4)

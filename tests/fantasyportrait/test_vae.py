@@ -34,11 +34,12 @@ def test_decoding_needs_nothing_of_what_comes_later(vae):
     np.testing.assert_array_equal(first, list(decode(vae, latents(4)[:, :, :2])))
 
 
+@pytest.mark.parametrize("scale", [1, 8])
 @pytest.mark.parametrize(("height", "width", "tile"), [(8, 12, 64), (20, 9, 64), (12, 30, 96), (8, 8, None)])
-def test_weights_of_tiles_add_up_to_one(height, width, tile):
-    total = torch.zeros(height * 8, width * 8)
-    for t in _lay_tiles(height, width, tile, torch.device("cpu")):
-        rows, columns = t.pixels()
+def test_weights_of_tiles_add_up_to_one(height, width, tile, scale):
+    total = torch.zeros(height * scale, width * scale)
+    for t in _lay_tiles(height, width, tile, torch.device("cpu"), scale):
+        rows, columns = t.pixels() if scale == 8 else (t.rows, t.columns)
         assert (t.weights >= 0).all()
         total[rows, columns] += t.weights
     torch.testing.assert_close(total, torch.ones_like(total))
@@ -79,3 +80,25 @@ def test_the_condition_marks_the_portrait_and_shows_it(vae):
     clip[0, :, 0] = torch.from_numpy(image).permute(2, 0, 1) / 127.5 - 1
     mean, std = latent_statistics(vae, clip)
     torch.testing.assert_close(condition[:, 4:], (vae.encode(clip).latent_dist.mode() - mean) / std)
+
+
+class Shrinker:
+    """An encoder without neighbours: every latent is the mean of its pixels."""
+
+    def __init__(self, clip):
+        self.latent_dist = self
+        self.means = torch.nn.functional.avg_pool2d(clip[0, 0, ::4], 8)
+
+    def mode(self):
+        return self.means.expand(1, 16, -1, -1, -1)
+
+
+def test_tiles_of_a_local_encoder_leave_no_seam(vae, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(vae, "encode", lambda clip: sizes.append(tuple(clip.shape[2:])) or Shrinker(clip))
+    image = np.random.default_rng(0).integers(0, 255, (160, 112, 3), dtype=np.uint8)
+    whole = image_condition(vae, image, 2)
+    tiled = image_condition(vae, image, 2, tile=64)
+    torch.testing.assert_close(tiled, whole)
+    assert sizes[0] == (5, 160, 112)
+    assert set(sizes[1:]) == {(5, 64, 64)}
