@@ -1,5 +1,6 @@
 """The verbs as functions: `curate` is all of them in order."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from exprbench.progress import say
 from multiexpr import verdicts
 from multiexpr.captions import caption
 from multiexpr.clips import IndexStage
-from multiexpr.executors import Machines, run_stage
+from multiexpr.executors import Machines, job_of, run_stage
 from multiexpr.exporting.dataset import export
 from multiexpr.listing import Listed, finish_batch, is_listed, list_collection
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
@@ -56,11 +57,11 @@ def index(
     recipe = recipe or _recipe_in_use(workspace)
     workspace.root.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root / "listing.lock"):
-        listed = Listed()
-        if machines.executor != "slurm" or not is_listed(workspace):
+        listed, job = Listed(), job_of(os.environ)
+        if machines.executor != "slurm" or not is_listed(workspace, job):
             listed = list_collection(
                 Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
-                check_content=check_content,
+                check_content=check_content, job=job,
             )  # fmt: skip
     _say_listed(listed, workspace)
     if not shards_in(workspace.entries):

@@ -24,6 +24,7 @@ RANKS = (  # how launchers tell a process which of how many it is
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
+JOBS = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")  # what all ranks of one job are told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,11 @@ def rank_of(environment: dict[str, str] | os._Environ) -> tuple[int, int]:
     return outer * num_inner + inner, num_outer * num_inner
 
 
+def job_of(environment: dict[str, str] | os._Environ) -> str:
+    """The launcher's name for all ranks that were started together; empty where it has none."""
+    return next((environment[name] for name in JOBS if environment.get(name)), "")
+
+
 def _array_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int] | None:
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return None
@@ -189,4 +195,4 @@ EXECUTORS: dict[str, Callable[[MakeStage, Workspace, Recipe, Machines], int]] = 
     "ray": _ray,
 }
 
-__all__ = ["EXECUTORS", "Machines", "rank_of", "run_stage", "shards_of_rank"]
+__all__ = ["EXECUTORS", "Machines", "job_of", "rank_of", "run_stage", "shards_of_rank"]

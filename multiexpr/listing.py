@@ -63,6 +63,7 @@ def list_collection(
     limit: int | None = None,
     resume: bool = False,
     check_content: bool = True,
+    job: str = "",
 ) -> Listed:
     """Bring the table of entries up to date with the collection.
 
@@ -74,6 +75,7 @@ def list_collection(
         limit: take up at most so many entries that are not in the table yet; None takes all.
         resume: finish the entries taken up by an earlier, interrupted call before taking up others.
         check_content: leave out files whose content another one has (sizes first, then a look into both).
+        job: for whom: see `is_listed`.
 
     Raises:
         UserError: there is no collection, or the table is of another one.
@@ -97,14 +99,15 @@ def list_collection(
     for problem in mismatches:
         listed.mismatches[problem.kind] = listed.mismatches.get(problem.kind, 0) + 1
     write_rows(workspace.mismatches, [asdict(problem) for problem in mismatches], MISMATCHES)
-    write_json(_batch_path(workspace), {**batch, "listed": True})
+    write_json(_batch_path(workspace), {**batch, "listed": True, "job": job})
     return listed
 
 
-def is_listed(workspace: Workspace) -> bool:
-    """Was a listing brought to its end, and none begun since?"""
+def is_listed(workspace: Workspace, job: str = "") -> bool:
+    """Has a rank of this job listed the collection? Where the job has no name: is there a listing not used up yet?"""
     path = _batch_path(workspace)
-    return path.exists() and json.loads(path.read_text())["listed"]
+    batch = json.loads(path.read_text()) if path.exists() else {"listed": False}
+    return batch["listed"] and (batch.get("job") == job if job else not batch["finished"])
 
 
 def _batch_path(workspace: Workspace) -> Path:
