@@ -50,31 +50,40 @@ class Photomotion:
 
 
 class _Look:
+    """Frames are kept until `result` is asked for: most clips are dropped before it comes to that."""
+
     def __init__(self, firsts: tuple[float, ...], pair_s: float) -> None:
         self.firsts = set(firsts)
         self.pair_s = pair_s
-        self.photos: list[dict[str, float]] = []
-        self.pairs: list[tuple[np.ndarray, np.ndarray]] = []  # motion of the camera, motion of the subjects
-        self.before: np.ndarray | None = None
+        self.seen: list[tuple[np.ndarray, bool]] = []
 
     def see(self, frame: np.ndarray, time_s: float) -> None:
-        frame = to_short_side(frame, SHORT_SIDE)
-        small = cv2.cvtColor(to_short_side(frame, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
-        if time_s in self.firsts:
-            self.photos.append(photo_features(frame))
-            self.before = small
-        elif self.before is not None:
-            self.pairs.append(motion_between(self.before, small, self.pair_s))
-            self.before = None
+        self.seen.append((frame, time_s in self.firsts))
 
     def result(self) -> Row:
-        photos = {name: np.array([photo[name] for photo in self.photos]) for name in PHOTO}
-        motion = motion_features(self.pairs)
+        measured, pairs = self._measured()
+        photos = {name: np.array([photo[name] for photo in measured]) for name in PHOTO}
+        motion = motion_features(pairs)
         means = {name: float(np.mean(values)) for name, values in {**photos, **motion}.items()}
         return {
             "photomotion": rounded(10 * integrate(photos, motion)),
             **{f"photo_{name}": rounded(value) for name, value in means.items()},
         }
+
+    def _measured(self) -> tuple[list[dict[str, float]], list[tuple[np.ndarray, np.ndarray]]]:
+        """Features of the first frame of each pair; motion of the camera and of the subjects within each pair."""
+        photos, pairs = [], []
+        before: np.ndarray | None = None
+        for own, first in self.seen:
+            frame = to_short_side(own, SHORT_SIDE)
+            small = cv2.cvtColor(to_short_side(frame, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
+            if first:
+                photos.append(photo_features(frame))
+                before = small
+            elif before is not None:
+                pairs.append(motion_between(before, small, self.pair_s))
+                before = None
+        return photos, pairs
 
 
 def utility(value: float) -> float:

@@ -38,19 +38,19 @@ class Sharpness:
 
 
 class _Look:
+    """Frames are kept until `result` is asked for: most clips are dropped before it comes to that."""
+
     def __init__(self, params: ScoreSharpness) -> None:
         self.params = params
-        self.variances: list[float] = []
-        self.lumas: list[float] = []
+        self.seen: list[np.ndarray] = []
 
     def see(self, frame: np.ndarray, time_s: float) -> None:
-        gray = cv2.cvtColor(to_short_side(frame, self.params.short_side), cv2.COLOR_RGB2GRAY)
-        self.variances.append(laplacian_variance(gray))
-        self.lumas.append(float(gray.mean()) / 255)
+        self.seen.append(frame)
 
     def result(self) -> Row:
-        sharpness = np.percentile(self.variances, self.params.percentile)
-        return {"sharpness": rounded(sharpness), "luma": rounded(np.median(self.lumas))}
+        grays = [cv2.cvtColor(to_short_side(f, self.params.short_side), cv2.COLOR_RGB2GRAY) for f in self.seen]
+        sharpness = np.percentile([laplacian_variance(gray) for gray in grays], self.params.percentile)
+        return {"sharpness": rounded(sharpness), "luma": rounded(np.median([gray.mean() for gray in grays]) / 255)}
 
 
 def laplacian_variance(gray: np.ndarray) -> float:
