@@ -20,6 +20,7 @@ from typing import Any
 from exprbench.errors import ItemError, UserError
 from exprbench.files import inside, sha256_json, sha256_path
 from exprbench.media import open_clip, read_image
+from exprbench.typed import decode
 
 SCHEMA = 1
 SPLITS = ("single", "multi")
@@ -119,7 +120,7 @@ class Benchmark:
         try:
             told = json.loads((root / "benchmark.json").read_text(encoding="utf-8"))
             return _benchmark(root, told, read_cases(root))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{root / 'benchmark.json'} cannot be read: {error}") from error
 
     @cached_property
@@ -162,7 +163,9 @@ def _benchmark(root: Path, told: dict[str, Any], cases: tuple[Case, ...]) -> Ben
         fps=float(told["fps"]),
         clip_seconds=float(told["clip_seconds"]),
         seed=int(told["seed"]),
-        assets={path: Asset(**asset) for path, asset in told["assets"].items()},
+        assets={
+            path: decode(Asset, asset, f"{root / 'benchmark.json'}: {path}") for path, asset in told["assets"].items()
+        },
         cases=cases,
         left_out=tuple(LeftOut(**item) for item in told["left_out"]),
         made_by=dict(told["made_by"]),
@@ -206,7 +209,7 @@ def check(root: Path | str) -> list[str]:
     bench = Benchmark.open(root)
     problems = [f"{path}: {wrong}" for path, asset in bench.assets.items() for wrong in _wrong_with(bench, path, asset)]
     for case in bench.cases:
-        problems += [f"{case.case_id}: {wrong}" for wrong in _wrong_with_case(bench, case)]
+        problems += [f"{case.case_id}: {wrong}" for wrong in wrong_with_case(bench, case)]
     known = {*bench.assets, "benchmark.json", "cases.csv"}
     present = (p.relative_to(bench.root).as_posix() for p in sorted(bench.root.rglob("*")) if p.is_file())
     return problems + [f"{path}: not part of the benchmark" for path in present if path not in known]
@@ -240,7 +243,8 @@ def _wrong_inside(bench: Benchmark, path: Path, asset: Asset) -> list[str]:
     return wrong + ([] if faces == asset.num_faces else [f"shows {faces} faces, not {asset.num_faces}"])
 
 
-def _wrong_with_case(bench: Benchmark, case: Case) -> list[str]:
+def wrong_with_case(bench: Benchmark, case: Case) -> list[str]:
+    """What a case names and the benchmark does not have."""
     missing = [path for path in (case.source, *case.drivers) if path not in bench.assets]
     if missing:
         return [f"names {path}, which the benchmark does not list" for path in missing]

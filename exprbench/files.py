@@ -65,9 +65,9 @@ def sha256_json(value: Any) -> str:
 
 
 def sha256_path(path: Path) -> str:
-    """Hash of a file's bytes; of a folder, the hash over its files' names and bytes, in the order of the names."""
-    if path.is_dir():
-        return sha256_json({child.name: sha256_path(child) for child in sorted(path.iterdir())})
+    """Hash of a file's bytes; of a folder, the hash over the names and bytes of the files that lie in it directly."""
+    if path.is_dir():  # a folder in it may be a link to anywhere, a pipe never ends
+        return sha256_json({child.name: sha256_path(child) for child in sorted(path.iterdir()) if child.is_file()})
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
@@ -81,7 +81,10 @@ def _digest(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
 
 def inside(folder: Path, relative: str) -> Path:
     """`folder/relative`, refused when it would lie outside `folder` (absolute, `..`, or through a link)."""
-    path = folder / relative
-    if Path(relative).is_absolute() or "\0" in relative or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        within = not Path(relative).is_absolute() and (folder / relative).resolve().is_relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError):  # a NUL, half a character, a link to itself
+        within = False
+    if not within:
         raise UserError(f"{relative!r} leads out of {folder}; paths in a benchmark are relative to its folder")
-    return path
+    return folder / relative

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from exprbench.benchmark import CASE_ID
 from exprbench.errors import UserError
 from exprbench.files import write_json
 from exprbench.typed import decode
@@ -16,6 +17,7 @@ from exprbench.typed import decode
 SCHEMA = 1
 MAX_BYTES = 500_000_000
 TIMING = "timing"
+MAX_METHOD = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,18 @@ def load_record(path: Path | str) -> ScoreRecord:
     return record
 
 
+def is_method_name(text: str) -> bool:
+    """One line of printable text, not too long: nothing that turns the direction of writing or hides."""
+    return 0 < len(text.strip()) <= MAX_METHOD and text.isprintable()
+
+
 def _check_sense(record: ScoreRecord, path: Path) -> None:
+    if not is_method_name(record.method):
+        raise UserError(f"{path} is of a method named {ascii(record.method)[:60]}, which is no name")
     ids = [case.case_id for case in record.cases]
+    odd = next((case_id for case_id in ids if not CASE_ID.fullmatch(case_id)), None)
+    if odd is not None:
+        raise UserError(f"{path} has a case {ascii(odd)[:60]}, which is no case id")
     if len(set(ids)) < len(ids):
         raise UserError(f"{path} has a case twice")
     columns = {name for g in record.groups for name in g.aggregates} | {n for c in record.cases for n in c.values}

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from exprbench.errors import UserError, unknown_name
 
 T = TypeVar("T")
+MAX_WHOLE = 10**300  # beyond it no float is near
 NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
 
 
@@ -71,7 +72,7 @@ def _decode_sequence(origin: type, args: tuple[Any, ...], value: list[Any], wher
 
 def _decode_plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < MAX_WHOLE else math.inf
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise UserError(f"{where} is {_short(value)}; expected {NAMES[kind]}")
     return value

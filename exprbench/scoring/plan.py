@@ -14,10 +14,10 @@ from exprbench.faces.tracking import GIVEN_SUFFIX, tracks_made_by
 from exprbench.files import sha256_path
 from exprbench.metrics import EXTRAS, METRICS, PROFILES, metric_ids
 from exprbench.metrics.extractors import fid_id, fvd_id
+from exprbench.records import MAX_METHOD, is_method_name
 
 Missing = Literal["exclude", "penalty"]
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
-MAX_METHOD = 100
 LANDMARKER = "face_landmarker"
 
 
@@ -104,7 +104,7 @@ def choose_columns(wanted: Sequence[str] | None, profile: str) -> tuple[str, ...
 
 def check_method(name: str) -> str:
     """A method's name: a line of text, not too long."""
-    if not 0 < len(name.strip()) <= MAX_METHOD or not name.isprintable():
+    if not is_method_name(name):
         raise UserError(f"the method's name is {name!r}; expected one line of at most {MAX_METHOD} characters")
     return name.strip()
 

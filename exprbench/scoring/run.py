@@ -15,7 +15,7 @@ from typing import Any
 
 import exprbench
 from exprbench import weights
-from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case
+from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, wrong_with_case
 from exprbench.cache import entry_path
 from exprbench.errors import ItemError, UserError
 from exprbench.pool import default_workers, run_all
@@ -98,6 +98,9 @@ def score(
     cases = bench.select(split, track)[shard[0] - 1 :: shard[1]]
     if not cases:
         raise UserError(f"{benchmark} has no {split or ''} {track or ''} cases".replace("  ", " "))
+    for case in cases:
+        for wrong in wrong_with_case(bench, case):
+            raise UserError(f"{benchmark}: {case.case_id} {wrong}")
     workers = default_workers() if workers is None else workers
     with _sole_writer(path):
         _check_target(path, method)

@@ -274,7 +274,7 @@ def edit(path, change):
         (lambda t: t.update(schema=9), "schema is 9"),
         (lambda t: t.update(fps=30), "do not belong together"),
         (lambda t: t.pop("assets"), "assets"),
-        (lambda t: t["assets"].update({"a": {"kind": "x"}}), "cannot be read"),
+        (lambda t: t["assets"].update({"a": {"kind": "x"}}), "benchmark.json: a has no 'split'"),
     ],
 )
 def test_a_changed_description_is_refused(folders, tmp_path, change, message):
