@@ -1,15 +1,15 @@
 """The index: every clip of the collection, under an id that stays when the collection moves."""
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exprbench.files import sha256_bytes, sha256_json
 from multiexpr.listing import PLACE, collection
 from multiexpr.recipe import Shots
 from multiexpr.shots import Span, shots_fingerprint
-from multiexpr.tables import num_rows, read_note, read_rows, shard_path, shards_in, write_rows
+from multiexpr.tables import num_rows, read_note, read_rows, read_table, shard_path, shards_in, write_rows
 from multiexpr.workspace import Workspace
 
 CLIPS = pa.schema(
@@ -104,9 +104,12 @@ def load_index(workspace: Workspace, columns: list[str] | None = None) -> list[R
 
 
 def find_clip(workspace: Workspace, name: str) -> tuple[int, Row] | None:
-    """(shard, row) of a clip by its id, the beginning of it, its key or its path."""
+    """(shard, row) of a clip by its id, the beginning of it, its key, its path or its file's name."""
     for shard, path in workspace.index_paths():
-        for row in read_rows(path):
-            if row["clip_id"].startswith(name) or name in (row["key"], row["path"], Path(row["path"]).name):
-                return shard, row
+        names = read_table(path, ["clip_id", "key", "path"])
+        hits = pc.or_(pc.starts_with(names["clip_id"], name), pc.equal(names["key"], name))
+        hits = pc.or_(hits, pc.or_(pc.equal(names["path"], name), pc.ends_with(names["path"], f"/{name}")))
+        found = pc.index(hits, True).as_py()
+        if found >= 0:
+            return shard, read_table(path).slice(found, 1).to_pylist()[0]
     return None

@@ -67,7 +67,11 @@ def why(out: Path | str, clip: str, *, recipe: Recipe | None = None) -> Why:
     found = find_clip(workspace, clip)
     if found is None:
         raise UserError(f"no clip {clip!r} in {workspace.index}; ids stand in verdicts.parquet")
-    shard, row = found
+    return explain(workspace, recipe, *found)
+
+
+def explain(workspace: Workspace, recipe: Recipe, shard: int, row: Row) -> Why:
+    """The same of a row of the index whose shard is known."""
     scores = {name: _score_row(workspace, name, shard, row["clip_id"]) for name in scorers_used(workspace, recipe)}
     rules = [judged for name, columns in scores.items() for judged in _judge(name, scores, columns, recipe)]
     outcome, because = _outcome(scores, rules)

@@ -67,7 +67,7 @@ def _histogram(rule: Rule, values: np.ndarray, recipe: Recipe) -> Histogram | No
 
 
 def examples(workspace: Workspace) -> dict[str, list[Row]]:
-    """Up to twelve clips, of the index, for `kept`, every reason and every error; the first by id."""
+    """Up to twelve clips for `kept` and every reason, the first by id: rows of the index, with their `shard`."""
     table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "reason", "error"])
     outcome = table["outcome"]
     groups = {"kept": pc.equal(outcome, "kept")}
@@ -84,7 +84,7 @@ def examples(workspace: Workspace) -> dict[str, list[Row]]:
 
 def _clip(workspace: Workspace, clip_id: str, shard: int) -> Row:
     rows = read_rows(shard_path(workspace.index, shard))
-    return next(row for row in rows if row["clip_id"] == clip_id)
+    return {"shard": shard, **next(row for row in rows if row["clip_id"] == clip_id)}
 
 
 def failures(workspace: Workspace, num: int = 20) -> list[Row]:

@@ -7,7 +7,7 @@ from exprbench.files import write_text
 from exprbench.pool import default_workers
 from multiexpr import verdicts
 from multiexpr.executors import Machines
-from multiexpr.explain import why
+from multiexpr.explain import explain
 from multiexpr.listing import collection
 from multiexpr.pool import Pool
 from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
@@ -131,7 +131,7 @@ def _examples(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]]
 
 
 def _figure(workspace: Workspace, recipe: Recipe, clip: Row, picture: str | None) -> Html:
-    because = why(workspace.root, clip["clip_id"], recipe=recipe).because
+    because = explain(workspace, recipe, clip["shard"], clip).because
     image = '<div class="none">no picture</div>'
     if picture:
         image = f'<img src="data:image/jpeg;base64,{picture}" alt="" loading="lazy">'
