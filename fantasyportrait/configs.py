@@ -87,7 +87,7 @@ _VIT_H = {
 }
 _SMALL_BACKBONE = BackboneConfig(num_layers=30, num_attention_heads=12, ffn_dim=8960)
 _TINY_BACKBONE = BackboneConfig(
-    num_layers=2, num_attention_heads=2, attention_head_dim=24, ffn_dim=96, freq_dim=32, text_dim=24, image_dim=32
+    num_layers=2, num_attention_heads=2, attention_head_dim=24, ffn_dim=96, freq_dim=32, text_dim=24, image_dim=160
 )
 
 SIZES = {
@@ -117,7 +117,7 @@ SIZES = {
         vae={"base_dim": 4},
         text_encoder={"d_model": 24, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "vocab_size": 64},
         image_encoder={
-            "hidden_size": 32,
+            "hidden_size": 160,  # heads are 80 wide, as published files have it, which do not say
             "intermediate_size": 64,
             "num_attention_heads": 2,
             "num_hidden_layers": 2,

@@ -144,6 +144,7 @@ def test_both_layouts_of_the_base_give_the_same_modules(tiny, published):
         same(load(ours).state_dict(), load(theirs).state_dict())
     a, b = load_image_encoder(ours), load_image_encoder(theirs)
     assert b.config.hidden_act == "gelu"
+    assert a.config.num_attention_heads == b.config.num_attention_heads == 2
     same(a.state_dict(), b.state_dict())
 
 
