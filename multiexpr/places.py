@@ -39,8 +39,11 @@ def video_of(row: Row, root: Path) -> Video:
 
 def _data_offset(root: Path, paths: tuple[str, ...], header: int) -> int:
     """Where a zip's member begins: after its local header, whose length only it tells itself."""
-    with open_bytes(pieces_of(root, paths, header, LOCAL_HEADER.size), 0) as file:
-        data = file.read(LOCAL_HEADER.size)
+    try:
+        with open_bytes(pieces_of(root, paths, header, LOCAL_HEADER.size), 0) as file:
+            data = file.read(LOCAL_HEADER.size)
+    except OSError as error:
+        raise MediaError("open_failed", f"the archive cannot be read: {error.strerror}") from error
     if len(data) < LOCAL_HEADER.size or not data.startswith(SIGNATURE):
         raise MediaError("open_failed", "the archive does not hold what its list of contents tells")
     _, name, extra = LOCAL_HEADER.unpack(data)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.errors import ItemError, UserError
+from exprbench.shell import NOT_OURS
 from exprbench.weights import WeightsError
 from multiexpr.models import Models, keep_to_ourselves
 from multiexpr.places import check_unchanged, video_of
@@ -76,8 +77,8 @@ class _Worker:
             return {"fatal": str(error)}
         except ItemError as error:
             return {"error": [error.code, error.detail]}
-        except Exception:
-            return {"bug": traceback.format_exc()}
+        except Exception as error:
+            return _disk_trouble(error) or {"bug": traceback.format_exc()}
         return answer
 
     def score(self, request: Request) -> Answer:
@@ -98,6 +99,13 @@ class _Worker:
         from multiexpr.reporting.pictures import thumbnail
 
         return {"jpeg": thumbnail(video_of(request["clip"], self.root))}
+
+
+def _disk_trouble(error: Exception) -> Answer | None:
+    """A full or read-only disk is for the user to mend, whichever clip met it."""
+    if not isinstance(error, OSError) or error.errno not in NOT_OURS:
+        return None
+    return {"fatal": f"{os.strerror(error.errno)}: {error.filename}"}
 
 
 def _models(recipe: Recipe, server: list[str] | None) -> Models:
