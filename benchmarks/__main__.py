@@ -13,7 +13,7 @@ from benchmarks.common import load, to_markdown
 from exprbench.files import write_text
 from exprbench.shell import Parser
 
-SCRIPTS = ("decode", "psnr_ssim", "startup", "clip", "throughput", "frechet", "memory")
+SCRIPTS = ("decode", "psnr_ssim", "startup", "clip", "hot_path", "throughput", "frechet", "memory")
 MARK = "<!-- Measured: `python -m benchmarks --write` replaces everything below this line. -->"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
