@@ -83,8 +83,9 @@ def check(folder: ModelFolder) -> None:
     require_all(shapes_of(modules[0]), base.tensors("backbone"), "backbone")
     require_all(shapes_of(modules[1]), folder.adapter_tensors(), "adapter")
     require_all(shapes_of(modules[2]), folder.expression_tensors(), "expression encoder", strict=False)
-    for part in ("VAE", "image encoder"):
-        base.tensors(part)
+    require_all(shapes_of(_empty_vae(base)), base.tensors("VAE"), "VAE")
+    image = base.tensors("image encoder")
+    require_all(shapes_of(_inner(_empty_image_encoder(base, image))), image, "image encoder", strict=False)
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -140,14 +141,17 @@ def load_expression_encoder(folder: ModelFolder, *, device: torch.device | str =
 
 def load_vae(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
     """diffusers' `AutoencoderKLWan`."""
+    return fill(_empty_vae(base), base.tensors("VAE"), what="VAE", device=device, dtype=dtype)
+
+
+def _empty_vae(base: Base) -> Any:
     from diffusers import AutoencoderKLWan
 
-    tensors, config = base.tensors("VAE"), base.config("VAE")
-    ours = {"base_dim": tensors.shape("encoder.conv_in.weight")[0]}
-    config = {k: v for k, v in config.items() if not k.startswith("_")} if "z_dim" in config else ours
+    config = {k: v for k, v in base.config("VAE").items() if not k.startswith("_")}
+    if "z_dim" not in config:  # published: the files do not say
+        config = {"base_dim": base.tensors("VAE").shape("encoder.conv_in.weight")[0]}
     with without_memory():
-        vae = AutoencoderKLWan(**config)
-    return fill(vae, tensors, what="VAE", device=device, dtype=dtype)
+        return AutoencoderKLWan(**config)
 
 
 def load_text_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Any:
@@ -166,13 +170,21 @@ def load_text_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: 
 
 def load_image_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
     """transformers' `CLIPVisionModel`, whose modules bear a prefix in some of its versions."""
-    from transformers import CLIPVisionConfig, CLIPVisionModel
-
     tensors = base.tensors("image encoder")
-    with without_memory():
-        model = CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, base.image_heads)))
-    inner = getattr(model, "vision_model", model)
-    fill(inner, tensors, what="image encoder", device=device, dtype=dtype, strict=False)
-    for buffer in inner.buffers():
+    model = _empty_image_encoder(base, tensors)
+    fill(_inner(model), tensors, what="image encoder", device=device, dtype=dtype, strict=False)
+    for buffer in model.buffers():
         buffer.data = buffer.to(device)
     return model
+
+
+def _empty_image_encoder(base: Base, tensors: Tensors) -> Any:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    with without_memory():
+        return CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, base.image_heads)))
+
+
+def _inner(model: Any) -> Any:
+    """The image encoder without the prefix its modules bear in some versions."""
+    return getattr(model, "vision_model", model)

@@ -2,8 +2,8 @@
 
 import argparse
 import math
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, get_type_hints
 
 from exprbench.errors import UserError, unknown_name
 from fantasyportrait.configs import FEATURES
@@ -12,6 +12,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "released": {"expression_guidance": 4.0, "mask": "released", "window": 201},
 }
+
+METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -115,14 +117,13 @@ def add_flags(parser: argparse._ActionsContainer, kind: type) -> None:
     """A flag for every field; those not given do not appear among the arguments."""
     types = get_type_hints(kind)
     for f in fields(kind):
-        default = f.default if f.default is not MISSING else None
-        shown = f" ({default})" if default not in ("", 0.0, None) or f.name == "seed" else ""
+        shown = f" ({f.default})" if f.default not in ("", 0.0) or f.name == "seed" else ""
         parser.add_argument(
             f"--{_flag(f.name)}",
-            type=(get_args(types[f.name]) or (types[f.name],))[0],
+            type=types[f.name],
             default=argparse.SUPPRESS,
             choices=f.metadata["choices"] or None,
-            metavar=None if f.metadata["choices"] else f.name.split("_")[-1][:6].upper(),
+            metavar=None if f.metadata["choices"] else METAVARS[types[f.name]],
             help=f.metadata["help"] + shown,
         )
 

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -326,3 +327,23 @@ def test_info_on_something_else(tmp_path):
 def test_mistaken_uses_are_told():
     with pytest.raises(UserError, match="give --adapter and --base"):
         convert(out="x", base="y")
+
+
+@pytest.mark.parametrize(
+    ("part", "lost", "told"),
+    [
+        ("vae", "decoder.conv_out.bias", r"does not fit the VAE: 1 missing \(decoder\.conv_out\.bias\)"),
+        (
+            "image_encoder",
+            "vision_model.encoder.layers.0.mlp.fc1.bias",
+            r"does not fit the image encoder: 1 missing \(encoder\.layers\.0\.mlp\.fc1\.bias\)",
+        ),
+    ],
+)
+def test_every_part_is_held_to_account_by_its_header(tiny, tmp_path, part, lost, told):
+    shutil.copytree(tiny, tmp_path / "m")
+    (path,) = (tmp_path / "m/base" / part).glob("*.safetensors")
+    tensors = open_tensors(path)
+    save_tensors(path, {n: tensors[n].clone() for n in tensors if n != lost})
+    with pytest.raises(UserError, match=told):
+        open_studio(tmp_path / "m")
