@@ -51,6 +51,19 @@ def quick(monkeypatch):
     monkeypatch.setattr(reading, "encode", encode)
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """The frames of each video before they are encoded: x264 does not give the same bytes each time."""
+    videos, write = [], studio.write_video
+
+    def record(out, frames, **options):
+        videos.append(np.stack(list(frames)))
+        return write(out, videos[-1], **options)
+
+    monkeypatch.setattr(studio, "write_video", record)
+    return videos
+
+
 def sample(model, out, portrait, *drivers, rc=0, steps=2, side=96, extra=()):
     given = [word for driver in drivers for word in ("--driver", str(driver))]
     words = ["sample", "--model", str(model), "--portrait", str(portrait), *given, "--out", str(out)]
@@ -86,15 +99,15 @@ def test_two_people_of_one_driver(model, shared, needs_weights, tmp_path):
 
 
 @pytest.mark.shared
-def test_two_drivers_and_one_of_two(model, shared, needs_weights, tmp_path):
+def test_two_drivers_and_one_of_two(model, shared, needs_weights, tmp_path, made):
     needs_weights("face_landmarker")
     portrait = shared("multi/two_person.png")
     drivers = shared("driving/trump.mp4"), shared("driving/biden.mp4")
     extra = ["--frames", 5, "--fps", 12.5]
     both, info = sample(model, tmp_path / "o.mp4", portrait, *drivers, extra=extra)
     assert (len(both), info.fps) == (5, 12.5)
-    one, _ = sample(model, tmp_path / "p.mp4", portrait, *drivers, extra=[*extra, "--assign", "-,1.0"])
-    assert not np.array_equal(both, one)
+    sample(model, tmp_path / "p.mp4", portrait, *drivers, extra=[*extra, "--assign", "-,1.0"])
+    assert not np.array_equal(*made)
 
 
 @pytest.mark.shared
@@ -126,17 +139,17 @@ def test_the_command_itself(model, shared, needs_weights, tmp_path):
 # On made-up ones
 
 
-def test_a_seed_gives_the_same_bytes_and_another_other_ones(model, files):
+def test_a_seed_gives_the_same_frames_and_another_other_ones(model, files, made):
     for name, seed in (("x", 1), ("y", 1), ("z", 2)):
         sample(model, files / f"{name}.mp4", files / "one.png", files / "a.mp4", extra=["--seed", seed])
-    assert (files / "x.mp4").read_bytes() == (files / "y.mp4").read_bytes()
-    assert not np.array_equal(read_clip(files / "x.mp4")[0], read_clip(files / "z.mp4")[0])
+    np.testing.assert_array_equal(made[0], made[1])
+    assert np.abs(made[0].astype(int) - made[2]).mean() > 5
 
 
-def test_three_people_of_one_clip_and_of_three(model, files):
+def test_three_people_of_one_clip_and_of_three(model, files, made):
     sample(model, files / "x.mp4", files / "three.png", files / "three.mp4")
     sample(model, files / "y.mp4", files / "three.png", *(files / f"{d}.mp4" for d in "abc"))
-    assert not np.array_equal(read_clip(files / "x.mp4")[0], read_clip(files / "y.mp4")[0])
+    assert not np.array_equal(*made)
 
 
 def test_exchanging_the_middle_driver_hardly_changes_the_others(model, files, monkeypatch):
@@ -166,11 +179,11 @@ def test_the_other_rows_of_table_3_sample_too(files, tmp_path, row):
     assert len(frames) == 9
 
 
-def test_without_strength_the_driver_does_not_matter(model, files):
+def test_without_strength_the_driver_does_not_matter(model, files, made):
     for name in "ab":
         extra = ["--strength", 0]
         sample(model, files / f"{name}{name}.mp4", files / "one.png", files / f"{name}.mp4", extra=extra)
-    assert (read_clip(files / "aa.mp4")[0] == read_clip(files / "bb.mp4")[0]).all()
+    np.testing.assert_array_equal(*made)
 
 
 def test_a_size_comes_out_as_asked(model, files):
@@ -211,13 +224,12 @@ def test_keys_are_made_once_a_clip_and_layer_and_not_for_the_still_branch(model,
     assert len(attended) == 2 * 3  # layers, steps: one branch only
 
 
-def test_memory_modes_make_the_same_video(model, files):
-    expected, _ = sample(model, files / "x.mp4", files / "one.png", files / "a.mp4")
-    for offload in ("block", "leaf"):
-        found, _ = sample(
-            model, files / f"{offload}.mp4", files / "one.png", files / "a.mp4", extra=["--offload", offload]
-        )
-        np.testing.assert_array_equal(found, expected)
+def test_memory_modes_make_the_same_video(model, files, made):
+    for offload in ("none", "block", "leaf"):
+        out, extra = files / f"{offload}.mp4", ["--offload", offload]
+        sample(model, out, files / "one.png", files / "a.mp4", extra=extra)
+    np.testing.assert_array_equal(made[1], made[0])
+    np.testing.assert_array_equal(made[2], made[0])
 
 
 @pytest.mark.parametrize(
