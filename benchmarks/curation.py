@@ -1,8 +1,8 @@
 """Curation: beside the plain way, above its floor, its memory over the number of clips, and a million verdicts.
 
 Clips are made of the films in --media (`benchmarks.curation_clips`). Everything runs in processes of its own, models
-are loaded within the measured time. About eight minutes on two idle cores; `--whole` lets the plain way do every
-clip where otherwise it does every fourth, which takes about half an hour.
+are loaded within the measured time. The plain way does every fourth clip, and with `--whole` every one; `--work` keeps
+the clips for the next run, `--only` makes one table.
 """
 
 import json
@@ -28,7 +28,6 @@ MEDIA = HERE.parent / "shared" / "data"
 EVERY = 4  # clip the plain way does, for the time of all
 MANY, FEW = 4000, 500  # clips of the memory table
 MILLION_SHARDS, SHARD = 1000, 1000
-LIMITS = ("--set", "keep.container.min_short_side=90", "--set", "keep.container.min_duration_s=1")
 
 SCORE = """
 import json, resource, sys, time
@@ -38,8 +37,7 @@ start = time.perf_counter()
 count = multiexpr.score(sys.argv[1], machines=Machines(workers=int(sys.argv[2]), devices=("cpu",)))
 seconds = time.perf_counter() - start
 used = {who: resource.getrusage(getattr(resource, "RUSAGE_" + who)) for who in ("SELF", "CHILDREN")}
-cpu = sum(u.ru_utime + u.ru_stime for u in used.values())
-print(json.dumps({"seconds": seconds, "cpu": cpu, "clips": count, **{w: u.ru_maxrss / 1e3 for w, u in used.items()}}))
+print(json.dumps({"seconds": seconds, "clips": count, **{who: u.ru_maxrss / 1e3 for who, u in used.items()}}))
 """
 SELECT = """
 import json, resource, sys, time
@@ -89,18 +87,16 @@ def beside_plain(clips: Path, work: Path, *, whole: bool) -> Table:
     paths = sorted(clips.glob("*.mp4"))
     chosen = paths if whole else paths[::EVERY]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    runs = {f"multiexpr score, {number} workers": scored(clips, work / "ours", number) for number in (cores, 1)}
-    plain = told("-m", "benchmarks.curation_plain", *chosen)
-    runs["plain, one process"] = {key: plain[key] * len(paths) / len(chosen) for key in ("seconds", "cpu")}
-    first = next(iter(runs.values()))["seconds"]
-    rows = [row(name, [run["seconds"]], [first], note=_rates(len(paths), run)) for name, run in runs.items()]
+    ways = {f"multiexpr score, {n} workers": scored(clips, work / "ours", n)["seconds"] for n in (cores, 1)}
+    plain = told("-m", "benchmarks.curation_plain", *chosen)["seconds"]
+    ways["plain, one process"] = plain * len(paths) / len(chosen)
+    first = next(iter(ways.values()))
+    rows = [
+        row(name, [taken], [first], note=f"{len(paths) / taken:.2f} clips a second") for name, taken in ways.items()
+    ]
     rows[-1].note += "" if whole else f"; from {len(chosen)} clips"
     kept = told("-c", SELECT, work / "ours")
     return Table(title=f"{len(paths)} clips of 5 s, {kept['kept']} kept", rows=rows, reach="10x the plain way")
-
-
-def _rates(num_clips: int, run: dict[str, Any]) -> str:
-    return f"{num_clips / run['seconds']:.2f} clips a second, {run['cpu']:.0f} s of processors"
 
 
 def above_floor(clips: Path, work: Path, repeats: int) -> Table:
@@ -174,7 +170,7 @@ def arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--clips", type=int, default=120, help="how many (default: %(default)s)")
     parser.add_argument("--whole", action="store_true", help="the plain way on every clip")
     parser.add_argument("--only", choices=("plain", "floor", "memory", "select"), help="one table alone")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of what is quick (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=1, help="rounds of what is quick (default: %(default)s)")
     parser.add_argument("--work", type=Path, help="keep the clips in this folder, for other runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE as well")
     return parser.parse_args(argv)
