@@ -17,7 +17,13 @@ SEED = os.environ.get("EXPRBENCH_FAILURES_SEED", "0")
 
 def pytest_generate_tests(metafunc):
     if "rng" in metafunc.fixturenames:
-        metafunc.parametrize("rng", [random.Random(f"{SEED}-{i}") for i in range(TIMES)], ids=range(TIMES))
+        metafunc.parametrize("rng", range(TIMES), indirect=True)
+
+
+@pytest.fixture
+def rng(request):
+    """Of this test alone, whatever runs before it."""
+    return random.Random(f"{SEED}-{request.node.name}")
 
 
 @pytest.fixture(autouse=True)
