@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,3 @@ def shards_in(folder: Path) -> list[int]:
 def shard_path(folder: Path, shard: int) -> Path:
     """Where a shard lies."""
     return folder / f"{shard:05d}.parquet"
-
-
-def stacked(tables: Iterable[pa.Table]) -> pa.Table | None:
-    """Tables one below the other; a column that some lack is null there. None where there is not one."""
-    found = list(tables)
-    return pa.concat_tables(found, promote_options="default") if found else None
