@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import exprbench
-from exprbench.shell import TOO_MANY_FAILED, Parser, run
+from exprbench.shell import TOO_MANY_FAILED, Parser, run, shard
 
 EXAMPLES = """\
   exprbench demo                                                   see it work, with nothing to download
@@ -136,7 +136,7 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         help="faces a frame does not show are left out, or given the worst value (exclude)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the networks (auto)")
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th")
+    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th")
     parser.add_argument("--max-failed", type=int, default=0, metavar="N", help="cases that may fail (0)")
     _workers(parser)
     parser.set_defaults(handler=_run_score)
@@ -144,13 +144,6 @@ def _score(verbs: argparse._SubParsersAction) -> None:
 
 def _list(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, _, whole = text.partition("/")
-    if not (part.isdigit() and whole.isdigit() and 1 <= int(part) <= int(whole)):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected I/N, like 2/8")
-    return int(part), int(whole)
 
 
 def _run_score(args: argparse.Namespace) -> int:

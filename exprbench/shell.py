@@ -53,6 +53,14 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         return _mistake(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
 
 
+def shard(text: str) -> tuple[int, int]:
+    """The value of a flag `--shard I/N`: every N-th item, from the I-th, counted from 1."""
+    part, _, whole = text.partition("/")
+    if not (part.isdecimal() and whole.isdecimal() and 1 <= int(part) <= int(whole)):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected I/N, like 2/8")
+    return int(part), int(whole)
+
+
 def _mistake(line: str) -> int:
     print(f"error: {line}", file=sys.stderr)
     return USER_MISTAKE

@@ -11,7 +11,7 @@ from typing import Any
 
 import exprbench
 from exprbench.errors import UserError
-from exprbench.shell import TOO_MANY_FAILED, Parser, run
+from exprbench.shell import TOO_MANY_FAILED, Parser, run, shard
 from fantasyportrait.configs import AUGMENTED
 from fantasyportrait.options import PRESETS, Machine, Options, add_flags, pick
 
@@ -95,7 +95,7 @@ def _sample(verbs: argparse._SubParsersAction) -> None:
     bench.add_argument("--benchmark", type=Path, metavar="BENCH", help="make every video of an ExprBench folder")
     bench.add_argument("--split", choices=("single", "multi"), help="only this split (both)")
     bench.add_argument("--track", choices=("self", "cross"), help="only this track (both)")
-    bench.add_argument("--shard", metavar="I/N", help="only every N-th case, from the I-th, counted from 0")
+    bench.add_argument("--shard", type=shard, metavar="I/N", help="only every N-th case, from the I-th")
     bench.add_argument("--max-failed", type=int, default=0, metavar="N", help="failed cases that are no failure (0)")
     add_flags(parser.add_argument_group("sampling"), Options)
     add_flags(parser.add_argument_group("machine"), Machine)
@@ -126,9 +126,7 @@ def _run_sample(args: argparse.Namespace) -> int:
         return 0
     if args.portrait or args.driver or args.assign or args.audio or args.preview:
         raise UserError("--benchmark brings its own: leave out --portrait, --driver, --assign, --audio and --preview")
-    done = sample_benchmark(
-        **common, benchmark=args.benchmark, split=args.split, track=args.track, shard=_shard(args.shard)
-    )
+    done = sample_benchmark(**common, benchmark=args.benchmark, split=args.split, track=args.track, shard=args.shard)
     print(f"{args.out}: {len(done.made)} made, {len(done.skipped)} there already, {len(done.failed)} failed")
     return TOO_MANY_FAILED if len(done.failed) > args.max_failed else 0
 
@@ -137,15 +135,6 @@ def _face_models(args: argparse.Namespace) -> tuple[Path, Path] | None:
     if (args.face_detector is None) != (args.face_landmarks is None):
         raise UserError("--face-detector and --face-landmarks go together")
     return (args.face_detector, args.face_landmarks) if args.face_detector else None
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.split("/")
-    if len(parts) != 2 or not all(p.isdecimal() for p in parts) or not int(parts[0]) < int(parts[1]):
-        raise UserError(f"--shard is {text!r}; expected I/N with I below N, like 0/4")
-    return int(parts[0]), int(parts[1])
 
 
 def _convert(verbs: argparse._SubParsersAction) -> None:

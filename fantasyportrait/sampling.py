@@ -146,7 +146,7 @@ def sample_benchmark(
         out: where predictions go.
         split: only this one.
         track: only this one.
-        shard: (which, of how many), to share a benchmark out by hand.
+        shard: (i, n) makes only every n-th case, from the i-th, to share a benchmark out by hand.
         overwrite: make videos again that are there.
 
     Raises:
@@ -173,8 +173,8 @@ def sample_benchmark(
         "weights": plan.weights,
     }
     _claim(out, identity, overwrite)
-    which, count = shard or (studio.ranks.case, studio.ranks.num_cases)
-    cases = bench.select(split, track)[which::count]
+    which, count = shard or (studio.ranks.case + 1, studio.ranks.num_cases)
+    cases = bench.select(split, track)[which - 1 :: count]
     made, skipped, failed = [], [], {}
     for i, case in enumerate(cases, 1):
         target = out / f"{case.case_id}.mp4"

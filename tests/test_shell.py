@@ -3,11 +3,12 @@
 import errno
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 
 import pytest
 
 from exprbench.errors import UserError
-from exprbench.shell import Parser, run
+from exprbench.shell import Parser, run, shard
 
 HEAVY = ("torch", "mediapipe", "ultralytics", "cv2", "av", "diffusers", "transformers", "ray", "pandas", "pyarrow")
 
@@ -59,6 +60,14 @@ def test_an_unknown_flag_is_one_line(capsys):
         status(lambda _: None, ["--wrong"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines() == ["error: unrecognized arguments: --wrong (see thing --help)"]
+
+
+def test_shards_are_counted_from_one():
+    assert shard("1/1") == (1, 1)
+    assert shard("8/8") == (8, 8)
+    for text in ("0/4", "5/4", "1", "a/b", "-1/4", "1/2/3", ""):
+        with pytest.raises(ArgumentTypeError, match="expected I/N"):
+            shard(text)
 
 
 @pytest.mark.parametrize("command", ["exprbench", "multiexpr", "baselines", "fantasyportrait"])

@@ -254,7 +254,6 @@ def test_memory_modes_make_the_same_video(model, files, made):
         (["--portrait", "one.png", "--driver", "a.mp4", "--out", "one.png/o.mp4"], "one.png cannot be written to"),
         (["--benchmark", "b", "--portrait", "one.png"], "--benchmark brings its own"),
         (["--benchmark", "nowhere"], "is not a benchmark"),
-        (["--benchmark", "b", "--shard", "4/4"], "expected I/N with I below N"),
     ],
 )
 def test_mistakes_cost_one_line(model, files, monkeypatch, capsys, words, told):
@@ -401,7 +400,7 @@ def test_memory_for_the_largest_case_is_planned_before_the_first(model, bench, t
 
 
 def test_shards_make_the_whole(model, bench, tmp_path):
-    for i in range(3):
+    for i in (1, 2, 3):
         assert run_bench(model, bench, tmp_path / "out", "--shard", f"{i}/3") == 0
     assert len(list((tmp_path / "out").glob("*.mp4"))) == 4
 
@@ -411,7 +410,7 @@ def test_a_case_that_fails_costs_itself_alone(model, bench, tmp_path, capsys):
     assert run_bench(model, bench, tmp_path / "out") == 3
     said = capsys.readouterr()
     assert "3 made, 0 there already, 1 failed" in said.out
-    failed = json.loads((tmp_path / "out/failed-0-of-1.json").read_text())
+    failed = json.loads((tmp_path / "out/failed-1-of-1.json").read_text())
     assert list(failed) == ["single-cross-0001"]
     assert "cannot be read" in failed["single-cross-0001"]
     assert run_bench(model, bench, tmp_path / "out", "--max-failed", 1) == 0
