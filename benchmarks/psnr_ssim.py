@@ -12,6 +12,7 @@ from exprbench.metrics.psnr import psnr
 from exprbench.metrics.ssim import C1, C2, KERNEL_SINGLE, ssim
 
 SIDE, NUM_FRAMES = 512, 10
+NUM_PASSES = {"SSIM": 1, "PSNR": 50}  # ten frames' PSNR takes less time than the caches take to settle
 OURS = "exprbench"
 Frames = list[tuple[np.ndarray, np.ndarray]]
 
@@ -82,14 +83,26 @@ def _planes(frame: np.ndarray) -> object:
     return torch.from_numpy(frame).permute(2, 0, 1)[None].float()
 
 
+def again(way: Callable[[], np.ndarray], passes: int) -> Callable[[], np.ndarray]:
+    """The same, so many times."""
+
+    def run() -> np.ndarray:
+        for _ in range(passes):
+            values = way()
+        return values
+
+    return run
+
+
 def table(title: str, ways: dict[str, Callable[[], np.ndarray]], repeats: int, reach: str) -> Table:
     """Times a frame, and how far each way is from scikit-image's values."""
-    rows = compare(ways, repeats, clock=time.process_time)
+    passes = NUM_PASSES[title]
+    rows = compare({name: again(way, passes) for name, way in ways.items()}, repeats, clock=time.process_time)
     truth = next(row.value for row in rows if row.name == "scikit-image")
     for row in rows:
         row.note = f"off by {np.abs(row.value - truth).max():.0e}"
         row.value = float(row.value.mean())
-        row.median_s, row.fastest_s = row.median_s / NUM_FRAMES, row.fastest_s / NUM_FRAMES
+        row.median_s, row.fastest_s = row.median_s / NUM_FRAMES / passes, row.fastest_s / NUM_FRAMES / passes
     return Table(title=f"{title}, a frame of {SIDE} x {SIDE}, one core", rows=rows, reach=reach)
 
 
