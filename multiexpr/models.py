@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
     dict.update(SETTINGS, sync=False)  # in memory: the file is the user's
     events.enabled = False
     try:
-        with _one_core():
+        with _one_thread() if path.is_dir() else _one_core():
             model = YOLO(str(path), task="detect")
             names = model.names
             model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=image_size, device=device, rect=False, verbose=False)
@@ -118,7 +119,7 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Within it this process sees one core: OpenVINO starts as many threads as it sees when a model is compiled."""
+    """Within it this process sees one core: ONNX Runtime starts as many threads as it sees when a model is loaded."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     if cores:
         os.sched_setaffinity(0, {min(cores)})
@@ -127,6 +128,26 @@ def _one_core() -> Iterator[None]:
     finally:
         if cores:
             os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within it OpenVINO compiles models for one thread that is free to run anywhere.
+
+    Left alone it binds it to a core, that of every process to the same one, and workers wait for each other.
+    ultralytics has no option for it.
+    """
+    import openvino
+
+    make = openvino.Core
+
+    def core_of_one_thread() -> Any:
+        core = make()
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False})
+        return core
+
+    with mock.patch.object(openvino, "Core", core_of_one_thread):
+        yield
 
 
 def _boxes(result: Any) -> np.ndarray:

@@ -50,6 +50,17 @@ def models(yolo):
 
 
 @pytest.mark.weights
+def test_openvino_keeps_to_one_thread_that_may_run_on_any_core(yolo):
+    """Bound to a core, which is the same in every process, workers would wait for each other."""
+    if not yolo.is_dir():
+        pytest.skip("needs an OpenVINO export of YOLOv8n in EXPRBENCH_WEIGHTS")
+    model, _ = load_people(yolo, image_size=640, device="cpu")
+    compiled = model.predictor.model.backend.ov_compiled_model
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+@pytest.mark.weights
 def test_people_in_photographs(models):
     pytest.importorskip("ultralytics")
     zidane, bus = photograph("zidane.jpg"), photograph("bus.jpg")
