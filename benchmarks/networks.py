@@ -7,6 +7,7 @@ so the device stands in the table.
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,8 @@ def photographs(count: int) -> list[np.ndarray]:
 
 def ways(frames: list[np.ndarray], ours: InceptionFeatures, device: str) -> dict[str, Callable[[], np.ndarray]]:
     """Each gives the features of all frames."""
-    theirs = InceptionFeatures.__new__(InceptionFeatures)
-    theirs.__dict__.update({**vars(ours), "order": torch.contiguous_format, "batch": THEIR_BATCH})
+    theirs = copy(ours)
+    theirs.order, theirs.batch = torch.contiguous_format, THEIR_BATCH
     ready = [ours.prepare(frame) for frame in frames]
 
     def in_batches(extractor: InceptionFeatures, tensors: list) -> np.ndarray:

@@ -8,25 +8,17 @@
 Names are loaded when they are first used.
 """
 
-from importlib import import_module
-from typing import Any
+from exprbench.lazy import lazy
 
-_HOME_OF = {
-    "Machine": "fantasyportrait.options",
-    "Options": "fantasyportrait.options",
-    "convert": "fantasyportrait.checkpoints.convert",
-    "info": "fantasyportrait.checkpoints.info",
-    "open_studio": "fantasyportrait.studio",
-    "sample": "fantasyportrait.sampling",
-    "sample_benchmark": "fantasyportrait.sampling",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'fantasyportrait' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOME_OF)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Machine": "fantasyportrait.options",
+        "Options": "fantasyportrait.options",
+        "convert": "fantasyportrait.checkpoints.convert",
+        "info": "fantasyportrait.checkpoints.info",
+        "open_studio": "fantasyportrait.studio",
+        "sample": "fantasyportrait.sampling",
+        "sample_benchmark": "fantasyportrait.sampling",
+    },
+)
