@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from exprbench.errors import UserError
-from exprbench.shell import Parser, run
+from exprbench.core.cli_base import Parser, run
+from exprbench.core.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.common import load, to_markdown
-from exprbench.files import write_text
-from exprbench.shell import Parser
+from exprbench.core.cli_base import Parser
+from exprbench.core.files import write_text
 
 SCRIPTS = ("decode", "psnr_ssim", "startup", "clip", "hot_path", "throughput", "frechet", "memory")
 MARK = "<!-- Measured: `python -m benchmarks --write` replaces everything below this line. -->"

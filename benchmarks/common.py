@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from exprbench.shell import Parser
+from exprbench.core.cli_base import Parser
 
 MIN_REPEATS = 5
 HEAD = ("", "median", "fastest", "times slower", "memory", "")

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.common import Row, Table, report
 from benchmarks.curation_clips import make_collection
 from benchmarks.curation_rows import made_up
-from exprbench.shell import Parser
+from exprbench.core.cli_base import Parser
 from tests.videos import numbered, write
 
 HERE = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ MILLION_SHARDS, SHARD = 1000, 1000
 SCORE = """
 import json, resource, sys, time
 import multiexpr
-from multiexpr.executors import Machines
+from multiexpr.execution.executors import Machines
 start = time.perf_counter()
 count = multiexpr.score(sys.argv[1], machines=Machines(workers=int(sys.argv[2]), devices=("cpu",)))
 seconds = time.perf_counter() - start
@@ -43,8 +43,8 @@ SELECT = """
 import json, resource, sys, time
 from pathlib import Path
 from multiexpr.recipe import load_recipe
-from multiexpr.verdicts import select
-from multiexpr.workspace import Workspace
+from multiexpr.selection.verdicts import select
+from multiexpr.storage.workspace import Workspace
 start = time.perf_counter()
 funnel = select(Workspace(Path(sys.argv[1])), load_recipe())
 seconds = time.perf_counter() - start

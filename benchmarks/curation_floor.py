@@ -19,17 +19,17 @@ import numpy as np
 
 from exprbench.faces.landmarker import Landmarker
 from exprbench.media import Video
-from exprbench.media.picking import Span, pick
-from exprbench.media.reading import Reading, open_container, video_stream
-from multiexpr.listing import collection
-from multiexpr.models import Models
-from multiexpr.places import video_of
+from exprbench.media.sparse_decoder import Span, pick
+from exprbench.media.stream import Reading, open_container, video_stream
+from multiexpr.indexing.listing import collection
+from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers, motion
 from multiexpr.scorers.base import Frames, Scorer
-from multiexpr.scoring import SCORED, largest
-from multiexpr.tables import read_rows, shard_path
-from multiexpr.workspace import Workspace
+from multiexpr.scorers.stage import SCORED, largest
+from multiexpr.sources.locate import video_of
+from multiexpr.storage.parquet import read_rows, shard_path
+from multiexpr.storage.workspace import Workspace
 
 WHOLE = Span(Fraction(0), None)
 

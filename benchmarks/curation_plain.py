@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from exprbench import weights
-from multiexpr.models import find_people_model, keep_to_ourselves
+from multiexpr.models.detector import find_people_model, keep_to_ourselves
 
 PERSON = 0  # of COCO's classes
 MAX_FACES = 5

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from multiexpr.tables import read_table, shard_path, write_table
-from multiexpr.workspace import Workspace
+from multiexpr.storage.parquet import read_table, shard_path, write_table
+from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.made import ORDER, dropped_at, failed_at, fill, random_clips
 
 KINDS = 8  # shards whose values differ; the others repeat them under other ids

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from benchmarks.common import Row, Table, arguments, compare, report
 from benchmarks.fantasyportrait_plain import guided_velocity
-from fantasyportrait.adapter import MotionAdapter
-from fantasyportrait.configs import SIZES, BackboneConfig, Size
-from fantasyportrait.denoise import Told, denoise
-from fantasyportrait.engine import DTYPES, QUANTISED, choose_attention, compile_blocks, memory_gib, quantiser
-from fantasyportrait.flow import branches, schedule
-from fantasyportrait.loading import without_memory
-from fantasyportrait.memory import GIB, Load, choose
-from fantasyportrait.motion import Motion, motion_of
-from fantasyportrait.offloading import offload
-from fantasyportrait.transformer import MotionTransformer, build_transformer
-from fantasyportrait.windows import lay_windows
+from fantasyportrait.backbone import DTYPES, QUANTISED, choose_attention, compile_blocks, memory_gib, quantiser
+from fantasyportrait.checkpoints.loading import without_memory
+from fantasyportrait.diffusion.denoise import Told, denoise
+from fantasyportrait.diffusion.flow_matching import branches, schedule
+from fantasyportrait.diffusion.windows import lay_windows
+from fantasyportrait.model.adapter import MotionAdapter
+from fantasyportrait.model.configs import SIZES, BackboneConfig, Size
+from fantasyportrait.model.motion_tokens import Motion, motion_of
+from fantasyportrait.model.transformer import MotionTransformer, build_transformer
+from fantasyportrait.runtime.memory import GIB, Load, choose
+from fantasyportrait.runtime.offloading import offload
 
 GUIDANCE = branches(4.5, 1.0)
 MODES = (("bf16", "none"), ("bf16", "block"), ("bf16", "leaf"), ("fp8", "none"), ("int8", "none"), ("int8", "block"))

@@ -17,12 +17,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from exprbench.shell import Parser
-from fantasyportrait import vae as decoding
-from fantasyportrait.configs import SIZES, BackboneConfig
-from fantasyportrait.memory import DECODER_BYTES, ENCODER_BYTES, HIDDEN_STATES, TILE
-from fantasyportrait.motion import Motion
-from fantasyportrait.transformer import MotionTransformer, build_transformer
+from exprbench.core.cli_base import Parser
+from fantasyportrait.model import vae as decoding
+from fantasyportrait.model.configs import SIZES, BackboneConfig
+from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.transformer import MotionTransformer, build_transformer
+from fantasyportrait.runtime.memory import DECODER_BYTES, ENCODER_BYTES, HIDDEN_STATES, TILE
 
 CLIPS = {"720x720": (90, 90), "480x832": (104, 60)}
 NUM_LATENT = 21

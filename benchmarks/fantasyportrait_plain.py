@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fantasyportrait.adapter import MotionAdapter
-from fantasyportrait.flow import Branch
-from fantasyportrait.transformer import MotionTransformer
+from fantasyportrait.diffusion.flow_matching import Branch
+from fantasyportrait.model.adapter import MotionAdapter
+from fantasyportrait.model.transformer import MotionTransformer
 
 
 def guided_velocity(

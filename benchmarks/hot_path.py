@@ -15,7 +15,7 @@ from benchmarks.clip import plan, self_cases
 from benchmarks.clips import NUM_FRAMES, SIDE, make_bench
 from benchmarks.common import Row, Table, arguments, on_one_core, report, tree_cpu_s
 from exprbench.faces import landmarker, tracker
-from exprbench.faces.tracking import landmarker as load_landmarker
+from exprbench.faces.video_tracks import landmarker as load_landmarker
 from exprbench.scoring import case, pixels
 from exprbench.scoring.case import score_case
 

@@ -64,11 +64,11 @@ def scoring(videos: tuple[Path, Path], small: Path, cache: Path) -> Callable[[],
 
 
 def _watch(videos: tuple[Path, Path]) -> None:
-    from exprbench.faces.tracking import landmarker
-    from exprbench.files import sha256_path
+    from exprbench.core.files import sha256_path
+    from exprbench.faces.video_tracks import landmarker
     from exprbench.scoring.faces import want_tracks
     from exprbench.scoring.pixels import Pixels
-    from exprbench.scoring.watch import Video, watch
+    from exprbench.scoring.single_pass import Video, watch
 
     landmarker()
     watched = [Video(path=path, sha256=sha256_path(path), fps=FPS) for path in videos]

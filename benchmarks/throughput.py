@@ -16,7 +16,7 @@ from benchmarks.clip import plan, self_cases
 from benchmarks.clips import Bench, make_bench
 from benchmarks.common import Row, Table, arguments, compare, report
 from benchmarks.usual import usual
-from exprbench.pool import default_workers, run_all
+from exprbench.core.processes import default_workers, run_all
 from exprbench.scoring.case import score_case
 
 CLIPS_A_WORKER = 3

@@ -8,7 +8,7 @@
 Names are loaded when they are first used, so that importing this package (and `exprbench --help`) costs nothing.
 """
 
-from exprbench.lazy import lazy
+from exprbench.core.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -19,15 +19,15 @@ __getattr__, __dir__ = lazy(
         "FaceTrack": "exprbench.faces",
         "MediaError": "exprbench.media",
         "ScoreRecord": "exprbench.records",
-        "UserError": "exprbench.errors",
+        "UserError": "exprbench.core.errors",
         "build": "exprbench.building",
         "check": "exprbench.benchmark",
-        "demo": "exprbench.demo.run",
+        "demo": "exprbench.demo.run_demo",
         "load_record": "exprbench.records",
         "open_clip": "exprbench.media",
         "score": "exprbench.scoring",
         "table": "exprbench.leaderboard",
-        "track_faces": "exprbench.faces.tracking",
+        "track_faces": "exprbench.faces.video_tracks",
         "write_video": "exprbench.media",
     },
 )

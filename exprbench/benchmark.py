@@ -17,10 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from exprbench.errors import ItemError, UserError
-from exprbench.files import inside, sha256_json, sha256_path
+from exprbench.core.errors import ItemError, UserError
+from exprbench.core.files import inside, sha256_json, sha256_path
+from exprbench.core.schema import decode
 from exprbench.media import open_clip, read_image
-from exprbench.typed import decode
 
 SCHEMA = 1
 SPLITS = ("single", "multi")
@@ -228,7 +228,7 @@ def _wrong_with(bench: Benchmark, relative: str, asset: Asset) -> list[str]:
 
 
 def _wrong_inside(bench: Benchmark, path: Path, asset: Asset) -> list[str]:
-    from exprbench.faces.tracking import main_faces, track_faces
+    from exprbench.faces.video_tracks import main_faces, track_faces
 
     if asset.kind in ("portrait", "first_frame"):
         height, width = read_image(path).shape[:2]

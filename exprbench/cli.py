@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import exprbench
-from exprbench.shell import TOO_MANY_FAILED, Parser, run, shard
+from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run, shard
 
 EXAMPLES = """\
   exprbench demo                                                   see it work, with nothing to download

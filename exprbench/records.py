@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exprbench.benchmark import CASE_ID
-from exprbench.errors import UserError
-from exprbench.files import write_json
-from exprbench.typed import decode
+from exprbench.core.errors import UserError
+from exprbench.core.files import write_json
+from exprbench.core.schema import decode
 
 SCHEMA = 1
 MAX_BYTES = 500_000_000

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exprbench.cache import cache_root
-from exprbench.errors import ItemError, UserError, unknown_name
-from exprbench.files import atomic_path, sha256_path
+from exprbench.core.cache import cache_root
+from exprbench.core.errors import ItemError, UserError, unknown_name
+from exprbench.core.files import atomic_path, sha256_path
 
 CHUNK = 1 << 20
 CONNECT_S = 30

@@ -8,16 +8,16 @@
 Names are loaded when they are first used.
 """
 
-from exprbench.lazy import lazy
+from exprbench.core.lazy import lazy
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Machine": "fantasyportrait.options",
-        "Options": "fantasyportrait.options",
+        "Machine": "fantasyportrait.settings",
+        "Options": "fantasyportrait.settings",
         "convert": "fantasyportrait.checkpoints.convert",
         "info": "fantasyportrait.checkpoints.info",
-        "open_studio": "fantasyportrait.studio",
+        "open_studio": "fantasyportrait.pipeline",
         "sample": "fantasyportrait.sampling",
         "sample_benchmark": "fantasyportrait.sampling",
     },

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import exprbench
-from exprbench.errors import UserError
-from exprbench.shell import TOO_MANY_FAILED, Parser, run, shard
-from fantasyportrait.configs import AUGMENTED
-from fantasyportrait.options import PRESETS, Machine, Options, add_flags, pick
+from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run, shard
+from exprbench.core.errors import UserError
+from fantasyportrait.model.configs import AUGMENTED
+from fantasyportrait.settings import PRESETS, Machine, Options, add_flags, pick
 
 EXAMPLES = """\
   fantasyportrait convert --base Wan2.1-I2V-14B-720P --adapter fantasyportrait_model.ckpt \\

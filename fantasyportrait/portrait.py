@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from exprbench.faces import FaceTracks, TracksError
-from exprbench.faces.tracking import given_tracks, track_faces, track_image
+from exprbench.faces.video_tracks import given_tracks, track_faces, track_image
 from exprbench.media import MediaError, open_clip, read_image
 
 PATCH = 16  # sides are multiples of it

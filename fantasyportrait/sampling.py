@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exprbench.benchmark import Benchmark, Case
-from exprbench.errors import ItemError, UserError
-from exprbench.files import write_json
-from exprbench.progress import say
+from exprbench.core.errors import ItemError, UserError
+from exprbench.core.files import write_json
+from exprbench.core.progress import say
 from fantasyportrait.notes import read_json
-from fantasyportrait.options import Machine, Options, from_dict, make_options
 from fantasyportrait.portrait import Pairs, parse_assignment
+from fantasyportrait.settings import Machine, Options, from_dict, make_options
 
 if TYPE_CHECKING:
-    from fantasyportrait.studio import Studio
+    from fantasyportrait.pipeline import Studio
 
 RUN = "run.json"
 
@@ -69,8 +69,8 @@ def sample(
     _require(portrait, "portrait")
     for driver in drivers:
         _require(driver, "driver")
-    from fantasyportrait.scene import look
-    from fantasyportrait.studio import open_studio
+    from fantasyportrait.inputs import look
+    from fantasyportrait.pipeline import open_studio
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
     studio.check(settings)
@@ -155,8 +155,8 @@ def sample_benchmark(
     bench, out = Benchmark.open(benchmark), Path(out)
     settings = make_options(preset, {"fps": bench.fps, **options})
     _require_writable(out)
-    from fantasyportrait.demand import largest_load
-    from fantasyportrait.studio import open_studio
+    from fantasyportrait.pipeline import open_studio
+    from fantasyportrait.workload import largest_load
 
     studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
     studio.check(settings)
@@ -193,7 +193,7 @@ def sample_benchmark(
 
 
 def _make_case(studio: "Studio", bench: Benchmark, case: Case, options: Options, target: Path, marked: bool) -> None:
-    from fantasyportrait.scene import look
+    from fantasyportrait.inputs import look
 
     drivers = [bench.path(driver) for driver in case.drivers]
     try:

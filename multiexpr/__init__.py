@@ -6,12 +6,12 @@
 Names are loaded when they are first used.
 """
 
-from exprbench.lazy import lazy
+from exprbench.core.lazy import lazy
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Machines": "multiexpr.executors",
+        "Machines": "multiexpr.execution.executors",
         "Recipe": "multiexpr.recipe",
         "caption": "multiexpr.captions",
         "curate": "multiexpr.curation",
@@ -21,6 +21,6 @@ __getattr__, __dir__ = lazy(
         "report": "multiexpr.reporting",
         "score": "multiexpr.curation",
         "select": "multiexpr.curation",
-        "why": "multiexpr.explain",
+        "why": "multiexpr.selection.explain",
     },
 )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exprbench.errors import UserError
-from exprbench.shell import DONE, TOO_MANY_FAILED, Parser, run
+from exprbench.core.cli_base import DONE, TOO_MANY_FAILED, Parser, run
+from exprbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from multiexpr.executors import Machines
+    from multiexpr.execution.executors import Machines
     from multiexpr.recipe import Recipe
 
 EXAMPLES = """\
@@ -104,7 +104,7 @@ def _given_recipe(args: argparse.Namespace) -> "Recipe | None":
 
 
 def _given_machines(args: argparse.Namespace) -> "Machines":
-    from multiexpr.executors import Machines
+    from multiexpr.execution.executors import Machines
 
     devices = tuple(name.strip() for name in args.devices.split(",") if name.strip())
     return Machines(executor=args.executor, workers=args.workers, devices=devices)
@@ -112,7 +112,7 @@ def _given_machines(args: argparse.Namespace) -> "Machines":
 
 def _listing_options(args: argparse.Namespace) -> dict:
     from multiexpr.sources import Options
-    from multiexpr.sources.rows import parse_columns
+    from multiexpr.sources.tabular import parse_columns
 
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit is {args.limit}; expected 1 or more")
@@ -253,7 +253,7 @@ def _caption(verbs: argparse._SubParsersAction) -> None:
 
 def _run_caption(args: argparse.Namespace) -> int:
     import multiexpr
-    from multiexpr.executors import Machines
+    from multiexpr.execution.executors import Machines
 
     counts = multiexpr.caption(
         args.out, recipe=_given_recipe(args), limit=args.limit, machines=Machines(executor=args.executor)

@@ -7,22 +7,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from exprbench.errors import UserError
-from exprbench.progress import say
-from multiexpr import verdicts
+from exprbench.core.errors import UserError
+from exprbench.core.progress import say
 from multiexpr.captions import caption
-from multiexpr.clips import IndexStage
-from multiexpr.executors import Machines, job_of, run_stage
+from multiexpr.execution.executors import Machines, job_of, run_stage
 from multiexpr.exporting.dataset import export
-from multiexpr.listing import Listed, finish_batch, is_listed, list_collection
+from multiexpr.indexing.listing import Listed, finish_batch, is_listed, list_collection
+from multiexpr.indexing.stage import IndexStage
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting import report
 from multiexpr.scorers import aesthetics_method
-from multiexpr.scoring import ScoreStage
+from multiexpr.scorers.stage import ScoreStage
+from multiexpr.selection import verdicts
+from multiexpr.selection.thresholds import Proposal, propose
 from multiexpr.sources import Options
-from multiexpr.tables import shards_in
-from multiexpr.target import Proposal, propose
-from multiexpr.workspace import Workspace
+from multiexpr.storage.parquet import shards_in
+from multiexpr.storage.workspace import Workspace
 
 
 def index(

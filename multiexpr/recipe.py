@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from exprbench.errors import UserError, unknown_name
-from exprbench.files import write_text
-from exprbench.typed import decode
+from exprbench.core.errors import UserError, unknown_name
+from exprbench.core.files import write_text
+from exprbench.core.schema import decode
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from exprbench.faces import FaceTrack, FaceTracks, save_tracks
-from exprbench.faces.tracking import GIVEN_SUFFIX
+from exprbench.faces.video_tracks import GIVEN_SUFFIX
 from exprbench.media import write_image, write_video
 from tests.videos import numbered
 

@@ -8,8 +8,8 @@ from threading import Thread
 import pytest
 
 from exprbench import cli, weights
-from exprbench.errors import UserError
-from exprbench.files import sha256_bytes
+from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_bytes
 
 CONTENT = bytes(range(256)) * 5000
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exprbench.benchmark import Asset
-from exprbench.building.inputs import Input
-from exprbench.errors import ItemError
+from exprbench.building.source_files import Input
+from exprbench.core.errors import ItemError
+from exprbench.core.files import sha256_path, write_bytes
 from exprbench.faces import FaceTracks, save_tracks
-from exprbench.faces.tracking import GIVEN_SUFFIX, given_tracks, main_faces, track_faces, track_image
-from exprbench.files import sha256_path, write_bytes
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, given_tracks, main_faces, track_faces, track_image
 from exprbench.media import MediaError, open_clip, read_image, write_image, write_video
 
 MIN_CLIP_S = 1.0

@@ -9,12 +9,12 @@ from pathlib import Path
 import exprbench
 from exprbench.benchmark import Benchmark, LeftOut, dump_cases
 from exprbench.building.assets import Prepared, prepare
-from exprbench.building.inputs import Input, gather
-from exprbench.building.pairs import draw_sizes, make_cases
-from exprbench.errors import ItemError, UserError
-from exprbench.faces.tracking import tracks_made_by
-from exprbench.files import write_json, write_text
-from exprbench.pool import default_workers, run_all
+from exprbench.building.pairing import draw_sizes, make_cases
+from exprbench.building.source_files import Input, gather
+from exprbench.core.errors import ItemError, UserError
+from exprbench.core.files import write_json, write_text
+from exprbench.core.processes import default_workers, run_all
+from exprbench.faces.video_tracks import tracks_made_by
 
 
 def build(

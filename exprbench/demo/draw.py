@@ -9,7 +9,7 @@ import numpy as np
 from exprbench.demo.accessories import draw_book, draw_ear, draw_glasses
 from exprbench.demo.cast import Backdrop
 from exprbench.demo.clothes import draw_body
-from exprbench.demo.features import BEARD, draw_beard, draw_features, draw_skin, face_outline
+from exprbench.demo.face_parts import BEARD, draw_beard, draw_features, draw_skin, face_outline
 from exprbench.demo.hair import STYLES
 from exprbench.demo.paint import Canvas, fill, lighter, oval
 from exprbench.demo.view import View

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from exprbench.demo.animation import Motion
 from exprbench.demo.damage import delayed, frozen, gaze_turned, jittered, swapped
-from exprbench.demo.motion import Motion
 
 Method = Callable[[Sequence[Motion]], list[Motion]]
 """From the motions of the drivers' faces to those of the faces that are drawn, left to right."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from exprbench.demo.animation import EXPRESSIONS, FPS, Motion, still
 from exprbench.demo.cast import Backdrop, Character
 from exprbench.demo.draw import OVERSAMPLING, draw
 from exprbench.demo.head import iris_points, pose_points
-from exprbench.demo.motion import EXPRESSIONS, FPS, Motion, still
 from exprbench.demo.view import View
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.derived import rotation, to_camera

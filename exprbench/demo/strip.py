@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from exprbench.demo.animation import EXPRESSIONS, still
 from exprbench.demo.cast import CAST
-from exprbench.demo.motion import EXPRESSIONS, still
 from exprbench.demo.scene import render
 from exprbench.media import write_image
 

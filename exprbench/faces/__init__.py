@@ -4,7 +4,7 @@ What needs MediaPipe or OpenCV lies in the modules and is loaded when used; the 
 """
 
 from exprbench.faces.derived import axis_angle, eye_closed, gaze, rotation
-from exprbench.faces.track import FaceTrack, FaceTracks, TracksError, load_tracks, save_tracks
+from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, save_tracks
 
 __all__ = [
     "FaceTrack",

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from exprbench.faces.appearance import SAME_BELOW, appearance, distance
 from exprbench.faces.landmarker import CROPS, Face, Landmarker
 from exprbench.faces.search import Box, overlap
-from exprbench.faces.track import FaceTrack, nobody
+from exprbench.faces.tracks import FaceTrack, nobody
 
 # Parameters of the tracks' cache key: change any and tracks are made again.
 SEARCH_EVERY_S = 1.0

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from exprbench.errors import unknown_name
-from exprbench.leaderboard.formats import FORMATS
+from exprbench.core.errors import unknown_name
+from exprbench.leaderboard.rendering import FORMATS
 from exprbench.leaderboard.rows import Table, make_table
 from exprbench.records import ScoreRecord, load_record
 

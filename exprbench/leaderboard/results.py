@@ -9,9 +9,9 @@ import io
 import sys
 from pathlib import Path
 
-from exprbench.errors import UserError
-from exprbench.files import write_text
-from exprbench.leaderboard.formats import md_lines, to_latex, to_markdown
+from exprbench.core.errors import UserError
+from exprbench.core.files import write_text
+from exprbench.leaderboard.rendering import md_lines, to_latex, to_markdown
 from exprbench.leaderboard.rows import Table, make_table
 from exprbench.records import ScoreRecord, load_record
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from exprbench.metrics import EXTRAS, METRICS, Extra, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 

@@ -16,9 +16,9 @@ from fractions import Fraction
 from typing import Any
 
 from exprbench.media.errors import MediaError
-from exprbench.media.picking import Span, describe, pick
-from exprbench.media.reading import Reading, open_container, video_stream
 from exprbench.media.resample import resample
+from exprbench.media.sparse_decoder import Span, describe, pick
+from exprbench.media.stream import Reading, open_container, video_stream
 
 MESSAGE = struct.Struct("<cIQ")  # kind, times the frame is shown, bytes that follow
 INFO, FRAME, DONE, ERROR = b"i", b"f", b"d", b"e"

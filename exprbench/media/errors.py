@@ -1,6 +1,6 @@
 """Why a file gave no frames, or not all of them."""
 
-from exprbench.errors import ItemError
+from exprbench.core.errors import ItemError
 
 CODES = {
     "missing_file": "there is no such file",

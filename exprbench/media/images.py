@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exprbench.files import atomic_path
+from exprbench.core.files import atomic_path
 from exprbench.media.errors import MediaError
 
 MAX_BYTES = 200_000_000

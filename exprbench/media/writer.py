@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from exprbench.files import atomic_path
+from exprbench.core.files import atomic_path
 from exprbench.media.images import write_image
 
 CRF = 17  # x264's scale; visually lossless

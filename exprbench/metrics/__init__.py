@@ -3,6 +3,6 @@
 Only the registry is loaded here; it imports nothing heavy.
 """
 
-from exprbench.metrics.specs import EXTRAS, METRICS, PROFILES, Extra, Metric, metric_ids, parent_of
+from exprbench.metrics.registry import EXTRAS, METRICS, PROFILES, Extra, Metric, metric_ids, parent_of
 
 __all__ = ["EXTRAS", "METRICS", "PROFILES", "Extra", "Metric", "metric_ids", "parent_of"]

@@ -1,6 +1,6 @@
 """Why a metric has no number."""
 
-from exprbench.errors import ItemError
+from exprbench.core.errors import ItemError
 
 
 class MetricError(ItemError):

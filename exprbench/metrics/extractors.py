@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from exprbench.metrics.clips import DEFAULT_GRID, ClipGrid
+from exprbench.metrics.clip_grid import DEFAULT_GRID, ClipGrid
 
 
 class FrameExtractor(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 
 from exprbench.faces import axis_angle, eye_closed, gaze, rotation
 from exprbench.metrics import aed, apd, lmd, mae
-from exprbench.metrics.pairs import FacePair
+from exprbench.metrics.face_pair import FacePair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 The network is the torchscript conversion published by the authors of StyleGAN-V; its features are the 400 logits before
 the softmax, averaged over time. Frames go in as 224 x 224, scaled to [-1, 1]. Which frames make a clip, and how they
-get to that size, is the business of `exprbench.metrics.clips`.
+get to that size, is the business of `exprbench.metrics.clip_grid`.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exprbench.metrics.clips import DEFAULT_GRID
+from exprbench.metrics.clip_grid import DEFAULT_GRID
 from exprbench.metrics.networks import as_tensor, exact
 from exprbench.weights import WeightsError
 

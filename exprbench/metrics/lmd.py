@@ -5,7 +5,7 @@ All functions take a `FacePair` of T frames and give (T,) float64, NaN where eit
 
 import numpy as np
 
-from exprbench.metrics.pairs import FacePair
+from exprbench.metrics.face_pair import FacePair
 
 MESH = slice(0, 468)  # the irises come after it
 LIPS = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.tracking import MAIN_SEEN_RATE
+from exprbench.faces.video_tracks import MAIN_SEEN_RATE
 
 GATE = 1.0  # mean distance beyond which two tracks are not the same face, in longer sides of the reference's box
 FORBIDDEN = 1e6

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from exprbench.benchmark import Case
-from exprbench.cache import read_entry, write_entry
-from exprbench.errors import ItemError
-from exprbench.faces.tracking import given_path
-from exprbench.files import sha256_path
+from exprbench.core.cache import read_entry, write_entry
+from exprbench.core.errors import ItemError
+from exprbench.core.files import sha256_path
+from exprbench.core.schema import decode
+from exprbench.faces.video_tracks import given_path
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.records import CaseScore
 from exprbench.scoring.faces import is_of_faces, score_faces, want_tracks
@@ -18,8 +19,7 @@ from exprbench.scoring.features import feature_columns, feature_need, feature_ne
 from exprbench.scoring.groups import columns_of, is_of_sets
 from exprbench.scoring.pixels import PIXEL_COLUMNS, Pixels, shape_need
 from exprbench.scoring.plan import Plan, find_prediction, verified
-from exprbench.scoring.watch import Need, Video, watch
-from exprbench.typed import decode
+from exprbench.scoring.single_pass import Need, Video, watch
 
 VERSION = "case-1"  # raise it when a change makes cases come out differently
 

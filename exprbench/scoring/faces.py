@@ -9,16 +9,16 @@ import numpy as np
 from exprbench import weights
 from exprbench.benchmark import Case
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.track import nobody, pack_tracks, unpack_tracks
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.tracking import collect, given_tracks, landmarker, main_faces, track_image, tracks_key
+from exprbench.faces.tracks import nobody, pack_tracks, unpack_tracks
+from exprbench.faces.video_tracks import collect, given_tracks, landmarker, main_faces, track_image, tracks_key
 from exprbench.metrics import EXTRAS, METRICS
+from exprbench.metrics.face_pair import FacePair, mean_seen
 from exprbench.metrics.faces import Readings, face_errors
 from exprbench.metrics.matching import Matching, match_source, match_tracks
-from exprbench.metrics.pairs import FacePair, mean_seen
 from exprbench.scoring.plan import LANDMARKER, Plan, parent_of
 from exprbench.scoring.readings import readings_of
-from exprbench.scoring.watch import Need, Video
+from exprbench.scoring.single_pass import Need, Video
 
 FACE_METRICS = ("lmd", "mae", "aed", "apd")
 

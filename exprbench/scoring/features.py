@@ -8,11 +8,11 @@ import numpy as np
 
 from exprbench import weights
 from exprbench.benchmark import Case
-from exprbench.metrics.clips import DEFAULT_GRID, PRESETS, ClipGrid
+from exprbench.metrics.clip_grid import DEFAULT_GRID, PRESETS, ClipGrid
 from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
 from exprbench.records import CaseScore
 from exprbench.scoring.plan import Plan
-from exprbench.scoring.watch import Need
+from exprbench.scoring.single_pass import Need
 
 FRAMES, CLIPS = "fid", "fvd"
 RESIZES = {"fid": "clean299", "fid_pytorch": "pytorch299"}

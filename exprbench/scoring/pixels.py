@@ -8,7 +8,7 @@ import numpy as np
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.psnr import squared_error, video_psnr
 from exprbench.metrics.ssim import ssim
-from exprbench.scoring.watch import Need, Video
+from exprbench.scoring.single_pass import Need, Video
 
 PIXEL_COLUMNS = ("psnr", "psnr_pooled", "psnr_identical", "ssim")
 RESIZE = "bicubic, antialiased (Pillow)"

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from exprbench import weights
 from exprbench.benchmark import Asset, Benchmark, Case
-from exprbench.errors import ItemError, UserError, unknown_name
-from exprbench.faces.tracking import GIVEN_SUFFIX, tracks_made_by
-from exprbench.files import sha256_path
+from exprbench.core.errors import ItemError, UserError, unknown_name
+from exprbench.core.files import sha256_path
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, tracks_made_by
 from exprbench.metrics import EXTRAS, METRICS, PROFILES, metric_ids
 from exprbench.metrics.extractors import fid_id, fvd_id
 from exprbench.records import MAX_METHOD, is_method_name

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from exprbench import weights
-from exprbench.cache import cached
+from exprbench.core.cache import cached
+from exprbench.core.files import sha256_bytes
 from exprbench.faces import FaceTrack
-from exprbench.files import sha256_bytes
 from exprbench.metrics import l2cs, smirk
 from exprbench.metrics.faces import Readings
 from exprbench.scoring.plan import Plan
-from exprbench.scoring.watch import Video
+from exprbench.scoring.single_pass import Video
 
 ARRAYS = ("gaze", "expression", "pose")
 

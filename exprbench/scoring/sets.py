@@ -7,14 +7,14 @@ from dataclasses import asdict
 import numpy as np
 
 from exprbench.benchmark import Case
-from exprbench.cache import cached, read_entry
+from exprbench.core.cache import cached, read_entry
+from exprbench.core.schema import decode
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.resampling import pack_reference, prepare, set_distance, unpack_reference
+from exprbench.metrics.set_distance import pack_reference, prepare, set_distance, unpack_reference
 from exprbench.records import Aggregate, CaseScore
 from exprbench.scoring.features import GRIDS, RESIZES, feature_needs
 from exprbench.scoring.groups import is_of_sets
 from exprbench.scoring.plan import Plan
-from exprbench.typed import decode
 
 VERSION = "sets-1"  # raise it when a change makes distances come out differently
 

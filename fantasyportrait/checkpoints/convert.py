@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exprbench.errors import UserError
-from exprbench.files import sha256_path
-from exprbench.progress import say
-from fantasyportrait.adapter import MotionAdapter
+from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_path
+from exprbench.core.progress import say
 from fantasyportrait.checkpoints.export import LAYOUTS, save_adapter, save_base
-from fantasyportrait.checkpoints.folder import (
+from fantasyportrait.checkpoints.formats import adapter_config, open_as, require_all
+from fantasyportrait.checkpoints.loading import load_text_encoder, shapes_of
+from fantasyportrait.checkpoints.model_folder import (
     ADAPTER_FILE,
     EXPRESSION_FILE,
     PROMPT_FILE,
     Base,
     ModelFolder,
 )
-from fantasyportrait.checkpoints.kinds import adapter_config, open_as, require_all
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
-from fantasyportrait.loading import load_text_encoder, shapes_of
+from fantasyportrait.model.adapter import MotionAdapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -68,7 +68,7 @@ def convert(
     """
     out = Path(out)
     if random is not None:
-        from fantasyportrait.checkpoints.randoms import make_random
+        from fantasyportrait.checkpoints.random_init import make_random
 
         return make_random(out, random, seed, augment)
     if model is not None and to in ("released", "flat"):
@@ -141,7 +141,7 @@ def write_folder(
 
 def _embed_empty_prompt(out: Path, base: Base) -> list[str]:
     """The text encoder weighs 11 GB and the paper's prompt is empty: embedded here once, it is not needed again."""
-    from fantasyportrait.conditions import embed_prompt, token_ids
+    from fantasyportrait.model.text_image_encoders import embed_prompt, token_ids
 
     try:
         base.files("text encoder")

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exprbench.errors import UserError
-from exprbench.files import atomic_path, write_json
-from fantasyportrait.checkpoints.folder import Base
-from fantasyportrait.checkpoints.kinds import image_encoder_config, text_encoder_config
-from fantasyportrait.checkpoints.names import ADAPTER, BACKBONE, IMAGE_ENCODER, TEXT_ENCODER, VAE
+from exprbench.core.errors import UserError
+from exprbench.core.files import atomic_path, write_json
+from fantasyportrait.checkpoints.formats import image_encoder_config, text_encoder_config
+from fantasyportrait.checkpoints.key_mapping import ADAPTER, BACKBONE, IMAGE_ENCODER, TEXT_ENCODER, VAE
+from fantasyportrait.checkpoints.model_folder import Base
 from fantasyportrait.checkpoints.tensors import Tensors, save_tensors
 
 SHARD_BYTES = 5_000_000_000

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from exprbench.errors import UserError
-from fantasyportrait.checkpoints.folder import ABOUT, PLACES, Base, ModelFolder
-from fantasyportrait.checkpoints.kinds import account, adapter_config, open_as, recognise
+from exprbench.core.errors import UserError
+from fantasyportrait.checkpoints.formats import account, adapter_config, open_as, recognise
+from fantasyportrait.checkpoints.model_folder import ABOUT, PLACES, Base, ModelFolder
 from fantasyportrait.checkpoints.tensors import PICKLES, Tensors, open_tensors
 
 
@@ -28,7 +28,7 @@ def info(path: Path | str) -> dict[str, Any]:
 
 
 def _folder(folder: ModelFolder) -> dict[str, Any]:
-    from fantasyportrait.loading import check
+    from fantasyportrait.checkpoints.loading import check
 
     check(folder)
     return {"is": "model folder", "checkpoint": folder.name, "adapter": folder.about["adapter"]["config"],
@@ -69,8 +69,8 @@ def _file(tensors: Tensors) -> dict[str, Any]:
 
 
 def _adapter(tensors: Tensors) -> dict[str, Any]:
-    from fantasyportrait.adapter import MotionAdapter
-    from fantasyportrait.loading import shapes_of
+    from fantasyportrait.checkpoints.loading import shapes_of
+    from fantasyportrait.model.adapter import MotionAdapter
 
     config = adapter_config(tensors.shapes)
     with torch.device("meta"):
@@ -79,7 +79,7 @@ def _adapter(tensors: Tensors) -> dict[str, Any]:
 
 
 def _video(path: Path) -> dict[str, Any]:
-    from fantasyportrait.marking import read_record
+    from fantasyportrait.watermark import read_record
 
     if not path.is_file():
         raise UserError(f"there is no file {path}")

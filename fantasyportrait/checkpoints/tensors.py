@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 
 PICKLES = {".ckpt", ".pth", ".pt", ".bin"}
 _SAFETENSORS_DTYPES = {
@@ -140,7 +140,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     """Write a safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
-    from exprbench.files import atomic_path
+    from exprbench.core.files import atomic_path
 
     with atomic_path(path) as temporary:
         save_file(

@@ -9,15 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from exprbench.cache import cached
-from exprbench.errors import ItemError
+from exprbench.core.cache import cached
+from exprbench.core.errors import ItemError
+from exprbench.core.files import sha256_bytes, sha256_path
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.tracking import main_faces, track_faces
-from exprbench.files import sha256_bytes, sha256_path
+from exprbench.faces.video_tracks import main_faces, track_faces
 from exprbench.media import open_clip
-from fantasyportrait.configs import FEATURES
 from fantasyportrait.expression.align import align
 from fantasyportrait.expression.encoder import ExpressionEncoder
+from fantasyportrait.model.configs import FEATURES
 
 # Irises, nose tip and mouth corners in MediaPipe's mesh. Of the points near the nose's tip, 1 brings faces nearest to
 # the template: 4.0 pixels of 224 on average over 105 frames of seven people, 4.6 with point 4.

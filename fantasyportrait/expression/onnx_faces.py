@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from exprbench.media import open_clip
 from fantasyportrait.expression.driver import FacePoints
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from exprbench.progress import say
+from exprbench.core.progress import say
 from multiexpr.captions.stage import CaptionPool, CaptionStage, captioner
-from multiexpr.engine import run_shards
-from multiexpr.executors import Machines, shards_of_rank
-from multiexpr.listing import collection
+from multiexpr.execution.executors import Machines, shards_of_rank
+from multiexpr.execution.shard_runner import run_shards
+from multiexpr.indexing.listing import collection
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
-from multiexpr.workspace import Workspace
+from multiexpr.storage.workspace import Workspace
 
 __all__ = ["caption"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from exprbench import weights
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from multiexpr.captions.prompt import prompt_for
 from multiexpr.recipe import Caption
 

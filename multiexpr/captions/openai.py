@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from multiexpr.captions.prompt import prompt_for
-from multiexpr.places import ClipError
 from multiexpr.recipe import Caption
+from multiexpr.sources.locate import ClipError
 
 QUALITY = 90  # of the JPEG images sent
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0

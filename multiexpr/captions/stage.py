@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exprbench.errors import ItemError, UserError
-from exprbench.files import sha256_json
+from exprbench.core.errors import ItemError, UserError
+from exprbench.core.files import sha256_json
 from exprbench.media import Video, open_frames
 from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2
 from multiexpr.captions.openai import OpenAI
 from multiexpr.captions.prompt import DEFAULT
-from multiexpr.places import check_unchanged, video_of
 from multiexpr.recipe import Caption, Recipe
 from multiexpr.scorers.base import spread
-from multiexpr.tables import num_rows, read_note, read_rows, read_table, shard_path, write_rows
-from multiexpr.workspace import Workspace
+from multiexpr.sources.locate import check_unchanged, video_of
+from multiexpr.storage.parquet import num_rows, read_note, read_rows, read_table, shard_path, write_rows
+from multiexpr.storage.workspace import Workspace
 
 VERSION = "captions-1"
 CAPTIONS = pa.schema(

@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 from exprbench import weights
-from exprbench.errors import UserError
-from exprbench.files import sha256_path, write_text
-from multiexpr.listing import collection
-from multiexpr.models import find_people_model
+from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_path, write_text
+from multiexpr.indexing.listing import collection
+from multiexpr.models.detector import find_people_model
 from multiexpr.recipe import Recipe, to_toml
 from multiexpr.reporting.funnel import funnel_lines
-from multiexpr.verdicts import scorers_used
-from multiexpr.workspace import Workspace
+from multiexpr.selection.verdicts import scorers_used
+from multiexpr.storage.workspace import Workspace
 
 LICENCES = {
     "openvid": "OpenVid-1M: CC-BY-4.0 for its annotations; its videos carry the terms of Panda-70M, ChronoMagic, "

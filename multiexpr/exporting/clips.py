@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from exprbench.core.files import atomic_path, sha256_path
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.tracking import GIVEN_SUFFIX, collect, landmarker
-from exprbench.files import atomic_path, sha256_path
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect, landmarker
 from exprbench.media import MediaError, Video, open_clip, open_frames, probe, write_video
-from exprbench.media.picking import Span
-from exprbench.media.reading import Reading, open_container, video_stream
+from exprbench.media.sparse_decoder import Span
+from exprbench.media.stream import Reading, open_container, video_stream
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 
@@ -96,7 +96,7 @@ def copy_stream(video: Video, path: Path) -> bool:
 
 def _packets_of(reading: Reading, video: Video) -> list[Any]:
     """The packets of a span that starts with a key frame; empty where that cannot be said."""
-    from exprbench.media.picking import packets_of
+    from exprbench.media.sparse_decoder import packets_of
 
     end_s = None if video.duration_s is None else Fraction(video.start_s) + Fraction(video.duration_s)
     return packets_of(reading, Span(Fraction(video.start_s).limit_denominator(10**6), end_s))

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from exprbench.core.files import write_bytes
 from exprbench.faces import FaceTracks
-from exprbench.files import write_bytes
 
 CELL = 8  # pixels of the frame a cell of the encoder's grid spans (Wan2.1's VAE)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from exprbench.faces.tracking import TRACKER
-from exprbench.files import sha256_json
+from exprbench.core.files import sha256_json
+from exprbench.faces.video_tracks import TRACKER
 from multiexpr.captions.stage import kept_by_shard
 from multiexpr.exporting.clips import clip_path
 from multiexpr.recipe import Recipe
-from multiexpr.tables import read_note, read_rows, shard_path, write_rows
-from multiexpr.workspace import Workspace
+from multiexpr.storage.parquet import read_note, read_rows, shard_path, write_rows
+from multiexpr.storage.workspace import Workspace
 
 VERSION = "export-1"  # raise it when the bytes of written clips, tracks or masks change
 EXPORTED = pa.schema(

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from multiexpr.recipe import Recipe
-from multiexpr.rules import Rule, rules_of
-from multiexpr.tables import read_rows, read_table, shard_path
-from multiexpr.verdicts import SHARDS_AT_A_TIME, load_scores, scorers_used
-from multiexpr.workspace import Workspace
+from multiexpr.selection.rules import Rule, rules_of
+from multiexpr.selection.verdicts import SHARDS_AT_A_TIME, load_scores, scorers_used
+from multiexpr.storage.parquet import read_rows, read_table, shard_path
+from multiexpr.storage.workspace import Workspace
 
 MAX_SHARDS = 400  # histograms of more are drawn from so many, evenly chosen
 NUM_BINS = 40

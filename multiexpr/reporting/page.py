@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from exprbench.files import write_text
-from exprbench.pool import default_workers
-from multiexpr import verdicts
-from multiexpr.executors import Machines
-from multiexpr.explain import explain
-from multiexpr.listing import collection
-from multiexpr.pool import Pool
+from exprbench.core.files import write_text
+from exprbench.core.processes import default_workers
+from multiexpr.execution.executors import Machines
+from multiexpr.execution.pool import Pool
+from multiexpr.indexing.listing import collection
 from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
 from multiexpr.reporting.markup import Html, code, note, page, section, table, text
 from multiexpr.reporting.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
 from multiexpr.reporting.pictures import draw
-from multiexpr.rules import rule_named
-from multiexpr.verdicts import scorers_used
-from multiexpr.workspace import Workspace
+from multiexpr.selection import verdicts
+from multiexpr.selection.explain import explain
+from multiexpr.selection.rules import rule_named
+from multiexpr.selection.verdicts import scorers_used
+from multiexpr.storage.workspace import Workspace
 
 MEANINGS = {
     "row_without_file": "rows of a table whose file is not there",

@@ -1,6 +1,6 @@
 """The scorers, in the order of their cost."""
 
-from multiexpr.models import Models
+from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers.base import Scorer
 

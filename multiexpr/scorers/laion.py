@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from exprbench import weights
-from exprbench.errors import UserError
-from exprbench.files import sha256_path
-from multiexpr.models import Models
+from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_path
+from multiexpr.models.detector import Models
 from multiexpr.recipe import ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, rounded, spread
 

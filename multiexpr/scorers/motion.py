@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from exprbench import weights
+from exprbench.core.files import sha256_path
 from exprbench.faces import FaceTrack, eye_closed, gaze, rotation
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.tracking import TRACKER, landmarker
-from exprbench.files import sha256_path
+from exprbench.faces.video_tracks import TRACKER, landmarker
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, rounded, rounded_all, spread, steady
 from multiexpr.scorers.sharpness import laplacian_variance

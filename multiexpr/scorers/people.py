@@ -5,8 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 
-from exprbench.files import sha256_path
-from multiexpr.models import Models, find_people_model
+from exprbench.core.files import sha256_path
+from multiexpr.models.detector import Models, find_people_model
 from multiexpr.recipe import ScorePeople
 from multiexpr.scorers.base import Frames, Row, rounded_all, spread
 

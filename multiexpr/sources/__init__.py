@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from exprbench.errors import UserError, unknown_name
+from exprbench.core.errors import UserError, unknown_name
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.folder import read_folder
 from multiexpr.sources.hallo3 import is_hallo3, read_hallo3
 from multiexpr.sources.joining import Options
 from multiexpr.sources.openhumanvid import is_openhumanvid, read_openhumanvid
 from multiexpr.sources.openvid import is_openvid, read_openvid
+from multiexpr.sources.plain_folder import read_folder
 from multiexpr.sources.released import is_released, read_released
 from multiexpr.sources.webdataset import is_webdataset, read_webdataset
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.rows import Row, caption_of, scores_of
+from multiexpr.sources.tabular import Row, caption_of, scores_of
 
 Key = Callable[[Place], str]
 

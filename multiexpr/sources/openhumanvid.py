@@ -7,11 +7,11 @@ the 13 million clips.
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
 from multiexpr.sources.joining import Files, Options, join, left_over, mapped
-from multiexpr.sources.rows import Row, columns_of, renamed, rows_of
+from multiexpr.sources.tabular import Row, columns_of, renamed, rows_of
 
 PATH_MAP = {"clips/": ""}  # stands before every path, and not on disk
 

@@ -6,11 +6,11 @@ The CSV does not tell which archive holds a video, and lists more and fewer of t
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
 from multiexpr.sources.joining import Files, Options, full_name, join, left_over
-from multiexpr.sources.rows import Row, columns_of, renamed, rows_of
+from multiexpr.sources.tabular import Row, columns_of, renamed, rows_of
 
 FOLDERS = ("", "data/train", "data", "csv")
 

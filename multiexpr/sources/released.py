@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
 from multiexpr.sources.joining import Files, Options, full_name, join, left_over, mapped
-from multiexpr.sources.rows import TABLES, Row, renamed, rows_of
+from multiexpr.sources.tabular import TABLES, Row, renamed, rows_of
 
 LOOKED_AT = 50  # rows of a table, to find the column that names files
 MIN_SHARE = 0.2  # of these that must name one: rows without a file are common

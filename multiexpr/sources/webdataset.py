@@ -9,7 +9,7 @@ from exprbench.media.video import Piece, open_bytes
 from multiexpr.sources.catalogue import catalogue, tar_infos
 from multiexpr.sources.entry import Entry, Problem
 from multiexpr.sources.joining import Options, full_name
-from multiexpr.sources.rows import Row, caption_of, column, scores_of
+from multiexpr.sources.tabular import Row, caption_of, column, scores_of
 
 SIDECARS = {".json", ".txt", ".caption"}
 MAX_SIDECAR_BYTES = 1 << 24

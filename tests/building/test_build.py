@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from exprbench import Benchmark, UserError, build, check
-from exprbench.building.inputs import gather, safe_name
+from exprbench.building.source_files import gather, safe_name
 from exprbench.media import read_clip, read_image, write_image
 from tests.people import clip, person, still
 from tests.videos import numbered, numbers, write

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from exprbench.demo.animation import perform
 from exprbench.demo.blendshapes import NAMES, index
 from exprbench.demo.cast import CAST, invent
 from exprbench.demo.head import Proportions, iris_points, pose_points, shape
@@ -18,7 +19,6 @@ from exprbench.demo.mesh import (
     laplacian,
     spread,
 )
-from exprbench.demo.motion import perform
 from exprbench.faces import axis_angle, gaze
 from exprbench.faces.derived import EYES
 

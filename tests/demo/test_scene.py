@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from exprbench.demo.animation import EXPRESSIONS, perform, still
 from exprbench.demo.cast import CAST, invent
 from exprbench.demo.damage import gaze_turned
-from exprbench.demo.motion import EXPRESSIONS, perform, still
 from exprbench.demo.scene import portrait, render
 from exprbench.demo.strip import save_strip
 from exprbench.faces import axis_angle, eye_closed, gaze, load_tracks, save_tracks

@@ -6,7 +6,7 @@ import pytest
 
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.tracking import landmarker, track_faces
+from exprbench.faces.video_tracks import landmarker, track_faces
 from exprbench.media import open_clip, read_clip, read_image, write_video
 
 pytestmark = pytest.mark.shared

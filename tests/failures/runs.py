@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exprbench.benchmark import Benchmark
-from exprbench.faces.tracking import given_path
+from exprbench.faces.video_tracks import given_path
 
 METRICS = "psnr,ssim,lmd,mae,aed,apd"
 LIMIT_S = 120

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exprbench import UserError
-from exprbench.cache import cache_root
+from exprbench.core.cache import cache_root
 from exprbench.records import load_record
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from exprbench import Benchmark, UserError, build, check, score, table
 from exprbench.benchmark import dump_cases
-from exprbench.errors import ItemError
+from exprbench.core.errors import ItemError
+from exprbench.core.files import inside, sha256_path
 from exprbench.faces import TracksError, save_tracks
-from exprbench.faces.track import pack_tracks, unpack_tracks
-from exprbench.files import inside, sha256_path
+from exprbench.faces.tracks import pack_tracks, unpack_tracks
 from exprbench.media import MediaError, open_clip, write_image, write_video
 from exprbench.records import load_record, save_record
 from tests.people import clip, people, person, still

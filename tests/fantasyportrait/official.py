@@ -5,11 +5,11 @@ import zlib
 import numpy as np
 import torch
 
-from fantasyportrait.adapter import MotionAdapter
-from fantasyportrait.checkpoints.names import ADAPTER, BACKBONE
-from fantasyportrait.configs import AdapterConfig, BackboneConfig
-from fantasyportrait.motion import Motion
-from fantasyportrait.transformer import build_transformer
+from fantasyportrait.checkpoints.key_mapping import ADAPTER, BACKBONE
+from fantasyportrait.model.adapter import MotionAdapter
+from fantasyportrait.model.configs import AdapterConfig, BackboneConfig
+from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.transformer import build_transformer
 
 PROJECTION = "blocks.{}.cross_attn.processor.ip_adapter_single_stream_{}_proj.weight"
 BACKBONE_SIZE = BackboneConfig(

@@ -8,13 +8,13 @@ from multiprocessing import get_context
 
 import torch
 
-from fantasyportrait.configs import SIZES
-from fantasyportrait.denoise import Told, denoise
-from fantasyportrait.flow import branches, schedule, starting_noise
-from fantasyportrait.parallel import join, shard_tokens
-from fantasyportrait.transformer import build_transformer
-from fantasyportrait.windows import lay_windows
-from tests.fantasyportrait.test_transformer import tiny_inputs, tiny_motion
+from fantasyportrait.diffusion.denoise import Told, denoise
+from fantasyportrait.diffusion.flow_matching import branches, schedule, starting_noise
+from fantasyportrait.diffusion.windows import lay_windows
+from fantasyportrait.model.configs import SIZES
+from fantasyportrait.model.transformer import build_transformer
+from fantasyportrait.runtime.parallel import join, shard_tokens
+from tests.fantasyportrait.model.test_transformer import tiny_inputs, tiny_motion
 
 WORLD = 4
 GRIDS = [(2, 2), (1, 2), (4, 1), (2, 1)]  # guidance, context

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import fantasyportrait as speed
 from benchmarks import fantasyportrait_memory as memory
-from fantasyportrait.configs import SIZES
+from fantasyportrait.model.configs import SIZES
 
 
 def test_the_speed_script_compares_equal_outputs_and_every_mode(tmp_path, monkeypatch, capsys):

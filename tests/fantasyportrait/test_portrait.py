@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from exprbench.errors import UserError
+from exprbench.core.errors import UserError
 from exprbench.media import write_image, write_video
 from fantasyportrait.portrait import assign, find_boxes, fit, parse_assignment, parse_size, read_portrait
 from tests.people import give, people, person, still

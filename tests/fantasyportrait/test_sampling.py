@@ -11,15 +11,17 @@ import torch
 
 import exprbench
 from exprbench.media import read_clip, read_image
-from fantasyportrait import attention, denoise, studio
-from fantasyportrait.adapter import MotionProjection
+from fantasyportrait import pipeline as studio
 from fantasyportrait.checkpoints.convert import convert
 from fantasyportrait.cli import main
+from fantasyportrait.diffusion import denoise
+from fantasyportrait.diffusion.windows import lay_windows
 from fantasyportrait.expression import driver as reading
-from fantasyportrait.marking import read_record
-from fantasyportrait.parallel import Ranks
-from fantasyportrait.studio import Studio
-from fantasyportrait.windows import lay_windows
+from fantasyportrait.model import attention
+from fantasyportrait.model.adapter import MotionProjection
+from fantasyportrait.pipeline import Studio
+from fantasyportrait.runtime.parallel import Ranks
+from fantasyportrait.watermark import read_record
 from tests.people import clip, person, still
 
 
@@ -419,8 +421,8 @@ def test_a_case_that_fails_costs_itself_alone(model, bench, tmp_path, capsys):
 @torch.no_grad()
 def test_windows_that_disagree_are_blended_not_cut():
     """A made-up model that wants another picture in every window."""
-    from fantasyportrait.flow import Branch, schedule
-    from fantasyportrait.motion import Motion
+    from fantasyportrait.diffusion.flow_matching import Branch, schedule
+    from fantasyportrait.model.motion_tokens import Motion
 
     windows = lay_windows(16, 10, 4)
     told = denoise.Told({"positive": torch.zeros(1)}, torch.zeros(1), torch.zeros(1, 20, 10, 2, 2))

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from exprbench.media import MediaError, Piece, Video, open_clip, open_frames, picking, probe, read_clip
-from exprbench.media.reading import Reading, open_container, video_stream
+from exprbench.media import MediaError, Piece, Video, open_clip, open_frames, probe, read_clip
+from exprbench.media import sparse_decoder as picking
+from exprbench.media.stream import Reading, open_container, video_stream
 from tests.videos import number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(120)]

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from exprbench.faces import FaceTrack
 from exprbench.faces.derived import EYES, eye_ball
-from exprbench.metrics.pairs import FacePair
+from exprbench.metrics.face_pair import FacePair
 
 SIZE = (640, 360)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exprbench.metrics.clips import DEFAULT_GRID, MIN_FRAMES, PRESETS, ClipGrid
+from exprbench.metrics.clip_grid import DEFAULT_GRID, MIN_FRAMES, PRESETS, ClipGrid
 from exprbench.metrics.extractors import (
     ClipFeatures,
     FrameFeatures,

@@ -6,8 +6,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from exprbench.metrics import METRICS, metric_ids
+from exprbench.metrics.face_pair import mean_seen
 from exprbench.metrics.faces import Readings, face_errors
-from exprbench.metrics.pairs import mean_seen
 from tests.metrics.faces import any_face, direction, hidden, looking, pair
 
 FACE_METRICS = ("lmd", "mae", "aed", "apd")

@@ -6,7 +6,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import center_crop
 from torchvision.transforms.functional import resize as resize_like_torchvision
 
-from exprbench.metrics.clips import PRESETS
+from exprbench.metrics.clip_grid import PRESETS
 from exprbench.metrics.extractors import clip_features, fvd_id
 from exprbench.metrics.fvd import I3DFeatures, fitted
 from exprbench.weights import WeightsError

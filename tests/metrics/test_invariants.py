@@ -14,7 +14,7 @@ from exprbench.metrics.frechet import frechet_distance
 from exprbench.metrics.matching import match_tracks
 from exprbench.metrics.moments import merge, moments
 from exprbench.metrics.psnr import psnr, squared_error, video_psnr
-from exprbench.metrics.resampling import prepare, set_distance
+from exprbench.metrics.set_distance import prepare, set_distance
 from exprbench.metrics.ssim import ssim
 from tests.metrics.faces import SIZE, any_face, hidden, pair, poses
 

@@ -1,8 +1,8 @@
 import pytest
 
-from multiexpr.columns import from_row
 from multiexpr.recipe import load_recipe
-from multiexpr.workspace import Workspace
+from multiexpr.storage.columns import from_row
+from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.collection import encode
 from tests.videos import numbered
 

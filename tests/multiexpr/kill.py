@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from multiexpr.workspace import Workspace
+from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.test_curate import command, contents
 
 KILLS = 3

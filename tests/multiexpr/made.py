@@ -3,14 +3,14 @@
 import numpy as np
 import pyarrow as pa
 
-from exprbench.files import write_json
-from multiexpr.clips import CLIPS
-from multiexpr.listing import ENTRIES
-from multiexpr.models import Models
+from exprbench.core.files import write_json
+from multiexpr.indexing.listing import ENTRIES
+from multiexpr.indexing.stage import CLIPS
+from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers import container, make_scorers
-from multiexpr.scoring import STATE
-from multiexpr.tables import shard_path, write_rows
+from multiexpr.scorers.stage import STATE
+from multiexpr.storage.parquet import shard_path, write_rows
 
 ORDER = ["container", "people", "sharpness", "photomotion", "cuts", "motion"]
 COLUMNS = {

@@ -12,11 +12,11 @@ import pytest
 import multiexpr
 from exprbench.faces import load_tracks
 from multiexpr import cli
-from multiexpr.clips import load_index
-from multiexpr.executors import Machines
-from multiexpr.models import find_people_model
-from multiexpr.tables import read_rows
-from multiexpr.workspace import Workspace
+from multiexpr.execution.executors import Machines
+from multiexpr.indexing.stage import load_index
+from multiexpr.models.detector import find_people_model
+from multiexpr.storage.parquet import read_rows
+from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.collection import broken_files, encode, raw_collection
 from tests.videos import numbered
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from exprbench import Benchmark, build, score
-from exprbench.faces.track import load_tracks
-from exprbench.faces.tracking import given_path
+from exprbench.faces.tracks import load_tracks
+from exprbench.faces.video_tracks import given_path
 from exprbench.media import read_clip, write_video
 from tests.people import clip, give, person, still
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from exprbench import build, weights
-from exprbench.faces.tracking import given_path
+from exprbench.faces.video_tracks import given_path
 from exprbench.media import read_clip
 from exprbench.metrics.fid import InceptionFeatures
 from exprbench.scoring import features, readings

@@ -14,9 +14,9 @@ import pytest
 from filelock import FileLock
 
 from exprbench import UserError, score
-from exprbench.cache import cache_root, entry_path
+from exprbench.core.cache import cache_root, entry_path
 from exprbench.records import load_record
-from exprbench.scoring import run as run_module
+from exprbench.scoring import score as run_module
 from tests.scoring.conftest import without_timing
 
 METRICS = ["psnr", "ssim", "lmd", "mae", "aed", "apd"]

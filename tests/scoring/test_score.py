@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exprbench import UserError, load_record
-from exprbench.faces.tracking import given_path
+from exprbench.faces.video_tracks import given_path
 from exprbench.media import write_frames
 from tests.people import moved, person
 from tests.scoring.conftest import NUM_FRAMES, case_of

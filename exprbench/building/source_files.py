@@ -1,0 +1,90 @@
+"""What lies in the folders a user gives, with what `sources.csv` says of it."""
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exprbench.core.errors import UserError, unknown_name
+
+COLUMNS = ("file", "source", "licence", "person", "faces")
+NOT_MEDIA = {".npz", ".csv", ".md", ".txt", ".json", ".html"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A file that wants to become part of the benchmark.
+
+    `kind` is portrait or driver, `split` single or multi. `name` is what it will be called, without its ending.
+    `persons` are those it shows; `faces` how many, where its owner says so.
+    """
+
+    path: Path
+    kind: str
+    split: str
+    name: str
+    persons: tuple[str, ...]
+    source: str = ""
+    licence: str = ""
+    faces: int | None = None
+
+
+def gather(folder: Path, kind: str, split: str) -> Iterator[Input]:
+    """The files of a folder in the order of their names."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    told = read_sources(folder)
+    names: set[str] = set()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or path.suffix.lower() in NOT_MEDIA:
+            continue
+        row = told.get(path.name, {})
+        name = safe_name(path, names)
+        names.add(name)
+        yield Input(
+            path=path,
+            kind=kind,
+            split=split,
+            name=name,
+            persons=tuple(p.strip() for p in row["person"].split(";")) if row.get("person") else (path.stem,),
+            source=row.get("source") or "",
+            licence=row.get("licence") or "",
+            faces=_count(row.get("faces"), folder, path.name),
+        )
+
+
+def read_sources(folder: Path) -> dict[str, dict[str, str]]:
+    """The rows of `sources.csv`, by file; none where there is no such file."""
+    path = folder / "sources.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        for column in reader.fieldnames or ():
+            if column not in COLUMNS:
+                raise UserError(f"{path}: {unknown_name('column', column, list(COLUMNS))}")
+        if "file" not in (reader.fieldnames or ()):
+            raise UserError(f"{path} has no column 'file'")
+        rows = {row["file"]: row for row in reader}
+    missing = [name for name in rows if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{path} names {missing[0]!r}, which is not in {folder}")
+    return rows
+
+
+def _count(text: str | None, folder: Path, name: str) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"\d{1,2}", text.strip(), re.ASCII):
+        raise UserError(f"{folder / 'sources.csv'}: {name} has {text!r} faces; expected a number")
+    return int(text)
+
+
+def safe_name(path: Path, taken: set[str]) -> str:
+    """The file's name without its ending, in letters, digits, dots, dashes and underscores, and of its own."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-")[:80]
+    if name == path.stem and name not in taken:
+        return name
+    return f"{name or 'file'}-{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:8]}"

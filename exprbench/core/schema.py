@@ -1,0 +1,83 @@
+"""JSON that comes from elsewhere, turned into this project's dataclasses or refused in one line."""
+
+import math
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from exprbench.core.errors import UserError, unknown_name
+
+T = TypeVar("T")
+MAX_WHOLE = 10**300  # beyond it no float is near
+NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
+
+
+def decode(kind: type[T], value: Any, where: str) -> T:
+    """A value of type `kind` from parsed JSON.
+
+    Knows dataclasses (unknown and missing keys are errors), dict[str, X], list[X], tuple[X, ...], tuple[X, Y], unions,
+    literals and plain values; numbers are finite. `where` names the place in error messages.
+
+    Raises:
+        UserError: what was found, where, and what was expected.
+    """
+    if is_dataclass(kind):
+        return _decode_fields(kind, _expect(dict, value, where, "an object"), where)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _decode_union(args, value, where)
+    if origin is Literal:
+        if value not in args:
+            raise UserError(f"{where} is {value!r}; expected one of {', '.join(map(repr, args))}")
+        return value
+    if origin is dict:
+        given = _expect(dict, value, where, "an object")
+        return {k: decode(args[1], v, f"{where}.{k}") for k, v in given.items()}  # type: ignore[return-value]
+    if origin in (list, tuple):
+        return _decode_sequence(origin, args, _expect(list, value, where, "a list"), where)
+    return _decode_plain(kind, value, where)
+
+
+def _expect(kind: type, value: Any, where: str, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise UserError(f"{where} is {_short(value)}; expected {name}")
+    return value
+
+
+def _decode_fields(kind: type, value: dict[str, Any], where: str) -> Any:
+    hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
+    for key in value:
+        if key not in known:
+            raise UserError(f"{where}: {unknown_name('key', key, list(known))}")
+    for name, f in known.items():
+        if name not in value and f.default is MISSING and f.default_factory is MISSING:
+            raise UserError(f"{where} has no {name!r}")
+    return kind(**{key: decode(hints[key], v, f"{where}.{key}") for key, v in value.items()})
+
+
+def _decode_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and NoneType in kinds:
+        return None
+    (kind,) = (k for k in kinds if k is not NoneType)
+    return decode(kind, value, where)
+
+
+def _decode_sequence(origin: type, args: tuple[Any, ...], value: list[Any], where: str) -> Any:
+    if origin is tuple and Ellipsis not in args:
+        if len(value) != len(args):
+            raise UserError(f"{where} has {len(value)} entries; expected {len(args)}")
+        return tuple(decode(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(args, value, strict=True)))
+    return origin(decode(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+
+
+def _decode_plain(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < MAX_WHOLE else math.inf
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise UserError(f"{where} is {_short(value)}; expected {NAMES[kind]}")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

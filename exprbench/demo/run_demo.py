@@ -1,0 +1,147 @@
+"""`exprbench demo`: a benchmark of drawn faces, six toy methods, their scores. Nothing is downloaded.
+
+Everything goes the way of real data: videos are written and decoded, the folder is built, checked and scored by the
+same code. Only the faces' tracks are given, so that they are exact and no model is needed, and FID and FVD see through
+a small fixed network, which their ids say.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from exprbench.benchmark import Benchmark, Case
+from exprbench.building import build
+from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_path
+from exprbench.core.processes import default_workers, run_all
+from exprbench.demo.animation import Motion, perform, still
+from exprbench.demo.cast import CAST, Character
+from exprbench.demo.methods import METHODS
+from exprbench.demo.scene import render
+from exprbench.demo.toy_networks import DemoClipNet, DemoImageNet
+from exprbench.faces import FaceTracks, save_tracks
+from exprbench.faces.video_tracks import GIVEN_SUFFIX
+from exprbench.media import write_image, write_video
+from exprbench.records import ScoreRecord
+from exprbench.scoring import score
+from exprbench.scoring.plan import file_name_of
+
+NUM_FRAMES = 50
+HEIGHT = 256
+IDA, KOFI, MEI, OMAR, ROSA, AMINA = CAST
+PORTRAITS = {"ida": (IDA,), "kofi": (KOFI,), "mei": (MEI,), "omar": (OMAR,)}
+MULTI_PORTRAITS = {"ida and omar": (IDA, OMAR), "mei and kofi": (MEI, KOFI)}
+DRIVERS = {"rosa": ((ROSA,), (1,)), "amina": ((AMINA,), (2,)), "kofi": ((KOFI,), (3,))}
+MULTI_DRIVERS = {"amina and rosa": ((AMINA, ROSA), (4, 5)), "kofi and ida": ((KOFI, IDA), (6, 7))}
+CRF = 12
+
+People = tuple[Character, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What `demo` has made: the benchmark, and a record for each method."""
+
+    bench: Benchmark
+    records: dict[str, ScoreRecord]
+    paths: dict[str, Path]
+
+
+def demo(out: Path | str = "runs/demo", *, workers: int | None = None) -> Demo:
+    """Draw a benchmark under `out`, make every toy method's videos, score them, and write their records.
+
+    Raises:
+        UserError: `out` holds something that is not a demo.
+    """
+    root = Path(out)
+    if root.exists() and any(root.iterdir()) and not (root / "inputs").is_dir():
+        raise UserError(f"{root} holds something else; name another folder with --out")
+    shutil.rmtree(root, ignore_errors=True)
+    workers = default_workers() if workers is None else workers
+    _do(_draw_input, list(_inputs(root / "inputs")), workers, "draw the inputs", "file")
+    folders = {name: root / "inputs" / name for name in ("portraits", "driving", "multi_portraits", "multi_driving")}
+    bench = build(**folders, out=root / "bench", name="demo", workers=workers)
+    jobs = [(case, method) for method in METHODS for case in bench.cases]
+    _do(partial(_draw_prediction, bench, root / "predictions"), jobs, workers, "draw the predictions", "video")
+    records, paths = {}, {}
+    for method in METHODS:
+        paths[method] = root / "records" / f"{file_name_of(method)}.json"
+        records[method] = score(
+            benchmark=root / "bench",
+            predictions=root / "predictions" / file_name_of(method),
+            method=method,
+            out=paths[method],
+            networks={"fid": DemoImageNet(), "fvd": DemoClipNet()},
+            workers=1,  # so little work that starting processes would cost more
+        )
+    return Demo(bench=bench, records=records, paths=paths)
+
+
+def _do(function: object, items: list, workers: int, label: str, unit: str) -> None:
+    for _ in run_all(function, items, workers=workers, label=label, unit=unit):  # type: ignore[arg-type]
+        pass
+
+
+Job = tuple[Path, People, tuple[int, ...] | None]  # where to, who, and the seeds of their motions (None: a still)
+
+
+def _inputs(folder: Path) -> Iterator[Job]:
+    for name, people in PORTRAITS.items():
+        yield folder / "portraits" / f"{name}.png", people, None
+    for name, people in MULTI_PORTRAITS.items():
+        yield folder / "multi_portraits" / f"{name}.png", people, None
+    for name, (people, seeds) in DRIVERS.items():
+        yield folder / "driving" / f"{name}.mp4", people, seeds
+    for name, (people, seeds) in MULTI_DRIVERS.items():
+        yield folder / "multi_driving" / f"{name}.mp4", people, seeds
+
+
+def _draw_input(job: Job) -> None:
+    path, people, seeds = job
+    motions = [still() for _ in people] if seeds is None else [perform(seed, NUM_FRAMES) for seed in seeds]
+    _draw(path, people, motions)
+
+
+def _draw(path: Path, people: People, motions: Sequence[Motion]) -> None:
+    """A picture or a video of people, with its exact tracks beside it."""
+    frames, tracks = render(people, motions, (_width(people), HEIGHT))
+    if path.suffix == ".png":
+        write_image(path, next(frames))
+    else:
+        write_video(path, frames, crf=CRF)
+    _give(path, tracks)
+
+
+def _width(people: People) -> int:
+    return HEIGHT if len(people) == 1 else 7 * HEIGHT // 4
+
+
+def _give(path: Path, tracks: FaceTracks) -> None:
+    save_tracks(path.with_name(path.stem + GIVEN_SUFFIX), replace(tracks, video_sha256=sha256_path(path)))
+
+
+def _draw_prediction(bench: Benchmark, folder: Path, job: tuple[Case, str]) -> None:
+    """A method's video of a case. A self case without any error is the driver's own file."""
+    case, method = job
+    path = folder / file_name_of(method) / f"{case.case_id}.mp4"
+    people, motions = _cast(bench, case)
+    changed = METHODS[method](motions)
+    if case.track == "self" and all(a is b for a, b in zip(changed, motions, strict=True)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        driver = bench.path(case.drivers[0])
+        shutil.copyfile(driver, path)
+        shutil.copyfile(driver.with_name(driver.stem + GIVEN_SUFFIX), path.with_name(path.stem + GIVEN_SUFFIX))
+        return
+    _draw(path, people, changed)
+
+
+def _cast(bench: Benchmark, case: Case) -> tuple[People, list[Motion]]:
+    """Whom a case shows, and the motions that drive them."""
+    drivers = {**DRIVERS, **MULTI_DRIVERS}
+    told = [drivers[Path(bench.assets[path].original).stem] for path in case.drivers]
+    motions = [perform(told[d][1][f], NUM_FRAMES) for d, f in filter(None, case.face_map)]
+    if case.track == "self":
+        return told[0][0], motions
+    return {**PORTRAITS, **MULTI_PORTRAITS}[Path(bench.assets[case.source].original).stem], motions

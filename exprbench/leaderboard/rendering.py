@@ -1,0 +1,183 @@
+"""A table as Markdown, LaTeX, CSV, JSON or HTML."""
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from exprbench.core.files import dump_json
+from exprbench.leaderboard.rows import Cell, Column, Row, Table
+from exprbench.metrics import Metric
+
+TRACK_NAMES = {"self": "Self Reenactment", "cross": "Cross Reenactment"}
+MARKS = {"d": "\u2020", "c": "\u2021", "m": "\u00a7"}
+LATEX_MARKS = {"d": r"\dagger", "c": r"\ddagger", "m": r"\S"}
+NOTHING = "\u2013"
+
+
+def to_markdown(table: Table) -> str:
+    """GitHub's Markdown; the best in bold, notes and protocol below."""
+    lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title} {_arrow(c)}{_unit(c)}" for c in table.columns)]]
+    lines += [
+        [row.dataset, _md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)]
+        for row in table.rows
+    ]
+    notes = [f"{MARKS[key]} {text}." for key, text in table.notes.items()]
+    about = [_md_escape(line) for line in table.about]
+    return "\n".join([*md_lines(lines), "", *_paragraphs([*notes, *about])]) + "\n"
+
+
+def md_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table whose first row is the head; two columns to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * w if i < 2 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    padded = [
+        [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows
+    ]
+    return [f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:])]
+
+
+def _prefix(column: Column) -> str:
+    return f"{TRACK_NAMES[column.track].split()[0]} "
+
+
+def _arrow(column: Column) -> str:
+    return "\u2191" if column.metric.higher_is_better else "\u2193"
+
+
+def _unit(column: Column) -> str:
+    return f" ({column.metric.unit})" if column.metric.unit else ""
+
+
+def _paragraphs(lines: Sequence[str]) -> list[str]:
+    return [line for text in lines for line in (text, "")][:-1]
+
+
+def _md_cell(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.best else cell.text or NOTHING
+    return text + "".join(MARKS[n] for n in cell.notes)
+
+
+def _md_escape(text: str) -> str:
+    """Text that Markdown shows as it is; underscores within words and ids like `fid[a,b]` need no care."""
+    escaped = re.sub(r"([\\`*|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\w)\[|\](?=[(:\[]))", r"\\\1", text)
+    return html.escape(escaped, quote=False).replace("\n", " ")
+
+
+def to_latex(table: Table) -> str:
+    """A `tabular` for the package booktabs, in the layout of the paper's Table 1."""
+    spans = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
+    groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{name}}}" for name, n in spans if n)
+    arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
+    titles = " & ".join(f"{_tex(c.title)} {arrows[c.metric.higher_is_better]}" for c in table.columns)
+    lines = [rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}", r"\toprule", rf" & & {groups} \\"]
+    lines += [rf"Dataset & Method & {titles} \\", r"\midrule"]
+    for i, row in enumerate(table.rows):
+        if i and row.dataset != table.rows[i - 1].dataset:
+            lines.append(r"\midrule")
+        first = i == 0 or row.dataset != table.rows[i - 1].dataset
+        cells = " & ".join(_tex_cell(row.cells[c.key]) for c in table.columns)
+        lines.append(rf"{row.dataset if first else ''} & {_tex(row.method)} & {cells} \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    notes = [f"% ${LATEX_MARKS[key]}$: {text}" for key, text in table.notes.items()]
+    return "\n".join([*lines, *notes, *(f"% {line}".replace("\n", " ") for line in table.about)]) + "\n"
+
+
+def _tex_cell(cell: Cell) -> str:
+    text = rf"\textbf{{{cell.text}}}" if cell.best else cell.text or "--"
+    marks = "".join(LATEX_MARKS[n] for n in cell.notes)
+    return f"{text}$^{{{marks}}}$" if marks else text
+
+
+def _tex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text).replace("\n", " ")
+
+
+def to_csv(table: Table) -> str:
+    """One row a method and dataset; numbers as the table prints them, empty where there is none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["dataset", "method", *(c.key for c in table.columns)])
+    writer.writerows([row.dataset, row.method, *(row.cells[c.key].text for c in table.columns)] for row in table.rows)
+    return text.getvalue()
+
+
+def to_json(table: Table) -> str:
+    """Everything: unscaled values, intervals, counts, notes and reasons."""
+    return dump_json(
+        {
+            "columns": [_json_column(c) for c in table.columns],
+            "rows": [_json_row(row) for row in table.rows],
+            "notes": table.notes,
+            "about": list(table.about),
+        }
+    )
+
+
+def _json_column(column: Column) -> dict[str, Any]:
+    metric = column.metric
+    told = {"key": column.key, "track": column.track, "metric": metric.name, "unit": metric.unit}
+    kind = "metric" if isinstance(metric, Metric) else "extra"
+    return {**told, "kind": kind, "table_scale": metric.table_scale, "higher_is_better": metric.higher_is_better}
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {"dataset": row.dataset, "method": row.method, "cells": {k: _json_cell(c) for k, c in row.cells.items()}}
+
+
+def _json_cell(cell: Cell) -> dict[str, Any]:
+    if cell.aggregate is None:
+        return {"text": "", "why": cell.why}
+    return {**vars(cell.aggregate), "text": cell.text, "best": cell.best, "notes": cell.notes}
+
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1c2330 }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #e3e6ec }
+th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left }
+thead tr:last-child th { border-bottom: 2px solid #1c2330 } .group { text-align: center; color: #5b6575 }
+.best { font-weight: 700 } .none { color: #9aa3b2 } .about { color: #5b6575; font-size: 13px }
+"""
+
+
+def to_html(table: Table) -> str:
+    """A page of its own; hover over a number for its interval."""
+    groups = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
+    spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
+    titles = "".join(f"<th>{html.escape(c.title)} {_arrow(c)}{html.escape(_unit(c))}</th>" for c in table.columns)
+    rows = "".join(f"<tr>{_html_row(table, row)}</tr>\n" for row in table.rows)
+    notes = [f"{MARKS[key]} {text}." for key, text in table.notes.items()]
+    about = "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in [*notes, *table.about])
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
+        f"<table><thead><tr><th></th><th></th>{spans}</tr>\n<tr><th>Dataset</th><th>Method</th>{titles}</tr></thead>\n"
+        f"<tbody>\n{rows}</tbody></table>\n{about}</html>\n"
+    )
+
+
+def _html_row(table: Table, row: Row) -> str:
+    cells = "".join(_html_cell(row.cells[c.key]) for c in table.columns)
+    return f"<td>{html.escape(row.dataset)}</td><td>{html.escape(row.method)}</td>{cells}"
+
+
+def _html_cell(cell: Cell) -> str:
+    if cell.aggregate is None:
+        return f'<td class="none" title="{html.escape(cell.why)}">{NOTHING}</td>'
+    low, high = cell.aggregate.low, cell.aggregate.high
+    interval = f"95 % interval {low:.6g} to {high:.6g}, unscaled; " if low is not None and high is not None else ""
+    title = html.escape(f"{interval}{cell.aggregate.num_videos} videos")
+    kind = ' class="best"' if cell.best else ""
+    return f'<td{kind} title="{title}">{cell.text}{"".join(MARKS[n] for n in cell.notes)}</td>'
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "md": to_markdown,
+    "latex": to_latex,
+    "csv": to_csv,
+    "json": to_json,
+    "html": to_html,
+}

@@ -1,0 +1,1 @@
+"""Sampling: flow matching, the denoising loop, windows, face masks."""

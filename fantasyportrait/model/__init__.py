@@ -1,0 +1,1 @@
+"""The network: backbone blocks, motion adapter, text and image encoders, VAE."""

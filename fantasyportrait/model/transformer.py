@@ -1,0 +1,131 @@
+"""Wan's video transformer with motion: diffusers' modules and weights, and one more argument that reaches every block.
+
+Nothing here has weights of its own. Without motion the output is that of diffusers' model but for rounding.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel, WanTransformerBlock
+from torch import Tensor, nn
+
+from fantasyportrait.model.attention import LayerMotion, MaskedCrossAttention, SelfAttention
+from fantasyportrait.model.configs import BackboneConfig
+from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.runtime.parallel import TokenShards
+
+
+class MotionBlock(WanTransformerBlock):
+    """Self-attention, masked cross-attention to text, image and motion, feed-forward."""
+
+    def forward(  # noqa: D102
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        temb: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+        motion: LayerMotion | None = None,
+    ) -> Tensor:
+        modulation = (self.scale_shift_table + temb.float()).chunk(6, dim=1)
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = modulation
+        x = hidden_states
+        x = _add(x, self.attn1(_modulate(self.norm1, x, scale, shift), None, None, rotary_emb), gate)
+        x = x + self.attn2(
+            self.norm2(x.float()).type_as(x), encoder_hidden_states, None, None, motion=motion
+        )  # Eq. (4)
+        return _add(x, self.ffn(_modulate(self.norm3, x, feed_scale, feed_shift)), feed_gate)
+
+
+def _modulate(norm: nn.Module, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return (norm(x.float()) * (1 + scale) + shift).type_as(x)
+
+
+def _add(x: Tensor, update: Tensor, gate: Tensor) -> Tensor:
+    return (x.float() + update * gate).type_as(x)
+
+
+class MotionTransformer(WanTransformer3DModel):
+    """`WanTransformer3DModel` whose blocks take motion; built by `build_transformer`."""
+
+    _repeated_blocks = ["MotionBlock"]  # noqa: RUF012
+    _no_split_modules = ["MotionBlock"]  # noqa: RUF012
+    shards: TokenShards | None = None
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_hidden_states_image: Tensor,
+        motion: Motion | None = None,
+    ) -> Tensor:
+        """Velocity of noisy latents.
+
+        Args:
+            hidden_states: (B, 36, f, h, w): 16 channels of noisy latents, 20 of the image condition.
+            timestep: (B,), 1000 at pure noise, 0 at the clip.
+            encoder_hidden_states: (B, 512, text_dim), zeros beyond the prompt.
+            encoder_hidden_states_image: (B, 257, image_dim).
+            motion: what each layer's motion attention reads; None leaves it out.
+
+        Returns:
+            (B, 16, f, h, w).
+        """
+        rotary = self.rope(hidden_states)
+        grid = tuple(n // p for n, p in zip(hidden_states.shape[2:], self.config.patch_size, strict=True))
+        x = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
+        temb, modulation, text, image = self.condition_embedder(
+            timestep, encoder_hidden_states, encoder_hidden_states_image
+        )
+        context = torch.cat([image, text], 1)
+        modulation = modulation.unflatten(1, (6, -1))
+        if self.shards:
+            x, rotary = self.shards.split(x), tuple(self.shards.split(t) for t in rotary)
+        layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
+        for block, layer_motion in zip(self.blocks, layers, strict=True):
+            x = self._call(block, x, context, modulation, rotary, layer_motion)
+        shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
+        x = self.proj_out(_modulate(self.norm_out, x, scale, shift))
+        return self._unpatchify(self.shards.gather(x) if self.shards else x, grid)
+
+    def _call(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
+
+    def _unpatchify(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
+        x = x.unflatten(2, (*self.config.patch_size, -1)).unflatten(1, grid)  # (B, f, h, w, pf, ph, pw, C)
+        return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+class Sinusoid(nn.Module):
+    """The timestep's sinusoids, (B,) to (B, width): in float64 as the weights were trained.
+
+    In float32, as in diffusers, the angle of a timestep near 1000 is off by 3e-5, and the velocity by as much.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, timestep: Tensor) -> Tensor:  # noqa: D102
+        half = self.width // 2
+        exponents = torch.arange(half, dtype=torch.float64, device=timestep.device) / half
+        angles = timestep.double()[:, None] * 10000.0**-exponents
+        return torch.cat([angles.cos(), angles.sin()], 1).float()
+
+
+def build_transformer(config: BackboneConfig) -> MotionTransformer:
+    """A transformer of the given size, its blocks ready for motion."""
+    model = MotionTransformer(**config.for_diffusers())
+    for block in model.blocks:
+        block.__class__ = MotionBlock  # the same modules, one more argument
+        block.attn1.processor, block.attn2.processor = SelfAttention(), MaskedCrossAttention()
+    model.condition_embedder.timesteps_proj = Sinusoid(config.freq_dim)
+    return model.eval().requires_grad_(False)
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Of a module, whether its weights are there or not."""
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,1 @@
+"""Memory planning, offloading and parallelism."""

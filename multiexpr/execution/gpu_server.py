@@ -1,0 +1,183 @@
+"""One process a GPU, asked by all workers at once: `python -m multiexpr.execution.gpu_server DEVICE ADDRESS`.
+
+Workers decode; each sends the frames of a clip and waits. What has come in by the time the network is free goes
+through it as one batch, of frames of several clips: the busier the workers, the larger the batches, and never more than
+one clip of each worker waits. On `cpu` it works the same, which is how it is tested.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from multiprocessing.connection import Client, Connection, Listener, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exprbench.core.errors import UserError
+from multiexpr.models.detector import Models
+from multiexpr.recipe import Recipe, as_dict, from_dict
+
+MAX_BATCH = 64  # frames; more are left for the next round
+START_S = 300.0
+KEY = "MULTIEXPR_GPU_KEY"
+
+
+def gpus() -> list[str]:
+    """The GPUs this process may use."""
+    if not any(Path("/dev").glob("nvidia[0-9]*")) or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return []
+    import torch
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+class RemoteModels(Models):
+    """Networks in another process; asked as if they were here."""
+
+    def __init__(self, recipe: Recipe, address: str) -> None:
+        super().__init__(recipe)
+        self.connection = Client(address, authkey=bytes.fromhex(os.environ[KEY]))
+
+    def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        """As `Models.people`."""
+        counts, boxes = self._ask("people", np.stack(frames))
+        return np.split(boxes.reshape(-1, 5), np.cumsum(counts)[:-1])
+
+    def aesthetics(self, crops: np.ndarray) -> np.ndarray:
+        """As `Models.aesthetics`."""
+        return self._ask("aesthetics", crops)[1]
+
+    def _ask(self, task: str, images: np.ndarray) -> tuple[list[int], np.ndarray]:
+        _send(self.connection, {"task": task, "shape": images.shape}, images)
+        head, body = _receive(self.connection)
+        if "error" in head:
+            raise UserError(head["error"])
+        return head["counts"], np.frombuffer(body, np.float64)
+
+
+def _send(connection: Connection, head: dict[str, Any], body: np.ndarray) -> None:
+    connection.send_bytes(json.dumps(head).encode())
+    connection.send_bytes(memoryview(np.ascontiguousarray(body)).cast("B"))
+
+
+def _receive(connection: Connection) -> tuple[dict[str, Any], bytes]:
+    return json.loads(connection.recv_bytes()), connection.recv_bytes()
+
+
+class Servers:
+    """One server a device, for as long as the block lasts; `addresses` is what workers are told."""
+
+    def __init__(self, recipe: Recipe, devices: list[str]) -> None:
+        os.environ.setdefault(KEY, secrets.token_hex(32))
+        self.folder = tempfile.TemporaryDirectory(prefix="multiexpr-")
+        self.addresses = [str(Path(self.folder.name) / f"gpu{i}") for i in range(len(devices))]
+        self.processes = [
+            _start(recipe, device, address) for device, address in zip(devices, self.addresses, strict=True)
+        ]
+
+    def __enter__(self) -> "Servers":
+        start = time.monotonic()
+        for process, address in zip(self.processes, self.addresses, strict=True):
+            while not Path(address).exists():
+                if process.poll() is not None or time.monotonic() - start > START_S:
+                    self.__exit__()
+                    raise UserError(f"the process for the GPU could not be started: {process.stderr.read()[-500:]}")
+                time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stderr.close()
+        self.folder.cleanup()
+
+
+def _start(recipe: Recipe, device: str, address: str) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "multiexpr.execution.gpu_server", device, address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    process.stdin.write(json.dumps(as_dict(recipe)) + "\n")
+    process.stdin.flush()
+    return process
+
+
+def serve(models: Models, listener: Listener) -> None:
+    """Answer workers until there are no more, and none comes."""
+    connections: list[Connection] = []
+    threading.Thread(target=_accept, args=(listener, connections), daemon=True).start()
+    while True:
+        ready = wait(list(connections), timeout=0.05)
+        asked = []
+        for connection in ready:
+            try:
+                asked.append((connection, *_receive(connection)))
+            except (EOFError, OSError):
+                connections.remove(connection)
+        for task in ("people", "aesthetics"):
+            _answer_all(models, task, [(c, _images(head, body)) for c, head, body in asked if head["task"] == task])
+
+
+def _accept(listener: Listener, connections: list[Connection]) -> None:
+    while True:
+        connections.append(listener.accept())
+
+
+def _images(head: dict[str, Any], body: bytes) -> np.ndarray:
+    return np.frombuffer(body, np.uint8).reshape(head["shape"])
+
+
+def _answer_all(models: Models, task: str, asked: list[tuple[Connection, np.ndarray]]) -> None:
+    """Several clips' images through the network together; each worker gets its own share of the answers."""
+    while asked:
+        batch, size = [], 0
+        while asked and (not batch or size + len(asked[0][1]) <= MAX_BATCH):
+            batch.append(asked.pop(0))
+            size += len(batch[-1][1])
+        try:
+            answers = _through(models, task, [images for _, images in batch])
+        except UserError as error:
+            for connection, _ in batch:
+                _send(connection, {"error": str(error)}, np.zeros(0))
+            continue
+        for (connection, _), answer in zip(batch, answers, strict=True):
+            flat = np.concatenate([np.ravel(a) for a in answer]) if answer else np.zeros(0)
+            _send(connection, {"counts": [len(np.atleast_1d(a)) for a in answer]}, flat.astype(np.float64))
+
+
+def _through(models: Models, task: str, clips: list[np.ndarray]) -> list[list[np.ndarray]]:
+    ends = np.cumsum([len(images) for images in clips])[:-1]
+    if task == "people":
+        found = models.people([image for images in clips for image in images])
+        return [found[start:end] for start, end in zip([0, *ends], [*ends, len(found)], strict=True)]
+    return [[part] for part in np.split(models.aesthetics(np.concatenate(clips)), ends)]
+
+
+def main() -> None:
+    """Serve one device until the parent goes."""
+    device, address = sys.argv[1:]
+    recipe = from_dict(json.loads(sys.stdin.readline()))
+    listener = Listener(address, authkey=bytes.fromhex(os.environ[KEY]))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve(Models(recipe, device), listener)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""List a collection and cut its long videos into clips."""

@@ -1,0 +1,1 @@
+"""Decide which clips are kept, from stored scores and a recipe."""

@@ -1,0 +1,260 @@
+"""Verdicts: a pure function of scores and a recipe. Kept, dropped for a reason, or an error with a code."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exprbench.core.errors import UserError
+from exprbench.core.files import atomic_path, write_json
+from multiexpr.recipe import Keep, Recipe
+from multiexpr.scorers import container
+from multiexpr.selection.rules import READS, RULES, Rule, rules_of
+from multiexpr.storage.columns import Column, from_table
+from multiexpr.storage.parquet import read_note, shard_path, shards_in
+from multiexpr.storage.workspace import Workspace
+
+KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
+OUTCOMES = (KEPT, DROPPED, ERROR, PENDING)
+SHARDS_AT_A_TIME = 100
+UNDECIDED = 255
+MANY_VALUED = ("people", "motion")  # scorers that write a list a clip
+
+VERDICTS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("shard", pa.int32()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+        ("error", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+@dataclass
+class Funnel:
+    """How many clips came to each rule and how many it dropped, in order; how many ended otherwise."""
+
+    num_clips: int = 0
+    came: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    num_kept: int = 0
+    num_pending: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "clips": self.num_clips,
+            "steps": [{"reason": r, "came": self.came[r], "dropped": self.dropped[r]} for r in self.came],
+            "kept": self.num_kept,
+            "dropped": sum(self.dropped.values()),
+            "errors": dict(sorted(self.errors.items())),
+            "pending": self.num_pending,
+        }
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N clips: by scorer, which were measured, which failed, and the columns the rules read."""
+
+    clip_ids: pa.Array
+    shards: np.ndarray
+    measured: dict[str, np.ndarray]
+    failed: dict[str, np.ndarray]
+    columns: dict[str, Column]
+    errors: dict[str, tuple[pa.Array, pa.Array]]
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What becomes of N clips.
+
+    Attributes:
+        outcome: (N,) index into `OUTCOMES`.
+        first: (N,) index into `rules` of the reason; -1 where there is none.
+        failing: by rule, (N,) bool.
+        failed_at: (N,) index into `order` of the scorer that failed; -1.
+    """
+
+    rules: tuple[Rule, ...]
+    outcome: np.ndarray
+    first: np.ndarray
+    failing: list[np.ndarray]
+    came: list[np.ndarray]
+    failed_at: np.ndarray
+
+
+def scorers_used(workspace: Workspace, recipe: Recipe) -> list[str]:
+    """The scorers whose rules apply, in order; of the two aesthetic ones, that of the recipe, or the one that ran."""
+    order = [container.NAME, *dict.fromkeys(rule.scorer for rule in RULES if rule.scorer != container.NAME)]
+    method = recipe.score.aesthetics.method
+    if method == "auto":
+        method = "laion" if shards_in(workspace.scores("laion")) else "photomotion"
+    return [name for name in order if name not in ("laion", "photomotion") or name == method]
+
+
+def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
+    """Walk the scorers in order: the first error or failed rule decides; a gap before that leaves a clip pending."""
+    num = len(scores)
+    outcome = np.full(num, UNDECIDED, np.uint8)
+    first, failed_at = np.full(num, -1, np.int16), np.full(num, -1, np.int16)
+    rules, failing, came = [], [], []
+    for position, name in enumerate(order):
+        open_ = outcome == UNDECIDED
+        outcome[open_ & scores.failed[name]] = OUTCOMES.index(ERROR)
+        failed_at[open_ & scores.failed[name]] = position
+        outcome[open_ & ~scores.failed[name] & ~scores.measured[name]] = OUTCOMES.index(PENDING)
+        for rule in rules_of(name):
+            fails = rule.fails(rule.measure(scores.columns, keep), keep) & scores.measured[name]
+            came.append(outcome == UNDECIDED)
+            hit = came[-1] & fails
+            outcome[hit] = OUTCOMES.index(DROPPED)
+            first[hit] = len(rules)
+            rules.append(rule)
+            failing.append(fails)
+    outcome[outcome == UNDECIDED] = OUTCOMES.index(KEPT)
+    return Verdicts(tuple(rules), outcome, first, failing, came, failed_at)
+
+
+def load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
+    """The scores of some shards; of clips whose files changed since, nothing counts as measured.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    try:
+        return _load_scores(workspace, shards, order)
+    except (pa.ArrowInvalid, OSError) as error:
+        paths = [shard_path(workspace.scores(name), shard) for name in order for shard in shards]
+        damaged = [path for path in paths if path.exists() and read_note(path) is None]
+        if not damaged:
+            raise
+        told = f"{damaged[0]} is damaged; `multiexpr score {workspace.root}` makes it again"
+        raise UserError(told) from error
+
+
+def _load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
+    parts = [_read(shard_path(workspace.index, shard), ["clip_id", "stamp"]) for shard in shards]
+    sizes, index = [len(part) for part in parts], pa.concat_tables(parts)
+    clip_ids, stamps = index["clip_id"].combine_chunks(), index["stamp"].combine_chunks()
+    measured, failed, columns, errors = {}, {}, {}, {}
+    for name in order:
+        paths = [shard_path(workspace.scores(name), shard) for shard in shards]
+        table = _scores_table(paths, sizes, name)
+        current = _equal(table["clip_id"], clip_ids) & _equal(table["stamp"], stamps)
+        state = table["state"]
+        measured[name] = current & _equal(state, "scored")
+        failed[name] = current & _equal(state, "error")
+        errors[name] = table["error"].combine_chunks(), table["detail"].combine_chunks()
+        columns.update(from_table(table))
+    return Scores(clip_ids, np.repeat(shards, sizes), measured, failed, columns, errors)
+
+
+def _equal(array: pa.ChunkedArray, other: Any) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    return pc.fill_null(pc.equal(array, other), False).to_numpy(zero_copy_only=False)
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a small file: without a dataset and its threads around it, half the time."""
+    with pq.ParquetFile(path) as file:
+        return file.read(list(columns), use_threads=False).replace_schema_metadata()
+
+
+def _scores_table(paths: Sequence[Path], sizes: Sequence[int], name: str) -> pa.Table:
+    """The state of all clips of some shards, and what the rules read of a scorer's columns.
+
+    Null where a shard was not scored or is of other clips.
+    """
+    there = next((path for path in paths if path.exists()), None)
+    schema = _schema(pq.read_schema(there).remove_metadata() if there else None, name)
+    return pa.concat_tables(_fitted(path, size, schema) for path, size in zip(paths, sizes, strict=True))
+
+
+def _fitted(path: Path, size: int, schema: pa.Schema) -> pa.Table:
+    table = _read(path, schema.names) if path.exists() else None
+    if table is None or len(table) != size:
+        return pa.table({f.name: pa.nulls(size, f.type) for f in schema}, schema=schema)
+    return table if table.schema == schema else table.cast(schema)
+
+
+def _schema(found: pa.Schema | None, name: str) -> pa.Schema:
+    head = [pa.field(n, pa.string()) for n in ("clip_id", "stamp", "state", "error", "detail")]
+    kind = pa.list_(pa.float64()) if name in MANY_VALUED else pa.float64()
+    return pa.schema(head + [found.field(c) if found else pa.field(c, kind) for c in READS[name]])
+
+
+def select(workspace: Workspace, recipe: Recipe) -> Funnel:
+    """Write a verdict on every clip; the funnel of it all. Nothing is measured: it takes seconds.
+
+    Raises:
+        UserError: there is no index.
+    """
+    order = scorers_used(workspace, recipe)
+    shards = workspace.indexed()
+    funnel = Funnel()
+    with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
+        for start in range(0, len(shards), SHARDS_AT_A_TIME):
+            scores = load_scores(workspace, shards[start : start + SHARDS_AT_A_TIME], order)
+            verdicts = judge(scores, recipe.keep, order)
+            out.write_table(_as_table(scores, verdicts, order))
+            _count(funnel, scores, verdicts, order)
+    write_json(workspace.root / "funnel.json", funnel.as_dict())
+    return funnel
+
+
+def _as_table(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> pa.Table:
+    names = pa.array([*(rule.name for rule in verdicts.rules), ""])
+    error, detail = _errors(scores, verdicts, order)
+    return pa.table(
+        {
+            "clip_id": scores.clip_ids,
+            "shard": pa.array(scores.shards, pa.int32()),
+            "outcome": pa.array(OUTCOMES).take(pa.array(verdicts.outcome)),
+            "reason": names.take(pa.array(verdicts.first % len(names), pa.int32())),
+            "reasons": _all_reasons(verdicts),
+            "error": error,
+            "detail": detail,
+        },
+        schema=VERDICTS,
+    )
+
+
+def _all_reasons(verdicts: Verdicts) -> pa.Array:
+    """Every rule a clip fails, in order; few different sets of them occur."""
+    masks = sum(fails.astype(np.int64) << i for i, fails in enumerate(verdicts.failing))
+    sets, which = np.unique(masks, return_inverse=True)
+    lists = [[rule.name for i, rule in enumerate(verdicts.rules) if mask >> i & 1] for mask in sets.tolist()]
+    return pa.array(lists, pa.list_(pa.string())).take(pa.array(which))
+
+
+def _errors(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+    error, detail = np.full(len(scores), "", object), np.full(len(scores), "", object)
+    for position, name in enumerate(order):
+        rows = np.flatnonzero(verdicts.failed_at == position)
+        for target, source in zip((error, detail), scores.errors[name], strict=True):
+            target[rows] = source.take(pa.array(rows)).to_pylist()
+    return pa.array(error, pa.string()), pa.array(detail, pa.string())
+
+
+def _count(funnel: Funnel, scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> None:
+    funnel.num_clips += len(scores)
+    for i, rule in enumerate(verdicts.rules):
+        funnel.came[rule.name] += int(verdicts.came[i].sum())
+        funnel.dropped[rule.name] += int((verdicts.first == i).sum())
+    codes = _errors(scores, verdicts, order)[0]
+    funnel.errors.update(code for code in codes.to_pylist() if code)
+    funnel.num_kept += int((verdicts.outcome == OUTCOMES.index(KEPT)).sum())
+    funnel.num_pending += int((verdicts.outcome == OUTCOMES.index(PENDING)).sum())

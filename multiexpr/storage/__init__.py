@@ -1,0 +1,1 @@
+"""The files of a curation: Parquet tables, score columns, the workspace."""

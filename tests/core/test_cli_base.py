@@ -1,0 +1,89 @@
+"""What the four command lines share."""
+
+import errno
+import subprocess
+import sys
+from argparse import ArgumentTypeError
+
+import pytest
+
+from exprbench.core.cli_base import Parser, run, shard
+from exprbench.core.errors import UserError
+
+HEAVY = ("torch", "mediapipe", "ultralytics", "cv2", "av", "diffusers", "transformers", "ray", "pandas", "pyarrow")
+
+
+def status(handler, argv=()):
+    parser = Parser(prog="thing")
+    parser.set_defaults(handler=handler)
+    return run(parser, list(argv))
+
+
+def failing(error):
+    def handler(_):
+        raise error
+
+    return handler
+
+
+def test_a_verb_that_returns_nothing_is_done():
+    assert status(lambda _: None) == 0
+    assert status(lambda _: 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("no such clip a.mp4; give one"), "error: no such clip a.mp4; give one"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/x"), "error: No space left on device: out/x"),
+        (OSError(errno.EROFS, "Read-only file system"), "error: Read-only file system"),
+    ],
+)
+def test_mistakes_and_full_disks_are_one_line(error, line, capsys):
+    assert status(failing(error)) == 2
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_ctrl_c_says_how_to_go_on(capsys):
+    assert status(failing(KeyboardInterrupt())) == 130
+    assert "goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), OSError(errno.ENOENT, "gone", "x")])
+def test_a_bug_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        status(failing(error))
+
+
+def test_an_unknown_flag_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        status(lambda _: None, ["--wrong"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines() == ["error: unrecognized arguments: --wrong (see thing --help)"]
+
+
+def test_shards_are_counted_from_one():
+    assert shard("1/1") == (1, 1)
+    assert shard("8/8") == (8, 8)
+    for text in ("0/4", "5/4", "1", "a/b", "-1/4", "1/2/3", ""):
+        with pytest.raises(ArgumentTypeError, match="expected I/N"):
+            shard(text)
+
+
+@pytest.mark.parametrize("command", ["exprbench", "multiexpr", "baselines", "fantasyportrait"])
+def test_help_loads_nothing_heavy(command):
+    program = (
+        f"import sys; sys.argv = ['x', '--help']\nfrom {command}.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.startswith(("usage: ", "Usage: "))
+    assert told.endswith("heavy: []\n")
+
+
+def test_no_adapter_is_claimed(capsys):
+    from baselines.cli import main
+
+    assert main([]) == 2
+    assert "no baseline has an adapter yet" in capsys.readouterr().err

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from fantasyportrait.diffusion.denoise import Told, denoise
+from fantasyportrait.diffusion.face_masks import who_sees_whom
+from fantasyportrait.diffusion.flow_matching import branches, schedule
+from fantasyportrait.diffusion.windows import lay_windows
+from tests.fantasyportrait import official as reference
+from tests.fantasyportrait.model.test_transformer import prompt, released_sight, windows
+
+
+@pytest.fixture(scope="module")
+def backbone(official):
+    return reference.backbone(official("model_keys.json"))
+
+
+@pytest.fixture(scope="module")
+def dit(official):
+    return {name: torch.from_numpy(np.array(a)) for name, a in official("dit.npz").items()}
+
+
+def three_steps(official, backbone, dit, motion, text, expression):
+    told = Told(
+        {"positive": prompt(dit["context"]), "negative": prompt(dit["context_neg"])}, dit["clip_fea"], dit["y"][None]
+    )
+    return denoise(
+        backbone,
+        torch.from_numpy(np.array(official("pipeline.npz")["noise"])),
+        told,
+        sigmas=schedule(3),
+        branches=branches(expression, text),
+        windows=lay_windows(3, 21, 5),
+        motions=[motion],
+    )[0]
+
+
+GUIDANCE = [(1, 4, "cfg1_ip4"), (5, 4.5, "cfg5_ip4p5"), (5, 1, "cfg5_ipnone"), (1, 1, "cfg1_ip1")]
+
+
+@pytest.mark.parametrize(("text", "expression", "name"), GUIDANCE)
+def test_guided_latents_are_the_released_ones(official, backbone, dit, text, expression, name):
+    motion = reference.projected(windows(dit, 0))
+    found = three_steps(official, backbone, dit, motion, text, expression)
+    np.testing.assert_allclose(found, official("pipeline.npz")[f"latents_{name}"], atol=1e-5)
+
+
+def test_three_people_end_where_the_corrected_mask_leads(official, backbone, dit):
+    sees = who_sees_whom(dit["f3_still_labels"].long(), [True] * 3, "all")
+    found = three_steps(official, backbone, dit, reference.projected(windows(dit, 0, 1, 2), sees=sees), 1, 4)
+    np.testing.assert_allclose(found, official("pipeline.npz")["correct_f3_still_latents_cfg1_ip4"], atol=1e-5)
+
+
+def test_two_people_end_where_the_released_mask_leads(official, backbone, dit):
+    sees = released_sight(dit, "f2_move", 2)
+    found = three_steps(official, backbone, dit, reference.projected(windows(dit, 0, 1), sees=sees), 1, 4)
+    given = official("pipeline.npz")
+    np.testing.assert_allclose(found, given["official_fp32_f2_move_latents_cfg1_ip4"], atol=1e-5)
+    np.testing.assert_allclose(found, given["official_f2_move_latents_cfg1_ip4"], atol=5e-2)  # bfloat16 there

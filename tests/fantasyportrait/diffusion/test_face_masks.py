@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+
+from fantasyportrait.diffusion.face_masks import (
+    follow_boxes,
+    grow_boxes,
+    released_labels,
+    trilinear_labels,
+    who_sees_whom,
+)
+
+
+def rects(num_frames, *boxes):
+    return np.repeat(np.array(boxes, float)[:, None], num_frames, 1)
+
+
+@pytest.mark.parametrize("case", range(7))
+def test_boxes_labels_and_sight_are_the_released_ones(official, case):
+    given = {k.removeprefix(f"c{case}_"): v for k, v in official("masks.npz").items() if k.startswith(f"c{case}_")}
+    size, num_latent = tuple(map(int, given["size"])), (int(given["frames"]) - 1) // 4 + 1
+    boxes = given["boxes"][np.argsort(given["boxes"][:, [0, 2]].sum(1), kind="stable")]
+    grown = grow_boxes(boxes, given["rects"], size)
+    np.testing.assert_array_equal(grown, given["ext_boxes"])
+    labels = released_labels(grown[:, None], size, num_latent)
+    np.testing.assert_array_equal(labels, given["labels"])
+    sees = who_sees_whom(labels, [True] * len(boxes), "all")
+    np.testing.assert_array_equal(sees[0].repeat_interleave(97, -1), given["correct_mask"])
+
+
+def test_a_still_driver_grows_nothing():
+    boxes = np.array([[10, 20, 50, 60]])
+    np.testing.assert_array_equal(grow_boxes(boxes, rects(5, (0, 0, 9, 9)), (100, 100)), boxes)
+
+
+def test_growth_is_capped_at_a_quarter():
+    moving = rects(2, (0, 0, 10, 10))
+    moving[0, 1] += (-50, 0, 1, 0)
+    np.testing.assert_array_equal(grow_boxes(np.array([[40, 40, 80, 80]]), moving, (200, 200)), [[30, 40, 84, 80]])
+
+
+def test_boxes_that_follow_move_in_units_of_the_face():
+    driver = rects(3, (0.1, 0.1, 0.2, 0.3))
+    driver[0, 2] += (0.1, 0.0, 0.1, 0.2)  # one face to the right, one face down at its lower edge
+    followed = follow_boxes(np.array([[100.0, 100, 140, 180]]), driver)
+    np.testing.assert_allclose(followed[0, 0], [100, 100, 140, 180])
+    np.testing.assert_allclose(followed[0, 2], [140, 100, 180, 260])
+
+
+def test_a_face_of_whole_tokens_covers_them():
+    labels = trilinear_labels(rects(9, (32, 16, 64, 48)), (96, 64), 3)
+    expected = torch.zeros(3, 4, 6, dtype=torch.long)
+    expected[:, 1:3, 2:4] = 1
+    assert torch.equal(labels, expected)
+
+
+def test_a_face_too_small_for_a_token_keeps_one():
+    labels = trilinear_labels(rects(1, (3, 3, 8, 8), (40, 40, 47, 47)), (96, 64), 2)
+    assert all((frame == person).sum() == 1 for frame in labels for person in (1, 2))
+
+
+def test_a_token_two_faces_cover_is_the_nearer_ones():
+    labels = trilinear_labels(rects(1, (0, 0, 64, 64), (32, 0, 96, 64)), (96, 64), 1)[0]
+    assert labels[:, :3].unique().tolist() == [1]
+    assert labels[:, 3:].unique().tolist() == [2]
+
+
+def test_regions_follow_the_face_in_time():
+    boxes = rects(9, (0, 0, 32, 32))
+    boxes[0, 5:] += (64, 0, 64, 0)
+    labels = trilinear_labels(boxes, (96, 64), 3)
+    assert labels[0, 0].tolist() == [1, 1, 0, 0, 0, 0]
+    assert labels[2, 0].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_released_regions_follow_the_face_by_groups_of_four_frames():
+    boxes = rects(9, (0, 0, 32, 32))
+    boxes[0, 3:] += (64, 0, 64, 0)
+    labels = released_labels(boxes, (96, 64), 3)
+    assert labels[0, 0].tolist() == [1, 1, 0, 0, 0, 0]
+    assert labels[1, 0].tolist() == [1, 1, 0, 0, 1, 1]  # frames 1 and 2 show it here, 3 and 4 there
+    assert labels[2, 0].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+LABELS = torch.tensor([[[0, 1, 0, 2, 0, 3]]])
+
+
+def test_backgrounds():
+    everybody = who_sees_whom(LABELS, [True] * 3, "all")[0, 0]
+    assert everybody.sum(-1).tolist() == [3, 1, 3, 1, 3, 1]
+    nobody = who_sees_whom(LABELS, [True] * 3, "none")[0, 0]
+    assert nobody.sum(-1).tolist() == [0, 1, 0, 1, 0, 1]
+    nearest = who_sees_whom(LABELS, [True] * 3, "nearest")[0, 0]
+    assert nearest.sum(-1).tolist() == [1] * 6
+    assert nearest[0].tolist() == [True, False, False]
+
+
+def test_a_face_nobody_drives_sees_nobody():
+    sees = who_sees_whom(LABELS, [True, False, True], "all")[0, 0]
+    assert sees.shape == (6, 2)
+    assert sees[1].tolist() == [True, False]
+    assert sees[3].tolist() == [False, False]
+    assert sees[5].tolist() == [False, True]
+
+
+@pytest.mark.parametrize("num_people", [1, 2, 3, 4, 5])
+def test_every_region_sees_its_own_driver_alone(num_people):
+    boxes = rects(5, *((i * 48, 16, i * 48 + 32, 48) for i in range(num_people)))
+    size = (48 * num_people, 64)
+    for labels in (trilinear_labels(boxes, size, 2), released_labels(boxes[:, :1], size, 2)):
+        sees = who_sees_whom(labels, [True] * num_people, "none")[0]
+        flat = labels.flatten(1)
+        for person in range(num_people):
+            own = sees[flat == person + 1]
+            assert len(own) == 2 * 4
+            assert own[:, person].all()
+            assert own.sum() == len(own)

@@ -1,0 +1,66 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from fantasyportrait.diffusion.flow_matching import branches, euler_step, predicted_clip, schedule, starting_noise
+
+
+@pytest.mark.parametrize("shift", [3, 5])
+@pytest.mark.parametrize("num_steps", [10, 30, 50])
+def test_the_schedule_is_the_released_one(official, num_steps, shift):
+    given = official("scheduler.npz")
+    sigmas = schedule(num_steps, shift)
+    np.testing.assert_array_equal(sigmas[:-1], given[f"sigmas_n{num_steps}_shift{shift}"])
+    np.testing.assert_array_equal(sigmas[:-1] * 1000, given[f"timesteps_n{num_steps}_shift{shift}"])
+    assert sigmas[-1] == 0
+
+
+def test_steps_are_the_released_ones(official):
+    given = {k: torch.from_numpy(np.array(v)) for k, v in official("scheduler.npz").items()}
+    sigmas = schedule(30)
+    for i, expected in zip(given["step_index"], given["step_out_n30_shift5"], strict=True):
+        found = euler_step(given["step_sample"], given["step_velocity"], sigmas[i], sigmas[i + 1])
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_straight_path_is_followed_to_its_end():
+    clean, noise = torch.randn(2, 3), torch.randn(2, 3)
+    sample, sigmas = noise, schedule(4)
+    for sigma, following in pairwise(sigmas):
+        torch.testing.assert_close(predicted_clip(sample, noise - clean, sigma), clean)
+        sample = euler_step(sample, noise - clean, sigma, following)
+    torch.testing.assert_close(sample, clean)
+
+
+def test_a_seed_means_the_same_noise(official):
+    torch.manual_seed(5)
+    first = starting_noise((1, 16, 3, 8, 12), 42)
+    torch.rand(3)
+    assert torch.equal(first, starting_noise((1, 16, 3, 8, 12), 42))
+    assert not torch.equal(first, starting_noise((1, 16, 3, 8, 12), 43))
+    assert torch.equal(first, torch.from_numpy(official("pipeline.npz")["noise"]))
+
+
+def guided(expression, text, full, still, negative, negative_full):
+    values = {("positive", True): full, ("positive", False): still, ("negative", False): negative,
+              ("negative", True): negative_full}  # fmt: skip
+    return sum(b.weight * values[b.prompt, b.expression] for b in branches(expression, text))
+
+
+def test_guidance_is_the_published_formula():
+    full, still, negative, negative_full = np.random.default_rng(0).normal(size=4)
+    args = (full, still, negative, negative_full)
+    assert guided(4.5, 1, *args) == pytest.approx(still + 4.5 * (full - still))
+    assert guided(4.5, 5, *args) == pytest.approx(negative + 5 * (still - negative) + 4.5 * (full - still))
+    assert guided(1, 5, *args) == pytest.approx(negative_full + 5 * (full - negative_full))
+    assert guided(1, 1, *args) == pytest.approx(full)
+    assert guided(0, 1, *args) == pytest.approx(full)
+
+
+@pytest.mark.parametrize(("expression", "text", "count"), [(4.5, 1, 2), (4.5, 5, 3), (1, 5, 2), (1, 1, 1)])
+def test_no_more_evaluations_than_needed(expression, text, count):
+    made = branches(expression, text)
+    assert len(made) == count
+    assert sum(b.weight for b in made) == pytest.approx(1)

@@ -1,0 +1,139 @@
+"""The released face models' inputs and outputs, with small ONNX models that have their interface."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from exprbench.core.errors import UserError
+from exprbench.media import write_video
+from fantasyportrait.expression.onnx_faces import (
+    FIVE_POINTS,
+    OnnxPoints,
+    apply,
+    box_of,
+    crop_matrix,
+    decode_boxes,
+    letterbox,
+    overlap,
+    strongest,
+)
+
+POINTS = [(17, 34, 1), (9, 17, 0), (9, 17, 0)]
+NUM_POINTS = {8: 34 * 20, 16: 17 * 10, 32: 9 * 5}
+
+
+def constant_model(path, shape, outputs):
+    """An ONNX model that takes an image and always gives the same arrays."""
+    nodes = [helper.make_node("Constant", [], [name], value=numpy_helper.from_array(a)) for name, a in outputs.items()]
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape) for name, a in outputs.items()]
+    graph = helper.make_graph(nodes, "faces", [given], infos)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+def detector(path, boxes):
+    """Finds the boxes (in its own input's pixels, sides multiples of 16) at stride 16, whatever it is shown."""
+    scores = {s: np.zeros((1, n, 1), np.float32) for s, n in NUM_POINTS.items()}
+    distances = {s: np.zeros((1, n, 32), np.float32) for s, n in NUM_POINTS.items()}
+    for x, y, reach, score in boxes:
+        at = (y // 16) * 10 + x // 16
+        scores[16][0, at] = score
+        logits = np.full((4, 8), -50.0, np.float32)
+        logits[:, reach] = 50
+        distances[16][0, at] = logits.ravel()
+    outputs = {f"s{s}": a for s, a in scores.items()} | {f"d{s}": a for s, a in distances.items()}
+    return constant_model(path, [1, 3, 272, 160], outputs)
+
+
+def landmarks(path, roll_deg=0.0):
+    """A face of 222 points that fills its crop, its eyes tilted."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0.1, 0.9, (222, 2))
+    angle = np.radians(roll_deg)
+    points[74], points[96] = (0.3, 0.4), (0.3 + 0.4 * np.cos(angle), 0.4 + 0.4 * np.sin(angle))
+    outputs = {"points": points.T.reshape(1, 444).astype(np.float32), "euler": np.zeros((1, 2), np.float32),
+               "prob": np.ones((1, 1), np.float32)}  # fmt: skip
+    return constant_model(path, [1, 3, 128, 128], outputs), points
+
+
+def test_distances_are_expectations_at_the_grids_points():
+    logits = np.zeros((45, 32), np.float32)
+    logits[7].reshape(4, 8)[:, 3] = 100
+    boxes = decode_boxes(logits, 32)
+    assert boxes.shape == (45, 4)
+    np.testing.assert_allclose(boxes[7], (2 * 32 - 96, 32 - 96, 2 * 32 + 96, 32 + 96))
+    np.testing.assert_allclose(boxes[0], (-112, -112, 112, 112))  # 3.5 steps where nothing is known
+
+
+def test_the_strongest_of_overlapping_boxes_stays():
+    boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [30, 30, 40, 40], [50, 50, 60, 60]], float)
+    kept = strongest(boxes, np.array([0.6, 0.9, 0.5, 0.4]))
+    np.testing.assert_array_equal(kept, boxes[[1, 2]])
+    assert strongest(boxes, np.zeros(4)).shape == (0, 4)
+
+
+def test_overlap_is_intersection_over_union():
+    assert overlap(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2])) == pytest.approx(1 / 3)
+    assert overlap(np.array([0, 0, 1, 1]), np.array([2, 2, 3, 3])) == 0
+
+
+@pytest.mark.parametrize("shape", [(100, 200, 3), (300, 100, 3)])
+def test_the_frame_lies_in_the_middle_as_large_as_fits(shape):
+    picture, scale, shift = letterbox(np.full(shape, 200, np.uint8))
+    assert picture.shape == (272, 160, 3)
+    size = np.array(shape[1::-1]) * scale
+    np.testing.assert_allclose(size + 2 * shift, (160, 272))
+    x, y = shift + size / 2
+    assert picture[int(y), int(x)].tolist() == [200, 200, 200]
+
+
+@pytest.mark.parametrize("roll_deg", [0, 20, -35])
+def test_crops_hold_the_points_upright_with_a_margin(roll_deg):
+    points = np.random.default_rng(0).uniform((40, 60), (140, 220), (222, 2))
+    spans = box_of(apply(crop_matrix(points, roll_deg), points))
+    np.testing.assert_allclose((spans[:2] + spans[2:]) / 2, (64, 64), atol=1e-6)
+    assert max(spans[2:] - spans[:2]) == pytest.approx(128 * 0.85)
+
+
+def test_a_tilted_face_is_turned_level():
+    along = np.array([np.cos(0.4), np.sin(0.4)])
+    points = np.array([(50, 50) + t * along for t in np.linspace(0, 80, 20)])
+    level = apply(crop_matrix(points, np.degrees(0.4)), points)
+    assert np.ptp(level[:, 1]) < 1e-6
+
+
+@pytest.fixture
+def models(tmp_path):
+    face, points = landmarks(tmp_path / "l.onnx")
+    return detector(tmp_path / "d.onnx", [(48, 128, 1, 0.9), (112, 128, 1, 0.8)]), face, points
+
+
+def test_boxes_come_back_in_the_frames_pixels(models):
+    finder = OnnxPoints(*models[:2])
+    boxes = finder.detect(np.zeros((544, 320, 3), np.uint8))  # twice the input's size
+    np.testing.assert_allclose(boxes, [(64, 224, 128, 288), (192, 224, 256, 288)])
+
+
+def test_every_face_of_a_video_is_followed(models, tmp_path):
+    write_video(tmp_path / "v.mp4", (np.full((544, 320, 3), 9 * i, np.uint8) for i in range(6)))
+    left, right = OnnxPoints(*models[:2])(tmp_path / "v.mp4", fps=25, max_frames=5)
+    for person, x in ((left, 96), (right, 224)):
+        assert person.seen.tolist() == [True] * 5
+        assert person.points.shape == (5, 5, 2)
+        middle = (person.boxes[0, :2] + person.boxes[0, 2:]) / 2 * (320, 544)
+        np.testing.assert_allclose(middle, (x, 256), atol=8)
+    points = models[2]
+    shape = points[list(FIVE_POINTS)] - points[FIVE_POINTS[0]]
+    found = left.points[0] - left.points[0][0]
+    np.testing.assert_allclose(found / np.abs(found).max(), shape / np.abs(shape).max(), atol=1e-3)
+
+
+def test_missing_and_broken_models_are_told(models, tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        OnnxPoints(tmp_path / "absent.onnx", models[1])
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not an ONNX model"):
+        OnnxPoints(models[0], tmp_path / "x.onnx")

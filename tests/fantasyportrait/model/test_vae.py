@@ -1,0 +1,104 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from fantasyportrait.model.vae import _lay_tiles, decode, image_condition, latent_statistics
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    return AutoencoderKLWan(base_dim=4).eval()
+
+
+def latents(num_latent=3, height=8, width=12):
+    return torch.randn(1, 16, num_latent, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_frames_one_by_one_are_the_whole_clip(vae):
+    given = latents()
+    mean, std = latent_statistics(vae, given)
+    whole = ((vae.decode(given * std + mean).sample[0] + 1) * 127.5).round().byte().permute(1, 2, 3, 0)
+    frames = list(decode(vae, given))
+    assert len(frames) == 9
+    np.testing.assert_array_equal(np.stack(frames), whole)
+
+
+def test_decoding_needs_nothing_of_what_comes_later(vae):
+    frames = decode(vae, latents(4))
+    first = [next(frames) for _ in range(5)]
+    np.testing.assert_array_equal(first, list(decode(vae, latents(4)[:, :, :2])))
+
+
+@pytest.mark.parametrize("scale", [1, 8])
+@pytest.mark.parametrize(("height", "width", "tile"), [(8, 12, 64), (20, 9, 64), (12, 30, 96), (8, 8, None)])
+def test_weights_of_tiles_add_up_to_one(height, width, tile, scale):
+    total = torch.zeros(height * scale, width * scale)
+    for t in _lay_tiles(height, width, tile, torch.device("cpu"), scale):
+        rows, columns = t.pixels() if scale == 8 else (t.rows, t.columns)
+        assert (t.weights >= 0).all()
+        total[rows, columns] += t.weights
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+class Enlarger(torch.nn.Module):
+    """A decoder without memory or neighbours: tiles of it must fit together without a trace."""
+
+    def forward(self, latent, feat_cache, feat_idx, first_chunk):
+        frames = 1 if first_chunk else 4
+        return latent[:, :3].repeat_interleave(8, 3).repeat_interleave(8, 4).repeat_interleave(frames, 2) / 9
+
+
+def test_tiles_of_a_local_decoder_leave_no_seam(vae):
+    vae = copy.deepcopy(vae)
+    vae.decoder, vae.post_quant_conv = Enlarger(), torch.nn.Identity()
+    given = latents(2, 20, 14)
+    np.testing.assert_allclose(
+        np.stack(list(decode(vae, given, tile=64))).astype(int), np.stack(list(decode(vae, given))), atol=1
+    )
+
+
+def test_tiles_keep_their_own_memory(vae):
+    given = latents(3, 8, 24)
+    frames = np.stack(list(decode(vae, given, tile=64))).astype(int)
+    left = np.stack(list(decode(vae, given[..., :8]))).astype(int)
+    np.testing.assert_array_equal(frames[:, :, :8], left[:, :, :8])  # beyond the reach of the next tile
+
+
+@torch.no_grad()
+def test_the_condition_marks_the_portrait_and_shows_it(vae):
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    condition = image_condition(vae, image, 3)
+    assert condition.shape == (1, 20, 3, 8, 12)
+    assert condition[:, :4, 0].eq(1).all()
+    assert not condition[:, :4, 1:].any()
+    clip = torch.zeros(1, 3, 9, 64, 96)
+    clip[0, :, 0] = torch.from_numpy(image).permute(2, 0, 1) / 127.5 - 1
+    mean, std = latent_statistics(vae, clip)
+    torch.testing.assert_close(condition[:, 4:], (vae.encode(clip).latent_dist.mode() - mean) / std)
+
+
+class Shrinker:
+    """An encoder without neighbours: every latent is the mean of its pixels."""
+
+    def __init__(self, clip):
+        self.latent_dist = self
+        self.means = torch.nn.functional.avg_pool2d(clip[0, 0, ::4], 8)
+
+    def mode(self):
+        return self.means.expand(1, 16, -1, -1, -1)
+
+
+def test_tiles_of_a_local_encoder_leave_no_seam(vae, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(vae, "encode", lambda clip: sizes.append(tuple(clip.shape[2:])) or Shrinker(clip))
+    image = np.random.default_rng(0).integers(0, 255, (160, 112, 3), dtype=np.uint8)
+    whole = image_condition(vae, image, 2)
+    tiled = image_condition(vae, image, 2, tile=64)
+    torch.testing.assert_close(tiled, whole)
+    assert sizes[0] == (5, 160, 112)
+    assert set(sizes[1:]) == {(5, 64, 64)}

@@ -1,0 +1,34 @@
+from itertools import pairwise
+
+import torch
+
+from fantasyportrait.runtime.offloading import pack
+
+
+def test_tensors_are_moved_side_by_side_and_stay_what_they_are():
+    given = [torch.randn(3, 5), torch.arange(7), torch.randn(2, 2, 2).bfloat16(), torch.tensor(2.5), torch.empty(0, 4)]
+    before, expected = [t.data_ptr() for t in given], [t.clone() for t in given]
+    pack(given, pinned=False, chunk_bytes=4096)
+    for tensor, same in zip(given, expected, strict=True):
+        assert torch.equal(tensor, same)
+        assert tensor.dtype == same.dtype
+    moved = [t.data_ptr() for t in given[:-1]]
+    assert [b - a for a, b in pairwise(moved)] == [256, 256, 256]
+    assert not set(moved) & set(before)
+
+
+def test_what_does_not_fit_begins_another_chunk():
+    given = [torch.zeros(300, dtype=torch.uint8) for _ in range(3)] + [torch.zeros(5000)]
+    pack(given, pinned=False, chunk_bytes=1024)
+    chunks = [t.untyped_storage().data_ptr() for t in given]
+    assert len(set(chunks)) == 3
+    assert chunks[0] == chunks[1]
+    assert given[3].untyped_storage().nbytes() == 20000
+
+
+def test_a_models_output_does_not_change():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)).eval()
+    x = torch.randn(2, 4)
+    before = model(x)
+    pack([*model.parameters(), *model.buffers()], pinned=False, chunk_bytes=2048)
+    assert torch.equal(model(x), before)

@@ -1,0 +1,186 @@
+"""Who is driven by whom and what each region sees, on made-up clips whose tracks are given."""
+
+import numpy as np
+import pytest
+import torch
+
+from exprbench.core.errors import UserError
+from fantasyportrait.diffusion.windows import lay_windows
+from fantasyportrait.expression import driver as reading
+from fantasyportrait.expression.driver import FaceMotion, find_faces, read_motion
+from fantasyportrait.expression.encoder import ExpressionEncoder
+from fantasyportrait.inputs import faces_through, look, sight
+from fantasyportrait.settings import Options
+from tests.people import clip, give, people, person, still
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A portrait of three, and three drivers of one, one and two people."""
+    still(tmp_path / "three.png", person(1, x=0.2), person(1, x=0.5, seed=1), person(1, x=0.8, seed=2))
+    clip(tmp_path / "a.mp4", 12, person(12, x=0.4))
+    clip(tmp_path / "b.mp4", 9, person(9, x=0.6, seed=4, hidden=(3, 4)))
+    clip(tmp_path / "two.mp4", 14, person(14, x=0.3, seed=5), person(14, x=0.7, seed=6))
+    return tmp_path
+
+
+def scene_of(files, drivers, given=None, **options):
+    return look(files / "three.png", [files / d for d in drivers], Options(max_side=160, **options), given=given)
+
+
+def test_rate_and_length_are_the_drivers(files):
+    scene = scene_of(files, ["two.mp4", "b.mp4"])
+    assert (scene.fps, scene.num_frames, scene.num_latent) == (25, 9, 3)
+    assert scene.pairs == ((0, 0), (0, 1), (1, 0))
+    assert scene.image.shape == (96, 160, 3)
+
+
+def test_a_driver_nobody_uses_does_not_shorten_the_clip(files):
+    scene = scene_of(files, ["two.mp4", "b.mp4"], given=((0, 0), None, (0, 1)))
+    assert scene.num_frames == 14
+    assert list(scene.people) == [0]
+    assert scene.num_driven == 2
+
+
+def test_frames_and_rate_can_be_asked_for(files):
+    scene = scene_of(files, ["two.mp4", "a.mp4"], frames=5)
+    assert scene.num_frames == 5
+
+
+def test_too_few_faces_are_told(files):
+    with pytest.raises(UserError, match="3 faces, the drivers 2 faces"):
+        scene_of(files, ["a.mp4", "b.mp4"])
+
+
+def test_unreadable_and_faceless_drivers_are_told(files):
+    (files / "broken.mp4").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"broken\.mp4 cannot be read: open_failed"):
+        scene_of(files, ["broken.mp4"])
+    clip(files / "nobody.mp4", 10, person(10, hidden=range(8)))
+    with pytest.raises(UserError, match=r"nobody\.mp4 is of no use: no_face"):
+        scene_of(files, ["nobody.mp4"])
+
+
+def motions_for(scene):
+    found = {}
+    for i, faces in scene.people.items():
+        found[i] = [
+            FaceMotion(features=np.zeros((len(p.seen), 554), np.float32), boxes=p.boxes, num_filled=0) for p in faces
+        ]
+    return found
+
+
+def test_three_faces_see_their_own_drivers_alone(files):
+    scene = scene_of(files, ["two.mp4", "a.mp4"])
+    options = Options(background="none")
+    faces = faces_through(scene, motions_for(scene), options)
+    assert faces.shape == (3, 1, 4)
+    (window,) = lay_windows(scene.num_latent, 21, 4)
+    sees = sight(scene, faces, window, options)
+    assert sees.shape == (1, scene.num_latent, 60, 3)
+    assert sees.sum(-1).max() == 1
+    assert (sees[0, 0].sum(0) >= 4).all()
+    columns = sees[0, 0].unflatten(0, (6, 10)).any(0).float().argmax(0)
+    assert columns.tolist() == sorted(columns.tolist())
+
+
+def test_faces_may_be_followed(files):
+    scene = scene_of(files, ["two.mp4", "a.mp4"])
+    options = Options(mask_motion="per-frame")
+    faces = faces_through(scene, motions_for(scene), options)
+    assert faces.shape == (3, 4 * scene.num_latent - 3, 4)
+    for window in lay_windows(scene.num_latent, 2, 1):
+        assert sight(scene, faces, window, options).shape == (1, 2, 60, 3)
+
+
+def test_released_regions_can_be_asked_for(files):
+    scene = scene_of(files, ["two.mp4", "a.mp4"])
+    (window,) = lay_windows(scene.num_latent, 21, 4)
+    areas = {}
+    for mask in ("trilinear", "released"):
+        options = Options(mask=mask, background="none")
+        areas[mask] = sight(scene, faces_through(scene, motions_for(scene), options), window, options).sum()
+    assert areas["released"] > areas["trilinear"]  # a touch is enough
+
+
+def test_without_a_mask_and_with_one_face_everybody_sees_everything(files):
+    scene = scene_of(files, ["two.mp4", "a.mp4"])
+    assert faces_through(scene, motions_for(scene), Options(mask="none")) is None
+    still(files / "one.png", person(1))
+    alone = look(files / "one.png", [files / "a.mp4"], Options(max_side=160))
+    assert faces_through(alone, motions_for(alone), Options()) is None
+    assert sight(alone, None, lay_windows(2, 21, 4)[0], Options()) is None
+
+
+def test_a_face_nobody_drives_is_left_out_of_the_motion(files):
+    scene = scene_of(files, ["two.mp4"], given=((0, 0), None, (0, 1)))
+    options = Options(background="none")
+    (window,) = lay_windows(scene.num_latent, 21, 4)
+    sees = sight(scene, faces_through(scene, motions_for(scene), options), window, options)[0, 0].unflatten(0, (6, 10))
+    assert sees.shape[-1] == 2
+    assert not sees[:, 4:6].any()  # the middle face
+    assert sees[:, 2].any()
+    assert sees[:, 8].any()
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many crops an encoder was asked about."""
+    counts = []
+
+    def encode(_encoder, crops):
+        counts.append(len(crops))
+        return np.repeat(crops.mean((1, 2, 3))[:, None], 554, 1).astype(np.float32)
+
+    monkeypatch.setattr(reading, "encode", encode)
+    return counts
+
+
+def read(path, fps=25, **options):
+    people = find_faces(path, fps=fps, **options)
+    return read_motion(path, people, encoder=ExpressionEncoder(), encoder_name="test", fps=fps)
+
+
+def test_lost_frames_are_filled_and_counted_not_dropped(files, counted, own_cache):
+    (motion,) = read(files / "b.mp4")
+    assert motion.features.shape == (9, 554)
+    assert motion.num_filled == 2
+    assert sum(counted) == 7
+    assert np.isfinite(motion.features).all()
+    low, high = sorted((motion.features[2, 0], motion.features[5, 0]))
+    assert low <= motion.features[3, 0] <= high
+    assert np.isfinite(motion.boxes).all()
+
+
+def test_crops_are_encoded_in_batches_and_kept(files, counted, own_cache, monkeypatch):
+    monkeypatch.setattr(reading, "BATCH", 5)
+    first = read(files / "two.mp4")
+    assert counted == [5, 5, 5, 5, 5, 3]
+    again = read(files / "two.mp4")
+    assert sum(counted) == 28  # nothing was computed again
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.features, b.features)
+    read(files / "two.mp4", max_frames=6)
+    assert sum(counted) == 28 + 12
+    give(files / "two.mp4", people(14, person(14, x=0.3, seed=7)))  # other tracks of the same video
+    assert len(read(files / "two.mp4")) == 1
+    assert sum(counted) == 28 + 12 + 14
+
+
+def test_tracks_of_another_rate_are_refused(files):
+    with pytest.raises(UserError, match=r"tracks given for a\.mp4 are at 25 a second, not 12"):
+        scene_of(files, ["a.mp4"], given=((0, 0), None, None), fps=12.0)
+
+
+def test_a_clip_that_is_too_short_stays_on_its_last_frame():
+    motion = FaceMotion(features=np.arange(3.0)[:, None], boxes=np.zeros((3, 4)), num_filled=0)
+    assert motion.frames(5).features.ravel().tolist() == [0, 1, 2, 2, 2]
+    assert motion.frames(2).features.ravel().tolist() == [0, 1]
+
+
+def test_sight_is_boolean_and_for_every_token(files):
+    scene = scene_of(files, ["two.mp4", "a.mp4"])
+    (window,) = lay_windows(scene.num_latent, 21, 4)
+    sees = sight(scene, faces_through(scene, motions_for(scene), Options()), window, Options())
+    assert sees.dtype == torch.bool
+    assert sees.any(-1).all()

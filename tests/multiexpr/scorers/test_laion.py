@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from exprbench import UserError
+from multiexpr.models.detector import Models
+from multiexpr.recipe import load_recipe
+from multiexpr.scorers import aesthetics_method, make_scorers
+from multiexpr.scorers.laion import SIDE, clip_is_here, find_clip_model, load_clip, load_head, squares
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.weights
+def test_the_published_head_folds_into_one_affine_map(needs_weights):
+    import torch
+
+    path = needs_weights("laion_aesthetic")
+    weight, bias = load_head(path)
+    assert bias == pytest.approx(5.23664585, abs=1e-7)
+    assert np.linalg.norm(weight) == pytest.approx(17.996, abs=1e-3)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    x = torch.from_numpy(RNG.normal(size=(7, 768)))
+    y = x
+    for layer in (0, 2, 4, 6, 7):
+        y = y @ state[f"layers.{layer}.weight"].double().T + state[f"layers.{layer}.bias"].double()
+    assert np.abs(y[:, 0].numpy() - (x.numpy() @ weight + bias)).max() < 1e-12
+
+
+def test_another_head_is_refused(tmp_path):
+    import torch
+
+    torch.save({"layers.0.weight": torch.zeros(3, 768), "layers.0.bias": torch.zeros(3)}, tmp_path / "head.pth")
+    with pytest.raises(UserError, match="is not the LAION predictor"):
+        load_head(tmp_path / "head.pth")
+
+
+@pytest.mark.parametrize(("shape", "count"), [((224, 224), 1), ((360, 640), 2), ((640, 360), 2), ((256, 1280), 5)])
+def test_squares_leave_nobody_out(shape, count):
+    frame = np.zeros((*shape, 3), np.uint8)
+    frame[:, -1] = frame[:, 0] = frame[0] = frame[-1] = 255
+    crops = squares(frame)
+    assert crops.shape == (count, SIDE, SIDE, 3)
+    if shape[0] < shape[1]:
+        assert crops[0][:, 0].max() > 60
+        assert crops[-1][:, -1].max() > 60
+    elif count > 1:
+        assert crops[0][0].max() > 60
+        assert crops[-1][-1].max() > 60
+
+
+@pytest.fixture
+def tiny_clip(tmp_path, monkeypatch, needs_weights):
+    """A folder as `clip-vit-large-patch14` is laid out, of a network of the same interface and random weights."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    torch.manual_seed(0)
+    config = transformers.CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=224, patch_size=56,
+        projection_dim=768,
+    )  # fmt: skip
+    folder = tmp_path / "clip-vit-large-patch14"
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    head = needs_weights("laion_aesthetic")
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", f"{tmp_path}:{head.parent}")
+    return folder
+
+
+@pytest.mark.weights
+def test_clip_is_found_loaded_and_scored(tiny_clip):
+    import torch
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+    assert clip_is_here("clip-vit-large-patch14")
+    assert find_clip_model("clip-vit-large-patch14") == tiny_clip
+    score = load_clip("clip-vit-large-patch14", "cpu")
+    crops = RNG.integers(0, 255, (3, SIDE, SIDE, 3), np.uint8)
+    processor = CLIPImageProcessor(size={"shortest_edge": 224}, crop_size=224)
+    pixels = processor(list(crops), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        embedded = CLIPVisionModelWithProjection.from_pretrained(tiny_clip)(pixels).image_embeds.double().numpy()
+    from exprbench import weights
+
+    weight, bias = load_head(weights.require("laion_aesthetic"))
+    theirs = embedded / np.linalg.norm(embedded, axis=1, keepdims=True) @ weight + bias
+    assert np.abs(score(crops) - theirs).max() < 1e-4
+    assert np.abs(score(crops[:1])[0] - score(crops)[0]) < 1e-6
+
+
+@pytest.mark.weights
+def test_the_scorer_takes_the_mean_of_squares_and_the_lowest_frame(tiny_clip):
+    recipe = load_recipe(None, ["score.aesthetics.method=laion"])
+    (scorer,) = [s for s in make_scorers(recipe, Models(recipe)) if s.name == "laion"]
+    frames = RNG.integers(0, 255, (2, 224, 448, 3), np.uint8)
+    look = scorer.look({"length_s": 4.0})
+    for frame in frames:
+        look.see(frame, 0)
+    result = look.result()
+    score = load_clip("clip-vit-large-patch14", "cpu")
+    each = [score(squares(frame)).mean() for frame in frames]
+    assert result == {"laion": pytest.approx(np.mean(each), abs=1e-4), "laion_min": pytest.approx(min(each), abs=1e-4)}
+    assert scorer.fingerprint() != {}
+
+
+@pytest.mark.weights
+def test_auto_means_laion_where_clip_lies(tiny_clip):
+    assert aesthetics_method(load_recipe()) == "laion"
+
+
+def test_without_clip_photomotion_is_the_default_and_laion_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert aesthetics_method(load_recipe()) == "photomotion"
+    with pytest.raises(UserError, match=r"put the files of .*clip-vit-large-patch14 into"):
+        find_clip_model("clip-vit-large-patch14")

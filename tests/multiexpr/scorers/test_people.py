@@ -1,0 +1,153 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from exprbench import UserError
+from multiexpr.models.detector import Models, find_people_model, load_people
+from multiexpr.recipe import load_recipe
+from tests.multiexpr.collection import photograph
+
+LISTENER = """
+import sys
+calls = []
+WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "urllib.Request")
+sys.addaudithook(lambda event, args: calls.append((event, str(args)[:80])) if event in WATCHED else None)
+import socket
+def refuse(*args, **kwargs):
+    raise OSError("no network here")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import numpy as np
+from pathlib import Path
+from multiexpr.models.detector import load_people
+model, persons = load_people(Path(sys.argv[1]), image_size=640, device="cpu")
+model.predict([np.zeros((64, 64, 3), np.uint8)], classes=persons, verbose=False)
+from ultralytics import SETTINGS
+from ultralytics.utils.checks import check_requirements
+assert SETTINGS["sync"] is False
+assert not check_requirements("a-package-that-is-nowhere>=9")
+print(calls)
+"""
+
+
+@pytest.fixture(scope="module")
+def yolo():
+    return find_people_model("yolov8n") if _there() else pytest.skip("needs a YOLOv8n model in EXPRBENCH_WEIGHTS")
+
+
+def _there():
+    try:
+        find_people_model("yolov8n")
+    except UserError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def models(yolo):
+    return Models(load_recipe())
+
+
+@pytest.mark.weights
+def test_openvino_keeps_to_one_thread_that_may_run_on_any_core(yolo):
+    """Bound to a core, which is the same in every process, workers would wait for each other."""
+    if not yolo.is_dir():
+        pytest.skip("needs an OpenVINO export of YOLOv8n in EXPRBENCH_WEIGHTS")
+    model, _ = load_people(yolo, image_size=640, device="cpu")
+    compiled = model.predictor.model.backend.ov_compiled_model
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+@pytest.mark.weights
+def test_people_in_photographs(models):
+    pytest.importorskip("ultralytics")
+    zidane, bus = photograph("zidane.jpg"), photograph("bus.jpg")
+    (found,) = models.people([zidane])
+    sure = found[found[:, 4] > 0.5]
+    assert len(sure) == 2
+    assert (np.diff(found[:, 4]) <= 0).all()
+    assert ((found >= 0) & (found <= 1)).all()
+    heights = sure[:, 3] - sure[:, 1]
+    assert (heights > 0.6).all()
+    assert len(models.people([bus])[0]) == 4
+
+
+@pytest.mark.weights
+def test_a_batch_is_its_single_frames(models):
+    frames = [photograph("zidane.jpg"), np.zeros((360, 640, 3), np.uint8), photograph("bus.jpg")]
+    together = models.people(frames)
+    for frame, found in zip(frames, together, strict=True):
+        assert np.array_equal(models.people([frame])[0], found)
+    assert len(together[1]) == 0
+
+
+@pytest.mark.weights
+def test_nothing_is_sent_or_fetched(yolo):
+    """In a process of its own: ultralytics keeps still by itself where it sees pytest."""
+    run = subprocess.run([sys.executable, "-c", LISTENER, str(yolo)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A .pt of the real layout with random weights."""
+    pytest.importorskip("ultralytics")
+    from multiexpr.models.detector import keep_to_ourselves
+
+    keep_to_ourselves()
+    from ultralytics import YOLO
+
+    path = tmp_path_factory.mktemp("models") / "random.pt"
+    model = YOLO("yolov8n.yaml", task="detect")
+    model.model.names = {i: "person" if i == 0 else f"thing {i}" for i in range(80)}
+    model.save(str(path))
+    return path
+
+
+def test_checkpoints_load_without_unpickling(checkpoint):
+    model, persons = load_people(checkpoint, image_size=320, device="cpu")
+    assert persons == [0]
+    assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], verbose=False)) == 1
+
+
+def test_onnx_files_load_alike(checkpoint):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from ultralytics import YOLO
+
+    path = YOLO(str(checkpoint)).export(format="onnx", imgsz=320, simplify=False, verbose=False)
+    model, persons = load_people(type(checkpoint)(path), image_size=320, device="cpu")
+    assert persons == [0]
+    assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], imgsz=320, verbose=False)) == 1
+
+
+def test_models_that_are_none(tmp_path, checkpoint):
+    (tmp_path / "text.pt").write_text("not a model")
+    (tmp_path / "video.mp4").write_text("")
+    for name, message in [("text.pt", "cannot be read"), ("video.mp4", "is no people model")]:
+        with pytest.raises(UserError, match=message):
+            load_people(tmp_path / name, image_size=320, device="cpu")
+
+
+def test_a_model_that_knows_no_people(tmp_path, checkpoint):
+    from ultralytics import YOLO
+
+    model = YOLO(str(checkpoint))
+    model.model.names = dict.fromkeys(range(80), "thing")
+    model.save(str(tmp_path / "things.pt"))
+    with pytest.raises(UserError, match="knows no class 'person', only thing"):
+        load_people(tmp_path / "things.pt", image_size=320, device="cpu")
+
+
+def test_a_missing_model_is_told_with_where_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="exprbench weights fetch yolov8n"):
+        find_people_model("yolov8n")
+    with pytest.raises(UserError, match="give its path with --people-model"):
+        find_people_model("nothing")
+    (tmp_path / "mine_openvino_model").mkdir()
+    assert find_people_model("mine").name == "mine_openvino_model"

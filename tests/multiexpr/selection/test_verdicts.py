@@ -1,0 +1,181 @@
+import json
+
+import numpy as np
+import pytest
+
+from exprbench import UserError
+from multiexpr import select, why
+from multiexpr.curation import target
+from multiexpr.recipe import load_recipe
+from multiexpr.storage.parquet import read_rows, shard_path
+from multiexpr.storage.workspace import Workspace
+from tests.multiexpr.made import dropped_at, failed_at, fill, good, random_clips
+
+
+def verdicts(workspace):
+    return [(row["outcome"], row["reason"], row["reasons"], row["error"]) for row in read_rows(workspace.verdicts)]
+
+
+def test_three_outcomes_and_what_is_not_known_yet(workspace, recipe):
+    fill(workspace, [[
+        good(),
+        dropped_at("people", people_confidence=[0.1] * 10),
+        good(luma=0.01, sharpness=1.0, cut=99.0),
+        failed_at("container", "truncated"),
+        failed_at("motion"),
+        dropped_at("sharpness"),
+        {**failed_at("cuts"), **dropped_at("sharpness", luma=0.0)},
+    ]])  # fmt: skip
+    funnel = select(workspace.root, recipe=recipe)
+    assert verdicts(workspace) == [
+        ("kept", "", [], ""),
+        ("dropped", "few_people", ["few_people"], ""),
+        ("dropped", "dark", ["dark", "blurred", "cut"], ""),
+        ("error", "", [], "truncated"),
+        ("error", "", [], "decode_errors"),
+        ("pending", "", [], ""),
+        ("dropped", "dark", ["dark"], ""),
+    ]
+    assert (funnel.num_clips, funnel.num_kept, funnel.num_pending) == (7, 1, 1)
+    assert funnel.errors == {"truncated": 1, "decode_errors": 1}
+    assert sum(funnel.dropped.values()) == 3
+    assert json.loads((workspace.root / "funnel.json").read_text()) == funnel.as_dict()
+
+
+def test_an_error_is_never_counted_as_a_verdict(workspace, recipe):
+    fill(workspace, [[failed_at("people")] * 5 + [good()] * 5])
+    funnel = select(workspace.root, recipe=recipe)
+    assert funnel.came["few_people"] == 5
+    assert funnel.dropped.total() == 0
+
+
+def test_a_clip_whose_file_changed_waits_for_new_scores(workspace, recipe):
+    fill(workspace, [[good(), good()]])
+    from multiexpr.indexing.stage import CLIPS
+    from multiexpr.storage.parquet import read_note, write_rows
+
+    path = shard_path(workspace.index, 0)
+    rows, note = read_rows(path), read_note(path)
+    write_rows(path, [{**rows[0], "stamp": "2:2"}, rows[1]], CLIPS, note)
+    select(workspace.root, recipe=recipe)
+    assert [outcome for outcome, *_ in verdicts(workspace)] == ["pending", "kept"]
+
+
+def test_shards_do_not_matter(tmp_path, recipe):
+    clips = random_clips(90)
+    one, many = Workspace(tmp_path / "one"), Workspace(tmp_path / "many")
+    fill(one, [clips])
+    fill(many, [clips[:30], clips[30:31], clips[31:]])
+    funnels = [select(w.root, recipe=recipe).as_dict() for w in (one, many)]
+    assert funnels[0] == funnels[1]
+    assert verdicts(one) == verdicts(many)
+
+
+def test_a_shard_that_was_not_scored_is_pending(workspace, recipe):
+    fill(workspace, [[good()], [good()], [good()]])
+    for name in ("motion", "cuts"):
+        shard_path(workspace.scores(name), 1).unlink()
+    shard_path(workspace.scores("people"), 2).unlink()
+    select(workspace.root, recipe=recipe)
+    assert [outcome for outcome, *_ in verdicts(workspace)] == ["kept", "pending", "pending"]
+
+
+def test_the_same_scores_and_recipe_give_the_same_bytes(workspace, recipe):
+    fill(workspace, [random_clips(40)])
+    select(workspace.root, recipe=recipe)
+    before = workspace.verdicts.read_bytes()
+    select(workspace.root, recipe=load_recipe(None, ["keep.people.min_share=0.1"]))
+    select(workspace.root, recipe=recipe)
+    assert workspace.verdicts.read_bytes() == before
+
+
+def test_without_an_index_there_is_nothing_to_judge(workspace, recipe):
+    with pytest.raises(UserError, match="multiexpr index SOURCE --out"):
+        select(workspace.root, recipe=recipe)
+
+
+def test_a_damaged_file_of_scores_is_named(workspace, recipe):
+    fill(workspace, [[good()]])
+    path = shard_path(workspace.scores("people"), 0)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"people.00000.parquet is damaged"):
+        select(workspace.root, recipe=recipe)
+
+
+def test_why_tells_every_rule_and_agrees_with_select(workspace, recipe):
+    clips = [*random_clips(30), failed_at("people", "timeout"), dropped_at("sharpness"), good()]
+    fill(workspace, [clips])
+    select(workspace.root, recipe=recipe)
+    for row in read_rows(workspace.verdicts):
+        told = why(workspace.root, row["clip_id"])
+        assert told.outcome == row["outcome"]
+        assert [j.rule.name for j in told.rules if j.passed is False] == row["reasons"]
+        if row["outcome"] != "pending":
+            assert told.because.startswith(row["reason"] or row["error"] or "it passes")
+    text = str(why(workspace.root, read_rows(workspace.verdicts)[0]["clip_id"]))
+    assert "keep.motion.min_expression" in text
+    assert "face_expression = [" in text
+
+
+def test_why_finds_clips_by_path_and_under_another_recipe(workspace, recipe):
+    fill(workspace, [[good(face_expression=[2.0, 2.0])]])
+    name = read_rows(shard_path(workspace.index, 0))[0]["path"]
+    assert why(workspace.root, name).outcome == "kept"
+    strict = load_recipe(None, ["keep.motion.min_expression=3"])
+    assert "wanted at least 3" in why(workspace.root, name, recipe=strict).because
+    with pytest.raises(UserError, match="no clip 'nothing'"):
+        why(workspace.root, "nothing")
+
+
+@pytest.mark.parametrize("wanted", [1, 40, 150, 400])
+def test_a_target_is_reached_and_the_recipe_proposed_does_keep_it(workspace, recipe, wanted):
+    clips = [
+        good(**{k: v for values in clip.values() for k, v in values.items() if k in TUNED})
+        for clip in random_clips(600)
+    ]
+    fill(workspace, [clips])
+    proposal = target(workspace.root, wanted, recipe=recipe)
+    reached = min(wanted, proposal.num_reachable)
+    assert abs(proposal.num_kept - reached) <= max(2, 0.02 * reached)
+    assert select(workspace.root, recipe=proposal.recipe).num_kept == proposal.num_kept
+
+
+TUNED = ("sharpness", "photomotion", "face_px", "face_sharpness", "face_head_deg", "face_expression", "face_seen")
+
+
+def test_rules_stay_in_proportion(workspace, recipe):
+    rng = np.random.default_rng(0)
+    clips = [
+        good(sharpness=float(s), photomotion=float(p))
+        for s, p in zip(rng.uniform(0, 80, 4000), rng.uniform(0, 10, 4000), strict=True)
+    ]
+    fill(workspace, [clips])  # of 4000, sharpness drops a tenth, photomotion four tenths of the rest
+    loose = target(workspace.root, 3000, recipe=recipe)
+    assert loose.num_kept == pytest.approx(3000, abs=3)
+    sharpness, photomotion = (
+        loose.changes[f"keep.{name}"][1] for name in ("sharpness.min_sharpness", "aesthetics.min_photomotion")
+    )
+    shares = 1 - sharpness / 80, 1 - photomotion / 10
+    assert np.log(shares[1]) / np.log(shares[0]) == pytest.approx(np.log(0.6) / np.log(0.9), rel=0.15)
+    assert "keep.motion.min_expression" not in loose.changes
+
+
+def test_the_recipes_own_number_gives_the_recipe_back(workspace, recipe):
+    fill(workspace, [random_clips(300)])
+    kept = select(workspace.root, recipe=recipe).num_kept
+    proposal = target(workspace.root, kept, recipe=recipe)
+    assert proposal.num_kept == kept
+
+
+def test_a_target_beyond_reach_says_what_there_is(workspace, recipe):
+    fill(workspace, [[good()] * 3 + [good(luma=0.0)] * 4 + [dropped_at("sharpness", sharpness=1.0)] * 2])
+    proposal = target(workspace.root, 1000, recipe=recipe)
+    assert (proposal.num_kept, proposal.num_reachable, proposal.num_unknown) == (3, 3, 2)
+    with pytest.raises(UserError, match="--target is 0"):
+        target(workspace.root, 0)
+
+
+def test_scores_nobody_measured_leave_clips_pending(workspace):
+    fill(workspace, [[good()], [good()]])
+    recipe = load_recipe(None, ["score.aesthetics.method=laion"])
+    assert select(workspace.root, recipe=recipe).num_pending == 2

@@ -1,0 +1,285 @@
+import io
+import json
+import os
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from exprbench import UserError
+from exprbench.media import open_frames, probe
+from multiexpr.sources import Entry, Options, Problem, detect, read
+from multiexpr.sources.locate import ClipError, check_unchanged, video_of
+from multiexpr.sources.tabular import column, parse_columns
+from tests.videos import number_of
+
+
+def listed(root, kind=None, **options):
+    kind = kind or detect(root)
+    items = list(read(root, kind, Options(**options)))
+    entries = {item.key: item for item in items if isinstance(item, Entry)}
+    problems = {(item.kind, item.path) for item in items if isinstance(item, Problem)}
+    return kind, entries, problems
+
+
+def first_number(entry, root):
+    """The number drawn into the first frame: it tells which of the drawn videos an entry is."""
+    place = entry.place
+    row = {name: getattr(place, name) for name in place.__slots__} | {"start_s": 0.0, "duration_s": None}
+    with open_frames(video_of(row, root), [0.0]) as frames:
+        return number_of(next(iter(frames)))
+
+
+def copy(drawn, *targets):
+    for name, target in zip("abcd", targets, strict=False):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(drawn / f"{name}.mp4", target)
+
+
+OPENVID = "video,caption,aesthetic score,motion score,temporal consistency score,camera motion,frame,fps,seconds\n"
+
+
+def openvid(root, drawn):
+    """As the release: a CSV with spaced names, a stored zip, a deflated one, and one cut into parts."""
+    table = root / "data" / "train" / "OpenVid-1M.csv"
+    table.parent.mkdir(parents=True)
+    row = '{},"two people, one ""laughs""\nloud",5.1,3.2,0.99,pan_right,50,25.0,2.0\n'
+    table.write_text(OPENVID + "".join(row.format(f"{n}.mp4") for n in ("a", "b", "c", "gone", "a")), encoding="utf-8")
+    for name, files, method in [("0", "a", 0), ("1", "bd", 8), ("2", "c", 0)]:
+        with zipfile.ZipFile(root / f"OpenVid_part{name}.zip", "w", method) as archive:
+            archive.writestr("notes.txt", "not a video")
+            for file in files:
+                archive.write(drawn / f"{file}.mp4", f"deep/folder/{file}.mp4")
+    whole = (root / "OpenVid_part2.zip").read_bytes()
+    (root / "OpenVid_part2_partaa").write_bytes(whole[: len(whole) // 2])
+    (root / "OpenVid_part2_partab").write_bytes(whole[len(whole) // 2 :])
+    (root / "OpenVid_part2.zip").unlink()
+    (root / "OpenVid_part3.zip").write_bytes(whole[:-30])
+    return root
+
+
+def test_openvid_is_read_out_of_its_zips(tmp_path, drawn):
+    root = openvid(tmp_path / "OpenVid-1M", drawn)
+    kind, entries, problems = listed(root)
+    assert kind == "openvid"
+    assert {key: first_number(entry, root) for key, entry in entries.items()} == {"a.mp4": 97, "b.mp4": 98, "c.mp4": 99}
+    assert entries["c.mp4"].place.parts == ("OpenVid_part2_partaa", "OpenVid_part2_partab")
+    assert entries["b.mp4"].place.packing == "deflated"
+    assert entries["a.mp4"].caption == 'two people, one "laughs"\nloud'
+    assert entries["a.mp4"].scores["aesthetic_score"] == 5.1
+    assert entries["a.mp4"].scores["camera_motion"] == "pan_right"
+    assert problems == {
+        ("row_without_file", "gone.mp4"),
+        ("duplicate", "a.mp4"),
+        ("file_without_row", "OpenVid_part1.zip/deep/folder/d.mp4"),
+        ("unreadable", "OpenVid_part3.zip"),
+    }
+
+
+def test_openvid_unpacked_has_the_same_keys(tmp_path, drawn):
+    packed = listed(openvid(tmp_path / "packed", drawn))[1]
+    root = tmp_path / "unpacked"
+    copy(drawn, *(root / "video" / f"{n}.mp4" for n in "abc"))
+    shutil.copytree(tmp_path / "packed" / "data", root / "data")
+    kind, entries, _ = listed(root)
+    assert kind == "openvid"
+    assert entries.keys() == packed.keys()
+
+
+def test_files_without_a_row_on_request(tmp_path, drawn):
+    _, entries, problems = listed(openvid(tmp_path / "o", drawn), unlisted=True)
+    assert "d.mp4" in entries
+    assert not any(kind == "file_without_row" for kind, _ in problems)
+
+
+IDS = ["f605b8e91db3dd66865f3ea1b4e3621d", "00aa4c3e1db3dd66865f3ea1b4e3621e", "12345678901234567890123456789012"]
+
+
+def openhumanvid(root, drawn):
+    head = "\ufeffclip_id,path,caption,luminance_min,blur_max,aesthetic,,\n"
+    line = "{0},clips/part_{1}/{2}/{3}/{0},two men talk,12.5,,5.0,,\n"
+    for part, ids in (("001", IDS[:2]), ("002", IDS[2:])):
+        rows = "".join(line.format(i, part, i[:2], i[2:4]) for i in ids)
+        (root / f"OpenHumanVid_part_{part}.csv").write_text(head + rows, encoding="utf-8")
+    copy(drawn, *(root / "part_001" / i[:2] / i[2:4] / f"{i}.mp4" for i in IDS[:2]), root / "part_003/aa/bb/extra.mp4")
+    return root
+
+
+def test_openhumanvid_with_blank_columns_and_mapped_paths(tmp_path, drawn):
+    root = tmp_path / "ohv"
+    root.mkdir()
+    kind, entries, problems = listed(openhumanvid(root, drawn))
+    assert kind == "openhumanvid"
+    assert set(entries) == set(IDS[:2])
+    assert {entry.caption for entry in entries.values()} == {"two men talk"}
+    scores = entries[IDS[0]].scores
+    assert (scores["luminance_min"], "blur_max" in scores, "" in scores) == (12.5, False, False)
+    third = IDS[2]
+    assert problems == {
+        ("row_without_file", f"clips/part_002/12/34/{third}"),
+        ("file_without_row", "part_003/aa/bb/extra.mp4"),
+    }
+
+
+def test_names_of_columns_and_beginnings_of_paths_can_be_told(tmp_path, drawn):
+    (tmp_path / "openhumanvid_06.csv").write_text("video_name,words\n/data/x/a,hello\n/data/x/b,there\n")
+    copy(drawn, tmp_path / "disk/a.mp4", tmp_path / "disk/b.mp4")
+    _, entries, problems = listed(
+        tmp_path, columns=parse_columns("path=video_name,caption=words"), path_map={"/data/x/": "disk/"}
+    )
+    assert {key: entry.caption for key, entry in entries.items()} == {"a": "hello", "b": "there"}
+    assert not problems
+    with pytest.raises(UserError, match="OURS=THEIRS"):
+        parse_columns("path")
+
+
+def test_hallo3_pairs_videos_and_captions(tmp_path, drawn):
+    copy(drawn, tmp_path / "talk/videos/0001.mp4", tmp_path / "talk/videos/0002.mp4", tmp_path / "wild/videos/0001.mp4")
+    for name, text in [("talk/caption/0001.txt", "a man talks\n"), ("talk/caption/0009.txt", "nobody")]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    kind, entries, problems = listed(tmp_path)
+    assert kind == "hallo3"
+    assert {k: e.caption for k, e in entries.items()} == {
+        "talk/videos/0001.mp4": "a man talks",
+        "talk/videos/0002.mp4": "",
+        "wild/videos/0001.mp4": "",
+    }
+    assert problems == {("row_without_file", "talk/caption/0009.txt")}
+
+
+@pytest.mark.parametrize("table", ["meta.csv", "part1/meta.jsonl", "all.json", "data.parquet"])
+def test_the_released_layout_is_read_whatever_its_table_is(tmp_path, drawn, table):
+    copy(drawn, tmp_path / "part1/videos/a.mp4", tmp_path / "part1/videos/b.mp4")
+    rows = [
+        {"id": 1, "File Name": "videos/a.mp4", "prompt": "they smile", "score": 0.5},
+        {"id": 2, "File Name": "gone.mp4"},
+    ]
+    path = tmp_path / table
+    if table.endswith(".csv"):
+        path.write_text(
+            "id,File Name,prompt,score\n1,videos/a.mp4,they smile,0.5\n2,gone.mp4,,\nbroken,row,of,too,many\n"
+        )
+    elif table.endswith(".parquet"):
+        import pandas as pd
+
+        pd.DataFrame(rows).to_parquet(path)
+    else:
+        lines = "\n".join(map(json.dumps, rows))
+        path.write_text(json.dumps(rows) if table.endswith(".json") else lines + "\n{broken\n")
+    kind, entries, problems = listed(tmp_path)
+    assert kind == "multiexpr"
+    (entry,) = entries.values()
+    assert (entry.caption, entry.scores["score"], first_number(entry, tmp_path)) == ("they smile", 0.5, 97)
+    assert ("row_without_file", "gone.mp4") in problems
+    assert ("file_without_row", "part1/videos/b.mp4") in problems
+    assert any(kind == "unreadable" for kind, _ in problems) == table.endswith((".csv", ".jsonl"))
+
+
+def test_a_table_that_names_no_video_is_told(tmp_path, drawn):
+    copy(drawn, tmp_path / "a.mp4")
+    (tmp_path / "meta.csv").write_text("x,y\n1,2\n")
+    assert detect(tmp_path) == "folder"
+    with pytest.raises(UserError, match="--columns path=NAME"):
+        listed(tmp_path, "multiexpr")
+
+
+def webdataset(root, drawn, names="ab"):
+    with tarfile.open(root / "00000.tar", "w") as tar:
+        for i, name in enumerate(names):
+            tar.add(drawn / f"{name}.mp4", f"{i:09d}.mp4")
+            for ending, data in ((".json", b'{"aesthetic score": 5.5, "caption": "in json"}'), (".txt", b"two people")):
+                if ending == ".json" or not i:
+                    info = tarfile.TarInfo(f"{i:09d}{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    return root
+
+
+def test_webdataset_tars(tmp_path, drawn):
+    root = webdataset(tmp_path, drawn)
+    whole = (root / "00000.tar").read_bytes()
+    (root / "00001.tar").write_bytes(whole[:3000])
+    kind, entries, problems = listed(root)
+    assert kind == "webdataset"
+    assert {k: (e.caption, first_number(e, root)) for k, e in entries.items()} == {
+        "00000.tar/000000000": ("two people", 97),
+        "00000.tar/000000001": ("in json", 98),
+    }
+    assert entries["00000.tar/000000000"].scores == {"aesthetic_score": 5.5}
+    assert problems == {("unreadable", "00001.tar")}
+
+
+def test_any_folder_with_captions_beside_and_archives_within(tmp_path, drawn):
+    copy(drawn, tmp_path / "x/a.mp4", tmp_path / "B.MP4")
+    (tmp_path / "x/a.txt").write_text("a caption")
+    (tmp_path / "notes.txt").write_text("no video")
+    (tmp_path / ".hidden.mp4").write_bytes(b"x")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(drawn / "c.mp4", "c.mp4")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "more.tgz").write_bytes(b"x")
+    kind, entries, problems = listed(tmp_path)
+    assert kind == "folder"
+    assert list(entries) == ["B.MP4", "more.zip/c.mp4", "x/a.mp4"]
+    assert entries["x/a.mp4"].caption == "a caption"
+    assert problems == {("unreadable", "empty.mp4"), ("unreadable", "more.tgz")}
+    assert listed(tmp_path / "B.MP4")[1].keys() == {"B.MP4"}
+    assert listed(tmp_path / "more.zip")[1].keys() == {"more.zip/c.mp4"}
+
+
+def test_encrypted_and_oddly_packed_members(tmp_path, drawn):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.write(drawn / "a.mp4", "a.mp4")
+        archive.writestr("empty.mp4", b"")
+    _, entries, problems = listed(tmp_path)
+    assert not entries
+    assert problems == {("unreadable", "a.zip/a.mp4"), ("unreadable", "a.zip/empty.mp4")}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_without_permission(tmp_path, drawn):
+    copy(drawn, tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").chmod(0)
+    assert listed(tmp_path)[2] == {("unreadable", "a.mp4")}
+
+
+def test_nothing_there():
+    with pytest.raises(UserError, match="there is no collection"):
+        detect(Path("/nowhere/at/all"))
+    with pytest.raises(UserError, match="did you mean 'openvid'"):
+        list(read(Path(), "openvd", Options()))
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [("aesthetic score", "aesthetic_score"), (" FPS ", "fps"), ("a/b (c)", "a_b_c"), ("Unnamed: 3", "unnamed_3")],
+)
+def test_names_of_columns_are_normalised(name, normal):
+    assert column(name) == normal
+
+
+def test_a_changed_or_vanished_file_is_noticed(tmp_path, drawn):
+    copy(drawn, tmp_path / "a.mp4")
+    place = listed(tmp_path)[1]["a.mp4"].place
+    row = {name: getattr(place, name) for name in place.__slots__} | {"problem": ""}
+    check_unchanged(row, tmp_path)
+    os.utime(tmp_path / "a.mp4", ns=(1, 1))
+    with pytest.raises(ClipError, match="source_changed"):
+        check_unchanged(row, tmp_path)
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(Exception, match="missing_file"):
+        check_unchanged(row, tmp_path)
+
+
+def test_an_archive_rewritten_under_its_index_is_no_video(tmp_path, drawn):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(drawn / "a.mp4", "a.mp4")
+    place = listed(tmp_path)[1]["a.zip/a.mp4"].place
+    row = {name: getattr(place, name) for name in place.__slots__} | {"start_s": 0.0, "duration_s": None}
+    assert probe(video_of(row, tmp_path)).num_frames == 50
+    (tmp_path / "a.zip").write_bytes(b"\0" * (tmp_path / "a.zip").stat().st_size)
+    with pytest.raises(Exception, match="open_failed"):
+        video_of(row, tmp_path)
