@@ -15,16 +15,16 @@ from benchmarks.common import Row, Table, arguments, compare, on_one_core, repor
 from benchmarks.usual import floor, usual
 from exprbench import Benchmark
 from exprbench.benchmark import Case
-from exprbench.scoring.case import score_case
-from exprbench.scoring.plan import Plan, choose_columns
+from exprbench.scoring.cases import score_case
+from exprbench.scoring.plan import ScoringPlan, choose_columns
 
 METRICS = ("psnr", "ssim", "lmd", "mae", "aed", "apd")
 OURS, SECOND, FLOOR, USUAL = "exprbench", "exprbench, a second method", "the floor", "the usual way"
 
 
-def plan(bench: Bench, method: int = 0) -> Plan:
+def plan(bench: Bench, method: int = 0) -> ScoringPlan:
     """How one method is scored."""
-    return Plan(
+    return ScoringPlan(
         bench=Benchmark.open(bench.root),
         predictions=bench.methods[method],
         profile="mediapipe",

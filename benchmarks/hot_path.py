@@ -17,7 +17,7 @@ from benchmarks.common import Row, Table, arguments, on_one_core, report, tree_c
 from exprbench.faces import landmarker, tracker
 from exprbench.faces.video_tracks import landmarker as load_landmarker
 from exprbench.scoring import case, pixels
-from exprbench.scoring.case import score_case
+from exprbench.scoring.cases import score_case
 
 WHOLE, REST = "one clip", "linking faces, metrics of faces, hashes, cache, the rest"
 DECODERS = "two decoders and their pipes, as far as they are processes of their own"

@@ -16,8 +16,8 @@ from benchmarks.clip import plan, self_cases
 from benchmarks.clips import Bench, make_bench
 from benchmarks.common import Row, Table, arguments, compare, report
 from benchmarks.usual import usual
-from exprbench.core.processes import default_workers, run_all
-from exprbench.scoring.case import score_case
+from exprbench.core.processes import num_cores, process_map
+from exprbench.scoring.cases import score_case
 
 CLIPS_A_WORKER = 3
 USUAL = "the usual way"
@@ -27,7 +27,7 @@ def seconds_a_clip(bench: Bench, caches: Path, numbers: count, workers: int) -> 
     """Of a run that begins with an empty cache, after every worker's first clip."""
     os.environ["EXPRBENCH_CACHE"] = str(caches / str(next(numbers)))
     cases = self_cases(bench)[: CLIPS_A_WORKER * workers]
-    done = run_all(partial(score_case, plan(bench)), cases, workers=workers, label="score", unit="clip")
+    done = process_map(partial(score_case, plan(bench)), cases, workers=workers, label="score", unit="clip")
     times = [time.perf_counter() for _ in done]
     return (times[-1] - times[workers - 1]) / (len(times) - workers)
 
@@ -35,7 +35,7 @@ def seconds_a_clip(bench: Bench, caches: Path, numbers: count, workers: int) -> 
 def ways(bench: Bench, caches: Path) -> dict[str, Callable[[], float]]:
     """Two workers first; each way says how many seconds a clip took."""
     numbers = count()
-    known = dict.fromkeys((2, 1, default_workers()))
+    known = dict.fromkeys((2, 1, num_cores()))
     ours = {f"{n} worker{'s' * (n > 1)}": partial(seconds_a_clip, bench, caches, numbers, n) for n in known}
     case = self_cases(bench)[0]
     videos = bench.root / case.drivers[0], bench.methods[0] / f"{case.case_id}.mp4"
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments("throughput", __doc__.splitlines()[0], argv)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        bench = make_bench(Path(folder), CLIPS_A_WORKER * max(2, default_workers()))
+        bench = make_bench(Path(folder), CLIPS_A_WORKER * max(2, num_cores()))
         alternatives = ways(bench, Path(folder) / "caches")
         rows = compare({name: clock.of(way) for name, way in alternatives.items()}, args.repeats, clock=clock)
     reach = "one worker 1.8 times slower than two; the usual way 6 times slower than the whole machine"

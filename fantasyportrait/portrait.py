@@ -9,12 +9,12 @@ import numpy as np
 from exprbench.core.errors import UserError
 from exprbench.faces import FaceTracks, TracksError
 from exprbench.faces.video_tracks import given_tracks, track_faces, track_image
-from exprbench.media import MediaError, open_clip, read_image
+from exprbench.media import VIDEO_SUFFIXES, MediaError, open_clip, read_image
 
 PATCH = 16  # sides are multiples of it
 
 Pairs = tuple[tuple[int, int] | None, ...]  # for each portrait face: (driver, face), or nobody
-VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
+MOVING = (*VIDEO_SUFFIXES, ".gif")
 
 
 def read_portrait(path: Path) -> np.ndarray:
@@ -24,7 +24,7 @@ def read_portrait(path: Path) -> np.ndarray:
         UserError: it cannot be read.
     """
     try:
-        if path.suffix.lower() not in VIDEOS:
+        if path.suffix.lower() not in MOVING:
             return read_image(path)
         with open_clip(path, max_frames=1) as clip:
             return next(iter(clip))
@@ -42,13 +42,13 @@ def _tracks(path: Path) -> FaceTracks:
     """Faces of a still, or of a video's first frame; also where that frame lies beside its video, whose tracks are
     given under the name they share.
     """
-    if path.suffix.lower() in VIDEOS:
+    if path.suffix.lower() in MOVING:
         return track_faces(path, max_frames=1).first(1)
     try:
         return track_image(path)
     except TracksError:
         for video in sorted(path.parent.glob(f"{path.stem}.*")):
-            if video.suffix.lower() in VIDEOS and (tracks := given_tracks(video)):
+            if video.suffix.lower() in MOVING and (tracks := given_tracks(video)):
                 return tracks.first(1)
         raise
 

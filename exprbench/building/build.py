@@ -13,7 +13,7 @@ from exprbench.building.pairing import draw_sizes, make_cases
 from exprbench.building.source_files import Input, gather
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import write_json, write_text
-from exprbench.core.processes import default_workers, run_all
+from exprbench.core.processes import num_cores, process_map
 from exprbench.faces.video_tracks import tracks_made_by
 
 
@@ -65,7 +65,7 @@ def build(
     inputs = [i for folder, kind, split in folders if folder for i in gather(Path(folder), kind, split)]
     making = root.with_name(f".{root.name}.building")
     shutil.rmtree(making, ignore_errors=True)  # left by a run that was killed
-    workers = default_workers() if workers is None else workers
+    workers = num_cores() if workers is None else workers
     try:
         ready, left_out = _prepare_all(inputs, making, fps, clip_seconds, workers)
         drawn = draw_sizes(ready, seed)
@@ -95,7 +95,7 @@ def _prepare_all(
 ) -> tuple[list[Prepared], list[LeftOut]]:
     ready, left_out = [], []
     work = partial(prepare, root=root, fps=fps, clip_seconds=clip_seconds)
-    for item, result in run_all(work, inputs, workers=workers, label="build", unit="file"):
+    for item, result in process_map(work, inputs, workers=workers, label="build", unit="file"):
         if isinstance(result, ItemError):
             left_out.append(LeftOut(path=item.path.name, reason=result.code, detail=result.detail))
         else:

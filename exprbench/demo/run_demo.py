@@ -15,7 +15,7 @@ from exprbench.benchmark import Benchmark, Case
 from exprbench.building import build
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
-from exprbench.core.processes import default_workers, run_all
+from exprbench.core.processes import num_cores, process_map
 from exprbench.demo.animation import Motion, perform, still
 from exprbench.demo.cast import CAST, Character
 from exprbench.demo.methods import METHODS
@@ -59,7 +59,7 @@ def demo(out: Path | str = "runs/demo", *, workers: int | None = None) -> Demo:
     if root.exists() and any(root.iterdir()) and not (root / "inputs").is_dir():
         raise UserError(f"{root} holds something else; name another folder with --out")
     shutil.rmtree(root, ignore_errors=True)
-    workers = default_workers() if workers is None else workers
+    workers = num_cores() if workers is None else workers
     _do(_draw_input, list(_inputs(root / "inputs")), workers, "draw the inputs", "file")
     folders = {name: root / "inputs" / name for name in ("portraits", "driving", "multi_portraits", "multi_driving")}
     bench = build(**folders, out=root / "bench", name="demo", workers=workers)
@@ -80,7 +80,7 @@ def demo(out: Path | str = "runs/demo", *, workers: int | None = None) -> Demo:
 
 
 def _do(function: object, items: list, workers: int, label: str, unit: str) -> None:
-    for _ in run_all(function, items, workers=workers, label=label, unit=unit):  # type: ignore[arg-type]
+    for _ in process_map(function, items, workers=workers, label=label, unit=unit):  # type: ignore[arg-type]
         pass
 
 

@@ -6,8 +6,8 @@ gaze (0, 0, 1) and a face turned to the camera has the identity as its rotation.
 
 import numpy as np
 
-# (outer corner, inner corner, iris centre) of the person's right and left eye in MediaPipe's mesh
-EYES = ((33, 133, 468), (263, 362, 473))
+from exprbench.faces.landmark_groups import EYE_POINTS
+
 BLINKS = (9, 10)  # eyeBlinkLeft, eyeBlinkRight in MediaPipe's order of blendshapes
 CLOSED_ABOVE = 0.5
 
@@ -42,7 +42,7 @@ def gaze(landmarks: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> np.n
     """
     points = to_camera(landmarks, size)
     head = rotation(pose)
-    return np.stack([_eye_gaze(points[..., eye, :], head) for eye in EYES], axis=-2)
+    return np.stack([_eye_gaze(points[..., eye, :], head) for eye in EYE_POINTS], axis=-2)
 
 
 def eye_ball(outer: np.ndarray, inner: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

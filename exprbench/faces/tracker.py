@@ -9,11 +9,11 @@ from scipy.optimize import linear_sum_assignment
 from exprbench.faces.appearance import SAME_BELOW, appearance, distance
 from exprbench.faces.landmarker import CROPS, Face, Landmarker
 from exprbench.faces.search import Box, overlap
-from exprbench.faces.tracks import FaceTrack, nobody
+from exprbench.faces.tracks import FaceTrack, unseen
 
 # Parameters of the tracks' cache key: change any and tracks are made again.
 SEARCH_EVERY_S = 1.0
-SEARCH_EVERY_S_WHEN_LOST = 0.4  # nobody in sight, or somebody just gone
+SEARCH_EVERY_S_WHEN_LOST = 0.4  # unseen in sight, or somebody just gone
 LOST_FOR_S = 2.0  # how long somebody counts as just gone
 LOOK_FOR_S = 1.0  # how long the place where a face was lost is looked at in every frame
 BRIEF = 3  # frames a face may be hidden while its movement is still carried on
@@ -48,7 +48,7 @@ class _Person:
 
 
 class FaceTracker:
-    """Feed it frames in order with `add`; `finish` gives one `FaceTrack` a person, left to right.
+    """Feed it frames in order with `update`; `compute` gives one `FaceTrack` a person, left to right.
 
     Args:
         landmarker: this process's landmarker.
@@ -64,7 +64,7 @@ class FaceTracker:
         self.searched = -1
         self.size = (0, 0)
 
-    def add(self, frame: np.ndarray) -> None:
+    def update(self, frame: np.ndarray) -> None:
         """Take the next (H, W, 3) uint8 RGB frame."""
         t = self.num_frames
         self.size = frame.shape[1], frame.shape[0]
@@ -106,7 +106,7 @@ class FaceTracker:
         return faces
 
     def _search(self, frame: np.ndarray, t: int) -> None:
-        """Find faces nobody is following; each is somebody who was here before, or somebody new."""
+        """Find faces unseen is following; each is somebody who was here before, or somebody new."""
         taken = [p.faces[t].box for p in self.people if t in p.faces]
         faces: list[Face] = []
         for box in self.landmarker.search(frame):
@@ -124,7 +124,7 @@ class FaceTracker:
             self._accept(person, t, frame, face, looks[j])
 
     def _face_at(self, frame: np.ndarray, box: Box, taken: list[Box]) -> Face | None:
-        """The face the detector's box is of, if it is nobody's yet and the landmarks confirm it."""
+        """The face the detector's box is of, if it is unseen's yet and the landmarks confirm it."""
         if any(overlap(box, other) > 0.3 for other in taken):
             return None
         centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
@@ -162,7 +162,7 @@ class FaceTracker:
         people = [p for p in self.people if len(p.faces) >= enough]
         return sorted(people, key=lambda p: float(p.faces[min(p.faces)].centre[0]))
 
-    def finish(self) -> tuple[FaceTrack, ...]:
+    def compute(self) -> tuple[FaceTrack, ...]:
         """One track a person over the frames added so far, left to right by where each was first seen."""
         return tuple(_track(p.faces, self.num_frames, self.size) for p in self._somebodies())
 
@@ -221,7 +221,7 @@ def _cheapest(costs: list[list[float]]) -> list[tuple[int, int]]:
 
 def _track(faces: dict[int, Face], num_frames: int, size: tuple[int, int]) -> FaceTrack:
     width, height = size
-    track = nobody(num_frames)
+    track = unseen(num_frames)
     for t, face in faces.items():
         track.seen[t] = True
         track.box[t] = np.array(face.box) / (width, height, width, height)

@@ -69,8 +69,8 @@ class FaceTrack:
         return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
 
 
-def nobody(num_frames: int) -> FaceTrack:
-    """A track of a face that is never seen."""
+def unseen(num_frames: int) -> FaceTrack:
+    """Return the track of a face that is never seen."""
 
     def unknown(*shape: int) -> np.ndarray:
         return np.full((num_frames, *shape), np.nan, np.float32)

@@ -41,7 +41,7 @@ def collect(tracker: FaceTracker, video_sha256: str) -> FaceTracks:
         width=tracker.size[0],
         height=tracker.size[1],
         fps=tracker.fps,
-        tracks=tracker.finish(),
+        tracks=tracker.compute(),
         made_by=tracks_made_by(),
         video_sha256=video_sha256,
     )
@@ -67,7 +67,7 @@ def track_faces(path: Path | str, *, fps: float = 25, max_frames: int | None = N
         with open_clip(path, fps=fps, max_frames=max_frames) as clip:
             tracker = FaceTracker(landmarker(), fps=fps)
             for frame in clip:
-                tracker.add(frame)
+                tracker.update(frame)
             return collect(tracker, sha256)
 
     return cached("tracks", tracks_key(sha256, fps, max_frames), look, pack_tracks, unpack_tracks)
@@ -82,7 +82,7 @@ def track_image(path: Path) -> FaceTracks:
 
     def look() -> FaceTracks:
         tracker = FaceTracker(landmarker(), fps=1)
-        tracker.add(image)
+        tracker.update(image)
         return collect(tracker, sha256)
 
     return cached("tracks", tracks_key(sha256, 1, 1), look, pack_tracks, unpack_tracks)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exprbench.core.errors import UserError
-from exprbench.metrics import EXTRAS, METRICS, Extra, Metric
+from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
 LOW_DETECT_RATE = 0.95
@@ -25,12 +25,12 @@ class Column:
     """A metric, or an extra, on a track."""
 
     track: str
-    metric: Metric | Extra
+    metric: Metric
 
     @property
     def title(self) -> str:
-        """`FID`, or an extra's own name."""
-        return self.metric.column if isinstance(self.metric, Metric) else self.metric.name
+        """Return the heading: `FID`, or an extra's own name."""
+        return self.metric.title
 
     @property
     def key(self) -> str:
@@ -39,9 +39,8 @@ class Column:
 
     @property
     def shows_faces(self) -> bool:
-        """Does the number rest on faces being found?"""
-        name = self.metric.name if isinstance(self.metric, Metric) else self.metric.parent
-        return name in ("lmd", "mae", "aed", "apd")
+        """Return whether the number depends on faces being found."""
+        return self.metric.kind == "face"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +104,8 @@ def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: boo
 
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
     present = {(g.track, name) for r in records for g in r.groups for name in g.aggregates}
-    order = [*METRICS.values(), *EXTRAS.values()]
     shown = {(c.track, c.metric.name) for c in paper_columns()}
-    wanted = [(t, m) for t in ("self", "cross") for m in order if (t, m.name) in present - shown]
+    wanted = [(t, m) for t in ("self", "cross") for m in COLUMNS.values() if (t, m.name) in present - shown]
     return tuple(Column(track=track, metric=metric) for track, metric in wanted)
 
 
@@ -153,7 +151,7 @@ def _cell(group: Group | None, column: Column, note: str) -> Cell:
     return Cell(text=printed(column.metric, aggregate.value), aggregate=aggregate, notes=notes)
 
 
-def printed(metric: Metric | Extra, value: float) -> str:
+def printed(metric: Metric, value: float) -> str:
     """A value as a table prints it: scaled, with the metric's decimals."""
     return f"{value * metric.table_scale:.{metric.decimals}f}"
 

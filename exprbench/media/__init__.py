@@ -5,10 +5,12 @@ from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image, write_image
 from exprbench.media.resample import resample
 from exprbench.media.sparse import VideoFacts, open_frames, probe
+from exprbench.media.suffixes import VIDEO_SUFFIXES
 from exprbench.media.video import Piece, Video
 from exprbench.media.writer import write_frames, write_video
 
 __all__ = [
+    "VIDEO_SUFFIXES",
     "Clip",
     "ClipInfo",
     "MediaError",

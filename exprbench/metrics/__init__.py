@@ -1,8 +1,8 @@
-"""The eight metrics of ExprBench: one module a metric, pure functions on arrays, networks behind small extractors.
+"""Metrics: one module per metric, pure functions on arrays, and the registry that says what each column is.
 
-Only the registry is loaded here; it imports nothing heavy.
+Importing this package loads only the registry, which imports nothing heavy.
 """
 
-from exprbench.metrics.registry import EXTRAS, METRICS, PROFILES, Extra, Metric, metric_ids, parent_of
+from exprbench.metrics.registry import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids, parent_of
 
-__all__ = ["EXTRAS", "METRICS", "PROFILES", "Extra", "Metric", "metric_ids", "parent_of"]
+__all__ = ["COLUMNS", "EXTRAS", "METRICS", "PROFILES", "Metric", "metric_ids", "parent_of"]

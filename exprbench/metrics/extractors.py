@@ -63,13 +63,13 @@ def fvd_id(extractor: ClipExtractor, grid: ClipGrid = DEFAULT_GRID) -> str:
 
 @dataclass
 class FrameFeatures:
-    """Add a video's frames; `finish` gives their (n, d) float32 features."""
+    """Add a video's frames; `compute` gives their (n, d) float32 features."""
 
     extractor: FrameExtractor
     waiting: list[Any] = field(default_factory=list)
     done: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, frame: np.ndarray) -> None:
+    def update(self, frame: np.ndarray) -> None:
         """Take the next (H, W, 3) uint8 RGB frame."""
         self.waiting.append(self.extractor.prepare(frame))
         if len(self.waiting) == self.extractor.batch:
@@ -79,7 +79,7 @@ class FrameFeatures:
         self.done.append(self.extractor.features(self.waiting))
         self.waiting = []
 
-    def finish(self) -> np.ndarray:
+    def compute(self) -> np.ndarray:
         """Features of all frames added, in order."""
         if self.waiting:
             self._run()
@@ -88,7 +88,7 @@ class FrameFeatures:
 
 @dataclass
 class ClipFeatures:
-    """Add a video's frames; `finish` gives the (n, d) float32 features of its clips.
+    """Add a video's frames; `compute` gives the (n, d) float32 features of its clips.
 
     Args:
         num_frames: how many frames are going to be added at most: the reference's, for both sides of a pair, so that
@@ -108,7 +108,7 @@ class ClipFeatures:
     def __post_init__(self) -> None:
         self.spans = self.grid.spans(self.num_frames, self.video)
 
-    def add(self, frame: np.ndarray) -> None:
+    def update(self, frame: np.ndarray) -> None:
         """Take the next (H, W, 3) uint8 RGB frame."""
         t, self.count = self.count, self.count + 1
         if any(first <= t < last for first, last in self.spans):
@@ -128,7 +128,7 @@ class ClipFeatures:
         self.done.append(self.extractor.features(self.waiting))
         self.waiting = []
 
-    def finish(self) -> np.ndarray:
+    def compute(self) -> np.ndarray:
         """Features of all clips, in order."""
         if self.grid.num_frames is None and self.count < self.num_frames:  # the whole video, however much came
             for first, last in self.grid.spans(self.count, self.video):
@@ -146,8 +146,8 @@ def frame_features(frames: Sequence[np.ndarray], extractor: FrameExtractor) -> n
     """(n, d) float32 features of frames at hand."""
     collector = FrameFeatures(extractor)
     for frame in frames:
-        collector.add(frame)
-    return collector.finish()
+        collector.update(frame)
+    return collector.compute()
 
 
 def clip_features(
@@ -156,5 +156,5 @@ def clip_features(
     """(n, d) float32 features of the clips of a video at hand."""
     collector = ClipFeatures(extractor, len(frames), grid, video)
     for frame in frames:
-        collector.add(frame)
-    return collector.finish()
+        collector.update(frame)
+    return collector.compute()

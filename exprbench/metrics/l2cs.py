@@ -6,13 +6,14 @@ to a variable called pitch, and code that trusts its names swaps the angles; a p
 yaw changes its sign, the pitch does not).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from exprbench import weights
 from exprbench.metrics.networks import exact, fill, load_state
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ class GazeNetwork:
             features = self.network((images.permute(0, 3, 1, 2).float() / 255 - mean) / std)
             heads = [getattr(self.network, name)(features) for name in HEADS]
         return np.stack([np.radians(expected_deg(h.double().cpu().numpy())) for h in heads], axis=1)
+
+
+def load(device: str) -> Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]]:
+    """Return the published network as a face reader: n crops to `gaze` (n, 3)."""
+    network = GazeNetwork(weights.require("l2cs"), device=device)
+    return lambda crops: {"gaze": network(crops)}
 
 
 def expected_deg(logits: np.ndarray) -> np.ndarray:

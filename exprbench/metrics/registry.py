@@ -1,303 +1,346 @@
-"""Every number this package can give: its name, its id, what it means, and how a table prints it.
+"""The registry of columns: what each number means, what it is computed from, what it needs, and how a table prints it.
 
-An id spells the variant out; numbers whose ids differ are different quantities. `docs/metrics.md` defines each.
+Everything that depends on a column (scoring, tables, reports) reads it here. To add one, write its function in a file
+of this package and add an entry below; `docs/extending.md` shows an example. An id spells out the variant: numbers
+whose ids differ are different quantities. `docs/metrics.md` defines each.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any, Literal
 
-from exprbench.metrics.clip_grid import DEFAULT_GRID, PRESETS
+from exprbench.metrics.clip_grid import DEFAULT_GRID, PRESETS, ClipGrid
 
 PROFILES = ("mediapipe", "paper")
 SELF, CROSS = "self", "cross"
+LANDMARKER = "face_landmarker"
 INCEPTION, I3D = "inception2015,clean299,pool3", "i3d-k400"
+
+Kind = Literal["set", "pixel", "face"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameStream:
+    """Features of single frames: the network's input is made by `resize`."""
+
+    resize: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipStream:
+    """Features of clips, which `grid` cuts out of a video."""
+
+    grid: ClipGrid
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A column of the paper's Table 1.
+    """A column of a table.
 
     Attributes:
-        ids: profile -> id.
-        weights: profile -> names of the model files it needs (of `exprbench.weights`).
-        tracks: where the table shows it. `defined_on`: where it means something.
-        table_scale: what a value is multiplied by before it is printed with `decimals` digits.
-        worst: profile -> the value a face nobody found gets where missing faces are penalised.
+        name: the name in records and on the command line.
+        parent: the name of the metric this is a variant of; its own name if it is a column of the paper's Table 1.
+        title: column heading.
+        meaning: one line for tables and reports.
+        kind: what the number is computed from: `pixel` compares a frame with its reference, `face` a face with its
+            reference, `set` the features of all videos with those of all references.
+        per: `case` for a mean over videos, `group` for one number per split and track.
+        compute: the function, as `module:function` in `exprbench.metrics`. For `pixel`, from the per-frame results of
+            `measure` to a number. For `face`, from a `FacePair` to (T,) values, averaged over the frames that have
+            one, or to a single number. For `set`, from the features of two sets to a distance.
+        measure: for `pixel`, the function of two frames that gives a per-frame result.
+        stream: for `set`, the features.
+        ids: profile -> id, for the profiles that have the column.
+        weights: profile -> model files (names in `exprbench.weights`).
+        tracks: tracks on which Table 1 shows it. `defined_on`: tracks on which it has a meaning.
+        higher_is_better, unit, table_scale, decimals: how a table prints and ranks it.
+        worst: profile -> value of a missing face under `--missing penalty`.
+        on_request: computed only if asked for by name, because it costs further passes through a network.
     """
 
     name: str
-    column: str
+    parent: str = ""
+    title: str
     meaning: str
+    kind: Kind
+    per: Literal["case", "group"] = "case"
+    compute: str
+    measure: str = ""
+    stream: FrameStream | ClipStream | None = None
     ids: dict[str, str]
-    weights: dict[str, tuple[str, ...]]
-    tracks: tuple[str, ...]
+    weights: dict[str, tuple[str, ...]] = field(default_factory=lambda: _both(()))
+    tracks: tuple[str, ...] = ()
     defined_on: tuple[str, ...]
     higher_is_better: bool = False
     unit: str = ""
     table_scale: float = 1.0
     decimals: int = 2
     worst: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extra:
-    """A further column: another reading of the metric `parent`, whose direction and weights it shares.
-
-    Attributes:
-        ids: profile -> id, for the profiles that have it.
-        on_request: needs further passes through a network, so it is computed only when asked for by name.
-    """
-
-    name: str
-    parent: str
-    meaning: str
-    ids: dict[str, str]
-    unit: str = ""
-    table_scale: float = 1.0
-    decimals: int = 2
     on_request: bool = False
-    worst: dict[str, float] = field(default_factory=dict)
 
     @property
-    def higher_is_better(self) -> bool:
-        """As its parent."""
-        return METRICS[self.parent].higher_is_better
+    def is_extra(self) -> bool:
+        """Return whether this is a variant rather than a column of the paper's Table 1."""
+        return self.parent != self.name
+
+    def function(self, path: str) -> Any:
+        """Import `module:function` of `exprbench.metrics`."""
+        module, _, name = path.partition(":")
+        return getattr(import_module(f"exprbench.metrics.{module}"), name)
 
 
-def _both(value: object) -> dict:
+def _both(value: Any) -> dict[str, Any]:
     return dict.fromkeys(PROFILES, value)
 
 
-def _each(mediapipe: object, paper: object) -> dict:
+def _each(mediapipe: Any, paper: Any) -> dict[str, Any]:
     return {"mediapipe": mediapipe, "paper": paper}
 
 
-METRICS: dict[str, Metric] = {
-    m.name: m
-    for m in (
-        Metric(
-            name="fid",
-            column="FID",
-            meaning="distance between the frames of all videos and of all references, as Inception sees them",
-            ids=_both(f"fid[{INCEPTION}]"),
-            weights=_both(("inception",)),
-            tracks=(SELF,),
-            defined_on=(SELF,),
-        ),
-        Metric(
-            name="fvd",
-            column="FVD",
-            meaning="distance between the 16-frame clips of all videos and of all references, as I3D sees them",
-            ids=_both(f"fvd[{I3D},{DEFAULT_GRID.label()}]"),
-            weights=_both(("i3d",)),
-            tracks=(SELF,),
-            defined_on=(SELF,),
-        ),
-        Metric(
-            name="psnr",
-            column="PSNR",
-            meaning="peak signal over noise, a frame at a time",
-            ids=_both("psnr[rgb,frame-mean,cap100]"),
-            weights=_both(()),
-            tracks=(SELF,),
-            defined_on=(SELF,),
-            higher_is_better=True,
-            unit="dB",
-        ),
-        Metric(
-            name="ssim",
-            column="SSIM",
-            meaning="structural similarity, a frame at a time",
-            ids=_both("ssim[rgb,gauss11,valid]"),
-            weights=_both(()),
-            tracks=(SELF,),
-            defined_on=(SELF,),
-            higher_is_better=True,
-            decimals=3,
-        ),
-        Metric(
-            name="lmd",
-            column="LMD",
-            meaning="mean distance of face landmarks, in widths and heights of the frame",
-            ids=_both("lmd[mp478,unit]"),
-            weights=_both(("face_landmarker",)),
-            tracks=(SELF,),
-            defined_on=(SELF,),
-            unit="1e-3",
-            table_scale=1e3,
-            worst=_both(1.0),
-        ),
-        Metric(
-            name="mae",
-            column="MAE",
-            meaning="mean angle between the directions of gaze",
-            ids=_each("mae[mp-iris]", "mae[l2cs-gaze360]"),
-            weights=_each(("face_landmarker",), ("face_landmarker", "l2cs")),
-            tracks=(SELF, CROSS),
-            defined_on=(SELF, CROSS),
-            unit="degrees",
-            worst=_both(90.0),
-        ),
-        Metric(
-            name="aed",
-            column="AED",
-            meaning="mean difference of expression coefficients",
-            ids=_each("aed[mp-bs52,l1-mean]", "aed[smirk,exp50,l1-mean]"),
-            weights=_each(("face_landmarker",), ("face_landmarker", "smirk")),
-            tracks=(CROSS,),
-            defined_on=(SELF, CROSS),
-            unit="1e-2",
-            table_scale=1e2,
-            worst=_each(1.0, 2.0),
-        ),
-        Metric(
-            name="apd",
-            column="APD",
-            meaning="mean difference of head rotation, in radians of each axis",
-            ids=_each("apd[mp-rot,axis-angle,l1-mean]", "apd[smirk,axis-angle,l1-mean]"),
-            weights=_each(("face_landmarker",), ("face_landmarker", "smirk")),
-            tracks=(CROSS,),
-            defined_on=(SELF, CROSS),
-            unit="1e-3",
-            table_scale=1e3,
-            worst=_both(1.0),
-        ),
-    )
-}
+FID = Metric(
+    name="fid",
+    parent="fid",
+    title="FID",
+    meaning="Fréchet distance between Inception features of all frames and of all reference frames",
+    kind="set",
+    per="group",
+    compute="set_distance:set_distance",
+    stream=FrameStream(resize="clean299"),
+    ids=_both(f"fid[{INCEPTION}]"),
+    weights=_both(("inception",)),
+    tracks=(SELF,),
+    defined_on=(SELF,),
+)
+FVD = replace(
+    FID,
+    name="fvd",
+    parent="fvd",
+    title="FVD",
+    meaning="Fréchet distance between I3D features of all 16-frame clips and of all reference clips",
+    stream=ClipStream(grid=DEFAULT_GRID),
+    ids=_both(f"fvd[{I3D},{DEFAULT_GRID.label()}]"),
+    weights=_both(("i3d",)),
+)
+PSNR = Metric(
+    name="psnr",
+    parent="psnr",
+    title="PSNR",
+    meaning="peak signal-to-noise ratio of each frame",
+    kind="pixel",
+    measure="psnr:squared_error",
+    compute="psnr:frame_mean",
+    ids=_both("psnr[rgb,frame-mean,cap100]"),
+    tracks=(SELF,),
+    defined_on=(SELF,),
+    higher_is_better=True,
+    unit="dB",
+)
+SSIM = Metric(
+    name="ssim",
+    parent="ssim",
+    title="SSIM",
+    meaning="structural similarity of each frame",
+    kind="pixel",
+    measure="ssim:ssim",
+    compute="ssim:frame_mean",
+    ids=_both("ssim[rgb,gauss11,valid]"),
+    tracks=(SELF,),
+    defined_on=(SELF,),
+    higher_is_better=True,
+    decimals=3,
+)
+LMD = Metric(
+    name="lmd",
+    parent="lmd",
+    title="LMD",
+    meaning="mean distance between face landmarks, in frame widths and heights",
+    kind="face",
+    compute="lmd:lmd",
+    ids=_both("lmd[mp478,unit]"),
+    weights=_both((LANDMARKER,)),
+    tracks=(SELF,),
+    defined_on=(SELF,),
+    unit="1e-3",
+    table_scale=1e3,
+    worst=_both(1.0),
+)
+MAE = Metric(
+    name="mae",
+    parent="mae",
+    title="MAE",
+    meaning="mean angle between gaze directions",
+    kind="face",
+    compute="mae:mae",
+    ids=_each("mae[mp-iris]", "mae[l2cs-gaze360]"),
+    weights=_each((LANDMARKER,), (LANDMARKER, "l2cs")),
+    tracks=(SELF, CROSS),
+    defined_on=(SELF, CROSS),
+    unit="degrees",
+    worst=_both(90.0),
+)
+AED = Metric(
+    name="aed",
+    parent="aed",
+    title="AED",
+    meaning="mean absolute difference between expression coefficients",
+    kind="face",
+    compute="aed:aed",
+    ids=_each("aed[mp-bs52,l1-mean]", "aed[smirk,exp50,l1-mean]"),
+    weights=_each((LANDMARKER,), (LANDMARKER, "smirk")),
+    tracks=(CROSS,),
+    defined_on=(SELF, CROSS),
+    unit="1e-2",
+    table_scale=1e2,
+    worst=_each(1.0, 2.0),
+)
+APD = Metric(
+    name="apd",
+    parent="apd",
+    title="APD",
+    meaning="mean absolute difference between head rotations, in radians per axis",
+    kind="face",
+    compute="apd:apd",
+    ids=_each("apd[mp-rot,axis-angle,l1-mean]", "apd[smirk,axis-angle,l1-mean]"),
+    weights=_each((LANDMARKER,), (LANDMARKER, "smirk")),
+    tracks=(CROSS,),
+    defined_on=(SELF, CROSS),
+    unit="1e-3",
+    table_scale=1e3,
+    worst=_both(1.0),
+)
 
 
-def _lmd(name: str, variant: str, meaning: str, **options: object) -> Extra:
-    options = {"unit": "1e-3", "table_scale": 1e3, "worst": _both(1.0), **options}
-    return Extra(name=name, parent="lmd", meaning=meaning, ids=_both(f"lmd[{variant}]"), **options)  # type: ignore[arg-type]
+def _variant(of: Metric, name: str, meaning: str, **changes: Any) -> Metric:
+    """Return a variant that shares everything else with the metric it belongs to."""
+    return replace(of, name=name, title=name, meaning=meaning, tracks=(), **changes)
 
 
-def _aed_part(part: str) -> Extra:
-    return Extra(
-        name=f"aed_{part}",
-        parent="aed",
-        meaning=f"AED over the blendshapes of the {part}",
-        ids={"mediapipe": f"aed[mp-bs-{part},l1-mean]"},
-        unit="1e-2",
-        table_scale=1e2,
-        worst=_both(1.0),
-    )
+def _lmd(name: str, variant: str, meaning: str, **changes: Any) -> Metric:
+    return _variant(LMD, name, meaning, ids=_both(f"lmd[{variant}]"), compute=f"lmd:{name}", **changes)
 
 
-def _fvd_preset(preset: str) -> Extra:
-    return Extra(
-        name=f"fvd_{preset}",
-        parent="fvd",
-        meaning=f"FVD over the clips of the preset {preset}",
+def _aed_part(part: str) -> Metric:
+    ids = {"mediapipe": f"aed[mp-bs-{part},l1-mean]"}
+    return _variant(AED, f"aed_{part}", f"AED of the {part} blendshapes", compute=f"aed:aed_{part}", ids=ids)
+
+
+def _fvd_preset(preset: str) -> Metric:
+    return _variant(
+        FVD,
+        f"fvd_{preset}",
+        f"FVD over the clips of the preset {preset}",
+        stream=ClipStream(grid=PRESETS[preset]),
         ids=_both(f"fvd[{I3D},{PRESETS[preset].label()}]"),
         on_request=True,
     )
 
 
-EXTRAS: dict[str, Extra] = {
-    e.name: e
-    for e in (
-        Extra(
-            name="fid_video_mean",
-            parent="fid",
-            meaning="FID of each video's frames to its own reference's, averaged over videos",
-            ids=_both(f"fid[{INCEPTION},video-mean]"),
-        ),
-        Extra(
-            name="fid_pytorch",
-            parent="fid",
-            meaning="FID as pytorch-fid resizes: bilinear, no antialiasing",
-            ids=_both("fid[inception2015,pytorch299,pool3]"),
-            on_request=True,
-        ),
-        *(_fvd_preset(preset) for preset in PRESETS),
-        Extra(
-            name="psnr_pooled",
-            parent="psnr",
-            meaning="PSNR of a video's mean squared error",
-            ids=_both("psnr[rgb,pooled,cap100]"),
-            unit="dB",
-        ),
-        Extra(
-            name="psnr_identical",
-            parent="psnr",
-            meaning="share of frames equal to the reference in every pixel",
-            ids=_both("psnr[rgb,identical-share]"),
-            decimals=3,
-        ),
-        _lmd("lmd_px", "mp478,px", "LMD in pixels of the reference", unit="px", table_scale=1.0, worst={}),
-        _lmd(
-            "lmd_iod",
-            "mp478,iod",
-            "LMD over the distance of the reference's outer eye corners",
-            unit="1e-2",
-            table_scale=1e2,
-            worst={},
-        ),
-        _lmd("lmd_rigid", "mp478,rigid,unit", "LMD after the best turn, shift and scale of the head: expression only"),
-        _lmd("lmd_mesh", "mp468,unit", "LMD without the irises"),
-        _lmd("lmd_lips", "mp-lips,unit", "LMD of the lips"),
-        _lmd("lmd_eyes", "mp-eyes,unit", "LMD of the eyelids"),
-        _lmd("lmd_brows", "mp-brows,unit", "LMD of the eyebrows"),
-        Extra(
-            name="mae_open",
-            parent="mae",
-            meaning="MAE over eyes that are open in the reference",
-            ids=_each("mae[mp-iris,open-eyes]", "mae[l2cs-gaze360,open-eyes]"),
-            unit="degrees",
-            worst=_both(90.0),
-        ),
-        Extra(
-            name="mae_in_head",
-            parent="mae",
-            meaning="MAE of the gaze relative to the head",
-            ids={"mediapipe": "mae[mp-iris,in-head]"},
-            unit="degrees",
-            worst=_both(90.0),
-        ),
-        Extra(
-            name="aed_rmse",
-            parent="aed",
-            meaning="root mean square instead of mean absolute difference",
-            ids=_each("aed[mp-bs52,rmse]", "aed[smirk,exp50,rmse]"),
-            unit="1e-2",
-            table_scale=1e2,
-            worst=_each(1.0, 2.0),
-        ),
-        Extra(
-            name="aed_full",
-            parent="aed",
-            meaning="AED over expression, eyelids and jaw",
-            ids={"paper": "aed[smirk,exp50+eyelid2+jaw3,l1-mean]"},
-            unit="1e-2",
-            table_scale=1e2,
-            worst=_both(2.0),
-        ),
-        *(_aed_part(part) for part in ("brows", "eyes", "mouth")),
-        Extra(
-            name="apd_deg",
-            parent="apd",
-            meaning="angle of the rotation between the two heads",
-            ids=_each("apd[mp-rot,geodesic]", "apd[smirk,geodesic]"),
-            unit="degrees",
-            worst=_both(180.0),
-        ),
-        Extra(
-            name="apd_rmse",
-            parent="apd",
-            meaning="root mean square instead of mean absolute difference",
-            ids=_each("apd[mp-rot,axis-angle,rmse]", "apd[smirk,axis-angle,rmse]"),
-            unit="1e-3",
-            table_scale=1e3,
-            worst=_both(1.0),
-        ),
-    )
-}
+_EXTRAS = (
+    _variant(
+        FID,
+        "fid_video_mean",
+        "FID between the frames of each video and of its reference, averaged over videos",
+        per="case",
+        compute="frechet:frechet_distance",
+        ids=_both(f"fid[{INCEPTION},video-mean]"),
+    ),
+    _variant(
+        FID,
+        "fid_pytorch",
+        "FID with the resize of pytorch-fid: bilinear, without antialiasing",
+        stream=FrameStream(resize="pytorch299"),
+        ids=_both("fid[inception2015,pytorch299,pool3]"),
+        on_request=True,
+    ),
+    *(_fvd_preset(preset) for preset in PRESETS),
+    _variant(
+        PSNR,
+        "psnr_pooled",
+        "PSNR of the mean squared error of a whole video",
+        compute="psnr:pooled",
+        ids=_both("psnr[rgb,pooled,cap100]"),
+    ),
+    _variant(
+        PSNR,
+        "psnr_identical",
+        "share of frames that equal the reference in every pixel",
+        compute="psnr:identical_share",
+        ids=_both("psnr[rgb,identical-share]"),
+        unit="",
+        decimals=3,
+    ),
+    _lmd("lmd_px", "mp478,px", "LMD in pixels of the reference", unit="px", table_scale=1.0, worst={}),
+    _lmd(
+        "lmd_iod",
+        "mp478,iod",
+        "LMD divided by the distance between the reference's outer eye corners",
+        unit="1e-2",
+        table_scale=1e2,
+        worst={},
+    ),
+    _lmd("lmd_rigid", "mp478,rigid,unit", "LMD after the best rotation, translation and scale of the head"),
+    _lmd("lmd_mesh", "mp468,unit", "LMD without the irises"),
+    _lmd("lmd_lips", "mp-lips,unit", "LMD of the lips"),
+    _lmd("lmd_eyes", "mp-eyes,unit", "LMD of the eyelids"),
+    _lmd("lmd_brows", "mp-brows,unit", "LMD of the eyebrows"),
+    _variant(
+        MAE,
+        "mae_open",
+        "MAE over eyes that are open in the reference",
+        compute="mae:mae_open",
+        ids=_each("mae[mp-iris,open-eyes]", "mae[l2cs-gaze360,open-eyes]"),
+    ),
+    _variant(
+        MAE,
+        "mae_in_head",
+        "MAE of the gaze relative to the head",
+        compute="mae:mae_in_head",
+        ids={"mediapipe": "mae[mp-iris,in-head]"},
+    ),
+    _variant(
+        AED,
+        "aed_rmse",
+        "AED with the root mean square instead of the mean absolute difference",
+        compute="aed:aed_rmse",
+        ids=_each("aed[mp-bs52,rmse]", "aed[smirk,exp50,rmse]"),
+    ),
+    _variant(
+        AED,
+        "aed_full",
+        "AED over expression, eyelids and jaw",
+        compute="aed:aed_full",
+        ids={"paper": "aed[smirk,exp50+eyelid2+jaw3,l1-mean]"},
+    ),
+    *(_aed_part(part) for part in ("brows", "eyes", "mouth")),
+    _variant(
+        APD,
+        "apd_deg",
+        "angle of the rotation between the two heads",
+        compute="apd:apd_deg",
+        ids=_each("apd[mp-rot,geodesic]", "apd[smirk,geodesic]"),
+        unit="degrees",
+        table_scale=1.0,
+        worst=_both(180.0),
+    ),
+    _variant(
+        APD,
+        "apd_rmse",
+        "APD with the root mean square instead of the mean absolute difference",
+        compute="apd:apd_rmse",
+        ids=_each("apd[mp-rot,axis-angle,rmse]", "apd[smirk,axis-angle,rmse]"),
+    ),
+)
+
+METRICS: dict[str, Metric] = {m.name: m for m in (FID, FVD, PSNR, SSIM, LMD, MAE, AED, APD)}
+EXTRAS: dict[str, Metric] = {m.name: m for m in _EXTRAS}
+COLUMNS: dict[str, Metric] = {**METRICS, **EXTRAS}
 
 
 def metric_ids(profile: str) -> dict[str, str]:
-    """Name -> id of every metric and extra of a profile."""
-    return {c.name: c.ids[profile] for c in (*METRICS.values(), *EXTRAS.values()) if profile in c.ids}
+    """Return name -> id of every column of a profile."""
+    return {m.name: m.ids[profile] for m in COLUMNS.values() if profile in m.ids}
 
 
 def parent_of(metric_id: str) -> Metric:
-    """The metric an id is a variant of: `fid[toy64]` is one of FID's."""
+    """Return the metric of Table 1 that an id is a variant of, such as FID for `fid[toy64]`."""
     return METRICS[metric_id.split("[", 1)[0]]

@@ -3,13 +3,14 @@
 Only the parameters are read; no FLAME model is needed. Pixels go in as [0, 1], without ImageNet's normalisation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exprbench import weights
 from exprbench.metrics.networks import exact, fill, load_state
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ class ExpressionNetwork:
             pose = self.network["pose_encoder"](images)[:, :3]  # a camera comes after it
             raw = torch.cat([pose, self.network["expression_encoder"](images)], dim=1)
         return raw.double().cpu().numpy()
+
+
+def load(device: str) -> Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]]:
+    """Return the published network as a face reader: n crops to `expression` (n, 55) and `pose` (n, 3)."""
+    network = ExpressionNetwork(weights.require("smirk"), device=device)
+
+    def read(crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        found = network(crops)
+        return {"expression": found.expression, "pose": found.pose}
+
+    return read
 
 
 def _bounded(expression: np.ndarray) -> np.ndarray:

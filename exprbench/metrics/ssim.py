@@ -9,6 +9,7 @@ of the pixels says it still could, and in small frames, the filters run in doubl
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -65,6 +66,11 @@ def ssim(reference: np.ndarray, predicted: np.ndarray) -> float:
     real, shift = (np.float64, (0, 0)) if shift is None else (np.float32, shift)
     total = sum(_band(r, p, shift, real) for r, p in _bands(reference, predicted))
     return total / ((height - 2 * RADIUS) * (width - 2 * RADIUS) * 3)
+
+
+def frame_mean(values: Sequence[float], num_values: int) -> float:
+    """Return the mean SSIM over frames; NaN without frames."""
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def _bands(reference: np.ndarray, predicted: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

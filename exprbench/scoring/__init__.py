@@ -1,5 +1,5 @@
 """Cases times metrics: a method's videos in, a score record out."""
 
-from exprbench.scoring.score import score
+from exprbench.scoring.run import score
 
 __all__ = ["score"]

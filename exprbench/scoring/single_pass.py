@@ -1,48 +1,42 @@
-"""One decode of a video for everything that wants to see it."""
+"""One decode of each video for everything that is computed from its frames.
+
+A `Computation` says what is wanted of a video, or of two videos frame by frame, and under which key the result is
+cached. `single_pass` takes what is in the cache, decodes the rest once, and feeds the frames to accumulators with
+`update` and `compute`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from exprbench.core.cache import entry_lock, read_entry, write_entry
+from exprbench.core.cache import entry_lock, entry_path, read_entry, write_entry
 from exprbench.core.errors import UserError
 from exprbench.media import Clip, MediaError, open_clip
 
+RESIZE = "bicubic, antialiased (Pillow)"
 
-class Watcher(Protocol):
-    """Sees a video's frames in order and has a result at the end."""
 
-    def add(self, frame: np.ndarray) -> None:
-        """Take the next (H, W, 3) uint8 RGB frame."""
+class Accumulator(Protocol):
+    """Takes a video's frames in order and has a result at the end."""
 
-    def finish(self) -> Any:
-        """What was seen."""
+    def update(self, frame: Any) -> None:
+        """Take the next (H, W, 3) uint8 RGB frame, or the next `FramePair` of a computation of two videos."""
+
+    def compute(self) -> Any:
+        """Return the result of the frames taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
-    """A result to be had of a video, kept in the cache under `key`.
+class VideoInput:
+    """A video file or frame folder of known content, read at `fps` up to `max_frames`.
 
-    `start` makes a watcher where it is not kept yet; `pack` and `unpack` turn the result into bytes and back.
-    """
-
-    kind: str
-    key: Any
-    start: Callable[[], Watcher]
-    pack: Callable[[Any], bytes]
-    unpack: Callable[[bytes], Any]
-
-
-@dataclass(kw_only=True)
-class Video:
-    """A video file (or frame folder) of known content, and what is wanted of it: `needs`, and in time `results`.
-
-    A video of the benchmark that cannot be read is the user's to mend; one of a method is that case's failure.
+    `of_benchmark` decides whose mistake an unreadable file is: the user's, or the method's, which costs one case.
     """
 
     path: Path
@@ -50,76 +44,142 @@ class Video:
     fps: float
     max_frames: int | None = None
     of_benchmark: bool = False
-    needs: dict[str, Need] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
-    num_frames: int = 0
-    size: tuple[int, int] | None = None
-
-    def recall(self) -> dict[str, Watcher]:
-        """Take from the cache what is there; watchers for what is not."""
-        watchers = {}
-        for name, need in self.needs.items():
-            body = read_entry(need.kind, need.key)
-            if body is None:
-                watchers[name] = need.start()
-            else:
-                self.results[name] = need.unpack(body)
-        return watchers
-
-    def keep(self, name: str, result: Any) -> None:
-        """Remember a result, here and in the cache."""
-        need = self.needs[name]
-        self.results[name] = result
-        write_entry(need.kind, need.key, need.pack(result))
 
     def open(self) -> Clip:
-        """Its frames at the rate wanted."""
+        """Open the video for reading once."""
         try:
             return open_clip(self.path, fps=self.fps, max_frames=self.max_frames)
         except MediaError as error:
-            raise self._blame(error) from error
+            raise self._attributed(error) from error
 
     def frames(self, clip: Clip) -> Iterator[np.ndarray]:
-        """The frames, counted."""
+        """Yield the frames of the opened clip."""
         try:
-            for frame in clip:
-                self.num_frames += 1
-                self.size = frame.shape[1], frame.shape[0]
-                yield frame
+            yield from clip
         except MediaError as error:
-            raise self._blame(error) from error
+            raise self._attributed(error) from error
 
-    def _blame(self, error: MediaError) -> Exception:
+    def _attributed(self, error: MediaError) -> Exception:
         if not self.of_benchmark:
             return error
         return UserError(f"the benchmark's {self.path} cannot be read ({error}); see exprbench check")
 
 
-Pair = Callable[[np.ndarray, np.ndarray], None]
+@dataclass(frozen=True)
+class FramePair:
+    """A reference frame and the prediction's frame of the same time, (H, W, 3) uint8 RGB each."""
+
+    reference: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def is_resized(self) -> bool:
+        """Return whether the prediction has another size than the reference."""
+        return self.predicted.shape != self.reference.shape
+
+    @cached_property
+    def fitted(self) -> np.ndarray:
+        """Return the predicted frame at the reference's size; the filter is part of the protocol (`RESIZE`)."""
+        return resize(self.predicted, *self.reference.shape[1::-1]) if self.is_resized else self.predicted
 
 
-def watch(videos: Sequence[Video], pair: Pair | None = None) -> None:
-    """Fill the videos' results, decoding each at most once, and only where something is not in the cache.
+def resize(frame: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return an (H, W, 3) uint8 frame at another size."""
+    from PIL import Image
 
-    `pair` sees the frames of the first two videos side by side, for as long as both have one. Two processes never
-    make the same result at once.
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computation:
+    """A result computed from the frames of one video, or of a reference and a prediction in step.
+
+    Attributes:
+        name: key of the result among those of the same pass.
+        videos: one video, or (reference, prediction).
+        kind, key: place of the result in the cache; the key holds everything the result depends on.
+        start: creates the accumulator.
+        pack, unpack: turn the result into bytes and back.
+    """
+
+    name: str
+    videos: tuple[VideoInput, ...]
+    kind: str
+    key: Any
+    start: Callable[[], Accumulator]
+    pack: Callable[[Any], bytes]
+    unpack: Callable[[bytes], Any]
+
+    @cached_property
+    def entry(self) -> str:
+        """Return the path of the result in the cache."""
+        return str(entry_path(self.kind, self.key))
+
+    def is_cached(self) -> bool:
+        """Return whether the result is in the cache."""
+        return read_entry(self.kind, self.key) is not None
+
+    def recall(self) -> Any:
+        """Return the cached result.
+
+        Raises:
+            LookupError: it is not in the cache.
+        """
+        body = read_entry(self.kind, self.key)
+        if body is None:
+            raise LookupError(f"{self.name} is no longer in the cache; score again")
+        return self.unpack(body)
+
+
+def single_pass(computations: Sequence[Computation]) -> dict[str, Any]:
+    """Return the result of every computation by its name, decoding each video at most once.
+
+    Results that another process is computing are waited for. Computations of one key, as of a prediction that equals
+    its reference, are done once.
 
     Raises:
-        MediaError: from a method's video that cannot be read to its end.
-        UserError: from a benchmark's.
+        MediaError: a method's video cannot be read to its end.
+        UserError: a benchmark's video cannot.
     """
-    with ExitStack() as stack:
-        for sha256 in sorted({video.sha256 for video in videos}):  # in one order for all, or two wait for each other
-            stack.enter_context(entry_lock("video", sha256))
-        watching = [(video, video.recall()) for video in videos]
-        seen = [(v, watchers) for i, (v, watchers) in enumerate(watching) if watchers or (pair and i < 2)]
-        streams = [video.frames(stack.enter_context(video.open())) for video, _ in seen]
+    wanted = {computation.entry: computation for computation in computations}
+    results = _recall(wanted)
+    if missing := wanted.keys() - results.keys():
+        with ExitStack() as locks:
+            for entry in sorted(missing):  # in one order in all processes, so that no two wait for each other
+                locks.enter_context(entry_lock(wanted[entry].kind, wanted[entry].key))
+            results |= _recall({entry: wanted[entry] for entry in missing})
+            results |= _compute([wanted[entry] for entry in wanted if entry not in results])
+    return {computation.name: results[computation.entry] for computation in computations}
+
+
+def _recall(wanted: dict[str, Computation]) -> dict[str, Any]:
+    results = {}
+    for entry, computation in wanted.items():
+        with suppress(LookupError):
+            results[entry] = computation.recall()
+    return results
+
+
+def _compute(computations: Sequence[Computation]) -> dict[str, Any]:
+    accumulators = [(computation, computation.start()) for computation in computations]
+    videos = list(dict.fromkeys(video for computation in computations for video in computation.videos))
+    with ExitStack() as opened:
+        streams = [video.frames(opened.enter_context(video.open())) for video in videos]
         for frames in zip_longest(*streams):
-            for (_, watchers), frame in zip(seen, frames, strict=True):
-                for watcher in watchers.values() if frame is not None else ():
-                    watcher.add(frame)
-            if pair and frames[0] is not None and frames[1] is not None:
-                pair(frames[0], frames[1])
-        for video, watchers in seen:
-            for name, watcher in watchers.items():
-                video.keep(name, watcher.finish())
+            _feed(accumulators, dict(zip(videos, frames, strict=True)))
+    results = {}
+    for computation, accumulator in accumulators:
+        results[computation.entry] = accumulator.compute()
+        write_entry(computation.kind, computation.key, computation.pack(results[computation.entry]))
+    return results
+
+
+def _feed(accumulators: Sequence[tuple[Computation, Accumulator]], frames: dict[VideoInput, np.ndarray | None]) -> None:
+    pairs: dict[tuple[VideoInput, ...], FramePair] = {}
+    for computation, accumulator in accumulators:
+        shown = [frames[video] for video in computation.videos]
+        if any(frame is None for frame in shown):
+            continue
+        if len(shown) == 2 and computation.videos not in pairs:
+            pairs[computation.videos] = FramePair(*shown)
+        accumulator.update(pairs[computation.videos] if len(shown) == 2 else shown[0])

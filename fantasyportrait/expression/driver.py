@@ -13,6 +13,7 @@ from exprbench.core.cache import cached
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_bytes, sha256_path
 from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.landmark_groups import FIVE_POINTS
 from exprbench.faces.video_tracks import main_faces, track_faces
 from exprbench.media import open_clip
 from fantasyportrait.expression.align import align
@@ -21,7 +22,6 @@ from fantasyportrait.model.configs import FEATURES
 
 # Irises, nose tip and mouth corners in MediaPipe's mesh. Of the points near the nose's tip, 1 brings faces nearest to
 # the template: 4.0 pixels of 224 on average over 105 frames of seven people, 4.6 with point 4.
-FIVE_POINTS = (468, 473, 1, 61, 291)
 BATCH = 32
 READER = "points-1"  # raise it when a change here changes features
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.core.errors import UserError, unknown_name
-from exprbench.core.processes import default_workers
+from exprbench.core.processes import num_cores
 from exprbench.core.progress import progress
 from multiexpr.execution.gpu_server import Servers, gpus
 from multiexpr.execution.pool import Pool
@@ -84,7 +84,7 @@ def _on_this_machine(stage: Stage, shards: list[int], workspace: Workspace, reci
         if stage.name == "score" and (devices := _devices(machines)):
             servers = stack.enter_context(Servers(recipe, devices))
             hellos = [{**hello, "server": [address]} for address in servers.addresses]
-        num_workers = machines.workers or default_workers()
+        num_workers = machines.workers or num_cores()
         pool = stack.enter_context(Pool(hellos, num_workers, recipe.score.clip_timeout_s))
         return run_shards(stage, workspace, shards, pool)
 

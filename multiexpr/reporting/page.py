@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.core.files import write_text
-from exprbench.core.processes import default_workers
+from exprbench.core.processes import num_cores
 from multiexpr.execution.executors import Machines
 from multiexpr.execution.pool import Pool
 from multiexpr.indexing.listing import collection
@@ -65,7 +65,7 @@ def _pictures(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]]
     clips = {clip["clip_id"]: clip for group in chosen.values() for clip in group}
     requests = ((clip_id, {"task": "thumbnail", "clip": clip}) for clip_id, clip in clips.items())
     hello = {"root": collection(workspace)["root"], "recipe": as_dict(recipe)}
-    num_workers = machines.workers or default_workers()
+    num_workers = machines.workers or num_cores()
     with Pool([hello], num_workers, recipe.score.clip_timeout_s) as pool:
         return {clip_id: answer["jpeg"] for clip_id, answer in pool.answers(requests) if "jpeg" in answer}
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from exprbench import weights
 from exprbench.core.files import sha256_path
 from exprbench.faces import FaceTrack, eye_closed, gaze, rotation
+from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import TRACKER, landmarker
@@ -26,19 +27,7 @@ VERSION = "motion-1"
 SHARPNESS_LOOKS = 10  # moments at which the sharpness of faces is measured
 HELD_BYTES = 1 << 28  # of frames held back until the cheaper scores of the same frames are known
 
-# Points of MediaPipe's mesh. RIGID: corners of the eyes, bridge and tip of the nose, forehead, temples, cheekbones.
-RIGID = (33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 10, 127, 356, 234, 454)
-MOUTH = (
-    0, 13, 14, 17, 37, 39, 40, 61, 78, 80, 81, 82, 84, 87, 88, 91, 95, 146, 178, 181, 185, 191,
-    267, 269, 270, 291, 308, 310, 311, 312, 314, 317, 318, 321, 324, 375, 402, 405, 409, 415,
-)  # fmt: skip
-EYES = (
-    7, 33, 133, 144, 145, 153, 154, 155, 157, 158, 159, 160, 161, 163, 173, 246,
-    249, 263, 362, 373, 374, 380, 381, 382, 384, 385, 386, 387, 388, 390, 398, 466,
-)  # fmt: skip
-BROWS = (46, 52, 53, 55, 63, 65, 66, 70, 105, 107, 276, 282, 283, 285, 293, 295, 296, 300, 334, 336)
-REGIONS = {"mouth": MOUTH, "eyes": EYES, "brows": BROWS}
-OUTER_CORNERS = (33, 263)
+REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
 
 
@@ -164,7 +153,7 @@ def stabilised(points: np.ndarray) -> np.ndarray:
     for _ in range(3):
         laid = np.stack([_laid_upon(frame, reference) for frame in points])
         reference = laid[:, RIGID].mean(0)
-    right, left = (laid[:, corner].mean(0) for corner in OUTER_CORNERS)
+    right, left = (laid[:, corner].mean(0) for corner in OUTER_EYE_CORNERS)
     return laid * (100 / max(float(np.linalg.norm(right - left)), 1e-9))
 
 

@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from exprbench.media import VIDEO_SUFFIXES
 from exprbench.media.video import Piece, open_bytes
 from multiexpr.sources.entry import Place, Problem
 
-SUFFIXES = {
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp",
-}  # fmt: skip
 COMPRESSED = {".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 CUT = re.compile(r"(?P<whole>.+)(?:_part|\.part|\.)(?P<part>[a-z]{2}|\d{3})")  # as `split` and 7-Zip name parts
 
 
 def is_video(name: str) -> bool:
     """Does a name look like a video's?"""
-    return Path(name).suffix.lower() in SUFFIXES and not Path(name).name.startswith(".")
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not Path(name).name.startswith(".")
 
 
 def catalogue(root: Path, folder: str = "") -> Iterator[Place | Problem]:

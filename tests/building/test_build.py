@@ -32,7 +32,7 @@ def tree(folder):
 
 
 def test_a_benchmark_is_whole_and_says_what_it_holds(folders, tmp_path):
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     assert check(tmp_path / "bench") == []
     assert [c.case_id for c in bench.cases] == [
         "single-self-0001",
@@ -52,13 +52,13 @@ def test_a_benchmark_is_whole_and_says_what_it_holds(folders, tmp_path):
 
 
 def test_clips_are_cut_and_brought_to_the_rate(folders, tmp_path):
-    bench = build(**folders, out=tmp_path / "bench", clip_seconds=1.2, workers=1, fps=25)
+    bench = build(**folders, out=tmp_path / "bench", clip_seconds=1.2, workers=0, fps=25)
     assert {a.num_frames for a in bench.assets.values() if a.kind == "driver"} == {30}
     assert check(tmp_path / "bench") == []
 
 
 def test_nobody_drives_themselves_and_every_portrait_is_used(folders, tmp_path):
-    bench = build(**folders, out=tmp_path / "bench", cross_per_portrait=2, workers=1)
+    bench = build(**folders, out=tmp_path / "bench", cross_per_portrait=2, workers=0)
     cross = bench.select("single", "cross")
     assert {c.source for c in cross} == {"portraits/ada.png", "portraits/bo.png", "portraits/cy.png"}
     assert not [c for c in cross if c.source == "portraits/ada.png" and c.drivers == ("driving/ada.mp4",)]
@@ -66,13 +66,13 @@ def test_nobody_drives_themselves_and_every_portrait_is_used(folders, tmp_path):
 
 
 def test_the_same_inputs_and_seed_give_the_same_bytes(folders, tmp_path):
-    build(**folders, out=tmp_path / "a", seed=3, workers=1)
+    build(**folders, out=tmp_path / "a", seed=3, workers=0)
     build(**folders, out=tmp_path / "b", seed=3, workers=2)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
 def test_multi_cases_name_every_face(folders, tmp_path):
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     (own,) = bench.select("multi", "self")
     assert own.face_map == ((0, 0), (0, 1))
     (cross,) = bench.select("multi", "cross")
@@ -84,7 +84,7 @@ def test_several_single_drivers_stand_in_for_one_of_as_many_faces(folders, tmp_p
     trio = [person(1, x=x) for x in (0.2, 0.5, 0.8)]
     still(folders["multi_portraits"] / "trio.png", *trio)
     clip(folders["multi_driving"] / "eve.mp4", 30, person(30, seed=9), start=500)
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     (case,) = [c for c in bench.select("multi", "cross") if c.source == "portraits/multi-trio.png"]
     assert len(set(case.drivers)) == 3
     assert case.face_map == ((0, 0), (1, 0), (2, 0))
@@ -102,7 +102,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(folders, tmp_path):
     (driving / "cut.mp4").write_bytes(whole[: len(whole) // 3])
     (folders["portraits"] / "text.png").write_text("hello")
     still(folders["multi_portraits"] / "alone.png", person(1))
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     assert {item.path: item.reason for item in bench.left_out} == {
         "short.mp4": "too_short",
         "crowd.mp4": "several_faces",
@@ -121,7 +121,7 @@ def test_portraits_without_a_visible_face_stay_marked(folders, tmp_path):
     still(folders["portraits"] / "cartoon.png")
     still(folders["multi_portraits"] / "cartoons.png")
     (folders["multi_portraits"] / "sources.csv").write_text("file,faces\ncartoons.png,2\n")
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     for path, faces in (("portraits/cartoon.png", 1), ("portraits/multi-cartoons.png", 2)):
         assert bench.assets[path].num_faces == faces
         assert not bench.assets[path].faces_found
@@ -132,7 +132,7 @@ def test_sources_and_licences_are_written_down(folders, tmp_path):
     (folders["driving"] / "sources.csv").write_text(
         "file,source,licence,person\ndee.mp4,https://example.org/1,CC0,Dee D.\n", encoding="utf-8-sig"
     )
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     asset = bench.assets["driving/dee.mp4"]
     assert (asset.source, asset.licence, asset.person) == ("https://example.org/1", "CC0", "Dee D.")
 
@@ -149,7 +149,7 @@ def test_sources_and_licences_are_written_down(folders, tmp_path):
 def test_a_wrong_sources_file_is_a_users_mistake(folders, tmp_path, text, message):
     (folders["driving"] / "sources.csv").write_text(text)
     with pytest.raises(UserError, match=message):
-        build(**folders, out=tmp_path / "bench", workers=1)
+        build(**folders, out=tmp_path / "bench", workers=0)
     assert not (tmp_path / "bench").exists()
 
 
@@ -164,7 +164,7 @@ def test_nothing_usable_is_a_users_mistake_and_leaves_nothing(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "d" / "a.mp4").write_text("hello")
     with pytest.raises(UserError, match=r"no case .*a\.mp4: open_failed"):
-        build(portraits=tmp_path / "p", driving=tmp_path / "d", out=tmp_path / "bench", workers=1)
+        build(portraits=tmp_path / "p", driving=tmp_path / "d", out=tmp_path / "bench", workers=0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "p"]
 
 
@@ -187,7 +187,7 @@ def test_only_media_files_are_gathered_in_the_order_of_their_names(tmp_path):
 
 
 def test_pixels_of_a_driver_survive_normalisation(folders, tmp_path):
-    build(**folders, out=tmp_path / "bench", workers=1)
+    build(**folders, out=tmp_path / "bench", workers=0)
     frames, info = read_clip(tmp_path / "bench" / "driving" / "dee.mp4")
     assert numbers(frames) == list(range(100, 140))
     assert (info.fps, info.codec, info.has_audio) == (25.0, "h264", False)
@@ -205,7 +205,7 @@ def test_turned_and_transparent_portraits_become_plain_ones(folders, tmp_path):
         still(tmp_path / f"{name}.png", person(1)).with_suffix(".tracks.npz").rename(
             folders["portraits"] / f"{name}.tracks.npz"
         )
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     assert (bench.assets["portraits/turned.png"].width, bench.assets["portraits/turned.png"].height) == (96, 160)
     with Image.open(tmp_path / "bench" / "portraits" / "glass.png") as image:
         assert image.mode == "RGB"
@@ -213,7 +213,7 @@ def test_turned_and_transparent_portraits_become_plain_ones(folders, tmp_path):
 
 def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monkeypatch):
     monkeypatch.setitem(build.__globals__["draw_sizes"].__globals__["PAPER_SIZES"], ("portrait", "single"), 2)
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     assert [item.reason for item in bench.left_out] == ["not_drawn"]
     assert len([a for a in bench.assets.values() if a.kind == "portrait" and a.split == "single"]) == 2
     assert check(tmp_path / "bench") == []
@@ -222,7 +222,7 @@ def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monke
 def test_an_old_build_that_was_killed_is_swept_away(folders, tmp_path):
     (tmp_path / ".bench.building" / "driving").mkdir(parents=True)
     (tmp_path / ".bench.building" / "driving" / "stale.mp4").touch()
-    build(**folders, out=tmp_path / "bench", workers=1)
+    build(**folders, out=tmp_path / "bench", workers=0)
     assert check(tmp_path / "bench") == []
     assert not (tmp_path / ".bench.building").exists()
 
@@ -235,7 +235,7 @@ def test_drivers_of_other_rates_reach_25(folders, tmp_path, rate):
     from tests.people import give, people
 
     give(path, people(len(frames), person(len(frames))))
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     made, info = read_clip(tmp_path / "bench" / "driving" / "fast.mp4")
     assert info.fps == 25
     assert numbers(made) == numbers(frames)
@@ -251,7 +251,7 @@ def test_drivers_of_other_rates_reach_25(folders, tmp_path, rate):
     ],
 )
 def test_check_says_what_is_wrong(folders, tmp_path, damage, told):
-    build(**folders, out=tmp_path / "bench", workers=1)
+    build(**folders, out=tmp_path / "bench", workers=0)
     path = tmp_path / "bench" / "driving" / "dee.mp4"
     if damage == "missing":
         path.unlink()
@@ -278,7 +278,7 @@ def edit(path, change):
     ],
 )
 def test_a_changed_description_is_refused(folders, tmp_path, change, message):
-    build(**folders, out=tmp_path / "bench", workers=1)
+    build(**folders, out=tmp_path / "bench", workers=0)
     edit(tmp_path / "bench" / "benchmark.json", change)
     with pytest.raises(UserError, match=message):
         Benchmark.open(tmp_path / "bench")
@@ -297,7 +297,7 @@ def test_a_changed_description_is_refused(folders, tmp_path, change, message):
     ],
 )
 def test_a_changed_case_list_is_refused(folders, tmp_path, old, new, message):
-    build(**folders, out=tmp_path / "bench", workers=1)
+    build(**folders, out=tmp_path / "bench", workers=0)
     path = tmp_path / "bench" / "cases.csv"
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match=message):
@@ -305,7 +305,7 @@ def test_a_changed_case_list_is_refused(folders, tmp_path, old, new, message):
 
 
 def test_paths_cannot_leave_the_folder(folders, tmp_path):
-    bench = build(**folders, out=tmp_path / "bench", workers=1)
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
     (tmp_path / "bench" / "link").symlink_to("/etc")
     for path in ("../x", "/etc/passwd", "link/passwd", "a\0b"):
         with pytest.raises(UserError, match="leads out of"):
@@ -318,9 +318,9 @@ def test_what_is_not_a_benchmark(tmp_path):
 
 
 def test_pairs_do_not_depend_on_the_other_portraits(folders, tmp_path):
-    before = build(**folders, out=tmp_path / "a", workers=1).select("single", "cross")
+    before = build(**folders, out=tmp_path / "a", workers=0).select("single", "cross")
     write_image(folders["portraits"] / "zed.png", numbered(9))
     still(folders["portraits"] / "zed.png", person(1))
-    after = build(**folders, out=tmp_path / "b", workers=1).select("single", "cross")
+    after = build(**folders, out=tmp_path / "b", workers=0).select("single", "cross")
     assert len(after) == len(before) + 1
     assert filecmp.cmp(tmp_path / "a" / "driving" / "dee.mp4", tmp_path / "b" / "driving" / "dee.mp4", shallow=False)

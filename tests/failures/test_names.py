@@ -66,11 +66,11 @@ def test_odd_names_become_a_benchmark_and_a_record_without_a_shell(tmp_path, mon
     for i, name in enumerate(ODD[:-2]):
         still(folders["portraits"] / f"{name}.png", person(1), number=i)
     clip(folders["driving"] / "$(touch owned).mp4", 30, person(30))
-    bench = build(**folders, out=tmp_path / "$(touch owned) bench", workers=1)
+    bench = build(**folders, out=tmp_path / "$(touch owned) bench", workers=0)
     assert check(bench.root) == []
     assert all(bench.path(asset).resolve().is_relative_to(bench.root.resolve()) for asset in bench.assets)
     out = tmp_path / "`touch owned`.json"
-    score(benchmark=bench.root, predictions=folders["driving"], method="; touch owned", out=out, workers=1)
+    score(benchmark=bench.root, predictions=folders["driving"], method="; touch owned", out=out, workers=0)
     assert "touch owned" in table([out])
     assert not list(tmp_path.rglob("owned*"))
 
@@ -196,7 +196,7 @@ def test_a_benchmark_whose_cases_name_files_it_does_not_list(bench, tmp_path):
     (tmp_path / "cases.csv").write_text(dump_cases(cases))
     (tmp_path / "benchmark.json").write_text(json.dumps(forged.describe()))
     with pytest.raises(UserError, match=r"driving/other\.mp4, which the benchmark does not list"):
-        score(benchmark=tmp_path, predictions=tmp_path, method="m", out=tmp_path / "m.json", workers=1)
+        score(benchmark=tmp_path, predictions=tmp_path, method="m", out=tmp_path / "m.json", workers=0)
 
 
 @pytest.mark.parametrize("pack", [pack_tracks, None], ids=["stored", "deflated"])

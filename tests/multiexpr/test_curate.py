@@ -129,7 +129,7 @@ def reference(curated, tmp_path_factory):
     """The small collection, and what one worker makes of it."""
     root = small(tmp_path_factory.mktemp("small") / "root", curated[0])
     out = root.parent / "reference"
-    multiexpr.curate(root, out, machines=Machines(workers=1))
+    multiexpr.curate(root, out, machines=Machines(workers=0))
     return root, contents(Workspace(out))
 
 

@@ -13,7 +13,8 @@ from exprbench import build, weights
 from exprbench.faces.video_tracks import given_path
 from exprbench.media import read_clip
 from exprbench.metrics.fid import InceptionFeatures
-from exprbench.scoring import features, readings
+from exprbench.metrics import face_readers
+from exprbench.scoring import computations
 from tests.metrics.files import inception_state, saved
 from tests.metrics.test_fvd import SmallI3D
 from tests.metrics.test_l2cs import published as l2cs_state
@@ -22,7 +23,7 @@ from tests.metrics.test_smirk import published as smirk_state
 from tests.people import clip, person, still
 from tests.scoring.conftest import Method, case_of
 
-LOADED = (features._published, readings._gaze_network, readings._expression_network)
+LOADED = (computations._i3d, computations._inception, face_readers.loaded)
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def small(tmp_path_factory):
         (root / name).mkdir()
     still(root / "portraits" / "bo.png", person(1))
     clip(root / "driving" / "ada.mp4", 25, person(25))
-    bench = build(portraits=root / "portraits", driving=root / "driving", out=root / "bench", workers=1)
+    bench = build(portraits=root / "portraits", driving=root / "driving", out=root / "bench", workers=0)
     method = Method(bench, root / "predictions")
     method.folder.mkdir()
     for case in bench.cases:

@@ -283,7 +283,7 @@ def test_an_interval_covers_the_mean_of_the_videos(method):
         ({"profile": "papre"}, "did you mean 'paper'"),
         ({"method": "two\nlines"}, "expected one line"),
         ({"method": " "}, "expected one line"),
-        ({"workers": 0}, "--workers is 0"),
+        ({"workers": -1}, "--workers is -1"),
         ({"device": "tpu"}, "expected auto, cpu or cuda"),
         ({"split": "multi", "track": "none"}, "no multi none cases"),
     ],

@@ -176,7 +176,7 @@ def kept(tmp_path, drawn):
     from multiexpr.scorers.stage import STATE
     from multiexpr.storage.parquet import write_rows
 
-    index(drawn, tmp_path / "out", machines=Machines(workers=1))
+    index(drawn, tmp_path / "out", machines=Machines(workers=0))
     workspace = Workspace(tmp_path / "out")
     for name in ORDER:
         values = good(length_s=2.0)[name]
@@ -248,6 +248,6 @@ def test_none_writes_nothing(kept):
 
 
 def test_captions_need_verdicts(tmp_path, drawn):
-    index(drawn, tmp_path / "out", machines=Machines(workers=1))
+    index(drawn, tmp_path / "out", machines=Machines(workers=0))
     with pytest.raises(UserError, match="multiexpr select"):
         caption(tmp_path / "out")

@@ -26,7 +26,7 @@ from tests.multiexpr.collection import encode
 from tests.multiexpr.made import COLUMNS, ORDER, good
 from tests.videos import numbered, numbers, write
 
-ONE = Machines(workers=1)
+ONE = Machines(workers=0)
 PLAIN = ["export.tracks=false", "export.masks=false"]
 FRAMES = [numbered(i) for i in range(100)]
 

@@ -94,7 +94,7 @@ def test_same_content_may_be_let_be(many, tmp_path):
 
 
 def test_ids_stay_when_the_collection_moves(many, tmp_path):
-    machines = Machines(workers=1)
+    machines = Machines(workers=0)
     index(many, tmp_path / "a", machines=machines)
     shutil.move(many, tmp_path / "moved")
     index(tmp_path / "moved", tmp_path / "a", machines=machines)
@@ -141,7 +141,7 @@ def test_long_videos_are_cut_into_shots(tmp_path, recipe, drawn):
     root = tmp_path / "root"
     scenes(root / "long.mp4")
     shutil.copy(drawn / "a.mp4", root / "short.mp4")
-    index(root, tmp_path / "out", recipe=recipe, machines=Machines(workers=1))
+    index(root, tmp_path / "out", recipe=recipe, machines=Machines(workers=0))
     rows = load_index(Workspace(tmp_path / "out"))
     spans = [(row["start_s"], row["duration_s"]) for row in rows if row["key"] == "long.mp4"]
     assert spans == [(0.0, 5.46), (5.46, 5.46), (12.08, 9.92)]  # 11 s in halves, 1 s left out, margins at the cuts
@@ -155,7 +155,7 @@ def test_cutting_is_for_the_recipe_to_say(tmp_path, recipe, drawn):
 
     scenes(tmp_path / "root/long.mp4")
     index(
-        tmp_path / "root", tmp_path / "n", recipe=load_recipe(None, ["shots.cut=never"]), machines=Machines(workers=1)
+        tmp_path / "root", tmp_path / "n", recipe=load_recipe(None, ["shots.cut=never"]), machines=Machines(workers=0)
     )
     assert [row["duration_s"] for row in load_index(Workspace(tmp_path / "n"))] == [None]
 
@@ -163,7 +163,7 @@ def test_cutting_is_for_the_recipe_to_say(tmp_path, recipe, drawn):
 def test_a_broken_video_stays_one_clip_whose_error_is_told_later(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root/text.mp4").write_text("no video")
-    index(tmp_path / "root", tmp_path / "out", machines=Machines(workers=1))
+    index(tmp_path / "root", tmp_path / "out", machines=Machines(workers=0))
     assert len(load_index(Workspace(tmp_path / "out"))) == 1
 
 

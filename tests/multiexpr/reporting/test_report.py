@@ -15,7 +15,7 @@ from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.exporting.test_export import kept_workspace
 from tests.multiexpr.made import fill, good, random_clips
 
-ONE = Machines(workers=1)
+ONE = Machines(workers=0)
 
 
 class Checker(HTMLParser):

@@ -12,7 +12,7 @@ from multiexpr.scorers.stage import ScoreStage, fingerprints
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
 
-ONE = Machines(workers=1)
+ONE = Machines(workers=0)
 pytestmark = pytest.mark.weights
 
 

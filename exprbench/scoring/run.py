@@ -18,22 +18,15 @@ from exprbench import weights
 from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, wrong_with_case
 from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.processes import default_workers, run_all
+from exprbench.core.processes import num_cores, process_map
+from exprbench.metrics import COLUMNS
+from exprbench.metrics.registry import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, Scored, ScoreRecord, load_record, save_record
-from exprbench.scoring.case import failed_case, recall_case, score_case
-from exprbench.scoring.groups import columns_of, make_group
-from exprbench.scoring.pixels import RESIZE
-from exprbench.scoring.plan import (
-    Missing,
-    Plan,
-    check_method,
-    choose_columns,
-    file_name_of,
-    missing_weights,
-    needs,
-    parent_of,
-)
-from exprbench.scoring.sets import set_distances
+from exprbench.scoring.cases import failed_case, recall_case, score_case
+from exprbench.scoring.groups import make_group
+from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, file_name_of, missing_weights
+from exprbench.scoring.set_scores import set_distances
+from exprbench.scoring.single_pass import RESIZE
 
 LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "torch", "torchvision", "timm")
 MISSING = {"exclude": "left out", "penalty": "given the worst value"}
@@ -85,7 +78,7 @@ def score(
     if not Path(predictions).is_dir():
         raise UserError(f"{predictions} is not a folder; it should hold one video a case, {{case_id}}.mp4")
     columns = choose_columns(metrics, profile)
-    plan = Plan(
+    plan = ScoringPlan(
         bench=bench,
         predictions=Path(predictions),
         profile=profile,
@@ -101,7 +94,7 @@ def score(
     for case in cases:
         for wrong in wrong_with_case(bench, case):
             raise UserError(f"{benchmark}: {case.case_id} {wrong}")
-    workers = default_workers() if workers is None else workers
+    workers = num_cores() if workers is None else workers
     with _sole_writer(path):
         _check_target(path, method)
         scores = _score_all(plan, cases, workers)
@@ -113,7 +106,7 @@ def score(
     return record
 
 
-def _score_all(plan: Plan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:
+def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:
     """Case id -> score; what is in the cache is taken from there, the rest shared out, self cases first.
 
     Self cases watch every driver once; the cross cases that come after them find its tracks.
@@ -121,17 +114,19 @@ def _score_all(plan: Plan, cases: Sequence[Case], workers: int) -> dict[str, Cas
     kept = {case.case_id: recall_case(plan, case) for case in cases}
     scores = {case_id: found for case_id, found in kept.items() if found}
     left = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
-    for case, result in run_all(partial(score_case, plan), left, workers=workers, label="score", unit="case"):
+    for case, result in process_map(partial(score_case, plan), left, workers=workers, label="score", unit="case"):
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
     return scores
 
 
 def make_record(
-    plan: Plan, method: str, cases: Sequence[Case], scores: dict[str, CaseScore], timing: dict[str, float]
+    plan: ScoringPlan, method: str, cases: Sequence[Case], scores: dict[str, CaseScore], timing: dict[str, float]
 ) -> ScoreRecord:
     """The record of scored cases."""
-    columns = set(plan.columns)
-    used = sorted({w for column in columns if not plan.lacks(column) for w in needs(column, plan.profile)})
+    used: dict[str, str] = {}
+    for column in plan.columns:
+        if not plan.unavailable(COLUMNS[column]):
+            used |= plan.weights_of(COLUMNS[column])
     return ScoreRecord(
         schema=SCHEMA,
         method=method,
@@ -145,7 +140,7 @@ def make_record(
             "faces": plan.faces_from(),
         },
         ids={column: plan.ids[column] for column in plan.columns},
-        weights={name: weights.get(name).sha256 for name in used if name not in plan.without},
+        weights=dict(sorted(used.items())),
         versions=_versions(),
         device=plan.device if plan.device == "cpu" else _device_name(),
         groups=[g for s in SPLITS for t in TRACKS if (g := _group(plan, s, t, cases, scores))],
@@ -154,12 +149,14 @@ def make_record(
     )
 
 
-def _group(plan: Plan, split: str, track: str, cases: Sequence[Case], scores: dict[str, CaseScore]) -> Group | None:
+def _group(
+    plan: ScoringPlan, split: str, track: str, cases: Sequence[Case], scores: dict[str, CaseScore]
+) -> Group | None:
     pairs = [(c, scores[c.case_id]) for c in cases if (c.split, c.track) == (split, track)]
     if not pairs:
         return None
     sets = set_distances(plan, pairs) if track == "self" else {}
-    return make_group(split, track, [score for _, score in pairs], columns_of(track, plan.columns), sets)
+    return make_group(split, track, [score for _, score in pairs], plan.columns_on(track), sets)
 
 
 def _versions() -> dict[str, str]:
@@ -176,7 +173,8 @@ def _device(asked: str, columns: Sequence[str], profile: str, networks: dict[str
     """`cpu` or `cuda`; torch is asked only where a network of ours is going to run."""
     if asked not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device is {asked!r}; expected auto, cpu or cuda")
-    ours = {w for c in columns if parent_of(c) not in networks for w in needs(c, profile)} - {"face_landmarker"}
+    own = (COLUMNS[column] for column in columns if COLUMNS[column].parent not in networks)
+    ours = {name for metric in own for name in metric.weights[profile]} - {LANDMARKER}
     if asked == "cpu" or not any(weights.locate(name) for name in ours):
         return "cpu"
     import torch

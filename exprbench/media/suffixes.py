@@ -1,0 +1,6 @@
+"""File name suffixes of videos, in lower case."""
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp"),
+)

@@ -1,0 +1,271 @@
+"""One case: resolved into computations, computed in a single pass, reduced to a score.
+
+`resolve_case` decides what each column needs, or why it cannot be computed. `single_pass` decodes. `_reduce` turns the
+results into the case's `CaseScore`. The score is cached under the keys of everything it was computed from.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from exprbench import weights
+from exprbench.benchmark import Case
+from exprbench.core.cache import read_entry, write_entry
+from exprbench.core.errors import ItemError
+from exprbench.core.files import sha256_path
+from exprbench.core.schema import decode
+from exprbench.faces import FaceTracks
+from exprbench.faces.video_tracks import given_path, given_tracks, track_image
+from exprbench.metrics import Metric
+from exprbench.metrics.errors import MetricError
+from exprbench.metrics.registry import LANDMARKER
+from exprbench.records import CaseScore
+from exprbench.scoring.computations import (
+    feature_computation,
+    pixel_computation,
+    shape_computation,
+    tracks_computation,
+)
+from exprbench.scoring.face_scores import FaceInputs, score_faces
+from exprbench.scoring.plan import ScoringPlan, verified
+from exprbench.scoring.prediction_files import find_prediction
+from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
+
+VERSION = "case-2"  # raise it when a change makes cases come out differently
+PREDICTION, SHAPE, PIXELS = "prediction", "shape", "pixels"
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedCase:
+    """Everything that a case's score is computed from.
+
+    Attributes:
+        columns: per-case columns that have a meaning on the case's track.
+        unscored: column -> why it cannot be computed.
+        computations: what the single pass computes.
+        given: name -> video whose tracks come with it, as a file of their own.
+    """
+
+    plan: ScoringPlan
+    case: Case
+    prediction: VideoInput
+    drivers: tuple[VideoInput, ...]
+    columns: tuple[Metric, ...]
+    unscored: dict[str, str]
+    computations: tuple[Computation, ...]
+    given: dict[str, VideoInput]
+
+    def key(self) -> dict[str, Any]:
+        """Return the cache key of the case's score."""
+        return {
+            "version": VERSION,
+            "case": self.case.to_row(),
+            "benchmark": {path: asset.sha256 for path, asset in self.plan.assets_of(self.case).items()},
+            "columns": {metric.name: self.plan.ids[metric.name] for metric in self.columns},
+            "unscored": self.unscored,
+            "without": sorted(self.plan.without),
+            "missing": self.plan.missing,
+            "device": self.plan.device,
+            "given": {name: sha256_path(given_path(video.path)) for name, video in self.given.items()},
+            "computations": [[c.name, c.kind, c.key] for c in self.computations],
+        }
+
+
+def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
+    """Return a case's score, from the cache if nothing it depends on has changed.
+
+    Raises:
+        UserError: the benchmark is not what it was.
+    """
+    try:
+        resolved = resolve_case(plan, case)
+        cached = _recall(resolved)
+        if cached:
+            return cached
+        for driver in dict.fromkeys(case.drivers):
+            verified(plan.bench, driver)
+        given = {name: _given_tracks(video) for name, video in resolved.given.items()}
+        scored = _reduce(resolved, {**single_pass(resolved.computations), **given})
+    except ItemError as error:
+        return failed_case(plan, case, error)
+    write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())
+    return scored
+
+
+def recall_case(plan: ScoringPlan, case: Case) -> CaseScore | None:
+    """Return the score of a case if everything it takes is in the cache, or the error if it has no video."""
+    try:
+        return _recall(resolve_case(plan, case))
+    except ItemError as error:
+        return failed_case(plan, case, error)
+
+
+def _recall(resolved: ResolvedCase) -> CaseScore | None:
+    body = read_entry("cases", resolved.key())
+    if body is None:
+        return None
+    features = [c for c in resolved.computations if c.kind == "features"]  # what set distances will read
+    return decode(CaseScore, json.loads(body), "cache") if all(c.is_cached() for c in features) else None
+
+
+def failed_case(plan: ScoringPlan, case: Case, error: ItemError) -> CaseScore:
+    """Return the score of a case that could not be scored."""
+    return replace(_blank(plan, case), outcome="error", code=error.code, detail=error.detail)
+
+
+def _blank(plan: ScoringPlan, case: Case) -> CaseScore:
+    return CaseScore(
+        case_id=case.case_id,
+        split=case.split,  # type: ignore[arg-type]
+        track=case.track,  # type: ignore[arg-type]
+        outcome="scored",
+        num_frames_reference=_num_frames(plan, case),
+    )
+
+
+def _num_frames(plan: ScoringPlan, case: Case) -> int:
+    return min(plan.bench.assets[driver].num_frames for driver in case.drivers)
+
+
+def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
+    """Decide what each column of a case is computed from.
+
+    Raises:
+        ItemError: there is no prediction, or its tracks cannot be used.
+    """
+    path = find_prediction(plan.predictions, case)
+    prediction = VideoInput(path=path, sha256=sha256_path(path), fps=plan.bench.fps, max_frames=_num_frames(plan, case))
+    drivers = tuple(driver_input(plan, relative) for relative in dict.fromkeys(case.drivers))
+    on_track = plan.columns_on(case.track)
+    columns = tuple(metric for metric in on_track if metric.per == "case")
+    unscored = {m.name: reason for m in columns if (reason := plan.unavailable(m))}
+    computations = [shape_computation(SHAPE, prediction)]
+    if case.track == "self":
+        computations += feature_computations(plan, case, prediction, drivers[0])
+        pixels = [metric for metric in columns if metric.kind == "pixel"]
+        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels)] if pixels else []
+    given: dict[str, VideoInput] = {}
+    if faces := [metric.name for metric in columns if metric.kind == "face"]:
+        videos = {PREDICTION: prediction, **dict(zip(dict.fromkeys(case.drivers), drivers, strict=True))}
+        given = {name: video for name, video in videos.items() if given_path(video.path).is_file()}
+        if LANDMARKER in plan.without and len(given) < len(videos):
+            error = weights.WeightsError("weights_missing", plan.without[LANDMARKER])
+            unscored, given = {**unscored, **dict.fromkeys(faces, str(error))}, {}
+        else:
+            computations += [tracks_computation(n, video) for n, video in videos.items() if n not in given]
+    return ResolvedCase(
+        plan=plan,
+        case=case,
+        prediction=prediction,
+        drivers=drivers,
+        columns=columns,
+        unscored=unscored,
+        computations=tuple(computations),
+        given=given,
+    )
+
+
+def driver_input(plan: ScoringPlan, relative: str) -> VideoInput:
+    """Return a driver as an input, its hash as recorded in the benchmark."""
+    path, asset = plan.bench.path(relative), plan.bench.assets[relative]
+    return VideoInput(path=path, sha256=asset.sha256, fps=plan.bench.fps, of_benchmark=True)
+
+
+def _given_tracks(video: VideoInput) -> FaceTracks:
+    tracks = given_tracks(video.path)
+    return tracks.first(video.max_frames) if video.max_frames else tracks
+
+
+def feature_name(metric: Metric, side: str) -> str:
+    """Return the name of a set column's features; columns with the same network and stream share them."""
+    return f"{metric.parent} {metric.stream} of the {side}"
+
+
+def feature_computations(
+    plan: ScoringPlan, case: Case, prediction: VideoInput, reference: VideoInput
+) -> list[Computation]:
+    """Return the computations of the features that the set columns of a self case need, of both sides."""
+    found = {}
+    num_frames = plan.bench.assets[case.drivers[0]].num_frames
+    for metric in plan.columns_on(case.track):
+        if metric.kind == "set" and not plan.unavailable(metric):
+            for side, video in (("prediction", prediction), ("reference", reference)):
+                name = feature_name(metric, side)
+                found[name] = feature_computation(plan, metric, name, video, num_frames, case.case_id)
+    return list(found.values())
+
+
+def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
+    """Return the score that the results add up to."""
+    num_frames, width, height = results[SHAPE]
+    scored = replace(
+        _blank(resolved.plan, resolved.case),
+        num_frames=num_frames,
+        size=(width, height),
+        prediction_sha256=resolved.prediction.sha256,
+    )
+    values, unscored = {}, dict(resolved.unscored)
+    if PIXELS in results:
+        scored = replace(scored, resized=results[PIXELS]["resized"])
+        _reduce_pixels(resolved.columns, results[PIXELS], values, unscored)
+    _reduce_own_sets(resolved, results, num_frames, values)
+    faces = [m.name for m in resolved.columns if m.kind == "face"]
+    if faces and PREDICTION in results:
+        found = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
+        values, unscored = {**values, **found.values}, {**unscored, **found.unscored}
+        scored = replace(scored, **found.counts())
+    order = [metric.name for metric in resolved.columns]
+    return replace(
+        scored,
+        values={name: values[name] for name in order if name in values},
+        unscored={name: unscored[name] for name in order if name in unscored},
+    )
+
+
+def _reduce_pixels(
+    columns: Sequence[Metric], found: Results, values: dict[str, float], unscored: dict[str, str]
+) -> None:
+    for metric in columns:
+        if metric.kind == "pixel" and metric.measure in found["errors"]:
+            unscored[metric.name] = found["errors"][metric.measure]
+        elif metric.kind == "pixel":
+            values[metric.name] = metric.function(metric.compute)(found["values"][metric.measure], found["num_values"])
+
+
+def _reduce_own_sets(resolved: ResolvedCase, results: Results, num_frames: int, values: dict[str, float]) -> None:
+    """Add the distances between the frames of this video and of its reference."""
+    for metric in resolved.columns:
+        if metric.kind != "set" or metric.name in resolved.unscored:
+            continue
+        reference, predicted = (results[feature_name(metric, side)] for side in ("reference", "prediction"))
+        try:
+            values[metric.name] = metric.function(metric.compute)(reference[:num_frames], predicted[:num_frames])
+        except MetricError as error:
+            if error.code != "too_few_samples":
+                raise
+
+
+def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
+    plan, case = resolved.plan, resolved.case
+    drivers = dict(zip(dict.fromkeys(case.drivers), resolved.drivers, strict=True))
+    return FaceInputs(
+        plan=plan,
+        is_self=case.track == "self",
+        drivers=tuple(drivers[path] for path in case.drivers),
+        driver_tracks=tuple(results[path] for path in case.drivers),
+        prediction=resolved.prediction,
+        prediction_tracks=results[PREDICTION],
+        face_map=case.face_map,
+        source_tracks=_source_tracks(plan, case),
+    )
+
+
+def _source_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
+    """Return the faces of the source image of a cross case, None if no detector sees them or there is no detector."""
+    path = plan.bench.path(case.source)
+    if case.track == "self" or not plan.bench.assets[case.source].faces_found:
+        return None
+    return given_tracks(path) or (None if LANDMARKER in plan.without else track_image(path))

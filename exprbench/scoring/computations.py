@@ -1,0 +1,229 @@
+"""The computations behind columns: faces, pixels, features and face readings, with their cache keys."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from exprbench import weights
+from exprbench.core.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
+from exprbench.core.files import sha256_bytes
+from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.tracker import FaceTracker
+from exprbench.faces.tracks import pack_tracks, unpack_tracks
+from exprbench.faces.video_tracks import collect, landmarker, tracks_key
+from exprbench.metrics import Metric
+from exprbench.metrics.errors import MetricError
+from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
+from exprbench.metrics.face_readers import READERS, FaceReader
+from exprbench.metrics.registry import ClipStream
+from exprbench.scoring.plan import ScoringPlan
+from exprbench.scoring.single_pass import Computation, FramePair, VideoInput
+
+PIXELS = "pixels-1"  # raise a version when a change makes the results come out differently
+
+
+@dataclass
+class Shape:
+    """Counts a video's frames and keeps their size."""
+
+    num_frames: int = 0
+    size: tuple[int, int] = (0, 0)
+
+    def update(self, frame: np.ndarray) -> None:
+        """Take the next frame."""
+        self.num_frames += 1
+        self.size = frame.shape[1], frame.shape[0]
+
+    def compute(self) -> tuple[int, int, int]:
+        """Return the number of frames, the width and the height."""
+        return self.num_frames, *self.size
+
+
+def shape_computation(name: str, video: VideoInput) -> Computation:
+    """Return the computation of a video's number of frames (at most `max_frames`), width and height."""
+    key = {"video": video.sha256, "fps": video.fps, "max_frames": video.max_frames}
+    pack = partial(_dump, encoder=json.dumps)
+    return Computation(name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack, unpack=json.loads)
+
+
+def _dump(value: Any, encoder: Any) -> bytes:
+    return encoder(value).encode()
+
+
+@dataclass
+class PixelValues:
+    """Measures of a prediction's frames against the reference's, at the reference's size."""
+
+    functions: dict[str, Any]
+    values: dict[str, list[float]] = field(init=False)
+    errors: dict[str, str] = field(default_factory=dict)
+    num_values: int = 0
+    resized: bool = False
+
+    def __post_init__(self) -> None:
+        self.values = {measure: [] for measure in self.functions}
+
+    def update(self, pair: FramePair) -> None:
+        """Take the next pair of frames."""
+        self.resized |= pair.is_resized
+        self.num_values = pair.reference.size
+        for measure, function in self.functions.items():
+            try:
+                self.values[measure].append(function(pair.reference, pair.fitted))
+            except MetricError as error:
+                self.errors[measure] = str(error)
+
+    def compute(self) -> dict[str, Any]:
+        """Return per-frame values and errors by measure, the values in a frame, and whether sizes differed."""
+        return {
+            "values": {measure: values for measure, values in self.values.items() if measure not in self.errors},
+            "errors": self.errors,
+            "num_values": self.num_values,
+            "resized": self.resized,
+        }
+
+
+def pixel_computation(name: str, reference: VideoInput, prediction: VideoInput, columns: list[Metric]) -> Computation:
+    """Return the computation of the per-frame measures of pixel columns."""
+    measures = {metric.measure: metric for metric in columns}
+    key = {
+        "version": PIXELS,
+        "videos": [[video.sha256, video.max_frames] for video in (reference, prediction)],
+        "fps": reference.fps,
+        "measures": sorted(measures),
+    }
+
+    def start() -> PixelValues:
+        return PixelValues({measure: metric.function(measure) for measure, metric in measures.items()})
+
+    pack = partial(_dump, encoder=json.dumps)
+    return Computation(
+        name=name, videos=(reference, prediction), kind="pixels", key=key, start=start, pack=pack, unpack=json.loads
+    )
+
+
+@dataclass
+class Faces:
+    """Tracks every face of a video."""
+
+    tracker: FaceTracker
+    video_sha256: str
+
+    def update(self, frame: np.ndarray) -> None:
+        """Take the next frame."""
+        self.tracker.update(frame)
+
+    def compute(self) -> FaceTracks:
+        """Return everyone's track."""
+        return collect(self.tracker, self.video_sha256)
+
+
+def tracks_computation(name: str, video: VideoInput) -> Computation:
+    """Return the computation of a video's face tracks."""
+
+    def start() -> Faces:
+        return Faces(FaceTracker(landmarker(), fps=video.fps), video.sha256)
+
+    key = tracks_key(video.sha256, video.fps, video.max_frames)
+    return Computation(
+        name=name, videos=(video,), kind="tracks", key=key, start=start, pack=pack_tracks, unpack=unpack_tracks
+    )
+
+
+def feature_computation(
+    plan: ScoringPlan, metric: Metric, name: str, video: VideoInput, num_frames: int, case_id: str
+) -> Computation:
+    """Return the computation of the features that a set column reads of a video of at most `num_frames` frames.
+
+    Both sides of a case use the same `num_frames` and `case_id`, so that both are cut into the same clips.
+    """
+    stream = metric.stream
+    drawn = case_id if isinstance(stream, ClipStream) and stream.grid.start == "seeded" else ""
+    key = {
+        "video": video.sha256,
+        "network": plan.weights_of(metric) or plan.networks[metric.parent].id,
+        "stream": asdict(stream),  # type: ignore[arg-type]
+        "device": plan.device,
+        "fps": video.fps,
+        "num_frames": num_frames,
+        "drawn": drawn,
+    }
+
+    def start() -> FrameFeatures | ClipFeatures:
+        network = plan.networks.get(metric.parent) or _published(metric, plan.device)
+        if isinstance(stream, ClipStream):
+            return ClipFeatures(network, num_frames, stream.grid, case_id)
+        return FrameFeatures(network)
+
+    return Computation(
+        name=name, videos=(video,), kind="features", key=key, start=start, pack=pack_array, unpack=unpack_array
+    )
+
+
+def _published(metric: Metric, device: str) -> Any:
+    """Return the published network behind a set column."""
+    if isinstance(metric.stream, ClipStream):
+        return _i3d(metric.stream.grid.fit, device)
+    return _inception(metric.stream.resize, device)  # type: ignore[union-attr]
+
+
+@lru_cache(maxsize=4)
+def _i3d(fit: str, device: str) -> Any:
+    from exprbench.metrics.fvd import I3DFeatures
+
+    return I3DFeatures(weights.require("i3d"), device=device, fit=fit)
+
+
+@lru_cache(maxsize=2)
+def _inception(resize: str, device: str) -> Any:
+    from exprbench.metrics.fid import InceptionFeatures
+
+    return InceptionFeatures(weights.require("inception"), device=device, resize=resize)  # type: ignore[arg-type]
+
+
+@dataclass
+class FaceCrops:
+    """Crops one tracked face out of a video and reads the crops with a network."""
+
+    reader: FaceReader
+    device: str
+    track: FaceTrack
+    crops: list[np.ndarray] = field(default_factory=list)
+    num_frames: int = 0
+
+    def update(self, frame: np.ndarray) -> None:
+        """Take the next frame."""
+        t, self.num_frames = self.num_frames, self.num_frames + 1
+        if t < len(self.track.seen) and self.track.seen[t]:
+            points = self.track.landmarks[t, :, :2].astype(np.float64) * (frame.shape[1], frame.shape[0])
+            self.crops.append(self.reader.crop(frame, points))
+
+    def compute(self) -> dict[str, np.ndarray]:
+        """Return name -> (T, n) readings, NaN in frames without the face."""
+        found = self.reader.network(self.device)(self.crops) if self.crops else {}
+        seen = self.track.seen
+        whole = {name: np.full((len(seen), size), np.nan) for name, size in self.reader.outputs.items()}
+        for name, values in found.items():
+            whole[name][seen] = values
+        return whole
+
+
+def reading_computation(plan: ScoringPlan, reader: str, name: str, video: VideoInput, track: FaceTrack) -> Computation:
+    """Return the computation of what a network reads in one tracked face of a video."""
+    key = {
+        "video": video.sha256,
+        "track": sha256_bytes(track.seen.tobytes() + track.landmarks.tobytes()),
+        "weights": {reader: weights.get(reader).sha256},
+        "fps": video.fps,
+        "device": plan.device,
+    }
+
+    def start() -> FaceCrops:
+        return FaceCrops(READERS[reader], plan.device, track)
+
+    return Computation(
+        name=name, videos=(video,), kind="readings", key=key, start=start, pack=pack_arrays, unpack=unpack_arrays
+    )

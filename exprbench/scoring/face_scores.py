@@ -1,0 +1,163 @@
+"""Scores of the faces of a case: reference tracks matched to predicted ones, and the errors between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.tracks import unseen
+from exprbench.faces.video_tracks import main_faces
+from exprbench.metrics import COLUMNS
+from exprbench.metrics.face_errors import face_errors
+from exprbench.metrics.face_pair import FacePair, Readings, mean_seen
+from exprbench.metrics.face_readers import READERS
+from exprbench.metrics.matching import Matching, match_source, match_tracks
+from exprbench.scoring.computations import reading_computation
+from exprbench.scoring.plan import ScoringPlan
+from exprbench.scoring.single_pass import VideoInput, single_pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceInputs:
+    """The faces of both sides, and who is driven by whom.
+
+    Attributes:
+        is_self: whether the prediction reenacts its own driver, so that faces match by place.
+        drivers, driver_tracks: the driving videos, and everyone in them.
+        face_map: for each face of the source, (driver, face of the driver), None for a face that is not driven.
+        source_tracks: the faces of the source image of a cross case, if known.
+    """
+
+    plan: ScoringPlan
+    is_self: bool
+    drivers: tuple[VideoInput, ...]
+    driver_tracks: tuple[FaceTracks, ...]
+    prediction: VideoInput
+    prediction_tracks: FaceTracks
+    face_map: tuple[tuple[int, int] | None, ...]
+    source_tracks: FaceTracks | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceScores:
+    """Numbers of faces, values of columns, and the columns without a value, with the reason."""
+
+    num_faces: int
+    num_missing: int
+    num_extra: int
+    detect_rate: float | None
+    values: dict[str, float]
+    unscored: dict[str, str]
+
+    def counts(self) -> dict[str, Any]:
+        """Return the fields of a `CaseScore` that count faces."""
+        return {
+            "num_faces": self.num_faces,
+            "num_faces_missing": self.num_missing,
+            "num_faces_extra": self.num_extra,
+            "detect_rate": self.detect_rate,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Face:
+    """A reference face and the predicted one matched to it, None if none was."""
+
+    driver: VideoInput
+    driver_tracks: FaceTracks
+    track: FaceTrack
+    predicted: FaceTrack | None
+
+
+def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
+    """Return errors between every reference face and the predicted one, averaged over frames, then over faces."""
+    faces, num_extra = _match(inputs)
+    readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.plan.profile] if w in READERS})
+    pairs = [_pair(inputs, face, readers) for face in faces]
+    num_shown, num_expected = sum(int(p.seen.sum()) for p in pairs), sum(int(p.reference.seen.sum()) for p in pairs)
+    errors = [_errors(inputs.plan, pair, columns) for pair in pairs]
+    values = {column: _mean_over_faces(column, errors) for column in columns}
+    reason = "no frame in which it is defined" if num_shown else "no_face: none of the reference's faces is found"
+    return FaceScores(
+        num_faces=len(faces),
+        num_missing=sum(face.predicted is None for face in faces),
+        num_extra=num_extra,
+        detect_rate=num_shown / num_expected if num_expected else None,
+        values={column: value for column, value in values.items() if np.isfinite(value)},
+        unscored={column: reason for column, value in values.items() if not np.isfinite(value)},
+    )
+
+
+def _match(inputs: FaceInputs) -> tuple[list[_Face], int]:
+    """Return the reference faces with their matches, and the number of main faces in the prediction without one."""
+    predicted = inputs.prediction_tracks
+    driven = [(i, *pair) for i, pair in enumerate(inputs.face_map) if pair]
+    tracks = [main_faces(inputs.driver_tracks[driver])[face] for _, driver, face in driven]
+    if inputs.is_self:
+        matching = match_tracks(replace(inputs.driver_tracks[0], tracks=tuple(tracks)), predicted)
+        found = matching.predicted
+    else:
+        matching = match_source(len(inputs.face_map), predicted, inputs.source_tracks)
+        found = tuple(matching.predicted[i] for i, _, _ in driven)
+    faces = [
+        _Face(
+            driver=inputs.drivers[driver],
+            driver_tracks=inputs.driver_tracks[driver],
+            track=track,
+            predicted=None if j is None else predicted.tracks[j],
+        )
+        for (_, driver, _), track, j in zip(driven, tracks, found, strict=True)
+    ]
+    return faces, _num_extra(predicted, matching)
+
+
+def _num_extra(tracks: FaceTracks, matching: Matching) -> int:
+    main = {id(track) for track in main_faces(tracks)}
+    return sum(id(tracks.tracks[i]) in main for i in matching.left_over)
+
+
+def _pair(inputs: FaceInputs, face: _Face, readers: Sequence[str]) -> FacePair:
+    """Return both tracks over the frames both videos have, with what the networks read in them."""
+    predicted = inputs.prediction_tracks
+    num_frames = min(len(face.track.seen), predicted.num_frames)
+    sides = ((face.driver, face.track), (inputs.prediction, face.predicted))
+    reference, theirs = (_readings(inputs.plan, readers, *side, num_frames) for side in sides)
+    return FacePair(
+        reference=face.track.first(num_frames),
+        predicted=face.predicted.first(num_frames) if face.predicted else unseen(num_frames),
+        reference_size=face.driver_tracks.size,
+        predicted_size=predicted.size,
+        profile=inputs.plan.profile,
+        readings=(reference, theirs),
+    )
+
+
+def _readings(
+    plan: ScoringPlan, readers: Sequence[str], video: VideoInput, track: FaceTrack | None, num_frames: int
+) -> Readings:
+    """Return what networks read in a face over the first frames; NaN if it is not there."""
+    if track is None:
+        outputs = [item for reader in readers for item in READERS[reader].outputs.items()]
+        return {name: np.full((num_frames, size), np.nan) for name, size in outputs}
+    computations = [reading_computation(plan, reader, reader, video, track) for reader in readers]
+    found = single_pass(computations)
+    return {name: values[:num_frames] for arrays in found.values() for name, values in arrays.items()}
+
+
+def _errors(plan: ScoringPlan, pair: FacePair, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return column -> (T,) errors; missing faces get the worst value if they are penalised, NaN otherwise."""
+    errors = face_errors(pair, columns)
+    if plan.missing == "penalty":
+        absent = pair.reference.seen & ~pair.predicted.seen
+        for column, values in errors.items():
+            worst = COLUMNS[column].worst.get(plan.profile)
+            if worst is not None:
+                values[absent] = worst
+    return errors
+
+
+def _mean_over_faces(column: str, errors: Sequence[dict[str, np.ndarray]]) -> float:
+    means = np.array([mean_seen(by_column[column]) for by_column in errors])
+    return float(np.nanmean(means)) if np.isfinite(means).any() else float("nan")
