@@ -6,7 +6,6 @@ import os
 import re
 import select
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from exprbench.core.processes import spawn
 from exprbench.media.decoder import DONE, ERROR, FRAME, INFO, MESSAGE
 from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image
@@ -175,13 +175,11 @@ class _Decoder:
     idle: list["_Decoder"] = []  # noqa: RUF012
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "exprbench.media.decoder"],
+        self.process = spawn(
+            ["exprbench.media.decoder"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the parent to handle
             env={**KEEP_MEMORY, **os.environ},
         )
         self.owner = os.getpid()

@@ -10,11 +10,10 @@ import json
 import os
 import struct
 import sys
-import threading
-import time
 from fractions import Fraction
 from typing import Any
 
+from exprbench.core.child_process import end_with_parent
 from exprbench.media.errors import MediaError
 from exprbench.media.resample import resample
 from exprbench.media.sparse_decoder import Span, describe, pick
@@ -27,22 +26,14 @@ CLOCK = 10**6  # times in requests are rounded to a microsecond
 
 def main() -> None:
     """Serve requests until standard input closes."""
+    end_with_parent()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints must not end up among the frames
     import av
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     av.logging.set_level(None)
     for line in sys.stdin.buffer:
         _Reply(out).answer(json.loads(line))
-
-
-def _end_with_parent() -> None:
-    """A decoder that hangs does not see its input close."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 class _Reply:

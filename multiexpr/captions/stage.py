@@ -159,8 +159,8 @@ class CaptionPool:
         self.writer = writer
         self.num_threads = 1 if params.backend == "cogvlm2" else params.concurrency
 
-    def answers(self, requests: Iterator[tuple[Hashable, Row]]) -> Iterator[tuple[Any, Row]]:
-        """(key, answer) as they come; no more requests are drawn than there are threads."""
+    def map(self, requests: Iterator[tuple[Hashable, Row]]) -> Iterator[tuple[Any, Row | ItemError]]:
+        """Yield (key, answer or ItemError) as they come; no more requests are drawn than there are threads."""
         todo: SimpleQueue = SimpleQueue()
         done: SimpleQueue = SimpleQueue()
         for _ in range(self.num_threads):
@@ -174,7 +174,7 @@ class CaptionPool:
                 break
             key, answer = done.get()
             num_running -= 1
-            if isinstance(answer, Exception):
+            if isinstance(answer, Exception) and not isinstance(answer, ItemError):
                 raise answer
             yield key, answer
         for _ in range(self.num_threads):
@@ -184,19 +184,16 @@ class CaptionPool:
         while job := todo.get():
             try:
                 done.put((job[0], self._answer(job[1])))
-            except Exception as error:
+            except Exception as error:  # an ItemError is an answer; `map` raises the others
                 done.put((job[0], error))
 
     def _answer(self, request: Row) -> Row:
         clip = request["clip"]
         if self.writer is None:
             return {"caption": clip["caption"]}
-        try:
-            check_unchanged(clip, self.root)
-            frames = self._frames(video_of(clip, self.root), request["length_s"])
-            return {"caption": self.writer.caption(frames, request["num_people"])}
-        except ItemError as error:
-            return {"error": [error.code, error.detail]}
+        check_unchanged(clip, self.root)
+        frames = self._frames(video_of(clip, self.root), request["length_s"])
+        return {"caption": self.writer.caption(frames, request["num_people"])}
 
     def _frames(self, video: Video, length_s: float) -> list[np.ndarray]:
         count = NUM_FRAMES if self.params.backend == "cogvlm2" else self.params.num_frames

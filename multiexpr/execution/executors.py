@@ -12,8 +12,8 @@ from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.processes import num_cores
 from exprbench.core.progress import progress
 from multiexpr.execution.gpu_server import Servers, gpus
-from multiexpr.execution.pool import Pool
 from multiexpr.execution.shard_runner import Stage, run_shards
+from multiexpr.execution.worker import clip_pool
 from multiexpr.indexing.listing import collection
 from multiexpr.recipe import Recipe, as_dict, from_dict
 from multiexpr.storage.workspace import Workspace
@@ -79,13 +79,11 @@ def shards_of_rank(shards: list[int], machines: Machines) -> list[int]:
 
 def _on_this_machine(stage: Stage, shards: list[int], workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
     with ExitStack() as stack:
-        hello: dict[str, Any] = {"root": collection(workspace)["root"], "recipe": as_dict(recipe)}
-        hellos = [hello]
+        addresses = None
         if stage.name == "score" and (devices := _devices(machines)):
-            servers = stack.enter_context(Servers(recipe, devices))
-            hellos = [{**hello, "server": [address]} for address in servers.addresses]
-        num_workers = machines.workers or num_cores()
-        pool = stack.enter_context(Pool(hellos, num_workers, recipe.score.clip_timeout_s))
+            addresses = stack.enter_context(Servers(recipe, devices)).addresses
+        root, num_workers = collection(workspace)["root"], machines.workers or num_cores()
+        pool = stack.enter_context(clip_pool(root, recipe, num_workers=num_workers, servers=addresses))
         return run_shards(stage, workspace, shards, pool)
 
 

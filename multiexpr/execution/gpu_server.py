@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from exprbench.core.child_process import end_with_parent
 from exprbench.core.errors import UserError
+from exprbench.core.processes import spawn, stop
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, as_dict, from_dict
 
@@ -92,23 +94,16 @@ class Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        stop(self.processes)
         for process in self.processes:
-            process.kill()
-            process.wait()
             process.stdin.close()
             process.stderr.close()
         self.folder.cleanup()
 
 
 def _start(recipe: Recipe, device: str, address: str) -> subprocess.Popen:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "multiexpr.execution.gpu_server", device, address],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    streams = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = spawn(["multiexpr.execution.gpu_server", device, address], text=True, **streams)
     process.stdin.write(json.dumps(as_dict(recipe)) + "\n")
     process.stdin.flush()
     return process
@@ -167,16 +162,11 @@ def _through(models: Models, task: str, clips: list[np.ndarray]) -> list[list[np
 
 def main() -> None:
     """Serve one device until the parent goes."""
+    end_with_parent()
     device, address = sys.argv[1:]
     recipe = from_dict(json.loads(sys.stdin.readline()))
     listener = Listener(address, authkey=bytes.fromhex(os.environ[KEY]))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     serve(Models(recipe, device), listener)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from exprbench.core.errors import ItemError
 from exprbench.core.files import write_json
+from exprbench.core.processes import Pool
 from exprbench.core.progress import progress
-from multiexpr.execution.pool import Pool
 from multiexpr.storage.workspace import Workspace
 
 Row = dict[str, Any]
@@ -65,7 +66,7 @@ class _Run:
 
     def steps(self, pool: Pool) -> Iterator[int]:
         """One step a clip: 1 where it was worked on, 0 where there was nothing to do."""
-        for key, answer in pool.answers(self._requests()):
+        for key, answer in pool.map(self._requests()):
             self._add(*key, answer)
             yield 1
             yield from self._nothing_to_do()
@@ -84,9 +85,11 @@ class _Run:
             if not requests:
                 self._finish(shard)
 
-    def _add(self, shard: int, i: int, answer: Row) -> None:
+    def _add(self, shard: int, i: int, answer: Row | ItemError) -> None:
         one = self.open[shard]
-        one.answers[i] = {"needed": one.requests[i].get("needed"), **answer} if "error" in answer else answer
+        if isinstance(answer, ItemError):
+            answer = {"needed": one.requests[i].get("needed"), "error": [answer.code, answer.detail]}
+        one.answers[i] = answer
         one.left -= 1
         if not one.left:
             self._finish(shard)

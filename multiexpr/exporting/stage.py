@@ -9,8 +9,10 @@ import pyarrow as pa
 from exprbench.core.files import sha256_json
 from exprbench.faces.video_tracks import TRACKER
 from multiexpr.captions.stage import kept_by_shard
-from multiexpr.exporting.clips import clip_path
+from multiexpr.execution.worker import ClipWorker
+from multiexpr.exporting.clips import clip_path, export_clip
 from multiexpr.recipe import Recipe
+from multiexpr.sources.locate import video_of
 from multiexpr.storage.parquet import read_note, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
@@ -82,7 +84,7 @@ class ExportStage:
         before = self._before(shard, clips)
         into = str(self.workspace.dataset)
         return {
-            i: {"task": "export", "clip": clip, "into": into}
+            i: {"task": export_task, "clip": clip, "into": into}
             for i, clip in enumerate(clips)
             if clip["clip_id"] not in before
         }
@@ -94,6 +96,12 @@ class ExportStage:
         rows = [before.get(clip["clip_id"]) or _row(clip, answers[i]) for i, clip in enumerate(clips)]
         write_rows(self.path(shard), rows, EXPORTED, {"fingerprint": self.fingerprint})
         return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
+
+
+def export_task(worker: ClipWorker, request: Row) -> Row:
+    """Write a kept clip and what belongs to it."""
+    video = video_of(request["clip"], worker.root)
+    return export_clip(request["clip"], video, Path(request["into"]), worker.recipe)
 
 
 def _row(clip: Row, answer: Row) -> Row:

@@ -6,9 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exprbench.core.files import sha256_bytes, sha256_json
+from multiexpr.execution.worker import ClipWorker
 from multiexpr.indexing.listing import PLACE, collection
-from multiexpr.indexing.shots import Span, shots_fingerprint
+from multiexpr.indexing.shots import Span, shots_fingerprint, spans_of
 from multiexpr.recipe import Shots
+from multiexpr.sources.locate import video_of
 from multiexpr.storage.parquet import num_rows, read_note, read_rows, read_table, shard_path, shards_in, write_rows
 from multiexpr.storage.workspace import Workspace
 
@@ -75,7 +77,7 @@ class IndexStage:
         if not self.cutting:
             return {}
         rows = enumerate(self.rows(shard))
-        return {i: {"task": "shots", "clip": _clip_row(self.kind, row, (0.0, None))} for i, row in rows}
+        return {i: {"task": shots_task, "clip": _clip_row(self.kind, row, (0.0, None))} for i, row in rows}
 
     def finish(self, shard: int, answers: dict[int, Any]) -> dict[str, int]:
         """Write the shard."""
@@ -85,6 +87,11 @@ class IndexStage:
             clips += [_clip_row(self.kind, row, tuple(span)) for span in spans]
         write_rows(shard_path(self.workspace.index, shard), clips, CLIPS, {"key": self._key(shard)})
         return {"clips": len(clips)}
+
+
+def shots_task(worker: ClipWorker, request: Row) -> Row:
+    """Find the shots of a video in a worker."""
+    return {"spans": spans_of(video_of(request["clip"], worker.root), worker.recipe.shots)}
 
 
 def _clip_row(kind: str, entry: Row, span: Span) -> Row:

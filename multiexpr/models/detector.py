@@ -76,7 +76,7 @@ class Models:
         return self.clip(crops)
 
 
-def keep_to_ourselves() -> None:
+def restrict_ultralytics() -> None:
     """Tell ultralytics, before it is imported, to send nothing, fetch nothing, install nothing and unpickle nothing."""
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
@@ -94,7 +94,7 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
     """
     if path.suffix not in (".pt", ".onnx", ".engine") and not any(path.glob("*.xml")):
         raise UserError(f"{path} is no people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
-    keep_to_ourselves()
+    restrict_ultralytics()
     from ultralytics import SETTINGS, YOLO
     from ultralytics.utils.events import events
 

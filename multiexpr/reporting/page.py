@@ -6,16 +6,17 @@ from typing import Any
 from exprbench.core.files import write_text
 from exprbench.core.processes import num_cores
 from multiexpr.execution.executors import Machines
-from multiexpr.execution.pool import Pool
+from multiexpr.execution.worker import ClipWorker, clip_pool
 from multiexpr.indexing.listing import collection
-from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
+from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting.markup import Html, code, note, page, section, table, text
 from multiexpr.reporting.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
-from multiexpr.reporting.pictures import draw
+from multiexpr.reporting.pictures import draw, thumbnail
 from multiexpr.selection import verdicts
 from multiexpr.selection.explain import explain
 from multiexpr.selection.rules import rule_named
 from multiexpr.selection.verdicts import scorers_used
+from multiexpr.sources.locate import video_of
 from multiexpr.storage.workspace import Workspace
 
 MEANINGS = {
@@ -63,11 +64,15 @@ def report(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
 def _pictures(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]], machines: Machines) -> dict[str, str]:
     """JPEGs in base64 by clip id; of clips that cannot be read any more, none."""
     clips = {clip["clip_id"]: clip for group in chosen.values() for clip in group}
-    requests = ((clip_id, {"task": "thumbnail", "clip": clip}) for clip_id, clip in clips.items())
-    hello = {"root": collection(workspace)["root"], "recipe": as_dict(recipe)}
-    num_workers = machines.workers or num_cores()
-    with Pool([hello], num_workers, recipe.score.clip_timeout_s) as pool:
-        return {clip_id: answer["jpeg"] for clip_id, answer in pool.answers(requests) if "jpeg" in answer}
+    requests = ((clip_id, {"task": thumbnail_task, "clip": clip}) for clip_id, clip in clips.items())
+    root, num_workers = collection(workspace)["root"], machines.workers or num_cores()
+    with clip_pool(root, recipe, num_workers=num_workers) as pool:
+        return {clip_id: answer for clip_id, answer in pool.map(requests) if isinstance(answer, str)}
+
+
+def thumbnail_task(worker: ClipWorker, request: Row) -> str:
+    """Draw a clip's thumbnail in a worker."""
+    return thumbnail(video_of(request["clip"], worker.root))
 
 
 def _numbers(funnel: Row, kind: str) -> Html:

@@ -8,11 +8,13 @@ import pyarrow as pa
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import sha256_json
 from exprbench.media import MediaError, Video, open_frames
+from multiexpr.execution.worker import ClipWorker
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers import container, make_scorers
 from multiexpr.scorers.base import Frames, Row, Scorer
 from multiexpr.selection.rules import rules_of
+from multiexpr.sources.locate import video_of
 from multiexpr.storage.columns import from_row
 from multiexpr.storage.parquet import num_rows, read_note, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
@@ -133,6 +135,13 @@ class _Task:
         return self.score_all or passes(merged, scorer, self.recipe)
 
 
+def score_task(worker: ClipWorker, request: Row) -> Row:
+    """Score a clip in a worker."""
+    video = video_of(request["clip"], worker.root)
+    scorer = worker.shared(ClipScorer)
+    return scorer.score(video, request["known"], request["needed"], score_all=request["score_all"])
+
+
 def largest(plans: list[Frames]) -> Frames:
     """The size that serves all: scorers that see the same frames see them alike, whichever of them are asked."""
     return Frames(times_s=(), short_side=max(p.short_side for p in plans), long_side=max(p.long_side for p in plans))
@@ -236,7 +245,7 @@ class ScoreStage:
             needed = self._needed(rows)
             if needed:
                 known = {name: self._values(row, name) for name, row in rows.items()}
-                requests[i] = {"task": "score", "clip": clip, "known": known, "needed": needed,
+                requests[i] = {"task": score_task, "clip": clip, "known": known, "needed": needed,
                                "score_all": self.score_all}  # fmt: skip
         return requests
 

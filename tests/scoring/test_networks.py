@@ -12,8 +12,8 @@ import torch
 from exprbench import build, weights
 from exprbench.faces.video_tracks import given_path
 from exprbench.media import read_clip
-from exprbench.metrics.fid import InceptionFeatures
 from exprbench.metrics import face_readers
+from exprbench.metrics.fid import InceptionFeatures
 from exprbench.scoring import computations
 from tests.metrics.files import inception_state, saved
 from tests.metrics.test_fvd import SmallI3D

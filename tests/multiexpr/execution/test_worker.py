@@ -4,40 +4,62 @@ import pytest
 
 from exprbench.core.errors import UserError
 from exprbench.media import MediaError
-from multiexpr.execution.worker import _Worker
+from exprbench.weights import WeightsError
+from multiexpr.execution.worker import ClipWorker
+from multiexpr.recipe import Recipe
 from multiexpr.sources.catalogue import stamp_of
 
 
 @pytest.fixture
-def request_for(tmp_path):
-    """A request about a file that is as it was listed, and a worker whose one task raises what it is told to."""
+def ask(tmp_path):
+    """`ask(task)` sends a request about a file that is as it was listed."""
     (tmp_path / "clip.mp4").write_bytes(b"bytes")
     clip = {"path": "clip.mp4", "parts": [], "problem": "", "stamp": stamp_of(tmp_path, ("clip.mp4",))}
+    worker = ClipWorker(tmp_path, Recipe(), models=None)
+    return lambda task: worker({"task": task, "clip": clip})
 
-    def make(trouble):
-        def task(request):
-            raise trouble
 
-        worker = _Worker({"root": str(tmp_path), "recipe": {}})
-        worker.tasks["score"] = task
-        return worker.answer({"task": "score", "clip": clip})
+def failing(error):
+    def task(worker, request):
+        raise error
 
-    return make
+    return task
+
+
+def test_a_task_gets_the_worker_and_the_request(ask, tmp_path):
+    assert ask(lambda worker, request: {"at": worker.root / request["clip"]["path"]}) == {"at": tmp_path / "clip.mp4"}
 
 
 @pytest.mark.parametrize(
-    ("trouble", "answer"),
-    [
-        (MediaError("truncated", "it ends early"), {"error": ["truncated", "it ends early"]}),
-        (UserError("no model"), {"fatal": "no model"}),
-        (OSError(errno.ENOSPC, "full", "a.mp4"), {"fatal": "No space left on device: a.mp4"}),
-        (OSError(errno.EROFS, "", "a.mp4"), {"fatal": "Read-only file system: a.mp4"}),
-    ],
+    "error",
+    [MediaError("truncated", "it ends early"), UserError("no model"), OSError(errno.ENOSPC, "full"), KeyError()],
 )
-def test_trouble_is_the_clips_or_the_users(request_for, trouble, answer):
-    assert request_for(trouble) == answer
+def test_errors_reach_the_pool_unchanged(ask, error):
+    with pytest.raises(type(error)) as raised:
+        ask(failing(error))
+    assert raised.value is error
 
 
-@pytest.mark.parametrize("trouble", [KeyError("x"), OSError(errno.EBADF, "bad", "a.mp4")])
-def test_anything_else_is_a_bug_and_told_as_one(request_for, trouble):
-    assert "Traceback" in request_for(trouble)["bug"]
+def test_a_missing_model_ends_the_run(ask):
+    with pytest.raises(UserError, match="put it in a folder"):
+        ask(failing(WeightsError("weights_missing", "put it in a folder")))
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error_of_the_clip(ask, tmp_path):
+    def task(worker, request):
+        (tmp_path / "clip.mp4").write_bytes(b"other bytes")
+
+    with pytest.raises(Exception, match="source_changed"):
+        ask(task)
+
+
+def test_shared_objects_are_created_once(tmp_path):
+    created = []
+    worker = ClipWorker(tmp_path, Recipe(), models="networks")
+
+    def create(recipe, models):
+        created.append((recipe, models))
+        return object()
+
+    assert worker.shared(create) is worker.shared(create)
+    assert created == [(Recipe(), "networks")]
