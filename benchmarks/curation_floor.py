@@ -21,12 +21,11 @@ from exprbench.faces.landmarker import Landmarker
 from exprbench.media import Video
 from exprbench.media.sparse_decoder import Span, pick
 from exprbench.media.stream import Reading, open_container, video_stream
-from multiexpr.indexing.listing import collection
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers, motion
 from multiexpr.scorers.base import Frames, Scorer
-from multiexpr.scorers.stage import SCORED, largest
+from multiexpr.scoring.stage import SCORED, largest
 from multiexpr.sources.locate import video_of
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
@@ -125,7 +124,7 @@ def main() -> None:
     landmarker = clock.time("load", TimedLandmarker, clock)
     motion.landmarker = lambda: landmarker
     scorers = make_scorers(recipe, models)
-    root = Path(collection(workspace)["root"])
+    root = Path(workspace.collection()["root"])
     for clip, facts, met in scored(workspace, [scorer.name for scorer in scorers]):
         for costly in (False, True):
             group = [scorer for scorer in scorers if scorer.costly == costly]

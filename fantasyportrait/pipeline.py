@@ -42,13 +42,14 @@ from fantasyportrait.expression.driver import FaceMotion, PointFinder, read_moti
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.inputs import Scene, faces_through, sight
 from fantasyportrait.model.adapter import MotionAdapter
+from fantasyportrait.model.context_parallel import shard_tokens
 from fantasyportrait.model.motion_tokens import Motion, motion_of
 from fantasyportrait.model.text_image_encoders import embed_image, embed_prompt, token_ids
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.model.vae import decode, image_condition
 from fantasyportrait.portrait import resize
 from fantasyportrait.runtime.memory import GIB, Load, Plan, choose
-from fantasyportrait.runtime.parallel import Ranks, join, shard_tokens
+from fantasyportrait.runtime.parallel import Ranks, join
 from fantasyportrait.settings import Machine, Options
 from fantasyportrait.watermark import mark, metadata_of
 from fantasyportrait.workload import latent_shape, load_of, windows_of

@@ -10,8 +10,7 @@ from exprbench.core.errors import UserError
 from exprbench.faces import FaceTracks, TracksError
 from exprbench.faces.video_tracks import given_tracks, track_faces, track_image
 from exprbench.media import VIDEO_SUFFIXES, MediaError, open_clip, read_image
-
-PATCH = 16  # sides are multiples of it
+from fantasyportrait.model.configs import PATCH
 
 Pairs = tuple[tuple[int, int] | None, ...]  # for each portrait face: (driver, face), or nobody
 MOVING = (*VIDEO_SUFFIXES, ".gif")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from exprbench.benchmark import Benchmark, Case
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.files import write_json
+from exprbench.core.files import read_json, write_json
 from exprbench.core.progress import say
-from fantasyportrait.notes import read_json
 from fantasyportrait.portrait import Pairs, parse_assignment
 from fantasyportrait.settings import Machine, Options, from_dict, make_options
 

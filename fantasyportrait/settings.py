@@ -1,11 +1,11 @@
 """What can be asked of the sampler: one dataclass, from which the command line takes its flags."""
 
 import argparse
-import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
 
 from exprbench.core.errors import UserError, unknown_name
+from exprbench.core.schema import check_settings, setting
 from fantasyportrait.model.configs import FEATURES
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -16,45 +16,41 @@ PRESETS: dict[str, dict[str, Any]] = {
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
-def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to sample; the defaults are the paper's (section 4.3)."""
 
-    steps: int = _option(30, "denoising steps (4 with a distilled --lora)")
-    seed: int = _option(0, "draws the noise; the same on every device")
-    shift: float = _option(5.0, "of the schedule towards noise")
-    expression_guidance: float = _option(4.5, "how strongly to follow the driver; 1 takes one evaluation a step less")
-    text_guidance: float = _option(1.0, "how strongly to follow the prompt; 1: no negative prompt")
-    prompt: str = _option("", "the paper leaves it empty")
-    negative_prompt: str = _option("", "with --text-guidance")
+    steps: int = setting(30, "denoising steps (4 with a distilled --lora)", minimum=1)
+    seed: int = setting(0, "draws the noise; the same on every device")
+    shift: float = setting(5.0, "of the schedule towards noise", minimum=0.01)
+    expression_guidance: float = setting(4.5, "how strongly to follow the driver; 1 takes one evaluation a step less")
+    text_guidance: float = setting(1.0, "how strongly to follow the prompt; 1: no negative prompt")
+    prompt: str = setting("", "the paper leaves it empty")
+    negative_prompt: str = setting("", "with --text-guidance")
 
-    strength: float = _option(1.0, "of all motion")
-    mouth: float = _option(1.0, "strength of mouth motion")
-    emotion: float = _option(1.0, "strength of emotion")
-    eyes: float = _option(1.0, "strength of eye motion")
-    head: float = _option(1.0, "strength of head motion")
+    strength: float = setting(1.0, "of all motion")
+    mouth: float = setting(1.0, "strength of mouth motion")
+    emotion: float = setting(1.0, "strength of emotion")
+    eyes: float = setting(1.0, "strength of eye motion")
+    head: float = setting(1.0, "strength of head motion")
 
-    mask: str = _option(
+    mask: str = setting(
         "trilinear",
         "how faces become regions: as in the paper, as released, or none",
-        ("trilinear", "released", "none"),
+        choices=("trilinear", "released", "none"),
     )
-    mask_motion: str = _option("fixed", "do regions stay or follow the driver's faces", ("fixed", "per-frame"))
-    background: str = _option("all", "whose motion the background attends to", ("all", "nearest", "none"))
+    mask_motion: str = setting("fixed", "do regions stay or follow the driver's faces", choices=("fixed", "per-frame"))
+    background: str = setting("all", "whose motion the background attends to", choices=("all", "nearest", "none"))
 
-    size: str = _option("", "WIDTHxHEIGHT; the portrait is cut to its shape (default: --max-side)")
-    max_side: int = _option(720, "longer side of the video, the portrait's shape kept")
-    fps: float = _option(0.0, "frames a second (default: the first driver's)")
-    frames: int = _option(0, "at most so many frames (default: the shortest driver's)")
-    window: int = _option(81, "frames denoised together; longer clips take several windows")
-    overlap: int = _option(17, "frames that neighbouring windows share")
+    size: str = setting("", "WIDTHxHEIGHT; the portrait is cut to its shape (default: --max-side)")
+    max_side: int = setting(720, "longer side of the video, the portrait's shape kept", minimum=16)
+    fps: float = setting(0.0, "frames a second (default: the first driver's)", minimum=0)
+    frames: int = setting(0, "at most so many frames (default: the shortest driver's)", minimum=0)
+    window: int = setting(81, "frames denoised together; longer clips take several windows", minimum=5)
+    overlap: int = setting(17, "frames that neighbouring windows share", minimum=1)
 
     def __post_init__(self) -> None:
-        _check(self, steps=1, max_side=16, fps=0, frames=0, window=5, overlap=1, shift=0.01)
+        check_settings(self, _flag)
         if self.overlap >= self.window:
             raise UserError(f"--overlap is {self.overlap} in windows of {self.window} frames; make it smaller")
 
@@ -72,29 +68,21 @@ class Options:
 class Machine:
     """On what to sample; nothing here is meant to change the result beyond rounding, except 8-bit weights."""
 
-    device: str = _option("auto", "cpu, cuda, or one GPU like cuda:1")
-    vram: float = _option(0.0, "GiB of GPU memory to stay under (default: what is free)")
-    weights: str = _option("auto", "how the backbone's weights are held", ("auto", "fp32", "bf16", "fp8", "int8"))
-    offload: str = _option("auto", "keep the backbone in main memory, by blocks", ("auto", "none", "block", "leaf"))
-    attention: str = _option("auto", "diffusers' name of an attention kernel; auto: the fastest exact one there is")
-    compile: str = _option("auto", "torch.compile the blocks; auto: on a GPU", ("auto", "yes", "no"))
-    guidance_parallel: int = _option(1, "over how many GPUs a step's branches are spread (torchrun)")
-    context_parallel: int = _option(1, "over how many GPUs a branch's tokens are spread (torchrun)")
+    device: str = setting("auto", "cpu, cuda, or one GPU like cuda:1")
+    vram: float = setting(0.0, "GiB of GPU memory to stay under (default: what is free)", minimum=0)
+    weights: str = setting(
+        "auto", "how the backbone's weights are held", choices=("auto", "fp32", "bf16", "fp8", "int8")
+    )
+    offload: str = setting(
+        "auto", "keep the backbone in main memory, by blocks", choices=("auto", "none", "block", "leaf")
+    )
+    attention: str = setting("auto", "diffusers' name of an attention kernel; auto: the fastest exact one there is")
+    compile: str = setting("auto", "torch.compile the blocks; auto: on a GPU", choices=("auto", "yes", "no"))
+    guidance_parallel: int = setting(1, "over how many GPUs a step's branches are spread (torchrun)", minimum=1)
+    context_parallel: int = setting(1, "over how many GPUs a branch's tokens are spread (torchrun)", minimum=1)
 
     def __post_init__(self) -> None:
-        _check(self, vram=0, guidance_parallel=1, context_parallel=1)
-
-
-def _check(options: Any, **least: float) -> None:
-    """Refuse numbers that are none or too small, and words that are none of those known."""
-    for f in fields(options):
-        value, flag, choices = getattr(options, f.name), f"--{_flag(f.name)}", f.metadata.get("choices")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{flag} is {value}; expected a number")
-        if f.name in least and value < least[f.name]:
-            raise UserError(f"{flag} is {value}; expected {least[f.name]} or more")
-        if choices and value not in choices:
-            raise unknown_name(flag, value, list(choices))
+        check_settings(self, _flag)
 
 
 def make_options(preset: str, given: dict[str, Any]) -> Options:
@@ -119,7 +107,7 @@ def add_flags(parser: argparse._ActionsContainer, kind: type) -> None:
     for f in fields(kind):
         shown = f" ({f.default})" if f.default not in ("", 0.0) or f.name == "seed" else ""
         parser.add_argument(
-            f"--{_flag(f.name)}",
+            _flag(f.name),
             type=types[f.name],
             default=argparse.SUPPRESS,
             choices=f.metadata["choices"] or None,
@@ -135,4 +123,4 @@ def pick(kind: type, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _flag(name: str) -> str:
-    return name.replace("_", "-")
+    return "--" + name.replace("_", "-")

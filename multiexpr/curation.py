@@ -17,7 +17,7 @@ from multiexpr.indexing.stage import IndexStage
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting import report
 from multiexpr.scorers import aesthetics_method
-from multiexpr.scorers.stage import ScoreStage
+from multiexpr.scoring.stage import ScoreStage
 from multiexpr.selection import verdicts
 from multiexpr.selection.thresholds import Proposal, propose
 from multiexpr.sources import Options

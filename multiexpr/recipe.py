@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.files import write_text
-from exprbench.core.schema import decode
+from exprbench.core.schema import check_settings, decode, setting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,22 +19,6 @@ else:
     import tomli as tomllib
 
 DEFAULT = Path(__file__).with_name("recipe.toml")
-ABOVE_ZERO = (
-    "num_frames",
-    "fps",
-    "image_size",
-    "short_side",
-    "long_side",
-    "face_side",
-    "max_shot_s",
-    "clip_timeout_s",
-    "concurrency",
-    "attempts",
-    "timeout_s",
-    "max_tokens",
-    "min_people",
-    "tar_bytes",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +27,9 @@ class Shots:
 
     cut: Literal["auto", "always", "never"] = "auto"
     longer_than_s: float = 20.0
-    max_shot_s: float = 10.0
+    max_shot_s: float = setting(10.0, above=0)
     min_shot_s: float = 2.0
-    fps: float = 25.0
+    fps: float = setting(25.0, above=0)
     ratio: float = 3.0
     min_change: float = 15.0
     margin_s: float = 0.08
@@ -56,8 +40,8 @@ class ScorePeople:
     """Parameters of the detector of people."""
 
     model: str = "yolov8n"
-    num_frames: int = 5
-    image_size: int = 640
+    num_frames: int = setting(5, above=0)
+    image_size: int = setting(640, above=0)
     confidence: float = 0.25
 
 
@@ -65,9 +49,9 @@ class ScorePeople:
 class ScoreSharpness:
     """Parameters of the variance of the Laplacian."""
 
-    num_frames: int = 5
-    short_side: int = 360
-    face_side: int = 128
+    num_frames: int = setting(5, above=0)
+    short_side: int = setting(360, above=0)
+    face_side: int = setting(128, above=0)
     percentile: float = 20.0
 
 
@@ -76,7 +60,7 @@ class ScoreAesthetics:
     """Which aesthetic score, and its parameters."""
 
     method: Literal["auto", "photomotion", "laion"] = "auto"
-    num_frames: int = 5
+    num_frames: int = setting(5, above=0)
     pair_s: float = 0.12
     clip: str = "clip-vit-large-patch14"
 
@@ -85,8 +69,8 @@ class ScoreAesthetics:
 class ScoreCuts:
     """Parameters of the search for cuts inside a clip."""
 
-    fps: float = 12.5
-    long_side: int = 256
+    fps: float = setting(12.5, above=0)
+    long_side: int = setting(256, above=0)
     ratio: float = 3.0
 
 
@@ -94,15 +78,15 @@ class ScoreCuts:
 class ScoreMotion:
     """Parameters of the face tracks."""
 
-    fps: float = 12.5
-    short_side: int = 540
+    fps: float = setting(12.5, above=0)
+    short_side: int = setting(540, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """What is measured, and how."""
 
-    clip_timeout_s: float = 300.0
+    clip_timeout_s: float = setting(300.0, above=0)
     people: ScorePeople = field(default_factory=ScorePeople)
     sharpness: ScoreSharpness = field(default_factory=ScoreSharpness)
     aesthetics: ScoreAesthetics = field(default_factory=ScoreAesthetics)
@@ -124,7 +108,7 @@ class KeepContainer:
 class KeepPeople:
     """Thresholds on the people seen by the detector; `min_people` holds for faces too."""
 
-    min_people: int = 2
+    min_people: int = setting(2, above=0)
     max_people: int = 0
     min_confidence: float = 0.5
     min_height: float = 0.25
@@ -182,15 +166,15 @@ class Caption:
     """How kept clips are captioned."""
 
     backend: Literal["source", "openai", "cogvlm2", "none"] = "source"
-    num_frames: int = 8
-    long_side: int = 672
-    max_tokens: int = 400
+    num_frames: int = setting(8, above=0)
+    long_side: int = setting(672, above=0)
+    max_tokens: int = setting(400, above=0)
     prompt: str = ""
     model: str = ""
     url: str = ""
-    concurrency: int = 8
-    attempts: int = 4
-    timeout_s: float = 120.0
+    concurrency: int = setting(8, above=0)
+    attempts: int = setting(4, above=0)
+    timeout_s: float = setting(120.0, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +186,7 @@ class Export:
     tracks: bool = True
     masks: bool = True
     formats: tuple[Literal["folder", "open-sora", "webdataset"], ...] = ("folder", "open-sora")
-    tar_bytes: int = 1_000_000_000
+    tar_bytes: int = setting(1_000_000_000, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,11 +246,7 @@ def _merged(base: Any, changes: dict[str, Any], where: str) -> Any:
         changed[key] = _merged(known[key], value, f"{where}.{key}") if inner else value
     plain = {k: _plain(v) for k, v in {**known, **changed}.items() if not is_dataclass(v)}
     checked = decode(type(base), {**{k: {} for k, v in known.items() if is_dataclass(v)}, **plain}, where)
-    for key, value in plain.items():
-        above_zero = key in ABOVE_ZERO and not (type(base) is Export and key == "fps")
-        if isinstance(value, (int, float)) and (value < 0 or (above_zero and not value)):
-            wanted = "a number above zero" if above_zero else "zero or more"
-            raise UserError(f"{where}.{key} is {value}; expected {wanted}")
+    check_settings(checked, lambda key: f"{where}.{key}", minimum=0)
     return replace(checked, **{k: v for k, v in {**known, **changed}.items() if is_dataclass(v)})
 
 

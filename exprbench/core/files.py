@@ -54,6 +54,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, dump_json(value))
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, an empty one if there is no file.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not whole JSON ({error}); restore or remove it") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}, not an object; restore or remove it")
+    return value
+
+
 def sha256_bytes(data: bytes) -> str:
     """Hash in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

@@ -1,7 +1,8 @@
-"""JSON that comes from elsewhere, turned into this project's dataclasses or refused in one line."""
+"""Dataclasses as schemas: settings with constraints, and JSON from elsewhere decoded or refused in one line."""
 
 import math
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -10,6 +11,54 @@ from exprbench.core.errors import UserError, unknown_name
 T = TypeVar("T")
 MAX_WHOLE = 10**300  # beyond it no float is near
 NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
+
+
+def setting(
+    default: Any,
+    help: str = "",
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """Declare a field of a settings dataclass, with its help text and constraints; see `check_settings`.
+
+    Args:
+        choices: the values a text may have.
+        minimum: the least value of a number.
+        above: a bound that a number must exceed.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "above": above})
+
+
+def check_settings(settings: Any, name: Callable[[str], str], *, minimum: float | None = None) -> None:
+    """Check the fields of a settings dataclass against their constraints.
+
+    Args:
+        name: from a field's name to what the user calls it.
+        minimum: of numbers without a constraint of their own.
+
+    Raises:
+        UserError: the first violation, with what was expected.
+    """
+    for f in fields(settings):
+        value, rules = getattr(settings, f.name), f.metadata
+        if rules.get("choices") and value not in rules["choices"]:
+            raise unknown_name(name(f.name), value, list(rules["choices"]))
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        least, above = rules.get("minimum"), rules.get("above")
+        least = minimum if least is None and above is None else least
+        if not math.isfinite(value):
+            raise UserError(f"{name(f.name)} is {value}; expected a number")
+        if above is not None and value <= above:
+            raise UserError(f"{name(f.name)} is {value}; expected a number above {_word(above)}")
+        if least is not None and value < least:
+            raise UserError(f"{name(f.name)} is {value}; expected {_word(least)} or more")
+
+
+def _word(number: float) -> str:
+    return "zero" if number == 0 else f"{number:g}"
 
 
 def decode(kind: type[T], value: Any, where: str) -> T:

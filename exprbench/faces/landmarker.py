@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from exprbench.faces.search import Box, overlap, strongest, tiles
+from exprbench.faces.boxes import Box, non_maximum_suppression, overlap
+from exprbench.faces.search import tiles
 
 CROPS = (
     2.0,
@@ -85,7 +86,7 @@ class Landmarker:
         found = []
         for x0, y0, x1, y1 in tiles(width, height):
             found += self._detect(frame[y0:y1, x0:x1], (x0, y0))
-        return [box for score, box in strongest(found) if score >= SURE_SCORE or self._sure(frame, box)]
+        return [box for score, box in non_maximum_suppression(found) if score >= SURE_SCORE or self._sure(frame, box)]
 
     def _detect(self, crop: np.ndarray, origin: tuple[int, int]) -> list[tuple[float, Box]]:
         found = []

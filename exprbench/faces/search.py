@@ -6,8 +6,6 @@ small heads in wide frames are found only in parts of the frame.
 
 from math import ceil
 
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
-
 MIN_TILE = 192
 NUM_LEVELS = 3
 OVERLAP = 0.35  # of a tile; a face too large to lie whole in one tile is found on the level above
@@ -30,20 +28,3 @@ def tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
 def _starts(length: int, side: int) -> list[int]:
     count = 1 + ceil((length - side) / (side * (1 - OVERLAP)))
     return [round(i * (length - side) / max(1, count - 1)) for i in range(count)]
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Shared area over the smaller of the two."""
-    across = min(a[2], b[2]) - max(a[0], b[0])
-    down = min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return max(0.0, across) * max(0.0, down) / smaller if smaller > 0 else 0.0
-
-
-def strongest(found: list[tuple[float, Box]], most: float = 0.3) -> list[tuple[float, Box]]:
-    """Of boxes that overlap by more than `most`, the one of the highest score."""
-    kept: list[tuple[float, Box]] = []
-    for score, box in sorted(found, key=lambda item: (-item[0], item[1])):
-        if all(overlap(box, other) <= most for _, other in kept):
-            kept.append((score, box))
-    return kept

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from exprbench.faces.appearance import SAME_BELOW, appearance, distance
+from exprbench.faces.boxes import Box, overlap
 from exprbench.faces.landmarker import CROPS, Face, Landmarker
-from exprbench.faces.search import Box, overlap
 from exprbench.faces.tracks import FaceTrack, unseen
 
 # Parameters of the tracks' cache key: change any and tracks are made again.

@@ -1,12 +1,12 @@
 """Who is where in every frame: the one neutral record of faces that everything else reads."""
 
-import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from exprbench.core.arrays import pack_arrays, unpack_arrays
 from exprbench.core.errors import ItemError
 from exprbench.core.files import write_bytes
 
@@ -125,9 +125,7 @@ def pack_tracks(tracks: FaceTracks) -> bytes:
     scalars = ("num_frames", "width", "height", "fps", "made_by", "video_sha256")
     meta = {"schema": SCHEMA, **{name: getattr(tracks, name) for name in scalars}}
     arrays = {name: _stack(tracks, name) for name in ("seen", "box", "landmarks", "blendshapes", "pose")}
-    buffer = io.BytesIO()
-    np.savez(buffer, meta=np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8), **arrays)
-    return buffer.getvalue()
+    return pack_arrays({"meta": np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8), **arrays})
 
 
 def save_tracks(path: Path, tracks: FaceTracks) -> None:
@@ -155,8 +153,7 @@ def unpack_tracks(data: bytes) -> FaceTracks:
         TracksError: `tracks_invalid`, saying what is wrong.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return _from_arrays({name: file[name] for name in file.files})
+        return _from_arrays(unpack_arrays(data))
     except Exception as error:  # damaged archives make zipfile, zlib and numpy raise almost anything
         raise TracksError("tracks_invalid", f"not a track file: {type(error).__name__}: {error}") from error
 

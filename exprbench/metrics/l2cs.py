@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from exprbench import weights
+from exprbench.core.normalization import IMAGENET_MEAN, IMAGENET_STD
 from exprbench.metrics.networks import exact, fill, load_state
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 SIDE = 224
 INPUT_SIDE = 448
 NUM_BINS, DEGREES_A_BIN, FIRST_BIN_DEG = 90, 4.0, -180.0
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEADS = ("fc_yaw_gaze", "fc_pitch_gaze")
 UNUSED = "fc_finetune."  # left in the file from an earlier experiment of its authors
 
@@ -63,7 +63,7 @@ class GazeNetwork:
         import torch
 
         images = torch.from_numpy(np.stack([_enlarged(c) for c in crops])).to(self.device)
-        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         with exact():
             features = self.network((images.permute(0, 3, 1, 2).float() / 255 - mean) / std)
             heads = [getattr(self.network, name)(features) for name in HEADS]

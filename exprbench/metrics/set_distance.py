@@ -7,12 +7,12 @@ reference. Resampling itself would cost a distance a draw, and each draw, holdin
 the bias of a smaller set.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from exprbench.core.arrays import pack_arrays, unpack_arrays
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.frechet import Gaussian, Root, frechet_distance, gaussian
 from exprbench.metrics.moments import moments_of_parts
@@ -187,22 +187,20 @@ def _covariance_times(side: Gaussian, matrix: np.ndarray) -> np.ndarray:
 def pack_reference(reference: Reference) -> bytes:
     """A prepared reference as the bytes of a `.npz`."""
     root, floor = reference.side.root, reference.bias_floor
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        n=reference.side.n,
-        mean=reference.side.mean,
-        root=root.matrix,
-        lower=root.lower,
-        num_videos=reference.num_videos,
-        bias_floor=np.nan if floor is None else floor,
-    )
-    return buffer.getvalue()
+    arrays = {
+        "n": reference.side.n,
+        "mean": reference.side.mean,
+        "root": root.matrix,
+        "lower": root.lower,
+        "num_videos": reference.num_videos,
+        "bias_floor": np.nan if floor is None else floor,
+    }
+    return pack_arrays(arrays)
 
 
 def unpack_reference(data: bytes) -> Reference:
     """What `pack_reference` was given."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        side = Gaussian(int(file["n"]), file["mean"], given_root=Root(file["root"], bool(file["lower"])))
-        floor = float(file["bias_floor"])
-        return Reference(side=side, num_videos=int(file["num_videos"]), bias_floor=None if np.isnan(floor) else floor)
+    arrays = unpack_arrays(data)
+    side = Gaussian(int(arrays["n"]), arrays["mean"], given_root=Root(arrays["root"], bool(arrays["lower"])))
+    floor = float(arrays["bias_floor"])
+    return Reference(side=side, num_videos=int(arrays["num_videos"]), bias_floor=None if np.isnan(floor) else floor)

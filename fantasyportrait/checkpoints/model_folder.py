@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.core.errors import UserError
-from exprbench.core.files import write_json
+from exprbench.core.files import read_json, write_json
 from fantasyportrait.checkpoints.formats import backbone_config, open_as
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
 from fantasyportrait.model.configs import AdapterConfig, BackboneConfig
-from fantasyportrait.notes import read_json
 
 ABOUT, FORMAT = "fantasyportrait.json", 1
 ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE = "adapter.safetensors", "expression.safetensors", "empty_prompt.safetensors"

@@ -10,9 +10,9 @@ from torch import nn
 
 from exprbench.core.errors import unknown_name
 from exprbench.core.files import write_json
-from fantasyportrait.checkpoints.convert import write_folder
 from fantasyportrait.checkpoints.export import save_shards
 from fantasyportrait.checkpoints.model_folder import Base
+from fantasyportrait.checkpoints.model_writer import write_folder
 from fantasyportrait.checkpoints.tensors import Tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fantasyportrait.portrait import PATCH
+from fantasyportrait.model.configs import PATCH
 
 MAX_GROWTH = 0.25
 

@@ -1,6 +1,5 @@
 """What every person of a driving video expresses in each frame; where a face is lost it is filled in, and counted."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from exprbench.core.arrays import pack_arrays, unpack_arrays
 from exprbench.core.cache import cached
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_bytes, sha256_path
@@ -177,17 +177,10 @@ def fill_gaps(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _pack(motions: list[FaceMotion]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        features=np.stack([m.features for m in motions]),
-        boxes=np.stack([m.boxes for m in motions]),
-        num_filled=np.array([m.num_filled for m in motions]),
-    )
-    return buffer.getvalue()
+    names = ("features", "boxes", "num_filled")
+    return pack_arrays({name: np.stack([getattr(motion, name) for motion in motions]) for name in names})
 
 
 def _unpack(data: bytes) -> list[FaceMotion]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        rows = zip(file["features"], file["boxes"], file["num_filled"], strict=True)
-        return [FaceMotion(features=f, boxes=b, num_filled=int(n)) for f, b, n in rows]
+    rows = zip(*unpack_arrays(data).values(), strict=True)
+    return [FaceMotion(features=features, boxes=boxes, num_filled=int(n)) for features, boxes, n in rows]

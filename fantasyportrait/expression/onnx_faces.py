@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from exprbench.core.errors import UserError
+from exprbench.faces.boxes import iou, non_maximum_suppression
 from exprbench.media import open_clip
 from fantasyportrait.expression.driver import FacePoints
 
@@ -49,10 +50,10 @@ class OnnxPoints:
         for box in self.detect(frame):
             points = self.landmarks(frame, box)
             absent = [p for p in people if t not in p]
-            shares = [overlap(box_of(points), box_of(p[max(p)])) for p in absent]
+            shares = [iou(box_of(points), box_of(p[max(p)])) for p in absent]
             if shares and max(shares) > SAME_OVERLAP:
                 absent[int(np.argmax(shares))][t] = points
-            elif all(overlap(box_of(points), box_of(p[t])) <= SAME_OVERLAP for p in people if t in p):
+            elif all(iou(box_of(points), box_of(p[t])) <= SAME_OVERLAP for p in people if t in p):
                 people.append({t: points})
 
     def detect(self, frame: np.ndarray) -> np.ndarray:
@@ -106,22 +107,10 @@ def decode_boxes(distances: np.ndarray, stride: int) -> np.ndarray:
 
 
 def strongest(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The boxes above the least score, without those that overlap a stronger one."""
-    kept: list[np.ndarray] = []
-    for i in np.argsort(-scores):
-        if scores[i] <= MIN_SCORE:
-            break
-        if all(overlap(boxes[i], other) <= MAX_OVERLAP for other in kept):
-            kept.append(boxes[i])
-    return np.array(kept).reshape(-1, 4)
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Shared area over the area of both."""
-    across, down = np.maximum(0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
-    shared = across * down
-    both = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
-    return float(shared / both) if both > 0 else 0.0
+    """Return the boxes (n, 4) above the least score, without those that overlap a stronger one."""
+    found = [(float(score), tuple(box)) for score, box in zip(scores, boxes, strict=True) if score > MIN_SCORE]
+    kept = non_maximum_suppression(found, MAX_OVERLAP, iou)
+    return np.array([box for _, box in kept]).reshape(-1, 4)
 
 
 def box_of(points: np.ndarray) -> np.ndarray:

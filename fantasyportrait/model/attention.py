@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fantasyportrait.runtime.parallel import TokenShards
+from fantasyportrait.model.context_parallel import TokenShards
 
 TEXT_TOKENS = 512
 

@@ -9,6 +9,7 @@ AUGMENTED = {  # the rows of the paper's Table 3: which features get learnable t
     "none": (),
     "all": ("mouth", "emotion", "head", "eyes"),
 }
+PATCH = 16  # pixels per latent token: the sides of a video are multiples of it
 HEAD_DIM = 64  # of the learnable tokens' attention
 NUM_QUERIES = {"mouth": 16, "emotion": 4, "head": 4, "eyes": 4}
 

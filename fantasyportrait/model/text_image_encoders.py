@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from exprbench.core.errors import UserError
+from exprbench.core.normalization import CLIP_MEAN, CLIP_STD
 from fantasyportrait.model.attention import TEXT_TOKENS
 from fantasyportrait.model.vae import to_unit
 
 END_OF_TEXT = 1  # all an empty prompt holds
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def clean(prompt: str) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fantasyportrait.model.attention import LayerMotion, MaskedCrossAttention, SelfAttention
 from fantasyportrait.model.configs import BackboneConfig
+from fantasyportrait.model.context_parallel import TokenShards
 from fantasyportrait.model.motion_tokens import Motion
-from fantasyportrait.runtime.parallel import TokenShards
 
 
 class MotionBlock(WanTransformerBlock):

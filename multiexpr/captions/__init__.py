@@ -6,7 +6,6 @@ from exprbench.core.progress import say
 from multiexpr.captions.stage import CaptionPool, CaptionStage, captioner
 from multiexpr.execution.executors import Machines, shards_of_rank
 from multiexpr.execution.shard_runner import run_shards
-from multiexpr.indexing.listing import collection
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.storage.workspace import Workspace
 
@@ -35,7 +34,7 @@ def caption(
     stage = CaptionStage(workspace, recipe)
     save_recipe(workspace.recipe, recipe)
     todo = _first(stage, shards_of_rank(stage.shards(), machines or Machines()), limit)
-    pool = CaptionPool(Path(collection(workspace)["root"]), recipe.caption, writer)
+    pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, writer)
     num_done = run_shards(stage, workspace, todo, pool)
     num_failed = sum(len(stage.tasks(shard)) for shard in todo)
     if num_failed:

@@ -1,6 +1,5 @@
 """Captions of kept clips, shard by shard, several clips at a time."""
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from exprbench.core.errors import ItemError, UserError
+from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_json
 from exprbench.media import Video, open_frames
 from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2
@@ -20,8 +18,9 @@ from multiexpr.captions.openai import OpenAI
 from multiexpr.captions.prompt import DEFAULT
 from multiexpr.recipe import Caption, Recipe
 from multiexpr.scorers.base import spread
+from multiexpr.selection.verdicts import kept_by_shard
 from multiexpr.sources.locate import check_unchanged, video_of
-from multiexpr.storage.parquet import num_rows, read_note, read_rows, read_table, shard_path, write_rows
+from multiexpr.storage.parquet import num_rows, read_note, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
 VERSION = "captions-1"
@@ -121,22 +120,6 @@ class CaptionStage:
             rows.append(before.get(clip["clip_id"], new))
         write_rows(self._path(shard), rows, CAPTIONS, {"fingerprint": self.fingerprint})
         return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
-
-
-def kept_by_shard(workspace: Workspace) -> dict[int, set[str]]:
-    """Ids of kept clips, by shard.
-
-    Raises:
-        UserError: no verdicts were made.
-    """
-    if not workspace.verdicts.exists():
-        raise UserError(f"{workspace.root} holds no verdicts; make them with: multiexpr select {workspace.root}")
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome"])
-    kept: dict[int, set[str]] = defaultdict(set)
-    table = table.filter(pc.equal(table["outcome"], "kept"))
-    for clip_id, shard in zip(table["clip_id"].to_pylist(), table["shard"].to_pylist(), strict=True):
-        kept[shard].add(clip_id)
-    return dict(kept)
 
 
 def people_by_clip(workspace: Workspace, shard: int) -> dict[str, Row]:

@@ -14,7 +14,6 @@ from exprbench.core.progress import progress
 from multiexpr.execution.gpu_server import Servers, gpus
 from multiexpr.execution.shard_runner import Stage, run_shards
 from multiexpr.execution.worker import clip_pool
-from multiexpr.indexing.listing import collection
 from multiexpr.recipe import Recipe, as_dict, from_dict
 from multiexpr.storage.workspace import Workspace
 
@@ -82,7 +81,7 @@ def _on_this_machine(stage: Stage, shards: list[int], workspace: Workspace, reci
         addresses = None
         if stage.name == "score" and (devices := _devices(machines)):
             addresses = stack.enter_context(Servers(recipe, devices)).addresses
-        root, num_workers = collection(workspace)["root"], machines.workers or num_cores()
+        root, num_workers = workspace.collection()["root"], machines.workers or num_cores()
         pool = stack.enter_context(clip_pool(root, recipe, num_workers=num_workers, servers=addresses))
         return run_shards(stage, workspace, shards, pool)
 

@@ -6,7 +6,6 @@ from typing import Any
 from exprbench import weights
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path, write_text
-from multiexpr.indexing.listing import collection
 from multiexpr.models.detector import find_people_model
 from multiexpr.recipe import Recipe, to_toml
 from multiexpr.reporting.funnel import funnel_lines
@@ -49,7 +48,7 @@ and `ID.masks.npz` (where each face is, on the grid of the video encoder). Peopl
 
 def write_card(workspace: Workspace, recipe: Recipe, rows: list[dict[str, Any]]) -> None:
     """Write `dataset/README.md`."""
-    kind = collection(workspace)["kind"]
+    kind = workspace.collection()["kind"]
     parts = [
         HEAD.format(name="Multi-Expr clips", count=f"{len(rows):,}", kind=kind),
         "## How clips were chosen\n\n```\n" + "\n".join(_funnel(workspace)) + "\n```",

@@ -12,14 +12,13 @@ import pyarrow as pa
 from exprbench.core.files import write_text
 from exprbench.core.progress import say
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
-from multiexpr.captions.stage import kept_by_shard
 from multiexpr.execution.executors import Machines, run_stage
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
 from multiexpr.exporting.webdataset_writer import write_shards
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
-from multiexpr.selection.verdicts import scorers_used
+from multiexpr.selection.verdicts import kept_by_shard, scorers_used
 from multiexpr.storage.parquet import read_rows, shard_path, write_table
 from multiexpr.storage.workspace import Workspace
 

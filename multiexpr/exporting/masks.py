@@ -1,11 +1,11 @@
 """Where each person's face is, on the grid of the video encoder."""
 
-import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from exprbench.core.arrays import pack_arrays, unpack_arrays
 from exprbench.core.files import write_bytes
 from exprbench.faces import FaceTracks
 
@@ -38,12 +38,9 @@ def _coverage(points: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def save_masks(path: Path, masks: np.ndarray) -> None:
     """Write masks as a compressed `.npz` with one array, `masks`."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, masks=masks)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, pack_arrays({"masks": masks}, compressed=True))
 
 
 def load_masks(path: Path) -> np.ndarray:
     """Masks as `face_masks` gives them."""
-    with np.load(path, allow_pickle=False) as file:
-        return file["masks"]
+    return unpack_arrays(path.read_bytes())["masks"]

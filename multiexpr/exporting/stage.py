@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from exprbench.core.files import sha256_json
 from exprbench.faces.video_tracks import TRACKER
-from multiexpr.captions.stage import kept_by_shard
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.exporting.clips import clip_path, export_clip
 from multiexpr.recipe import Recipe
+from multiexpr.selection.verdicts import kept_by_shard
 from multiexpr.sources.locate import video_of
 from multiexpr.storage.parquet import read_note, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace

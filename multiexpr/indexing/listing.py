@@ -119,20 +119,6 @@ def source_root(source: Path) -> Path:
     return source.parent if source.is_file() else source
 
 
-def collection(workspace: Workspace) -> dict[str, Any]:
-    """Where the collection lies (`root`), of what kind it is and what the user said of it.
-
-    Raises:
-        UserError: no collection was listed yet.
-    """
-    try:
-        return json.loads(workspace.source.read_text())
-    except OSError:
-        raise UserError(
-            f"{workspace.root} holds no index; make one with: multiexpr index SOURCE --out {workspace.root}"
-        ) from None
-
-
 def finish_batch(workspace: Workspace) -> None:
     """What was taken up is done: the next limited run takes up others."""
     path = _batch_path(workspace)
@@ -146,7 +132,7 @@ def _settle_source(source: Path, workspace: Workspace, kind: str, options: Optio
         raise UserError(f"--out {workspace.root} lies inside the collection {source}; choose a folder beside it")
     kind = detect(source) if kind == "auto" else kind
     if workspace.source.exists():
-        before = collection(workspace)["kind"]
+        before = workspace.collection()["kind"]
         if before != kind:
             raise UserError(f"{workspace.root} was made from a collection of kind {before}, this one is {kind}")
     write_json(workspace.source, {"root": str(root), "kind": kind, "options": asdict(options)})

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from exprbench.core.files import sha256_bytes, sha256_json
 from multiexpr.execution.worker import ClipWorker
-from multiexpr.indexing.listing import PLACE, collection
+from multiexpr.indexing.listing import PLACE
 from multiexpr.indexing.shots import Span, shots_fingerprint, spans_of
 from multiexpr.recipe import Shots
 from multiexpr.sources.locate import video_of
@@ -48,7 +48,7 @@ class IndexStage:
     def __init__(self, workspace: Workspace, shots: Shots) -> None:
         self.workspace = workspace
         self.shots = shots
-        self.kind = collection(workspace)["kind"]
+        self.kind = workspace.collection()["kind"]
         self.cutting = shots.cut == "always" or (shots.cut == "auto" and self.kind in CUT_KINDS)
 
     def shards(self) -> list[int]:

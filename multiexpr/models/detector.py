@@ -67,7 +67,7 @@ class Models:
     @cached_property
     def clip(self) -> Any:
         """CLIP ViT-L/14 with the LAION head; see `multiexpr.scorers.laion`."""
-        from multiexpr.scorers.laion import load_clip
+        from multiexpr.models.laion_network import load_clip
 
         return load_clip(self.recipe.score.aesthetics.clip, self.device)
 

@@ -7,7 +7,6 @@ from exprbench.core.files import write_text
 from exprbench.core.processes import num_cores
 from multiexpr.execution.executors import Machines
 from multiexpr.execution.worker import ClipWorker, clip_pool
-from multiexpr.indexing.listing import collection
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting.markup import Html, code, note, page, section, table, text
 from multiexpr.reporting.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
@@ -49,7 +48,7 @@ def report(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
     pictures = _pictures(workspace, recipe, chosen, machines or Machines())
     whole = page(
         "Curation report",
-        _numbers(funnel, collection(workspace)["kind"]),
+        _numbers(funnel, workspace.collection()["kind"]),
         _funnel(funnel, scorers_used(workspace, recipe)),
         _plots(plots, num_drawn, funnel["clips"]),
         _examples(workspace, recipe, chosen, pictures),
@@ -65,7 +64,7 @@ def _pictures(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]]
     """JPEGs in base64 by clip id; of clips that cannot be read any more, none."""
     clips = {clip["clip_id"]: clip for group in chosen.values() for clip in group}
     requests = ((clip_id, {"task": thumbnail_task, "clip": clip}) for clip_id, clip in clips.items())
-    root, num_workers = collection(workspace)["root"], machines.workers or num_cores()
+    root, num_workers = workspace.collection()["root"], machines.workers or num_cores()
     with clip_pool(root, recipe, num_workers=num_workers) as pool:
         return {clip_id: answer for clip_id, answer in pool.map(requests) if isinstance(answer, str)}
 

@@ -29,7 +29,7 @@ def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
 
 def aesthetics_method(recipe: Recipe) -> str:
     """`auto` settled: LAION's where CLIP lies on this machine, else `photomotion`."""
-    from multiexpr.scorers.laion import clip_is_here
+    from multiexpr.models.laion_network import clip_is_here
 
     method = recipe.score.aesthetics.method
     if method != "auto":

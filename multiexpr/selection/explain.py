@@ -9,7 +9,7 @@ import numpy as np
 from exprbench.core.errors import UserError
 from multiexpr.indexing.stage import find_clip
 from multiexpr.recipe import Recipe, load_recipe
-from multiexpr.scorers.stage import FAILED, NOT_YET, STATE
+from multiexpr.scoring.stage import FAILED, NOT_YET, STATE
 from multiexpr.selection.rules import Rule, rules_of
 from multiexpr.selection.verdicts import scorers_used
 from multiexpr.storage.columns import from_row

@@ -1,6 +1,6 @@
 """Verdicts: a pure function of scores and a recipe. Kept, dropped for a reason, or an error with a code."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from multiexpr.recipe import Keep, Recipe
 from multiexpr.scorers import container
 from multiexpr.selection.rules import READS, RULES, Rule, rules_of
 from multiexpr.storage.columns import Column, from_table
-from multiexpr.storage.parquet import read_note, shard_path, shards_in
+from multiexpr.storage.parquet import read_note, read_table, shard_path, shards_in
 from multiexpr.storage.workspace import Workspace
 
 KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
@@ -258,3 +258,21 @@ def _count(funnel: Funnel, scores: Scores, verdicts: Verdicts, order: Sequence[s
     funnel.errors.update(code for code in codes.to_pylist() if code)
     funnel.num_kept += int((verdicts.outcome == OUTCOMES.index(KEPT)).sum())
     funnel.num_pending += int((verdicts.outcome == OUTCOMES.index(PENDING)).sum())
+
+
+def kept_by_shard(workspace: Workspace) -> dict[int, set[str]]:
+    """Ids of kept clips, by shard.
+
+    Raises:
+        UserError: no verdicts were made.
+    """
+    import pyarrow.compute as pc
+
+    if not workspace.verdicts.exists():
+        raise UserError(f"{workspace.root} holds no verdicts; make them with: multiexpr select {workspace.root}")
+    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome"])
+    kept: dict[int, set[str]] = defaultdict(set)
+    table = table.filter(pc.equal(table["outcome"], "kept"))
+    for clip_id, shard in zip(table["clip_id"].to_pylist(), table["shard"].to_pylist(), strict=True):
+        kept[shard].add(clip_id)
+    return dict(kept)

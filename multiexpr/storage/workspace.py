@@ -1,8 +1,10 @@
 """The folder a curation works in: what lies where."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from exprbench.core.errors import UserError
 from multiexpr.storage.parquet import shard_path, shards_in
@@ -85,6 +87,19 @@ class Workspace:
     def timings(self, stage: str) -> Path:
         """How long a stage took, per shard."""
         return self.root / "timings" / stage
+
+    def collection(self) -> dict[str, Any]:
+        """Return the collection's `root`, `kind` and `options`, as given when it was listed.
+
+        Raises:
+            UserError: no collection was listed yet.
+        """
+        try:
+            return json.loads(self.source.read_text())
+        except OSError:
+            raise UserError(
+                f"{self.root} holds no index; make one with: multiexpr index SOURCE --out {self.root}"
+            ) from None
 
     def shards(self) -> list[int]:
         """Numbers of all shards.

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exprbench.faces.search import MIN_TILE, overlap, strongest, tiles
+from exprbench.faces.boxes import non_maximum_suppression, overlap
+from exprbench.faces.search import MIN_TILE, tiles
 
 sizes = st.integers(16, 4000)
 
@@ -37,4 +38,4 @@ def test_overlap_is_over_the_smaller():
 
 def test_of_overlapping_boxes_the_strongest_stays():
     found = [(0.8, (0, 0, 10, 10)), (0.9, (1, 1, 11, 11)), (0.7, (50, 0, 60, 10))]
-    assert [score for score, _ in strongest(found)] == pytest.approx([0.9, 0.7])
+    assert [score for score, _ in non_maximum_suppression(found)] == pytest.approx([0.9, 0.7])

@@ -12,8 +12,9 @@ from fantasyportrait.diffusion.denoise import Told, denoise
 from fantasyportrait.diffusion.flow_matching import branches, schedule, starting_noise
 from fantasyportrait.diffusion.windows import lay_windows
 from fantasyportrait.model.configs import SIZES
+from fantasyportrait.model.context_parallel import shard_tokens
 from fantasyportrait.model.transformer import build_transformer
-from fantasyportrait.runtime.parallel import join, shard_tokens
+from fantasyportrait.runtime.parallel import join
 from tests.fantasyportrait.model.test_transformer import tiny_inputs, tiny_motion
 
 WORLD = 4

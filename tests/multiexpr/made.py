@@ -9,7 +9,7 @@ from multiexpr.indexing.stage import CLIPS
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers import container, make_scorers
-from multiexpr.scorers.stage import STATE
+from multiexpr.scoring.stage import STATE
 from multiexpr.storage.parquet import shard_path, write_rows
 
 ORDER = ["container", "people", "sharpness", "photomotion", "cuts", "motion"]

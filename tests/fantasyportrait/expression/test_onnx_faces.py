@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from exprbench.core.errors import UserError
+from exprbench.faces.boxes import iou
 from exprbench.media import write_video
 from fantasyportrait.expression.onnx_faces import (
     FIVE_POINTS,
@@ -15,7 +16,6 @@ from fantasyportrait.expression.onnx_faces import (
     crop_matrix,
     decode_boxes,
     letterbox,
-    overlap,
     strongest,
 )
 
@@ -76,8 +76,8 @@ def test_the_strongest_of_overlapping_boxes_stays():
 
 
 def test_overlap_is_intersection_over_union():
-    assert overlap(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2])) == pytest.approx(1 / 3)
-    assert overlap(np.array([0, 0, 1, 1]), np.array([2, 2, 3, 3])) == 0
+    assert iou(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2])) == pytest.approx(1 / 3)
+    assert iou(np.array([0, 0, 1, 1]), np.array([2, 2, 3, 3])) == 0
 
 
 @pytest.mark.parametrize("shape", [(100, 200, 3), (300, 100, 3)])

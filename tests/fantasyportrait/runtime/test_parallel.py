@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from exprbench.core.errors import UserError
-from fantasyportrait.runtime.parallel import Ranks, TokenShards, join
+from fantasyportrait.model.context_parallel import TokenShards
+from fantasyportrait.runtime.parallel import Ranks, join
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]

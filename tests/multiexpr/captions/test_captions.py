@@ -173,7 +173,7 @@ def kept(tmp_path, drawn):
     """Four kept clips that really are there, in one shard."""
     import pyarrow as pa
 
-    from multiexpr.scorers.stage import STATE
+    from multiexpr.scoring.stage import STATE
     from multiexpr.storage.parquet import write_rows
 
     index(drawn, tmp_path / "out", machines=Machines(workers=0))

@@ -18,7 +18,7 @@ from multiexpr.exporting.clips import clip_path, copy_stream, export_clip, fits
 from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
-from multiexpr.scorers.stage import STATE
+from multiexpr.scoring.stage import STATE
 from multiexpr.sources import Options
 from multiexpr.storage.parquet import shard_path, write_rows
 from multiexpr.storage.workspace import Workspace

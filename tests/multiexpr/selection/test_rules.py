@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from multiexpr.recipe import Keep, load_recipe
-from multiexpr.scorers.stage import passes
+from multiexpr.scoring.stage import passes
 from multiexpr.selection.rules import READS, RULES, rule_named, rules_of
 from multiexpr.storage.columns import Lists, from_row, from_table
 

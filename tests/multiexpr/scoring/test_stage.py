@@ -8,7 +8,7 @@ from multiexpr.execution.executors import Machines, run_stage
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers
-from multiexpr.scorers.stage import ScoreStage, fingerprints
+from multiexpr.scoring.stage import ScoreStage, fingerprints
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
 
