@@ -211,8 +211,8 @@ def load_recipe(path: Path | None = None, settings: Sequence[str] = ()) -> Recip
         if not path.is_file():
             raise UserError(f"there is no recipe {path}; `multiexpr recipe` prints the default one")
         recipe = _merged(recipe, _parse(path.read_text(encoding="utf-8"), path.name), path.name)
-    for setting in settings:
-        recipe = _merged(recipe, _parse_setting(setting), "--set")
+    for change in settings:
+        recipe = _merged(recipe, _parse_setting(change), "--set")
     return recipe
 
 
