@@ -25,9 +25,10 @@ from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers, motion
 from multiexpr.scorers.base import Frames, Scorer
-from multiexpr.scoring.stage import SCORED, largest
+from multiexpr.scoring.stage import largest
 from multiexpr.sources.locate import video_of
 from multiexpr.storage.parquet import read_rows, shard_path
+from multiexpr.storage.score_files import SCORED
 from multiexpr.storage.workspace import Workspace
 
 WHOLE = Span(Fraction(0), None)

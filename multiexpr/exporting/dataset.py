@@ -20,9 +20,10 @@ from multiexpr.exporting.webdataset_writer import write_shards
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.selection.verdicts import kept_by_shard, scorers_used
 from multiexpr.storage.parquet import read_rows, shard_path, write_table
+from multiexpr.storage.score_files import STATE
 from multiexpr.storage.workspace import Workspace
 
-STATE = ("clip_id", "stamp", "state", "error", "detail")
+HEAD = tuple(name for name, _ in STATE)
 ORIGIN = {"source": "source", "key": "source_key", "path": "source_path", "member": "source_member",
           "start_s": "source_start_s", "duration_s": "source_duration_s", "caption": "source_caption"}  # fmt: skip
 ABANDONED_S = 3600  # since the last byte of a file that is still half-written
@@ -91,13 +92,13 @@ def _by_id(path: Path, columns: tuple[str, ...] | None = None) -> dict[str, Row]
     if not path.exists():
         return {}
     rows = read_rows(path, None if columns is None else ("clip_id", *columns))
-    return {row["clip_id"]: {k: v for k, v in row.items() if k not in STATE} for row in rows}
+    return {row["clip_id"]: {k: v for k, v in row.items() if k not in HEAD} for row in rows}
 
 
 def _row(clip: Row, written: Row, caption: Row, scores: list[Row]) -> Row:
     name = clip_path(Path(), clip["clip_id"]).as_posix()
     stem = name.removesuffix(".mp4")
-    written = {k: v for k, v in written.items() if k not in STATE}
+    written = {k: v for k, v in written.items() if k not in HEAD}
     measured = {f"score_{key}": value for row in scores for key, value in row.items()}
     told = {f"source_{key}": value for key, value in json.loads(clip["source_scores"] or "{}").items()}
     origin = {theirs: clip[ours] for ours, theirs in ORIGIN.items()}

@@ -17,11 +17,8 @@ from multiexpr.selection.rules import rules_of
 from multiexpr.sources.locate import video_of
 from multiexpr.storage.columns import from_row
 from multiexpr.storage.parquet import num_rows, read_note, read_rows, shard_path, write_rows
+from multiexpr.storage.score_files import FAILED, NOT_YET, SCORED, STATE
 from multiexpr.storage.workspace import Workspace
-
-STATE = [("clip_id", pa.string()), ("stamp", pa.string()), ("state", pa.string()), ("error", pa.string()),
-         ("detail", pa.string())]  # fmt: skip
-SCORED, FAILED, NOT_YET = "scored", "error", ""
 
 
 def passes(row: Row, scorer: str, recipe: Recipe) -> bool:

@@ -9,11 +9,11 @@ import numpy as np
 from exprbench.core.errors import UserError
 from multiexpr.indexing.stage import find_clip
 from multiexpr.recipe import Recipe, load_recipe
-from multiexpr.scoring.stage import FAILED, NOT_YET, STATE
 from multiexpr.selection.rules import Rule, rules_of
 from multiexpr.selection.verdicts import scorers_used
 from multiexpr.storage.columns import from_row
 from multiexpr.storage.parquet import read_rows, shard_path
+from multiexpr.storage.score_files import FAILED, NOT_YET, STATE
 from multiexpr.storage.workspace import Workspace
 
 Row = dict[str, Any]

@@ -9,8 +9,8 @@ from multiexpr.indexing.stage import CLIPS
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers import container, make_scorers
-from multiexpr.scoring.stage import STATE
 from multiexpr.storage.parquet import shard_path, write_rows
+from multiexpr.storage.score_files import STATE
 
 ORDER = ["container", "people", "sharpness", "photomotion", "cuts", "motion"]
 COLUMNS = {

@@ -173,8 +173,8 @@ def kept(tmp_path, drawn):
     """Four kept clips that really are there, in one shard."""
     import pyarrow as pa
 
-    from multiexpr.scoring.stage import STATE
     from multiexpr.storage.parquet import write_rows
+    from multiexpr.storage.score_files import STATE
 
     index(drawn, tmp_path / "out", machines=Machines(workers=0))
     workspace = Workspace(tmp_path / "out")

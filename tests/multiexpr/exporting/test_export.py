@@ -18,9 +18,9 @@ from multiexpr.exporting.clips import clip_path, copy_stream, export_clip, fits
 from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
-from multiexpr.scoring.stage import STATE
 from multiexpr.sources import Options
 from multiexpr.storage.parquet import shard_path, write_rows
+from multiexpr.storage.score_files import STATE
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.collection import encode
 from tests.multiexpr.made import COLUMNS, ORDER, good

@@ -1,0 +1,191 @@
+"""Imports point one way: read from the source, so that a new arrow has to be drawn here first."""
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("exprbench", "multiexpr", "baselines", "fantasyportrait")
+
+# Each part of a package, with the parts it may import; a package's own name stands for its root module.
+EXPRBENCH = {
+    "core": set(),
+    "media": {"core"},
+    "weights": {"core"},
+    "faces": {"core", "media", "weights"},
+    "benchmark": {"core", "media", "faces"},
+    "metrics": {"core", "weights", "faces"},
+    "records": {"core", "benchmark"},
+    "building": {"core", "media", "faces", "benchmark", "exprbench"},
+    "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
+    "leaderboard": {"core", "metrics", "records"},
+    "demo": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
+    "cli": {"core", "weights", "exprbench"},
+    "exprbench": {"core"},
+}
+MULTIEXPR = {
+    "recipe": set(),
+    "storage": set(),
+    "sources": set(),
+    "models": {"recipe"},
+    "execution": {"recipe", "storage", "sources", "models"},
+    "indexing": {"recipe", "storage", "sources", "execution"},
+    "scorers": {"recipe", "models"},
+    "selection": {"recipe", "storage", "indexing", "scorers"},
+    "scoring": {"recipe", "storage", "sources", "models", "execution", "scorers", "selection"},
+    "captions": {"recipe", "storage", "sources", "execution", "scorers", "selection"},
+    "reporting": {"recipe", "storage", "sources", "execution", "selection"},
+    "exporting": {"recipe", "storage", "sources", "models", "execution", "selection", "reporting"},
+    "curation": {
+        *("recipe", "storage", "sources", "execution", "indexing", "scorers", "selection", "scoring", "captions"),
+        *("exporting", "reporting"),
+    },
+    "cli": {"recipe", "sources", "execution", "reporting", "curation", "multiexpr"},
+    "multiexpr": set(),
+}
+FANTASYPORTRAIT = {
+    "model": set(),
+    "runtime": {"model"},
+    "expression": {"model"},
+    "diffusion": {"model", "runtime"},
+    "watermark": set(),
+    "settings": {"model"},
+    "portrait": {"model"},
+    "checkpoints": {"model", "expression", "watermark"},
+    "backbone": {"settings", "model", "runtime", "checkpoints"},
+    "inputs": {"settings", "portrait", "diffusion", "expression"},
+    "workload": {"settings", "model", "runtime", "checkpoints", "diffusion", "inputs", "portrait"},
+    "pipeline": {
+        *("settings", "portrait", "inputs", "workload", "backbone", "watermark"),
+        *("model", "runtime", "diffusion", "expression", "checkpoints"),
+    },
+    "sampling": {"settings", "portrait", "inputs", "workload", "pipeline", "expression"},
+    "cli": {"settings", "model", "checkpoints", "sampling"},
+    "__main__": {"cli"},
+    "fantasyportrait": set(),
+}
+LAYERS = {
+    "exprbench": EXPRBENCH,
+    "multiexpr": MULTIEXPR,
+    "fantasyportrait": FANTASYPORTRAIT,
+    "baselines": {"cli": set()},
+}
+
+
+def source_files():
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in source_files()}
+
+
+def imports(module):
+    """(imported module, imported name) of a module of ours, wherever in the file; `TYPE_CHECKING` blocks aside."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                if whole in MODULES:
+                    yield whole, ""
+                elif node.module in MODULES:
+                    yield node.module, alias.name
+
+
+def part_of(module):
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] or package
+
+
+def test_there_is_no_circle():
+    graph = {module: {name for name, _ in imports(module)} - {module} for module in MODULES}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_arrows_point_down(package):
+    layers = LAYERS[package]
+    wrong = {
+        f"{module} imports {name}"
+        for module in MODULES
+        for name, _ in imports(module)
+        if module.startswith(package)
+        and name.partition(".")[0] == package
+        and part_of(module) != part_of(name)
+        and part_of(name) not in layers.get(part_of(module), ())
+    }
+    assert wrong == set()
+
+
+def test_the_layers_themselves_are_without_circles():
+    for layers in LAYERS.values():
+        TopologicalSorter(layers).prepare()
+
+
+def test_packages_meet_only_in_exprbench():
+    wrong = {
+        f"{module} imports {name}"
+        for module in MODULES
+        for name, _ in imports(module)
+        if name.partition(".")[0] not in ("exprbench", module.partition(".")[0])
+    }
+    assert wrong == set()
+
+
+def test_no_package_uses_a_private_name_of_another_part():
+    private = {
+        f"{module} imports {name}.{imported}"
+        for module in MODULES
+        for name, imported in imports(module)
+        if part_of(module) != part_of(name)
+        and any(p.startswith("_") for p in (*name.split("."), imported))
+        and imported
+        and imported != "__version__"
+    }
+    assert private == set()
+
+
+def test_no_two_public_classes_share_a_name():
+    homes = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+SAME_JOB = {"cli", "errors", "stage", "__init__", "__main__"}
+
+
+def test_no_two_modules_of_one_name_have_different_jobs():
+    homes = {}
+    for path in source_files():
+        homes.setdefault(path.stem, []).append(module_of(path))
+    assert {name: where for name, where in homes.items() if len(where) > 1 and name not in SAME_JOB} == {}
+
+
+def test_help_is_quick_because_heavy_libraries_are_loaded_late():
+    import subprocess
+
+    heavy = ("torch", "cv2", "scipy", "pandas", "mediapipe", "pyarrow", "diffusers")
+    for package in PACKAGES:
+        code = f"import sys, {package}.cli; print(*(m for m in {heavy} if m in sys.modules))"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        assert out.split() == [], package
