@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from exprbench.faces.landmarker import Landmarker
-from exprbench.media import Video
+from exprbench.media import VideoSource
 from exprbench.media.sparse_decoder import Span, pick
-from exprbench.media.stream import Reading, open_container, video_stream
+from exprbench.media.stream import StreamReader, open_container, video_stream
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers, motion
@@ -70,8 +70,8 @@ class TimedLandmarker(Landmarker):
         super().__init__(motion.weights.require("face_landmarker"))
         self.clock = clock
 
-    def look(self, *given: Any, **named: Any) -> Any:
-        return self.clock.time("models", lambda: super(TimedLandmarker, self).look(*given, **named))
+    def detect(self, *given: Any, **named: Any) -> Any:
+        return self.clock.time("models", lambda: super(TimedLandmarker, self).detect(*given, **named))
 
     def search(self, *given: Any, **named: Any) -> Any:
         return self.clock.time("models", lambda: super(TimedLandmarker, self).search(*given, **named))
@@ -80,10 +80,10 @@ class TimedLandmarker(Landmarker):
 def decoded(path: str, times_s: list[float], size: Frames) -> list[np.ndarray]:
     """The frames nearest to the times, in this process."""
     with open_container(path) as container:
-        reading = Reading(container, video_stream(container), size.short_side or None, size.long_side or None)
+        reader = StreamReader(container, video_stream(container), size.short_side or None, size.long_side or None)
         times = [Fraction(t).limit_denominator(10**6) for t in times_s]
-        found = pick(reading, times, WHOLE, Path(path).stat().st_size)
-        return [rgb for frame, count in found for rgb in [reading.to_rgb(frame)] * count]
+        found = pick(reader, times, WHOLE, Path(path).stat().st_size)
+        return [rgb for frame, count in found for rgb in [reader.to_rgb(frame)] * count]
 
 
 def planned(scorers: list[Scorer], facts: dict[str, Any]) -> tuple[list[float], Frames]:
@@ -92,18 +92,18 @@ def planned(scorers: list[Scorer], facts: dict[str, Any]) -> tuple[list[float], 
     return sorted({t for plan in plans for t in plan.times_s}), largest(plans)
 
 
-def watch(clock: Clock, video: Video, scorers: list[Scorer], facts: dict[str, Any], num_results: int) -> None:
+def watch(clock: Clock, video: VideoSource, scorers: list[Scorer], facts: dict[str, Any], num_results: int) -> None:
     """Decode for some scorers, and ask the first `num_results` of them for their columns."""
     times, size = planned(scorers, facts)
     frames = clock.time("decode", decoded, video.path, times, size)
-    looks = [scorer.look(facts) for scorer in scorers]
-    for scorer, look in zip(scorers, looks, strict=True):
-        sees = set(scorer.frames(facts).times_s)
+    measurements = [scorer.start(facts) for scorer in scorers]
+    for scorer, measurement in zip(scorers, measurements, strict=True):
+        wanted = set(scorer.frames(facts).times_s)
         for frame, at in zip(frames, times, strict=False):
-            if at in sees:
-                clock.time("arithmetic", look.see, frame, at)
-    for look in looks[:num_results]:
-        clock.time("arithmetic", look.result)
+            if at in wanted:
+                clock.time("arithmetic", measurement.update, frame, at)
+    for measurement in measurements[:num_results]:
+        clock.time("arithmetic", measurement.compute)
 
 
 def scored(workspace: Workspace, names: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[str]]]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from exprbench import weights
-from multiexpr.models.detector import find_people_model, keep_to_ourselves
+from multiexpr.models.detector import find_people_model, restrict_ultralytics
 
 PERSON = 0  # of COCO's classes
 MAX_FACES = 5
@@ -33,7 +33,7 @@ def frames(path: str) -> Iterator[np.ndarray]:
 
 def people(paths: list[str]) -> list[float]:
     """Mean number of people a frame."""
-    keep_to_ourselves()
+    restrict_ultralytics()
     from ultralytics import YOLO
 
     model = YOLO(str(find_people_model("yolov8n")), task="detect")

@@ -14,15 +14,15 @@ from torch import Tensor
 from benchmarks.common import Row, Table, arguments, compare, report
 from benchmarks.fantasyportrait_plain import guided_velocity
 from fantasyportrait.backbone import DTYPES, QUANTISED, choose_attention, compile_blocks, memory_gib, quantiser
-from fantasyportrait.checkpoints.loading import without_memory
-from fantasyportrait.diffusion.denoise import Told, denoise
+from fantasyportrait.checkpoints.loading import on_meta_device
+from fantasyportrait.diffusion.denoise import Conditioning, denoise
 from fantasyportrait.diffusion.flow_matching import branches, schedule
 from fantasyportrait.diffusion.windows import lay_windows
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.configs import SIZES, BackboneConfig, Size
-from fantasyportrait.model.motion_tokens import Motion, motion_of
+from fantasyportrait.model.motion_tokens import MotionTokens, motion_tokens
 from fantasyportrait.model.transformer import MotionTransformer, build_transformer
-from fantasyportrait.runtime.memory import GIB, Load, choose
+from fantasyportrait.runtime.memory import GIB, Workload, choose
 from fantasyportrait.runtime.offloading import offload
 
 GUIDANCE = branches(4.5, 1.0)
@@ -54,7 +54,7 @@ CLIPS = {
 
 def random_model(size: BackboneConfig, device: torch.device, weights: str, home: torch.device) -> MotionTransformer:
     """A backbone of random weights, made on `device` and left on `home`, a block at a time."""
-    with without_memory():
+    with on_meta_device():
         model = build_transformer(size)
     generator = torch.Generator(device).manual_seed(0)
     quantise = quantiser(weights, device, home)
@@ -92,9 +92,9 @@ class Setting:
 
     clip: Clip
     noise: Tensor
-    told: Told
+    told: Conditioning
     tokens: Tensor
-    motion: Motion
+    motion: MotionTokens
 
 
 def make_setting(clip: Clip, size: Size, adapter: MotionAdapter, device: torch.device, dtype: torch.dtype) -> Setting:
@@ -106,8 +106,10 @@ def make_setting(clip: Clip, size: Size, adapter: MotionAdapter, device: torch.d
         return torch.randn(shape, generator=g, device=device, dtype=torch.float32)
 
     features = random(1, 4 * f - 3, 554)
-    told = Told({"positive": random(1, 512, b.text_dim)}, random(1, 257, b.image_dim), random(1, 20, *clip.grid))
-    motion = motion_of(adapter, features, device=device, dtype=dtype)
+    told = Conditioning(
+        {"positive": random(1, 512, b.text_dim)}, random(1, 257, b.image_dim), random(1, 20, *clip.grid)
+    )
+    motion = motion_tokens(adapter, features, device=device, dtype=dtype)
     tokens = adapter.embed(features.to(adapter.norm.weight))
     return Setting(clip, random(1, 16, *clip.grid), told.to(device, dtype), tokens, motion)
 
@@ -226,7 +228,7 @@ def _offloaded(s: Setting, device: torch.device, dtype: torch.dtype) -> Setting:
     """Inputs on the GPU, keys and values in main memory: as the sampler keeps them."""
     pin = device.type == "cuda"
     pairs = [tuple(t.to(dtype).pin_memory() if pin else t.to(dtype) for t in pair) for pair in s.motion.keys_values]
-    return Setting(s.clip, s.noise.to(device), s.told.to(device, dtype), s.tokens, Motion(pairs))
+    return Setting(s.clip, s.noise.to(device), s.told.to(device, dtype), s.tokens, MotionTokens(pairs))
 
 
 def _estimate(clip: Clip, size: Size, weights: str, where: str) -> float:
@@ -234,8 +236,8 @@ def _estimate(clip: Clip, size: Size, weights: str, where: str) -> float:
     return plan.estimate_gib
 
 
-def _load(clip: Clip, size: Size) -> Load:
-    return Load(
+def _load(clip: Clip, size: Size) -> Workload:
+    return Workload(
         backbone=size.backbone,
         adapter=size.adapter,
         num_tokens=clip.num_tokens,

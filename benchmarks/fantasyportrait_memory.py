@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from exprbench.core.cli_base import Parser
 from fantasyportrait.model import vae as decoding
 from fantasyportrait.model.configs import SIZES, BackboneConfig
-from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import MotionTransformer, build_transformer
 from fantasyportrait.runtime.memory import DECODER_BYTES, ENCODER_BYTES, HIDDEN_STATES, TILE
 
@@ -72,7 +72,7 @@ def hidden_states(size: BackboneConfig, grid: tuple[int, int], dtype: torch.dtyp
         for name, parameter in model.named_parameters():
             if not any(part in name for part in MotionTransformer._keep_in_fp32_modules):
                 parameter.data = parameter.data.to(dtype)
-        motion = Motion([(torch.empty(1, NUM_LATENT, 97, size.dim, dtype=dtype),) * 2] * 2)
+        motion = MotionTokens([(torch.empty(1, NUM_LATENT, 97, size.dim, dtype=dtype),) * 2] * 2)
         inputs = (
             torch.empty(1, size.in_channels, NUM_LATENT, *grid, dtype=dtype),
             torch.empty(1),

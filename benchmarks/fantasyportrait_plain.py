@@ -21,7 +21,7 @@ def guided_velocity(
     model: MotionTransformer,
     adapter: MotionAdapter,
     tokens: Tensor,
-    sees: Tensor | None,
+    mask: Tensor | None,
     latents: Tensor,
     timestep: Tensor,
     prompts: dict[str, Tensor],
@@ -33,7 +33,7 @@ def guided_velocity(
     for branch in branches:
         scale = 1.0 if branch.expression else 0.0
         total = total + branch.weight * velocity(
-            model, adapter, tokens, sees, scale, latents, timestep, prompts[branch.prompt], image
+            model, adapter, tokens, mask, scale, latents, timestep, prompts[branch.prompt], image
         )
     return total
 
@@ -42,7 +42,7 @@ def velocity(
     model: MotionTransformer,
     adapter: MotionAdapter,
     tokens: Tensor,
-    sees: Tensor | None,
+    mask: Tensor | None,
     scale: float,
     latents: Tensor,
     timestep: Tensor,
@@ -56,14 +56,14 @@ def velocity(
     temb, modulation, text, image = model.condition_embedder(timestep, text, image)
     modulation = modulation.view(1, 6, -1)
     for block, layer in zip(model.blocks, adapter.layers, strict=True):
-        x = _block(block, layer, x, text, image, modulation, cos, sin, tokens, sees, scale)
+        x = _block(block, layer, x, text, image, modulation, cos, sin, tokens, mask, scale)
     shift, scale_out = (model.scale_shift_table + temb[:, None]).chunk(2, 1)
     x = (F.layer_norm(x.float(), x.shape[-1:], eps=1e-6) * (1 + scale_out) + shift).to(x.dtype)
     x = F.linear(x, model.proj_out.weight, model.proj_out.bias)
     return x.view(1, f, h, w, 1, 2, 2, -1).permute(0, 7, 1, 4, 2, 5, 3, 6).reshape(1, -1, f, 2 * h, 2 * w).float()
 
 
-def _block(block, layer, x, text, image, modulation, cos, sin, tokens, sees, scale) -> Tensor:
+def _block(block, layer, x, text, image, modulation, cos, sin, tokens, mask, scale) -> Tensor:
     shift1, scale1, gate1, shift2, scale2, gate2 = (block.scale_shift_table + modulation.float()).chunk(6, 1)
     heads, attn = block.attn1.heads, block.attn1
 
@@ -81,7 +81,7 @@ def _block(block, layer, x, text, image, modulation, cos, sin, tokens, sees, sca
     )
     image_key = _split(_rms(_linear(attn.add_k_proj, image), attn.norm_added_k), heads)
     out = out + _attend(query, image_key, _split(_linear(attn.add_v_proj, image), heads))
-    out = out + scale * _motion(query, layer, tokens, sees, heads)
+    out = out + scale * _motion(query, layer, tokens, mask, heads)
     x = x + _linear(attn.to_out[0], out)
 
     y = (F.layer_norm(x.float(), x.shape[-1:], eps=1e-6) * (1 + scale2) + shift2).to(x.dtype)
@@ -89,11 +89,11 @@ def _block(block, layer, x, text, image, modulation, cos, sin, tokens, sees, sca
     return (x.float() + y.float() * gate2).to(x.dtype)
 
 
-def _motion(query: Tensor, layer, tokens: Tensor, sees: Tensor | None, heads: int) -> Tensor:
+def _motion(query: Tensor, layer, tokens: Tensor, mask: Tensor | None, heads: int) -> Tensor:
     num_frames = tokens.shape[1]
     key, value = (_linear(p, tokens)[0].unflatten(-1, (heads, -1)).transpose(1, 2) for p in (layer.to_k, layer.to_v))
     frames = query[0].unflatten(1, (num_frames, -1)).transpose(0, 1)
-    mask = None if sees is None else sees[0].repeat_interleave(key.shape[2] // sees.shape[-1], -1).unsqueeze(1)
+    mask = None if mask is None else mask[0].repeat_interleave(key.shape[2] // mask.shape[-1], -1).unsqueeze(1)
     out = F.scaled_dot_product_attention(frames, key, value, attn_mask=mask)
     return out.transpose(1, 2).flatten(2).flatten(0, 1).unsqueeze(0)
 

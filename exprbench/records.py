@@ -87,7 +87,7 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredBenchmark:
     """What was scored: a benchmark by name and hash, and which part of it."""
 
     name: str
@@ -101,7 +101,7 @@ class ScoreRecord:
 
     schema: int
     method: str
-    benchmark: Scored
+    benchmark: ScoredBenchmark
     profile: Literal["mediapipe", "paper"]
     protocol: dict[str, str]
     ids: dict[str, str]

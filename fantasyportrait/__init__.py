@@ -13,8 +13,8 @@ from exprbench.core.lazy import lazy
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Machine": "fantasyportrait.settings",
-        "Options": "fantasyportrait.settings",
+        "RuntimeConfig": "fantasyportrait.settings",
+        "SamplingConfig": "fantasyportrait.settings",
         "convert": "fantasyportrait.checkpoints.convert",
         "info": "fantasyportrait.checkpoints.info",
         "open_studio": "fantasyportrait.pipeline",

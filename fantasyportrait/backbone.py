@@ -15,9 +15,9 @@ from fantasyportrait.checkpoints.loading import Change, load_transformer
 from fantasyportrait.checkpoints.lora import Lora, parse_lora
 from fantasyportrait.checkpoints.model_folder import Base
 from fantasyportrait.model.transformer import MotionTransformer
-from fantasyportrait.runtime.memory import GIB, Plan
+from fantasyportrait.runtime.memory import GIB, MemoryPlan
 from fantasyportrait.runtime.offloading import offload
-from fantasyportrait.settings import Machine
+from fantasyportrait.settings import RuntimeConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16, "int8": torch.bfloat16}
 QUANTISED = ("fp8", "int8")
@@ -68,8 +68,8 @@ def room_gib(device: torch.device, vram: float) -> float:
     return min(free, vram - held) if vram else free
 
 
-def load_engine(
-    base: Base, plan: Plan, machine: Machine, device: torch.device, loras: Sequence[Lora] = ()
+def load_backbone(
+    base: Base, plan: MemoryPlan, runtime: RuntimeConfig, device: torch.device, loras: Sequence[Lora] = ()
 ) -> MotionTransformer:
     """The transformer under a plan."""
     resident = plan.offload == "none"
@@ -83,8 +83,8 @@ def load_engine(
     )
     if not resident:
         offload(model, device, plan.offload, quantised=plan.weights in QUANTISED)
-    if machine.compile == "yes" or (machine.compile == "auto" and device.type == "cuda" and resident):
-        compile_blocks(model, insist=machine.compile == "yes")
+    if runtime.compile == "yes" or (runtime.compile == "auto" and device.type == "cuda" and resident):
+        compile_blocks(model, insist=runtime.compile == "yes")
     return model
 
 

@@ -13,7 +13,7 @@ import exprbench
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run, shard
 from exprbench.core.errors import UserError
 from fantasyportrait.model.configs import AUGMENTED
-from fantasyportrait.settings import PRESETS, Machine, Options, add_flags, pick
+from fantasyportrait.settings import PRESETS, RuntimeConfig, SamplingConfig, add_flags, pick
 
 EXAMPLES = """\
   fantasyportrait convert --base Wan2.1-I2V-14B-720P --adapter fantasyportrait_model.ckpt \\
@@ -97,8 +97,8 @@ def _sample(verbs: argparse._SubParsersAction) -> None:
     bench.add_argument("--track", choices=("self", "cross"), help="only this track (both)")
     bench.add_argument("--shard", type=shard, metavar="I/N", help="only every N-th case, from the I-th")
     bench.add_argument("--max-failed", type=int, default=0, metavar="N", help="failed cases that are no failure (0)")
-    add_flags(parser.add_argument_group("sampling"), Options)
-    add_flags(parser.add_argument_group("machine"), Machine)
+    add_flags(parser.add_argument_group("sampling"), SamplingConfig)
+    add_flags(parser.add_argument_group("machine"), RuntimeConfig)
     parser.set_defaults(handler=_run_sample)
 
 
@@ -113,8 +113,8 @@ def _run_sample(args: argparse.Namespace) -> int:
         "face_models": _face_models(args),
         "mark": args.mark,
         "overwrite": args.overwrite,
-        "machine": pick(Machine, args),
-        **pick(Options, args),
+        "machine": pick(RuntimeConfig, args),
+        **pick(SamplingConfig, args),
     }
     if args.benchmark is None:
         if args.portrait is None or not args.driver:

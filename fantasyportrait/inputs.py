@@ -11,20 +11,20 @@ from exprbench.core.errors import ItemError, UserError
 from exprbench.core.progress import say
 from exprbench.media import MediaError, open_clip
 from fantasyportrait.diffusion.face_masks import (
+    face_attention_mask,
     follow_boxes,
     grow_boxes,
     released_labels,
     trilinear_labels,
-    who_sees_whom,
 )
 from fantasyportrait.diffusion.windows import Window, num_latent_frames
 from fantasyportrait.expression.driver import FaceMotion, FacePoints, PointFinder, find_faces
 from fantasyportrait.portrait import Fit, Pairs, assign, find_boxes, fit, parse_size, read_portrait
-from fantasyportrait.settings import Options
+from fantasyportrait.settings import SamplingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Inputs:
     """A portrait and its drivers.
 
     `boxes` are the portrait's faces, (P, 4) in pixels of `image`; `people` the faces of each driver in use, by the
@@ -52,14 +52,14 @@ class Scene:
         return sum(pair is not None for pair in self.pairs)
 
 
-def look(
+def prepare_inputs(
     portrait: Path,
     drivers: Sequence[Path],
-    options: Options,
+    options: SamplingConfig,
     *,
     given: Pairs | None = None,
     finder: PointFinder | None = None,
-) -> Scene:
+) -> Inputs:
     """Read the picture, find the faces, and settle who is driven by whom.
 
     Raises:
@@ -82,7 +82,7 @@ def look(
         say(f"the drivers have {', '.join(map(str, lengths))} frames at {fps:g} a second; the shortest counts")
     size = (image.shape[1], image.shape[0])
     fitted = fit(size, max_side=options.max_side, size=parse_size(options.size) if options.size else None)
-    return Scene(
+    return Inputs(
         portrait=portrait,
         drivers=tuple(drivers),
         image=fitted.image(image),
@@ -110,31 +110,31 @@ def _rate(driver: Path) -> float:
         raise UserError(f"the driver {driver} cannot be read: {error}") from error
 
 
-def faces_through(scene: Scene, motions: dict[int, list[FaceMotion]], options: Options) -> np.ndarray | None:
+def face_boxes(inputs: Inputs, motions: dict[int, list[FaceMotion]], options: SamplingConfig) -> np.ndarray | None:
     """Boxes (P, F, 4) of the portrait's faces through the clip, in pixels; F is 1 where they stay.
 
     None where there is nothing to tell apart: one face or none, or no masks wanted.
     """
-    if len(scene.boxes) < 2 or options.mask == "none":
+    if len(inputs.boxes) < 2 or options.mask == "none":
         return None
-    rects = np.stack([_driver_boxes(scene, motions, pair) for pair in scene.pairs])
+    rects = np.stack([_driver_boxes(inputs, motions, pair) for pair in inputs.pairs])
     if options.mask_motion == "fixed":
-        return grow_boxes(scene.boxes, rects, scene.fit.size)[:, None]
-    return follow_boxes(scene.boxes, rects)
+        return grow_boxes(inputs.boxes, rects, inputs.fit.size)[:, None]
+    return follow_boxes(inputs.boxes, rects)
 
 
-def _driver_boxes(scene: Scene, motions: dict[int, list[FaceMotion]], pair: tuple[int, int] | None) -> np.ndarray:
-    count = 4 * scene.num_latent - 3
+def _driver_boxes(inputs: Inputs, motions: dict[int, list[FaceMotion]], pair: tuple[int, int] | None) -> np.ndarray:
+    count = 4 * inputs.num_latent - 3
     if pair is None:  # a face at rest
         return np.tile((0.0, 0.0, 1.0, 1.0), (count, 1))
     return motions[pair[0]][pair[1]].frames(count).boxes.astype(np.float64)
 
 
-def sight(scene: Scene, faces: np.ndarray | None, window: Window, options: Options) -> Tensor | None:
+def attention_mask(inputs: Inputs, faces: np.ndarray | None, window: Window, options: SamplingConfig) -> Tensor | None:
     """Who sees whom in one window, (1, f, p, N); None: everybody sees everybody driven."""
     if faces is None:
         return None
     boxes = faces if faces.shape[1] == 1 else faces[:, window.frames]
     draw = released_labels if options.mask == "released" else trilinear_labels
-    labels = draw(boxes, scene.fit.size, window.stop - window.start)
-    return who_sees_whom(labels, [pair is not None for pair in scene.pairs], options.background)
+    labels = draw(boxes, inputs.fit.size, window.stop - window.start)
+    return face_attention_mask(labels, [pair is not None for pair in inputs.pairs], options.background)

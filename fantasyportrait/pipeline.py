@@ -19,7 +19,7 @@ from fantasyportrait.backbone import (
     check_attention,
     choose_attention,
     find_device,
-    load_engine,
+    load_backbone,
     memory_gib,
     read_loras,
     room_gib,
@@ -35,55 +35,55 @@ from fantasyportrait.checkpoints.loading import (
 from fantasyportrait.checkpoints.lora import Lora
 from fantasyportrait.checkpoints.model_folder import PROMPT_FILE, ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
-from fantasyportrait.diffusion.denoise import OnStep, Told, denoise
-from fantasyportrait.diffusion.flow_matching import branches, schedule, starting_noise
+from fantasyportrait.diffusion.denoise import Conditioning, OnStep, denoise
+from fantasyportrait.diffusion.flow_matching import branches, initial_noise, schedule
 from fantasyportrait.diffusion.windows import Window
 from fantasyportrait.expression.driver import FaceMotion, PointFinder, read_motion
 from fantasyportrait.expression.encoder import ExpressionEncoder
-from fantasyportrait.inputs import Scene, faces_through, sight
+from fantasyportrait.inputs import Inputs, attention_mask, face_boxes
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.context_parallel import shard_tokens
-from fantasyportrait.model.motion_tokens import Motion, motion_of
+from fantasyportrait.model.motion_tokens import MotionTokens, motion_tokens
 from fantasyportrait.model.text_image_encoders import embed_image, embed_prompt, token_ids
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.model.vae import decode, image_condition
 from fantasyportrait.portrait import resize
-from fantasyportrait.runtime.memory import GIB, Load, Plan, choose
+from fantasyportrait.runtime.memory import GIB, MemoryPlan, Workload, choose
 from fantasyportrait.runtime.parallel import Ranks, join
-from fantasyportrait.settings import Machine, Options
-from fantasyportrait.watermark import mark, metadata_of
-from fantasyportrait.workload import latent_shape, load_of, windows_of
+from fantasyportrait.settings import RuntimeConfig, SamplingConfig
+from fantasyportrait.watermark import generation_metadata, mark
+from fantasyportrait.workload import estimate_workload, latent_shape, windows_of
 
 PREVIEWS = 10  # pictures a run, spread over its steps
 
 
 @dataclass
-class Studio:
+class Pipeline:
     """A model folder on a machine. Parts are loaded when they are first needed.
 
     Nothing but the backbone stays on the GPU between uses, and that only where the plan has it whole.
     """
 
     folder: ModelFolder
-    machine: Machine = field(default_factory=Machine)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     loras: Sequence[Lora] = ()
     finder: PointFinder | None = None
-    _plan: Plan | None = None
-    _engine: MotionTransformer | None = None
+    _plan: MemoryPlan | None = None
+    _backbone: MotionTransformer | None = None
     _prompts: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
         """Where to compute."""
-        return find_device(self.machine.device)
+        return find_device(self.runtime.device)
 
     @cached_property
     def ranks(self) -> Ranks:
         """This process's place among those torchrun started."""
         return join(
             device=self.device,
-            guidance=self.machine.guidance_parallel,
-            context=self.machine.context_parallel,
+            guidance=self.runtime.guidance_parallel,
+            context=self.runtime.context_parallel,
             num_heads=self.folder.base.backbone.num_attention_heads,
         )
 
@@ -125,13 +125,13 @@ class Studio:
     def _on_gpu(self, module: nn.Module) -> Iterator[None]:
         """A module on the GPU while it works, then in main memory again; one too large for the GPU works there."""
         try:
-            if 1.2 * _num_bytes(module) / GIB < room_gib(self.device, self.machine.vram):
+            if 1.2 * _num_bytes(module) / GIB < room_gib(self.device, self.runtime.vram):
                 module.to(self.device)
             yield
         finally:
             module.to("cpu")
 
-    def check(self, options: Options) -> None:
+    def check(self, options: SamplingConfig) -> None:
         """Refuse what could not be done, before anything is read.
 
         Raises:
@@ -139,7 +139,7 @@ class Studio:
                 or attention kernel.
         """
         _ = self.device
-        check_attention(self.machine.attention)
+        check_attention(self.runtime.attention)
         texts = [options.prompt, options.negative_prompt] if options.text_guidance != 1 else [options.prompt]
         if all(not text.strip() for text in texts) and (self.folder.path / PROMPT_FILE).is_file():
             return
@@ -147,67 +147,74 @@ class Studio:
         for text in texts:
             token_ids(text, self.folder.base.tokenizer)
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, workload: Workload) -> MemoryPlan:
         """What lies where: decided for the first clip, kept for all."""
         if self._plan is None:
-            vram_gib, ram_gib = memory_gib(self.device, self.machine.vram)
-            weights, offload = self.machine.weights, self.machine.offload
+            vram_gib, ram_gib = memory_gib(self.device, self.runtime.vram)
+            weights, offload = self.runtime.weights, self.runtime.offload
             if self.device.type == "cpu":
                 weights, offload = (
                     ("fp32" if weights == "auto" else weights),
                     ("none" if offload == "auto" else offload),
                 )
-            self._plan = choose(load, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
+            self._plan = choose(workload, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
             if self.device.type == "cuda" and self.ranks.writes:
                 say(str(self._plan))
         return self._plan
 
-    def engine(self, load: Load) -> MotionTransformer:
+    def backbone(self, workload: Workload) -> MotionTransformer:
         """The backbone under the plan."""
-        if self._engine is None:
-            self._engine = load_engine(self.folder.base, self.plan(load), self.machine, self.device, self.loras)
-            choose_attention(self._engine, self.machine.attention, self.device, load.num_tokens)
-            shard_tokens(self._engine, self.ranks.shards)
-        return self._engine
+        if self._backbone is None:
+            self._backbone = load_backbone(self.folder.base, self.plan(workload), self.runtime, self.device, self.loras)
+            choose_attention(self._backbone, self.runtime.attention, self.device, workload.num_tokens)
+            shard_tokens(self._backbone, self.ranks.shards)
+        return self._backbone
 
-    def read_motions(self, scene: Scene) -> dict[int, list[FaceMotion]]:
+    def read_motions(self, inputs: Inputs) -> dict[int, list[FaceMotion]]:
         """What every face of the drivers in use expresses."""
         motions = {}
-        for i, people in scene.people.items():
+        for i, people in inputs.people.items():
             motions[i] = read_motion(
-                scene.drivers[i],
+                inputs.drivers[i],
                 people,
                 encoder=self.expression_encoder,
                 encoder_name=self.folder.about["expression"]["sha256"],
-                fps=scene.fps,
+                fps=inputs.fps,
             )
-        for i, j in filter(None, scene.pairs):
+        for i, j in filter(None, inputs.pairs):
             if filled := motions[i][j].num_filled:
-                say(f"{scene.drivers[i].name}: face {j} was lost in {filled} frames, which its neighbours fill")
+                say(f"{inputs.drivers[i].name}: face {j} was lost in {filled} frames, which its neighbours fill")
         return motions
 
-    def tell(self, scene: Scene, options: Options, num_latent: int, tile: int | None) -> Told:
+    def encode_conditioning(
+        self, inputs: Inputs, options: SamplingConfig, num_latent: int, tile: int | None
+    ) -> Conditioning:
         """What the backbone is told besides motion."""
         wanted = {branch.prompt for branch in branches(options.expression_guidance, options.text_guidance)}
         texts = {"positive": options.prompt, "negative": options.negative_prompt}
         with self._on_gpu(self.image_encoder):
-            image = embed_image(self.image_encoder, scene.image)
+            image = embed_image(self.image_encoder, inputs.image)
         with self._on_gpu(self.vae):
-            portrait = image_condition(self.vae, scene.image, num_latent, tile=tile)
-        return Told({name: self.prompt(texts[name]) for name in sorted(wanted)}, image, portrait)
+            portrait = image_condition(self.vae, inputs.image, num_latent, tile=tile)
+        return Conditioning({name: self.prompt(texts[name]) for name in sorted(wanted)}, image, portrait)
 
     def motions(
-        self, scene: Scene, options: Options, plan: Plan, windows: Sequence[Window], found: dict[int, list[FaceMotion]]
-    ) -> list[Motion]:
+        self,
+        inputs: Inputs,
+        options: SamplingConfig,
+        plan: MemoryPlan,
+        windows: Sequence[Window],
+        found: dict[int, list[FaceMotion]],
+    ) -> list[MotionTokens]:
         """Keys and values of every layer, for every window: here once, and never again for this clip."""
-        count = 4 * scene.num_latent - 3
-        features = np.stack([found[i][j].frames(count).features for i, j in filter(None, scene.pairs)])
-        faces = faces_through(scene, found, options)
+        count = 4 * inputs.num_latent - 3
+        features = np.stack([found[i][j].frames(count).features for i, j in filter(None, inputs.pairs)])
+        faces = face_boxes(inputs, found, options)
         return [
-            motion_of(
+            motion_tokens(
                 self.adapter,
                 torch.from_numpy(features[:, window.frames]),
-                sees=sight(scene, faces, window, options),
+                mask=attention_mask(inputs, faces, window, options),
                 strengths=[options.strengths] * len(features),
                 strength=options.strength,
                 device=self.device,
@@ -217,24 +224,24 @@ class Studio:
             for window in windows
         ]
 
-    def sample(self, scene: Scene, options: Options, *, preview: Path | None = None) -> Iterator[np.ndarray]:
+    def sample(self, inputs: Inputs, options: SamplingConfig, *, preview: Path | None = None) -> Iterator[np.ndarray]:
         """The frames of a video, (H, W, 3) uint8 RGB; denoised before the first one comes."""
-        windows = windows_of(scene.num_latent, options)
-        load = load_of(self.folder, scene, windows, self.machine.context_parallel)
-        plan = self.plan(load)
-        found = self.read_motions(scene)
-        told = self.tell(scene, options, windows[0].stop - windows[0].start, plan.tile)
-        noise = starting_noise(latent_shape(scene), options.seed).to(self.device)
+        windows = windows_of(inputs.num_latent, options)
+        workload = estimate_workload(self.folder, inputs, windows, self.runtime.context_parallel)
+        plan = self.plan(workload)
+        found = self.read_motions(inputs)
+        conditioning = self.encode_conditioning(inputs, options, windows[0].stop - windows[0].start, plan.tile)
+        noise = initial_noise(latent_shape(inputs), options.seed).to(self.device)
         latents = denoise(
-            self.engine(load),
+            self.backbone(workload),
             noise,
-            told.to(self.device, DTYPES[plan.weights]),
+            conditioning.to(self.device, DTYPES[plan.weights]),
             sigmas=schedule(options.steps, options.shift),
             branches=branches(options.expression_guidance, options.text_guidance),
             windows=windows,
-            motions=self.motions(scene, options, plan, windows, found),
+            motions=self.motions(inputs, options, plan, windows, found),
             ranks=self.ranks,
-            track=self._track(scene.portrait.name, options.steps),
+            track=self._track(inputs.portrait.name, options.steps),
             on_step=self._previews(preview, options.steps, plan.tile) if preview and self.ranks.writes else None,
         )
         if not torch.isfinite(latents).all():
@@ -243,8 +250,8 @@ class Studio:
             return
         with self._on_gpu(self.vae):
             for t, frame in enumerate(decode(self.vae, latents, tile=plan.tile)):
-                if t < scene.num_frames:
-                    yield resize(frame, scene.fit.output)
+                if t < inputs.num_frames:
+                    yield resize(frame, inputs.fit.output)
 
     def _told_of_memory(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         try:
@@ -273,8 +280,8 @@ class Studio:
 
     def make(
         self,
-        scene: Scene,
-        options: Options,
+        inputs: Inputs,
+        options: SamplingConfig,
         out: Path,
         *,
         sound: bool = False,
@@ -282,7 +289,7 @@ class Studio:
         preview: Path | None = None,
     ) -> int:
         """Write a scene's video, whole or not at all, and return its number of frames (0 on a helping process)."""
-        frames = self._told_of_memory(self.sample(scene, options, preview=preview))
+        frames = self._told_of_memory(self.sample(inputs, options, preview=preview))
         if not self.ranks.writes:
             return sum(1 for _ in frames)
         record = {"checkpoint": self.folder.name, "seed": options.seed, "options": options.as_dict()}
@@ -291,15 +298,19 @@ class Studio:
         return write_video(
             out,
             mark(frames) if marked else frames,
-            fps=scene.fps,
-            metadata=metadata_of(record),
-            audio=scene.drivers[min(scene.people)] if sound else None,
+            fps=inputs.fps,
+            metadata=generation_metadata(record),
+            audio=inputs.drivers[min(inputs.people)] if sound else None,
         )
 
 
-def open_studio(
-    model: Path | str, machine: Machine | None = None, *, loras: Sequence[str] = (), finder: PointFinder | None = None
-) -> Studio:
+def load_pipeline(
+    model: Path | str,
+    runtime: RuntimeConfig | None = None,
+    *,
+    loras: Sequence[str] = (),
+    finder: PointFinder | None = None,
+) -> Pipeline:
     """A model folder, checked by its headers.
 
     Raises:
@@ -307,7 +318,7 @@ def open_studio(
     """
     folder = ModelFolder(Path(model))
     check(folder)
-    return Studio(folder, machine or Machine(), read_loras(loras, folder.base) if loras else (), finder)
+    return Pipeline(folder, runtime or RuntimeConfig(), read_loras(loras, folder.base) if loras else (), finder)
 
 
 def _num_bytes(module: nn.Module) -> int:

@@ -11,10 +11,10 @@ from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import read_json, write_json
 from exprbench.core.progress import say
 from fantasyportrait.portrait import Pairs, parse_assignment
-from fantasyportrait.settings import Machine, Options, from_dict, make_options
+from fantasyportrait.settings import RuntimeConfig, SamplingConfig, from_dict, make_options
 
 if TYPE_CHECKING:
-    from fantasyportrait.pipeline import Studio
+    from fantasyportrait.pipeline import Pipeline
 
 RUN = "run.json"
 
@@ -27,7 +27,7 @@ def sample(
     out: Path | str,
     assign: str | Pairs | None = None,
     preset: str = "paper",
-    machine: dict[str, Any] | None = None,
+    runtime: dict[str, Any] | None = None,
     loras: Sequence[str] = (),
     face_models: tuple[Path | str, Path | str] | None = None,
     audio: bool = False,
@@ -45,14 +45,14 @@ def sample(
         out: the .mp4 to write.
         assign: for each face of the portrait, left to right, the driver's face that drives it: `"0.0,1.0,-"`.
         preset: `paper` or `released`.
-        machine: fields of `Machine`: device, vram, weights, offload, attention, compile, parallelism.
+        machine: fields of `RuntimeConfig`: device, vram, weights, offload, attention, compile, parallelism.
         loras: files, each with `:STRENGTH` or without.
         face_models: the released detector and landmark network (ONNX), instead of MediaPipe.
         audio: carry over the first driver's sound.
         mark: write the word "generated" into the picture.
         preview: a folder for pictures of the clip in the making.
         overwrite: make the video again where it is there.
-        options: fields of `Options`.
+        options: fields of `SamplingConfig`.
 
     Raises:
         UserError: a mistake in what was given, told before anything heavy is loaded.
@@ -68,19 +68,19 @@ def sample(
     _require(portrait, "portrait")
     for driver in drivers:
         _require(driver, "driver")
-    from fantasyportrait.inputs import look
-    from fantasyportrait.pipeline import open_studio
+    from fantasyportrait.inputs import prepare_inputs
+    from fantasyportrait.pipeline import load_pipeline
 
-    studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
-    studio.check(settings)
-    if studio.ranks.num_cases > 1:
+    pipeline = load_pipeline(model, from_dict(RuntimeConfig, runtime or {}), loras=loras, finder=_finder(face_models))
+    pipeline.check(settings)
+    if pipeline.ranks.num_cases > 1:
         raise UserError(
-            f"{studio.ranks.num_cases} processes would make the same video; say --guidance-parallel 2 "
+            f"{pipeline.ranks.num_cases} processes would make the same video; say --guidance-parallel 2 "
             "(a step's branches) or --context-parallel N (a branch's tokens)"
         )
-    scene = look(portrait, drivers, settings, given=wanted, finder=studio.finder)
+    inputs = prepare_inputs(portrait, drivers, settings, given=wanted, finder=pipeline.finder)
     try:
-        studio.make(scene, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
+        pipeline.make(inputs, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
     except ItemError as error:
         raise UserError(str(error)) from error
     return out
@@ -109,7 +109,7 @@ def _finder(face_models: tuple[Path | str, Path | str] | None) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class BenchmarkRun:
     """How a benchmark went: ids of the cases made now, there already, and failed with their reasons."""
 
     made: tuple[str, ...]
@@ -126,13 +126,13 @@ def sample_benchmark(
     split: str | None = None,
     track: str | None = None,
     shard: tuple[int, int] | None = None,
-    machine: dict[str, Any] | None = None,
+    runtime: dict[str, Any] | None = None,
     loras: Sequence[str] = (),
     face_models: tuple[Path | str, Path | str] | None = None,
     mark: bool = False,
     overwrite: bool = False,
     **options: Any,
-) -> Run:
+) -> BenchmarkRun:
     """Make every video of a benchmark with the model loaded once: `out/{case_id}.mp4`.
 
     Cases whose video is there are skipped, so that a stopped run goes on where it stopped; a run with other settings
@@ -154,25 +154,25 @@ def sample_benchmark(
     bench, out = Benchmark.open(benchmark), Path(out)
     settings = make_options(preset, {"fps": bench.fps, **options})
     _require_writable(out)
-    from fantasyportrait.pipeline import open_studio
-    from fantasyportrait.workload import largest_load
+    from fantasyportrait.pipeline import load_pipeline
+    from fantasyportrait.workload import largest_workload
 
-    studio = open_studio(model, from_dict(Machine, machine or {}), loras=loras, finder=_finder(face_models))
-    studio.check(settings)
+    pipeline = load_pipeline(model, from_dict(RuntimeConfig, runtime or {}), loras=loras, finder=_finder(face_models))
+    pipeline.check(settings)
     people = max((len(case.face_map) for case in bench.cases), default=1)
     frames = settings.frames or round(bench.clip_seconds * bench.fps)
-    plan = studio.plan(largest_load(studio.folder, settings, frames, people, studio.machine.context_parallel))
+    plan = pipeline.plan(largest_workload(pipeline.folder, settings, frames, people, pipeline.runtime.context_parallel))
     identity = {
         "benchmark": bench.sha256,
-        "checkpoint": studio.folder.name,
+        "checkpoint": pipeline.folder.name,
         "faces": "mediapipe" if face_models is None else "released",
-        "loras": [str(lora) for lora in studio.loras],
+        "loras": [str(lora) for lora in pipeline.loras],
         "marked": mark,
         "options": settings.as_dict(),
         "weights": plan.weights,
     }
     _claim(out, identity, overwrite)
-    which, count = shard or (studio.ranks.case + 1, studio.ranks.num_cases)
+    which, count = shard or (pipeline.ranks.case + 1, pipeline.ranks.num_cases)
     cases = bench.select(split, track)[which - 1 :: count]
     made, skipped, failed = [], [], {}
     for i, case in enumerate(cases, 1):
@@ -182,24 +182,26 @@ def sample_benchmark(
             continue
         say(f"{case.case_id} ({i} of {len(cases)})")
         try:
-            _make_case(studio, bench, case, settings, target, mark)
+            _make_case(pipeline, bench, case, settings, target, mark)
             made.append(case.case_id)
         except ItemError as error:
             failed[case.case_id] = str(error)
             say(f"{case.case_id} failed: {error}")
     _note_failures(out, failed, {*made, *skipped}, f"{which}-of-{count}")
-    return Run(made=tuple(made), skipped=tuple(skipped), failed=failed)
+    return BenchmarkRun(made=tuple(made), skipped=tuple(skipped), failed=failed)
 
 
-def _make_case(studio: "Studio", bench: Benchmark, case: Case, options: Options, target: Path, marked: bool) -> None:
-    from fantasyportrait.inputs import look
+def _make_case(
+    pipeline: "Pipeline", bench: Benchmark, case: Case, options: SamplingConfig, target: Path, marked: bool
+) -> None:
+    from fantasyportrait.inputs import prepare_inputs
 
     drivers = [bench.path(driver) for driver in case.drivers]
     try:
-        scene = look(bench.path(case.source), drivers, options, given=case.face_map, finder=studio.finder)
+        inputs = prepare_inputs(bench.path(case.source), drivers, options, given=case.face_map, finder=pipeline.finder)
     except UserError as error:  # here one case's, not the run's
         raise ItemError("case_unusable", str(error)) from error
-    studio.make(scene, options, target, marked=marked)
+    pipeline.make(inputs, options, target, marked=marked)
 
 
 def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:

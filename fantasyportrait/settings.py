@@ -17,7 +17,7 @@ METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class SamplingConfig:
     """How to sample; the defaults are the paper's (section 4.3)."""
 
     steps: int = setting(30, "denoising steps (4 with a distilled --lora)", minimum=1)
@@ -65,7 +65,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class RuntimeConfig:
     """On what to sample; nothing here is meant to change the result beyond rounding, except 8-bit weights."""
 
     device: str = setting("auto", "cpu, cuda, or one GPU like cuda:1")
@@ -85,11 +85,11 @@ class Machine:
         check_settings(self, _flag)
 
 
-def make_options(preset: str, given: dict[str, Any]) -> Options:
+def make_options(preset: str, given: dict[str, Any]) -> SamplingConfig:
     """A preset's options with those given in their place."""
     if preset not in PRESETS:
         raise unknown_name("preset", preset, list(PRESETS))
-    return from_dict(Options, {**PRESETS[preset], **given})
+    return from_dict(SamplingConfig, {**PRESETS[preset], **given})
 
 
 def from_dict(kind: type, given: dict[str, Any]) -> Any:

@@ -4,27 +4,31 @@ from collections.abc import Sequence
 
 from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.diffusion.windows import Window, lay_windows, num_latent_frames
-from fantasyportrait.inputs import Scene
+from fantasyportrait.inputs import Inputs
 from fantasyportrait.model.vae import SCALE
 from fantasyportrait.portrait import fit, parse_size
-from fantasyportrait.runtime.memory import Load
-from fantasyportrait.settings import Options
+from fantasyportrait.runtime.memory import Workload
+from fantasyportrait.settings import SamplingConfig
 
 LATENT_CHANNELS = 16
 
 
-def latent_shape(scene: Scene) -> tuple[int, ...]:
+def latent_shape(inputs: Inputs) -> tuple[int, ...]:
     """(1, 16, f, h, w) of the whole clip."""
-    width, height = scene.fit.size
-    return 1, LATENT_CHANNELS, scene.num_latent, height // SCALE, width // SCALE
+    width, height = inputs.fit.size
+    return 1, LATENT_CHANNELS, inputs.num_latent, height // SCALE, width // SCALE
 
 
-def load_of(folder: ModelFolder, scene: Scene, windows: Sequence[Window], num_shards: int) -> Load:
+def estimate_workload(folder: ModelFolder, inputs: Inputs, windows: Sequence[Window], num_shards: int) -> Workload:
     """What a scene asks of the machine."""
-    return _load(folder, scene.fit.size, windows[0].stop - windows[0].start, len(windows), scene.num_driven, num_shards)
+    return _load(
+        folder, inputs.fit.size, windows[0].stop - windows[0].start, len(windows), inputs.num_driven, num_shards
+    )
 
 
-def largest_load(folder: ModelFolder, options: Options, num_frames: int, num_people: int, num_shards: int) -> Load:
+def largest_workload(
+    folder: ModelFolder, options: SamplingConfig, num_frames: int, num_people: int, num_shards: int
+) -> Workload:
     """What the most demanding of a benchmark's cases can ask."""
     size = fit((1, 1), max_side=options.max_side, size=parse_size(options.size) if options.size else None).size
     windows = windows_of(num_latent_frames(num_frames), options)
@@ -33,10 +37,10 @@ def largest_load(folder: ModelFolder, options: Options, num_frames: int, num_peo
 
 def _load(
     folder: ModelFolder, size: tuple[int, int], num_latent: int, num_windows: int, num_people: int, num_shards: int
-) -> Load:
+) -> Workload:
     width, height = size
     tokens = num_latent * (height // (2 * SCALE)) * (width // (2 * SCALE))
-    return Load(
+    return Workload(
         backbone=folder.base.backbone,
         adapter=folder.adapter,
         num_tokens=-(-tokens // num_shards),
@@ -47,6 +51,6 @@ def _load(
     )
 
 
-def windows_of(num_latent: int, options: Options) -> list[Window]:
+def windows_of(num_latent: int, options: SamplingConfig) -> list[Window]:
     """A clip's windows, from lengths in frames."""
     return lay_windows(num_latent, num_latent_frames(options.window), max(1, options.overlap // 4))

@@ -11,7 +11,7 @@ from exprbench.core.lazy import lazy
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Machines": "multiexpr.execution.executors",
+        "ExecutionConfig": "multiexpr.execution.executors",
         "Recipe": "multiexpr.recipe",
         "caption": "multiexpr.captions",
         "curate": "multiexpr.curation",

@@ -11,7 +11,7 @@ from exprbench.core.cli_base import DONE, TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from multiexpr.execution.executors import Machines
+    from multiexpr.execution.executors import ExecutionConfig
     from multiexpr.recipe import Recipe
 
 EXAMPLES = """\
@@ -103,15 +103,15 @@ def _given_recipe(args: argparse.Namespace) -> "Recipe | None":
     return load_recipe(args.recipe or (in_use if in_use and in_use.exists() else None), settings)
 
 
-def _given_machines(args: argparse.Namespace) -> "Machines":
-    from multiexpr.execution.executors import Machines
+def _given_machines(args: argparse.Namespace) -> "ExecutionConfig":
+    from multiexpr.execution.executors import ExecutionConfig
 
     devices = tuple(name.strip() for name in args.devices.split(",") if name.strip())
-    return Machines(executor=args.executor, workers=args.workers, devices=devices)
+    return ExecutionConfig(executor=args.executor, workers=args.workers, devices=devices)
 
 
 def _listing_options(args: argparse.Namespace) -> dict:
-    from multiexpr.sources import Options
+    from multiexpr.sources import SourceOptions
     from multiexpr.sources.tabular import parse_columns
 
     if args.limit is not None and args.limit < 1:
@@ -119,7 +119,9 @@ def _listing_options(args: argparse.Namespace) -> dict:
     pairs = [pair.partition("=") for pair in args.path_map]
     if not all(equals for _, equals, _ in pairs):
         raise UserError("--path-map: expected OLD=NEW, such as clips/=")
-    options = Options(columns=parse_columns(args.columns), path_map={o: n for o, _, n in pairs}, unlisted=args.unlisted)
+    options = SourceOptions(
+        columns=parse_columns(args.columns), path_map={o: n for o, _, n in pairs}, unlisted=args.unlisted
+    )
     return {"kind": args.kind, "options": options, "limit": args.limit, "check_content": not args.no_content_check}
 
 
@@ -128,7 +130,7 @@ def _run_curate(args: argparse.Namespace) -> int:
     from multiexpr.reporting.funnel import funnel_lines
 
     funnel = multiexpr.curate(
-        args.source, args.out, recipe=_given_recipe(args), machines=_given_machines(args), score_all=args.score_all,
+        args.source, args.out, recipe=_given_recipe(args), execution=_given_machines(args), score_all=args.score_all,
         retry_errors=args.retry_errors, **_listing_options(args),
     )  # fmt: skip
     if funnel is None:
@@ -158,7 +160,7 @@ def _run_index(args: argparse.Namespace) -> int:
     import multiexpr
 
     multiexpr.index(
-        args.source, args.out, recipe=_given_recipe(args), machines=_given_machines(args), **_listing_options(args)
+        args.source, args.out, recipe=_given_recipe(args), execution=_given_machines(args), **_listing_options(args)
     )
     return DONE
 
@@ -187,7 +189,7 @@ def _run_score(args: argparse.Namespace) -> int:
 
     multiexpr.score(
         args.out, recipe=_given_recipe(args), score_all=args.score_all, retry_errors=args.retry_errors,
-        machines=_given_machines(args),
+        execution=_given_machines(args),
     )  # fmt: skip
     return DONE
 
@@ -253,10 +255,10 @@ def _caption(verbs: argparse._SubParsersAction) -> None:
 
 def _run_caption(args: argparse.Namespace) -> int:
     import multiexpr
-    from multiexpr.execution.executors import Machines
+    from multiexpr.execution.executors import ExecutionConfig
 
     counts = multiexpr.caption(
-        args.out, recipe=_given_recipe(args), limit=args.limit, machines=Machines(executor=args.executor)
+        args.out, recipe=_given_recipe(args), limit=args.limit, execution=ExecutionConfig(executor=args.executor)
     )
     return TOO_MANY_FAILED if counts["errors"] else DONE
 
@@ -277,7 +279,7 @@ def _export(verbs: argparse._SubParsersAction) -> None:
 def _run_export(args: argparse.Namespace) -> int:
     import multiexpr
 
-    count = multiexpr.export(args.out, recipe=_given_recipe(args), machines=_given_machines(args))
+    count = multiexpr.export(args.out, recipe=_given_recipe(args), execution=_given_machines(args))
     print(f"{count:,} clips: {args.out / 'dataset'}")
     return DONE
 
@@ -298,7 +300,7 @@ def _report(verbs: argparse._SubParsersAction) -> None:
 def _run_report(args: argparse.Namespace) -> int:
     import multiexpr
 
-    print(multiexpr.report(args.out, recipe=_given_recipe(args), machines=_given_machines(args)))
+    print(multiexpr.report(args.out, recipe=_given_recipe(args), execution=_given_machines(args)))
     return DONE
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from exprbench.core.errors import UserError
 from exprbench.core.progress import say
 from multiexpr.captions import caption
-from multiexpr.execution.executors import Machines, job_of, run_stage
+from multiexpr.execution.executors import ExecutionConfig, job_of, run_stage
 from multiexpr.exporting.dataset import export
 from multiexpr.indexing.listing import Listed, finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import IndexStage
@@ -20,7 +20,7 @@ from multiexpr.scorers import aesthetics_method
 from multiexpr.scoring.stage import ScoreStage
 from multiexpr.selection import verdicts
 from multiexpr.selection.thresholds import Proposal, propose
-from multiexpr.sources import Options
+from multiexpr.sources import SourceOptions
 from multiexpr.storage.parquet import shards_in
 from multiexpr.storage.workspace import Workspace
 
@@ -31,11 +31,11 @@ def index(
     *,
     recipe: Recipe | None = None,
     kind: str = "auto",
-    options: Options | None = None,
+    options: SourceOptions | None = None,
     limit: int | None = None,
     resume: bool = False,
     check_content: bool = True,
-    machines: Machines | None = None,
+    execution: ExecutionConfig | None = None,
 ) -> Listed:
     """List a collection, and cut its long videos into shots; what was found.
 
@@ -53,12 +53,12 @@ def index(
     Raises:
         UserError: there is no collection, or `out` was made from one of another kind.
     """
-    workspace, machines = Workspace(Path(out)), machines or Machines()
+    workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
     workspace.root.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root / "listing.lock"):
         listed, job = Listed(), job_of(os.environ)
-        if machines.executor != "slurm" or not is_listed(workspace, job):
+        if execution.executor != "slurm" or not is_listed(workspace, job):
             listed = list_collection(
                 Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
                 check_content=check_content, job=job,
@@ -66,7 +66,7 @@ def index(
     _say_listed(listed, workspace)
     if not shards_in(workspace.entries):
         raise UserError(f"{source} holds no video that can be read; {workspace.mismatches} tells what was found")
-    run_stage(_index_stage, workspace, recipe, machines)
+    run_stage(_index_stage, workspace, recipe, execution)
     return listed
 
 
@@ -80,7 +80,7 @@ def score(
     recipe: Recipe | None = None,
     score_all: bool = False,
     retry_errors: bool = False,
-    machines: Machines | None = None,
+    execution: ExecutionConfig | None = None,
 ) -> int:
     """Measure what is not measured yet; how many clips were worked on.
 
@@ -95,14 +95,14 @@ def score(
         UserError: there is no index, or a model is missing.
     """
     workspace = Workspace(Path(out))
-    recipe = settled(recipe or _recipe_in_use(workspace))
+    recipe = with_methods_resolved(recipe or _recipe_in_use(workspace))
     workspace.shards()
     save_recipe(workspace.recipe, recipe)
     make_stage = partial(ScoreStage, score_all=score_all, retry_errors=retry_errors)
-    return run_stage(make_stage, workspace, recipe, machines or Machines())
+    return run_stage(make_stage, workspace, recipe, execution or ExecutionConfig())
 
 
-def settled(recipe: Recipe) -> Recipe:
+def with_methods_resolved(recipe: Recipe) -> Recipe:
     """The recipe with `auto` replaced by what it means on this machine."""
     aesthetics = replace(recipe.score.aesthetics, method=aesthetics_method(recipe))
     return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics))
@@ -135,50 +135,50 @@ def curate(
     *,
     recipe: Recipe | None = None,
     kind: str = "auto",
-    options: Options | None = None,
+    options: SourceOptions | None = None,
     limit: int | None = None,
     check_content: bool = True,
     score_all: bool = False,
     retry_errors: bool = False,
-    machines: Machines | None = None,
+    execution: ExecutionConfig | None = None,
 ) -> verdicts.Funnel | None:
     """From a raw collection to a dataset and a report, resuming where an earlier call was interrupted.
 
     Arguments are those of `index` and `score`. As one of several ranks: None where others still have shards to do;
     the rank that finds none left does the rest.
     """
-    workspace, machines = Workspace(Path(out)), machines or Machines()
+    workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
     index(
         source, out, recipe=recipe, kind=kind, options=options, limit=limit, resume=True, check_content=check_content,
-        machines=machines,
+        execution=execution,
     )  # fmt: skip
-    score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, machines=machines)
-    if machines.executor == "slurm":
-        return _last_rank(workspace, recipe, machines)
-    return _finish(workspace, recipe, machines)
+    score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, execution=execution)
+    if execution.executor == "slurm":
+        return _last_rank(workspace, recipe, execution)
+    return _finish(workspace, recipe, execution)
 
 
-def _finish(workspace: Workspace, recipe: Recipe, machines: Machines) -> verdicts.Funnel:
-    recipe = settled(recipe)
+def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel:
+    recipe = with_methods_resolved(recipe)
     funnel = select(workspace.root, recipe=recipe)
     caption(workspace.root, recipe=recipe)
-    export(workspace.root, recipe=recipe, machines=machines)
-    report(workspace.root, recipe=recipe, machines=machines)
+    export(workspace.root, recipe=recipe, execution=execution)
+    report(workspace.root, recipe=recipe, execution=execution)
     finish_batch(workspace)
     return funnel
 
 
-def _last_rank(workspace: Workspace, recipe: Recipe, machines: Machines) -> verdicts.Funnel | None:
+def _last_rank(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel | None:
     """The rank that finds all shards done does the rest, alone."""
-    stage = ScoreStage(workspace, settled(recipe))
+    stage = ScoreStage(workspace, with_methods_resolved(recipe))
     left = sum(not stage.is_done(shard) for shard in stage.shards())
     if left:
         say(f"score: this rank's shards are done; {left} are other ranks' to do, and the last one does the rest")
         return None
     try:
         with FileLock(workspace.root / "finish.lock", timeout=0):
-            return _finish(workspace, recipe, replace(machines, executor="local"))
+            return _finish(workspace, recipe, replace(execution, executor="local"))
     except Timeout:
         say("score: all shards are done; another rank is writing the dataset")
         return None

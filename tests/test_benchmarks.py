@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.__main__ import MARK, SCRIPTS, write
-from benchmarks.common import Row, Table, compare, load, peak_mb, report, to_markdown, tree_cpu_s
+from benchmarks.common import Row, Table, compare, peak_mb, report, to_markdown, tree_cpu_s, workload
 from exprbench.media import open_clip
 from tests.videos import numbered
 from tests.videos import write as write_numbered
@@ -44,7 +44,7 @@ def made(tmp_path, name):
 def test_a_report_survives_its_file(tmp_path, capsys):
     told = made(tmp_path, "clip")
     assert "1.5 ms" in capsys.readouterr().out
-    assert load(tmp_path / "clip.json") == told
+    assert workload(tmp_path / "clip.json") == told
     assert "| ours | 1.5 ms | 1 ms | 1.00 | 12 MB | fine |" in to_markdown(told)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from exprbench import UserError, load_record
-from exprbench.records import Aggregate, CaseScore, Group, Scored, ScoreRecord, save_record
+from exprbench.records import Aggregate, CaseScore, Group, ScoredBenchmark, ScoreRecord, save_record
 
 
 def record(method="m", value=5.0, **changes):
@@ -33,7 +33,7 @@ def record(method="m", value=5.0, **changes):
     made = ScoreRecord(
         schema=1,
         method=method,
-        benchmark=Scored(name="b", sha256="0" * 64, num_cases=1),
+        benchmark=ScoredBenchmark(name="b", sha256="0" * 64, num_cases=1),
         profile="mediapipe",
         protocol={"fps": "25"},
         ids={"lmd": "lmd[mp478,unit]"},

@@ -36,7 +36,7 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Motion:
+class Animation:
     """One person's movement over T frames at 25 fps.
 
     Directions are in the camera's frame: x right, y up, z towards the viewer.
@@ -70,7 +70,7 @@ def still(
     head_deg: Sequence[float] = (0, 0, 0),
     gaze_deg: Sequence[float] = (0, 0),
     num_frames: int = 1,
-) -> Motion:
+) -> Animation:
     """Somebody who holds still.
 
     Args:
@@ -84,7 +84,7 @@ def still(
     rotation = np.tile(head_rotation(np.array([head_deg])), (num_frames, 1, 1))
     gaze = np.tile(direction(np.array([gaze_deg])), (num_frames, 1))
     _look(shapes, eye_angles_deg(rotation, gaze))
-    return Motion(
+    return Animation(
         rotation=rotation,
         gaze=gaze,
         blendshapes=shapes,
@@ -93,7 +93,7 @@ def still(
     )
 
 
-def perform(seed: int, num_frames: int) -> Motion:
+def perform(seed: int, num_frames: int) -> Animation:
     """A lively performance: glances, nods, blinks, talk and one expression after another. The same seed, the same."""
     head, sway, look, face, blink, talk = (np.random.default_rng([seed, i]) for i in range(6))
     angles_deg = _head_deg(head, num_frames)
@@ -103,7 +103,7 @@ def perform(seed: int, num_frames: int) -> Motion:
     _speak(talk, shapes)
     shapes[:, list(places("eyeBlink"))] = _blinks(blink, num_frames, jumps)[:, None]
     _look(shapes, eye_deg)
-    return Motion(
+    return Animation(
         rotation=rotation,
         gaze=np.einsum("tij,tj->ti", rotation, direction(eye_deg)),
         blendshapes=np.clip(shapes, 0, 1),

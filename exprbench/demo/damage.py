@@ -6,40 +6,40 @@ from dataclasses import fields, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from exprbench.demo.animation import Motion
+from exprbench.demo.animation import Animation
 
 UP = np.array([0.0, 1.0, 0.0])
 
 
-def at_frames(motion: Motion, frames: np.ndarray) -> Motion:
+def at_frames(motion: Animation, frames: np.ndarray) -> Animation:
     """The motion with frame `frames[t]` of the old at its frame t."""
-    return Motion(**{f.name: getattr(motion, f.name)[frames] for f in fields(Motion)})
+    return Animation(**{f.name: getattr(motion, f.name)[frames] for f in fields(Animation)})
 
 
-def delayed(motion: Motion, num_frames: int) -> Motion:
+def delayed(motion: Animation, num_frames: int) -> Animation:
     """Everything `num_frames` later; the first frame is held until then."""
     return at_frames(motion, np.maximum(np.arange(len(motion)) - num_frames, 0))
 
 
-def frozen(motion: Motion, frame: int = 0) -> Motion:
+def frozen(motion: Animation, frame: int = 0) -> Animation:
     """A still image: one frame for all."""
     return at_frames(motion, np.full(len(motion), frame))
 
 
-def swapped(motions: Sequence[Motion]) -> list[Motion]:
+def swapped(motions: Sequence[Animation]) -> list[Animation]:
     """Every person with the motion of the next, the last with that of the first."""
     return [*motions[1:], *motions[:1]]
 
 
 def jittered(
-    motion: Motion,
+    motion: Animation,
     seed: int,
     *,
     head_deg: float = 1.5,
     gaze_deg: float = 3.0,
     blendshape: float = 0.04,
     offset_cm: float = 0.12,
-) -> Motion:
+) -> Animation:
     """Noise of these standard deviations in every frame, as of an estimator that looks at single frames."""
     rng = np.random.default_rng([seed, 77])
     t = len(motion)
@@ -56,21 +56,21 @@ def jittered(
     )
 
 
-def gaze_turned(motion: Motion, angle_deg: float) -> Motion:
+def gaze_turned(motion: Animation, angle_deg: float) -> Animation:
     """Every gaze turned sideways (to the viewer's right) by exactly this angle, about the axis closest to the vertical
     that is perpendicular to it; lids and blendshapes stay as they are."""
     axis = UP - (motion.gaze @ UP)[:, None] * motion.gaze
     return replace(motion, gaze=_turned(motion.gaze, axis, angle_deg))
 
 
-def head_turned(motion: Motion, angle_deg: float, *, axis: Sequence[float] = (0, 1, 0)) -> Motion:
+def head_turned(motion: Animation, angle_deg: float, *, axis: Sequence[float] = (0, 1, 0)) -> Animation:
     """The head turned by exactly this angle about an axis of its own (by default to its left), the gaze held."""
     unit = np.asarray(axis, np.float64) / np.linalg.norm(axis)
     turn = Rotation.from_rotvec(np.radians(angle_deg) * unit).as_matrix()
     return replace(motion, rotation=motion.rotation @ turn)
 
 
-def expression_scaled(motion: Motion, factor: float) -> Motion:
+def expression_scaled(motion: Animation, factor: float) -> Animation:
     """All blendshapes times a factor in [0, 1]: a face that shows less than it should."""
     return replace(motion, blendshapes=motion.blendshapes * factor)
 

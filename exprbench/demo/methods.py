@@ -3,25 +3,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from exprbench.demo.animation import Motion
+from exprbench.demo.animation import Animation
 from exprbench.demo.damage import delayed, frozen, gaze_turned, jittered, swapped
 
-Method = Callable[[Sequence[Motion]], list[Motion]]
+Method = Callable[[Sequence[Animation]], list[Animation]]
 """From the motions of the drivers' faces to those of the faces that are drawn, left to right."""
 
 DELAY = 2
 GAZE_DEG = 5.0
 
 
-def _each(change: Callable[[Motion], Motion]) -> Method:
+def _each(change: Callable[[Animation], Animation]) -> Method:
     return lambda motions: [change(motion) for motion in motions]
 
 
-def _jittered(motions: Sequence[Motion]) -> list[Motion]:
+def _jittered(motions: Sequence[Animation]) -> list[Animation]:
     return [jittered(motion, seed) for seed, motion in enumerate(motions)]
 
 
-def _swapped(motions: Sequence[Motion]) -> list[Motion]:
+def _swapped(motions: Sequence[Animation]) -> list[Animation]:
     """The motions change places, the people do not; somebody alone keeps theirs."""
     if len(motions) == 1:
         return list(motions)

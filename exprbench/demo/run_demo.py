@@ -16,7 +16,7 @@ from exprbench.building import build
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
 from exprbench.core.processes import num_cores, process_map
-from exprbench.demo.animation import Motion, perform, still
+from exprbench.demo.animation import Animation, perform, still
 from exprbench.demo.cast import CAST, Character
 from exprbench.demo.methods import METHODS
 from exprbench.demo.scene import render
@@ -104,7 +104,7 @@ def _draw_input(job: Job) -> None:
     _draw(path, people, motions)
 
 
-def _draw(path: Path, people: People, motions: Sequence[Motion]) -> None:
+def _draw(path: Path, people: People, motions: Sequence[Animation]) -> None:
     """A picture or a video of people, with its exact tracks beside it."""
     frames, tracks = render(people, motions, (_width(people), HEIGHT))
     if path.suffix == ".png":
@@ -137,7 +137,7 @@ def _draw_prediction(bench: Benchmark, folder: Path, job: tuple[Case, str]) -> N
     _draw(path, people, changed)
 
 
-def _cast(bench: Benchmark, case: Case) -> tuple[People, list[Motion]]:
+def _cast(bench: Benchmark, case: Case) -> tuple[People, list[Animation]]:
     """Whom a case shows, and the motions that drive them."""
     drivers = {**DRIVERS, **MULTI_DRIVERS}
     told = [drivers[Path(bench.assets[path].original).stem] for path in case.drivers]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from exprbench.demo.animation import EXPRESSIONS, FPS, Motion, still
+from exprbench.demo.animation import EXPRESSIONS, FPS, Animation, still
 from exprbench.demo.cast import Backdrop, Character
 from exprbench.demo.draw import OVERSAMPLING, draw
 from exprbench.demo.head import iris_points, pose_points
@@ -21,7 +21,7 @@ MADE_BY = "drawn, exact"
 
 def render(
     people: Sequence[Character],
-    motions: Sequence[Motion],
+    motions: Sequence[Animation],
     size: tuple[int, int],
     *,
     backdrop: Backdrop | None = None,
@@ -78,7 +78,7 @@ def _stand(i: int, count: int, person: Character, size: tuple[int, int], unit: f
 
 
 def _track(
-    person: Character, motion: Motion, stand: np.ndarray, unit: float, size: tuple[int, int]
+    person: Character, motion: Animation, stand: np.ndarray, unit: float, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """The arrays of a track in float32. The irises stand where the gaze comes out of them as they are rounded."""
     frame = np.array([size[0], -size[1], -size[0]])
@@ -99,7 +99,7 @@ def _track(
     }
 
 
-def _pose(motion: Motion) -> np.ndarray:
+def _pose(motion: Animation) -> np.ndarray:
     pose = np.tile(np.eye(4, dtype=np.float32), (len(motion), 1, 1))
     pose[:, :3, :3] = motion.rotation
     pose[:, :2, 3] = motion.offset_cm
@@ -118,7 +118,7 @@ def _unseen(track: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _view(
     person: Character,
-    motion: Motion,
+    motion: Animation,
     landmarks: np.ndarray,
     t: int,
     stand: np.ndarray,

@@ -104,7 +104,7 @@ class Landmarker:
                 return True
         return False
 
-    def look(self, frame: np.ndarray, centre: np.ndarray, side: float) -> list[Face]:
+    def detect(self, frame: np.ndarray, centre: np.ndarray, side: float) -> list[Face]:
         """The faces in the square of `side` pixels around `centre`; what lies beyond the frame repeats its border."""
         crop, origin = square(frame, centre, side)
         if crop is None:

@@ -100,7 +100,7 @@ class FaceTracker:
     def _faces_in(self, frame: np.ndarray, squares: list[Square], taken: list[Box]) -> list[Face]:
         faces: list[Face] = []
         for centre, side in squares:
-            for face in self.landmarker.look(frame, centre, side):
+            for face in self.landmarker.detect(frame, centre, side):
                 if all(overlap(face.box, box) < 0.5 for box in [*taken, *(f.box for f in faces)]):
                     faces.append(face)
         return faces

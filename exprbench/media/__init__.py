@@ -6,7 +6,7 @@ from exprbench.media.images import read_image, write_image
 from exprbench.media.resample import resample
 from exprbench.media.sparse import VideoFacts, open_frames, probe
 from exprbench.media.suffixes import VIDEO_SUFFIXES
-from exprbench.media.video import Piece, Video
+from exprbench.media.video import Piece, VideoSource
 from exprbench.media.writer import write_frames, write_video
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "ClipInfo",
     "MediaError",
     "Piece",
-    "Video",
     "VideoFacts",
+    "VideoSource",
     "open_clip",
     "open_frames",
     "probe",

@@ -17,7 +17,7 @@ from exprbench.core.child_process import end_with_parent
 from exprbench.media.errors import MediaError
 from exprbench.media.resample import resample
 from exprbench.media.sparse_decoder import Span, describe, pick
-from exprbench.media.stream import Reading, open_container, video_stream
+from exprbench.media.stream import StreamReader, open_container, video_stream
 
 MESSAGE = struct.Struct("<cIQ")  # kind, times the frame is shown, bytes that follow
 INFO, FRAME, DONE, ERROR = b"i", b"f", b"d", b"e"
@@ -64,48 +64,48 @@ class _Reply:
     def decode(self, path: str, fps: str | None, max_frames: int | None) -> dict[str, Any]:
         """Send up to `max_frames` frames at `fps` (null: every frame as it comes); return what was met on the way."""
         with open_container(path) as container:
-            reading = Reading(container, video_stream(container))
-            timed = reading.timed()
+            reader = StreamReader(container, video_stream(container))
+            timed = reader.timed()
             shown = ((f, 1) for f, _, _ in timed) if fps is None else resample(timed, Fraction(fps))
             sent = 0
             for frame, wanted in shown:
                 count = wanted if max_frames is None else min(wanted, max_frames - sent)
                 if count:
-                    rgb = reading.to_rgb(frame)
+                    rgb = reader.to_rgb(frame)
                     if not sent:
-                        self.send(INFO, _to_bytes(reading.describe(rgb.shape)))
+                        self.send(INFO, _to_bytes(reader.describe(rgb.shape)))
                     self.send(FRAME, rgb, count)
                 sent += count
                 if sent == max_frames:
                     break
-            reading.raise_on_damage(whole=max_frames is None or sent < max_frames)
-            return {"num_decoded": reading.num_good + reading.num_damaged}
+            reader.raise_on_damage(whole=max_frames is None or sent < max_frames)
+            return {"num_decoded": reader.num_good + reader.num_damaged}
 
     def pick(self, video: dict[str, Any], times_s: list[float], sides: list[int | None]) -> dict[str, Any]:
         """Send the frames nearest to the times, at least as large as the short and the long side given."""
         span, num_bytes, lies = _located(video)
         with open_container(**lies) as container:
-            reading = Reading(container, video_stream(container), *sides)
+            reader = StreamReader(container, video_stream(container), *sides)
             times = [Fraction(t).limit_denominator(CLOCK) for t in times_s]
             sent = 0
-            for frame, count in pick(reading, times, span, num_bytes):
-                rgb = reading.to_rgb(frame)
+            for frame, count in pick(reader, times, span, num_bytes):
+                rgb = reader.to_rgb(frame)
                 if not sent:
-                    self.send(INFO, _to_bytes(reading.describe(rgb.shape)))
+                    self.send(INFO, _to_bytes(reader.describe(rgb.shape)))
                 self.send(FRAME, rgb, count)
                 sent += count
-            reading.raise_on_damage(whole=reading.knows_end)
+            reader.raise_on_damage(whole=reader.knows_end)
             if not sent:
                 raise MediaError("too_short", "no frame lies in the span")
-            return {"num_decoded": reading.num_good + reading.num_damaged}
+            return {"num_decoded": reader.num_good + reader.num_damaged}
 
     def probe(self, video: dict[str, Any]) -> dict[str, Any]:
         """What the container tells, and one decoded frame."""
         span, num_bytes, lies = _located(video)
         with open_container(**lies) as container:
-            reading = Reading(container, video_stream(container))
-            facts = describe(reading, span, num_bytes)
-            reading.raise_on_damage(whole=reading.knows_end)
+            reader = StreamReader(container, video_stream(container))
+            facts = describe(reader, span, num_bytes)
+            reader.raise_on_damage(whole=reader.knows_end)
             return facts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from exprbench.media.clip import STALL_S, Clip, Decoding, _Decoder
 from exprbench.media.decoder import DONE
 from exprbench.media.errors import MediaError
-from exprbench.media.video import Video
+from exprbench.media.video import VideoSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class VideoFacts:
 
 
 def open_frames(
-    video: Video | Path | str,
+    video: VideoSource | Path | str,
     times_s: Sequence[float],
     *,
     short_side: int | None = None,
@@ -47,7 +47,7 @@ def open_frames(
     """Open a video for reading, for each of the times, the frame that starts nearest to it.
 
     Args:
-        video: a file, or what a `Video` tells of.
+        video: a file, or what a `VideoSource` tells of.
         times_s: seconds from the start of the span, ascending; of two frames equally near, the earlier is taken. A
             constant rate is `[k / fps for k in ...]`: the frames `open_clip` gives.
         short_side: with `long_side`, scales in the decoder: frames come in the smallest size whose sides are at least
@@ -64,7 +64,7 @@ def open_frames(
     return Decoding({"task": "pick", "video": _request(video), "times_s": list(times_s), "sides": sides}, stall_s)
 
 
-def probe(video: Video | Path | str, *, stall_s: float = STALL_S) -> VideoFacts:
+def probe(video: VideoSource | Path | str, *, stall_s: float = STALL_S) -> VideoFacts:
     """What a video is, at the cost of reading it and decoding one frame.
 
     Raises:
@@ -83,8 +83,8 @@ def probe(video: Video | Path | str, *, stall_s: float = STALL_S) -> VideoFacts:
     return VideoFacts(**json.loads(body))
 
 
-def _request(video: Video | Path | str) -> dict[str, Any]:
-    video = video if isinstance(video, Video) else Video(path=str(video))
+def _request(video: VideoSource | Path | str) -> dict[str, Any]:
+    video = video if isinstance(video, VideoSource) else VideoSource(path=str(video))
     num_bytes = video.num_bytes
     if not num_bytes:
         raise MediaError("zero_bytes")

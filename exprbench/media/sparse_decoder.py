@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from exprbench.media.errors import MediaError
-from exprbench.media.stream import MAX_GAP_S, Reading
+from exprbench.media.stream import MAX_GAP_S, StreamReader
 
 F = TypeVar("F")
 
@@ -39,7 +39,7 @@ class Span:
         return not self.start_s and self.end_s is None
 
 
-def pick(reading: Reading, times_s: list[Fraction], span: Span, num_bytes: int) -> Iterator[tuple[Any, int]]:
+def pick(reader: StreamReader, times_s: list[Fraction], span: Span, num_bytes: int) -> Iterator[tuple[Any, int]]:
     """Yield (frame, how many of the times it is the nearest to), in order.
 
     Args:
@@ -49,13 +49,13 @@ def pick(reading: Reading, times_s: list[Fraction], span: Span, num_bytes: int) 
         num_bytes: size of the video.
     """
     times = [span.start_s + t for t in times_s]
-    for window, wanted in _windows(reading, times, span, num_bytes):
-        packets = None if reading.container.format.name in CLOCKLESS else _packets(reading, window)
+    for window, wanted in _windows(reader, times, span, num_bytes):
+        packets = None if reader.container.format.name in CLOCKLESS else _packets(reader, window)
         if packets is None:
-            _rewind(reading, Fraction(0))
-            yield from nearest(_in_sequence(reading, window), wanted)
+            _rewind(reader, Fraction(0))
+            yield from nearest(_in_sequence(reader, window), wanted)
         else:
-            yield from _from_packets(reading, packets, window, wanted)
+            yield from _from_packets(reader, packets, window, wanted)
 
 
 def nearest(timed: Iterable[tuple[F, Fraction]], times: Iterable[Fraction]) -> Iterator[tuple[F, int]]:
@@ -77,13 +77,13 @@ def nearest(timed: Iterable[tuple[F, Fraction]], times: Iterable[Fraction]) -> I
         yield previous[0], len(left)
 
 
-def packets_of(reading: Reading, span: Span) -> list[Any]:
+def packets_of(reader: StreamReader, span: Span) -> list[Any]:
     """The packets that make up a span, in the order of decoding, to be copied as they are.
 
     Empty where its first frame is no key frame, where its packets lean on others, or where their times cannot be told.
     """
-    packets = None if reading.container.format.name in CLOCKLESS else _packets(reading, span)
-    shown = _shown(reading, packets, span) if packets else []
+    packets = None if reader.container.format.name in CLOCKLESS else _packets(reader, span)
+    shown = _shown(reader, packets, span) if packets else []
     if not shown or not packets[shown[0][0]].is_keyframe or any(packet.dts is None for packet in packets):
         return []
     first, frames = shown[0][0], {i for i, _ in shown}
@@ -92,9 +92,11 @@ def packets_of(reading: Reading, span: Span) -> list[Any]:
     return packets[first:last] if all(inside[: last - first]) else []
 
 
-def _windows(reading: Reading, times: list[Fraction], span: Span, num_bytes: int) -> list[tuple[Span, list[Fraction]]]:
+def _windows(
+    reader: StreamReader, times: list[Fraction], span: Span, num_bytes: int
+) -> list[tuple[Span, list[Fraction]]]:
     """The parts of a span that are read one after the other, with the times in each."""
-    if _fits(reading, span, num_bytes):
+    if _fits(reader, span, num_bytes):
         return [(span, times)]
     windows: list[tuple[Span, list[Fraction]]] = []
     for t in times:
@@ -106,9 +108,9 @@ def _windows(reading: Reading, times: list[Fraction], span: Span, num_bytes: int
     return windows
 
 
-def _fits(reading: Reading, span: Span, num_bytes: int) -> bool:
+def _fits(reader: StreamReader, span: Span, num_bytes: int) -> bool:
     """Can the packets of a span be held? Yes where the header tells no duration to judge by."""
-    claimed_s = Fraction(reading.claimed_s)
+    claimed_s = Fraction(reader.claimed_s)
     end_s = claimed_s if span.end_s is None else span.end_s
     return not claimed_s or (end_s - span.start_s) * num_bytes <= KEEP_BYTES * claimed_s
 
@@ -117,66 +119,68 @@ def _ends(t: Fraction, span: Span) -> Fraction:
     return t + WINDOW_S if span.end_s is None else min(t + WINDOW_S, span.end_s)
 
 
-def _rewind(reading: Reading, to_s: Fraction) -> None:
+def _rewind(reader: StreamReader, to_s: Fraction) -> None:
     """Go to the key frame before a time."""
     import av
 
-    stream = reading.stream
+    stream = reader.stream
     try:
         origin = stream.start_time or 0
-        reading.container.seek(origin + int(to_s / stream.time_base), stream=stream, backward=True)
+        reader.container.seek(origin + int(to_s / stream.time_base), stream=stream, backward=True)
     except av.error.FFmpegError as error:
         raise MediaError("decode_errors", f"the file cannot be read from {float(to_s):.2f} s on") from error
 
 
-def _packets(reading: Reading, span: Span) -> list[Any] | None:
+def _packets(reader: StreamReader, span: Span) -> list[Any] | None:
     """The packets of a span in the order of decoding, from a key frame on; None where that cannot be told."""
     if span.start_s:
-        _rewind(reading, span.start_s)
+        _rewind(reader, span.start_s)
     packets: list[Any] = []
     size = 0
-    for packet in reading.packets():
+    for packet in reader.packets():
         if packet.pts is None:
             return None
-        if span.end_s is not None and packet.dts is not None and _time(reading, packet.dts) > span.end_s:
+        if span.end_s is not None and packet.dts is not None and _time(reader, packet.dts) > span.end_s:
             break
         packets.append(packet)
         size += packet.size
         if size > 2 * KEEP_BYTES:
             return None
     first = next((i for i, packet in enumerate(packets) if packet.is_keyframe), None)
-    if first is None or (span.start_s and _time(reading, packets[first].pts) > span.start_s):
+    if first is None or (span.start_s and _time(reader, packets[first].pts) > span.start_s):
         return None
     return packets[first:]
 
 
-def _time(reading: Reading, pts: int) -> Fraction:
+def _time(reader: StreamReader, pts: int) -> Fraction:
     """Seconds from the first frame."""
-    return (pts - (reading.stream.start_time or 0)) * Fraction(reading.stream.time_base)
+    return (pts - (reader.stream.start_time or 0)) * Fraction(reader.stream.time_base)
 
 
-def _shown(reading: Reading, packets: list[Any], span: Span) -> list[tuple[int, Fraction]]:
+def _shown(reader: StreamReader, packets: list[Any], span: Span) -> list[tuple[int, Fraction]]:
     """(position in `packets`, time) of the frames of a span, in the order in which they are shown."""
     timed = sorted((packet.pts, i) for i, packet in enumerate(packets) if not packet.is_discard)
     if not timed:
         return []
-    if any((b[0] - a[0]) * reading.stream.time_base > MAX_GAP_S for a, b in pairwise(timed)):
+    if any((b[0] - a[0]) * reader.stream.time_base > MAX_GAP_S for a, b in pairwise(timed)):
         raise MediaError("decode_errors", f"the clock jumps by more than {MAX_GAP_S} s")
     if span.whole:
         last = packets[timed[-1][1]]
-        reading.end_s = (last.pts + last.duration - timed[0][0]) * Fraction(reading.stream.time_base)
-        reading.knows_end = True
-    first = _time(reading, timed[0][0]) if not span.start_s else Fraction(0)
-    half = reading.frame_s / 2  # a frame that starts a rounding before the span is of the span
-    shown = [(i, _time(reading, pts) - first) for pts, i in timed]
+        reader.end_s = (last.pts + last.duration - timed[0][0]) * Fraction(reader.stream.time_base)
+        reader.knows_end = True
+    first = _time(reader, timed[0][0]) if not span.start_s else Fraction(0)
+    half = reader.frame_s / 2  # a frame that starts a rounding before the span is of the span
+    shown = [(i, _time(reader, pts) - first) for pts, i in timed]
     return [(i, t) for i, t in shown if t > span.start_s - half and (span.end_s is None or t < span.end_s - half)]
 
 
-def _from_packets(reading: Reading, packets: list[Any], span: Span, times: list[Fraction]) -> Iterator[tuple[Any, int]]:
-    wanted = list(nearest(_shown(reading, packets, span), times))
+def _from_packets(
+    reader: StreamReader, packets: list[Any], span: Span, times: list[Fraction]
+) -> Iterator[tuple[Any, int]]:
+    wanted = list(nearest(_shown(reader, packets, span), times))
     counts = {packets[i].pts: count for i, count in wanted}
     for first, last, group in _runs(packets, [i for i, _ in wanted]):
-        frames = ((frame, Fraction(frame.pts)) for frame in _decoded(reading, packets[first : last + 1], counts))
+        frames = ((frame, Fraction(frame.pts)) for frame in _decoded(reader, packets[first : last + 1], counts))
         left = deque(group)
         for frame, met in nearest(frames, [Fraction(pts) for pts in group]):
             yield frame, sum(counts[left.popleft()] for _ in range(met))
@@ -202,58 +206,58 @@ def _key_before(packets: list[Any], i: int) -> int:
     return next((k for k in range(i, 0, -1) if packets[k].is_keyframe and packets[k].pts <= packets[i].pts), 0)
 
 
-def _decoded(reading: Reading, packets: list[Any], wanted: dict[int, int]) -> Iterator[Any]:
-    context = reading.stream.codec_context
+def _decoded(reader: StreamReader, packets: list[Any], wanted: dict[int, int]) -> Iterator[Any]:
+    context = reader.stream.codec_context
     if context.is_open:
         context.flush_buffers()
     for packet in packets:
         if context.name in LEAVE_OUT:
             context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-        yield from reading.decode(packet)
-    yield from reading.decode(None)
+        yield from reader.decode(packet)
+    yield from reader.decode(None)
 
 
-def _in_sequence(reading: Reading, span: Span) -> Iterator[tuple[Any, Fraction]]:
+def _in_sequence(reader: StreamReader, span: Span) -> Iterator[tuple[Any, Fraction]]:
     """The frames of a span with their times, every frame before them decoded too."""
-    half = reading.frame_s / 2
-    for frame, start_s, _ in reading.timed():
+    half = reader.frame_s / 2
+    for frame, start_s, _ in reader.timed():
         if span.end_s is not None and start_s >= span.end_s - half:
             return
         if start_s > span.start_s - half:
             yield frame, start_s
 
 
-def describe(reading: Reading, span: Span, num_bytes: int) -> dict[str, Any]:
+def describe(reader: StreamReader, span: Span, num_bytes: int) -> dict[str, Any]:
     """What `VideoFacts` holds: from the packets and one decoded frame, or from the header where it is long."""
-    held = _fits(reading, span, num_bytes) and (span.end_s is not None or reading.claimed_s <= HEADER_ONLY_S)
-    packets = _packets(reading, span) if held else None
+    held = _fits(reader, span, num_bytes) and (span.end_s is not None or reader.claimed_s <= HEADER_ONLY_S)
+    packets = _packets(reader, span) if held else None
     if not packets:
-        _rewind(reading, span.start_s)
-    frames = _decoded(reading, packets[:FIRST], {}) if packets else reading.frames()
+        _rewind(reader, span.start_s)
+    frames = _decoded(reader, packets[:FIRST], {}) if packets else reader.frames()
     frame = next(iter(frames), None)
     if frame is None:
         raise MediaError("decode_errors", "not one frame could be decoded")
-    stream = reading.stream
-    height, width = reading.to_rgb(frame).shape[:2]
+    stream = reader.stream
+    height, width = reader.to_rgb(frame).shape[:2]
     return {
         "width": width,
         "height": height,
-        "container": reading.container.format.name,
+        "container": reader.container.format.name,
         "codec": stream.codec_context.name,
         "pixel_format": frame.format.name,
         "rotation_deg": frame.rotation,
         "square_pixels": Fraction(stream.sample_aspect_ratio or 1) == 1,
-        "has_audio": bool(reading.container.streams.audio),
-        **(_counted(reading, packets, span) if packets else _claimed(reading, span)),
+        "has_audio": bool(reader.container.streams.audio),
+        **(_counted(reader, packets, span) if packets else _claimed(reader, span)),
     }
 
 
-def _counted(reading: Reading, packets: list[Any], span: Span) -> dict[str, Any]:
-    shown = _shown(reading, packets, span)
+def _counted(reader: StreamReader, packets: list[Any], span: Span) -> dict[str, Any]:
+    shown = _shown(reader, packets, span)
     if not shown:
         raise MediaError("too_short", "no frame lies in the span")
     gaps = [b[1] - a[1] for a, b in pairwise(shown)]
-    frame_s = sum(gaps, Fraction(0)) / len(gaps) if gaps else reading.frame_s
+    frame_s = sum(gaps, Fraction(0)) / len(gaps) if gaps else reader.frame_s
     return {
         "num_frames": len(shown),
         "num_keyframes": sum(packets[i].is_keyframe for i, _ in shown),
@@ -263,9 +267,9 @@ def _counted(reading: Reading, packets: list[Any], span: Span) -> dict[str, Any]
     }
 
 
-def _claimed(reading: Reading, span: Span) -> dict[str, Any]:
-    end_s = Fraction(reading.claimed_s) if span.end_s is None else span.end_s
-    fps = 1 / reading.frame_s
+def _claimed(reader: StreamReader, span: Span) -> dict[str, Any]:
+    end_s = Fraction(reader.claimed_s) if span.end_s is None else span.end_s
+    fps = 1 / reader.frame_s
     return {
         "num_frames": round((end_s - span.start_s) * fps),
         "num_keyframes": 0,

@@ -26,7 +26,7 @@ Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from t
 
 
 @dataclass
-class Reading:
+class StreamReader:
     """A stream being decoded, and a count of what went wrong.
 
     Frames come in their own size, or where `short_side` or `long_side` are given in the smallest size, up to their own,
@@ -194,7 +194,7 @@ class Reading:
 
 
 def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_bytes: int = 0) -> Any:
-    """A container in a file of its own, or in pieces of others (see `Video`)."""
+    """A container in a file of its own, or in pieces of others (see `VideoSource`)."""
     import av
 
     try:

@@ -23,7 +23,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Video:
+class VideoSource:
     """A span of a video, wherever it lies.
 
     Attributes:

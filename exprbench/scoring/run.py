@@ -21,7 +21,7 @@ from exprbench.core.errors import ItemError, UserError
 from exprbench.core.processes import num_cores, process_map
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.registry import LANDMARKER
-from exprbench.records import SCHEMA, CaseScore, Group, Scored, ScoreRecord, load_record, save_record
+from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import failed_case, recall_case, score_case
 from exprbench.scoring.groups import make_group
 from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, file_name_of, missing_weights
@@ -130,7 +130,7 @@ def make_record(
     return ScoreRecord(
         schema=SCHEMA,
         method=method,
-        benchmark=Scored(name=plan.bench.name, sha256=plan.bench.sha256, num_cases=len(plan.bench.cases)),
+        benchmark=ScoredBenchmark(name=plan.bench.name, sha256=plan.bench.sha256, num_cases=len(plan.bench.cases)),
         profile=plan.profile,  # type: ignore[arg-type]
         protocol={
             "fps": f"{plan.bench.fps:g}",

@@ -10,8 +10,8 @@ from fantasyportrait.checkpoints.model_folder import (
     Base,
     ModelFolder,
 )
-from fantasyportrait.checkpoints.model_writer import make_folder
-from fantasyportrait.checkpoints.random_init import make_random
+from fantasyportrait.checkpoints.model_writer import write_published_model
+from fantasyportrait.checkpoints.random_init import write_random_model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,7 +56,7 @@ def convert(
     """
     out = Path(out)
     if random is not None:
-        return make_random(out, random, seed, augment)
+        return write_random_model(out, random, seed, augment)
     if model is not None and to in ("released", "flat"):
         folder = ModelFolder(Path(model))
         paths = save_adapter(out, folder.adapter_tensors(), folder.expression_tensors(), to)
@@ -69,4 +69,6 @@ def convert(
             "give --adapter and --base for a model folder, --model with --to released or flat, "
             "--base with --to diffusers or published, or --random SIZE"
         )
-    return make_folder(out, Path(adapter), Path(expression) if expression else None, Base(Path(base)), DTYPES[dtype])
+    return write_published_model(
+        out, Path(adapter), Path(expression) if expression else None, Base(Path(base)), DTYPES[dtype]
+    )

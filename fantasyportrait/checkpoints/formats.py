@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exprbench.core.errors import UserError
-from fantasyportrait.checkpoints.key_mapping import ADAPTER, BACKBONE, IMAGE_ENCODER, TEXT_ENCODER, VAE, Names
+from fantasyportrait.checkpoints.key_mapping import ADAPTER, BACKBONE, IMAGE_ENCODER, TEXT_ENCODER, VAE, KeyMapping
 from fantasyportrait.checkpoints.tensors import Tensors
 from fantasyportrait.model.configs import AUGMENTED, AdapterConfig, BackboneConfig
 
@@ -16,69 +16,71 @@ WRAPPERS = ("model.diffusion_model.", "diffusion_model.", "module.", "pd_fpg.", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class Format:
     """A model in one layout. `signs` are tensors that nothing else has; `names` lead to our layout."""
 
     model: str
     layout: str
     signs: tuple[str, ...]
-    names: Names | None = None
+    names: KeyMapping | None = None
 
     def __str__(self) -> str:
         return f"{self.model}, {self.layout} layout"
 
 
 _KEY = "ip_adapter_single_stream_k_proj.weight"
-KINDS = (
-    Kind(model="adapter", layout="our", signs=("linear.head.weight", "layers.0.to_k.weight")),
-    Kind(
+FORMATS = (
+    Format(model="adapter", layout="our", signs=("linear.head.weight", "layers.0.to_k.weight")),
+    Format(
         model="adapter",
         layout="released",
         signs=("proj_model.eye_proj.weight", f"ip_adapter.blocks.0.cross_attn.processor.{_KEY}"),
         names=ADAPTER,
     ),
-    Kind(
+    Format(
         model="adapter",
         layout="flat",
         signs=("proj_model.eye_proj.weight", f"ip_adapter.blocks.0.cross_attn.{_KEY}"),
         names=ADAPTER,
     ),
-    Kind(model="expression encoder", layout="published", signs=("model.conv6.weight", "to_mouth.0.weight")),
-    Kind(
+    Format(model="expression encoder", layout="published", signs=("model.conv6.weight", "to_mouth.0.weight")),
+    Format(
         model="backbone",
         layout="published",
         signs=("blocks.0.self_attn.q.weight", "patch_embedding.weight"),
         names=BACKBONE,
     ),
-    Kind(model="backbone", layout="diffusers", signs=("blocks.0.attn1.to_q.weight", "patch_embedding.weight")),
-    Kind(model="VAE", layout="published", signs=("encoder.downsamples.0.residual.0.gamma", "conv2.weight"), names=VAE),
-    Kind(model="VAE", layout="diffusers", signs=("encoder.down_blocks.0.norm1.gamma", "post_quant_conv.weight")),
-    Kind(
+    Format(model="backbone", layout="diffusers", signs=("blocks.0.attn1.to_q.weight", "patch_embedding.weight")),
+    Format(
+        model="VAE", layout="published", signs=("encoder.downsamples.0.residual.0.gamma", "conv2.weight"), names=VAE
+    ),
+    Format(model="VAE", layout="diffusers", signs=("encoder.down_blocks.0.norm1.gamma", "post_quant_conv.weight")),
+    Format(
         model="text encoder",
         layout="published",
         signs=("token_embedding.weight", "blocks.0.pos_embedding.embedding.weight"),
         names=TEXT_ENCODER,
     ),
-    Kind(
+    Format(
         model="text encoder",
         layout="transformers",
         signs=("shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight"),
     ),
-    Kind(
+    Format(
         model="image encoder",
         layout="published",
         signs=("visual.cls_embedding", "visual.transformer.0.attn.to_qkv.weight"),
         names=IMAGE_ENCODER,
     ),
-    Kind(model="image encoder", layout="transformers", signs=("vision_model.embeddings.class_embedding",)),
+    Format(model="image encoder", layout="transformers", signs=("vision_model.embeddings.class_embedding",)),
 )
 
 
-def recognise(tensors: Tensors) -> tuple[Kind, Tensors] | None:
+def detect_format(tensors: Tensors) -> tuple[Format, Tensors] | None:
     """What the tensors are, and the same under names without the wrapping some files have; None: something else."""
     for prefix in ("", *WRAPPERS):
         inner = tensors.under(prefix) if prefix else tensors
-        for kind in KINDS:
+        for kind in FORMATS:
             if all(sign in inner for sign in kind.signs):
                 return kind, inner
     return None
@@ -90,7 +92,7 @@ def open_as(model: str, tensors: Tensors) -> Tensors:
     Raises:
         UserError: the file holds something else.
     """
-    found = recognise(tensors)
+    found = detect_format(tensors)
     if found is None or found[0].model != model:
         holds = (
             f"the {found[0]}" if found else f"no model known here ({len(tensors)} tensors, {next(iter(tensors))} ...)"

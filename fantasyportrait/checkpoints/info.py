@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from exprbench.core.errors import UserError
-from fantasyportrait.checkpoints.formats import account, adapter_config, open_as, recognise
+from fantasyportrait.checkpoints.formats import account, adapter_config, detect_format, open_as
 from fantasyportrait.checkpoints.model_folder import ABOUT, PLACES, Base, ModelFolder
 from fantasyportrait.checkpoints.tensors import PICKLES, Tensors, open_tensors
 
@@ -43,7 +43,7 @@ def _base(base: Base) -> dict[str, Any]:
         except UserError:
             parts[model] = "missing"
         else:
-            found = recognise(open_tensors(*files))
+            found = detect_format(open_tensors(*files))
             parts[model] = f"{found[0]}, {len(files)} file(s)" if found else "not recognised"
     if set(parts.values()) == {"missing"}:
         raise UserError(f"{base.path} is neither a model folder (no {ABOUT}) nor a Wan2.1 download")
@@ -54,7 +54,7 @@ def _base(base: Base) -> dict[str, Any]:
 
 
 def _file(tensors: Tensors) -> dict[str, Any]:
-    found = recognise(tensors)
+    found = detect_format(tensors)
     told: dict[str, Any] = {
         "is": str(found[0]) if found else "unknown",
         "tensors": len(tensors),
@@ -79,11 +79,11 @@ def _adapter(tensors: Tensors) -> dict[str, Any]:
 
 
 def _video(path: Path) -> dict[str, Any]:
-    from fantasyportrait.watermark import read_record
+    from fantasyportrait.watermark import read_generation_metadata
 
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    record = read_record(path)
+    record = read_generation_metadata(path)
     if record is None:
         raise UserError(f"{path} is neither a checkpoint nor a video that says it was made by fantasyportrait")
     return {"is": "video made by fantasyportrait", **record}

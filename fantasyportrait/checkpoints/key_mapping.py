@@ -8,7 +8,7 @@ from exprbench.core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Names:
+class KeyMapping:
     """A one-to-one dictionary between published names and ours.
 
     `places` pairs the beginnings of names, `{}` standing for a layer's number, and `parts` what follows them; `alone`
@@ -62,7 +62,7 @@ def _attention(place: str, new_place: str) -> dict[str, str]:
     return {f"{place}.{a}": f"{new_place}.{b}" for a, b in names.items()}
 
 
-BACKBONE = Names(
+BACKBONE = KeyMapping(
     places={"blocks.{}": "blocks.{}"},
     parts={
         **_attention("self_attn", "attn1"),
@@ -91,7 +91,7 @@ BACKBONE = Names(
     },
 )
 
-ADAPTER = Names(
+ADAPTER = KeyMapping(
     places={
         "ip_adapter.blocks.{}.cross_attn.processor": "layers.{}",
         "mouth_proj_model.layers.{}.0": "augment.mouth.layers.{}",
@@ -118,7 +118,7 @@ ADAPTER = Names(
     },
 )
 
-TEXT_ENCODER = Names(
+TEXT_ENCODER = KeyMapping(
     places={"blocks.{}": "encoder.block.{}"},
     parts={
         "norm1": "layer.0.layer_norm",
@@ -132,7 +132,7 @@ TEXT_ENCODER = Names(
     alone={"token_embedding": "shared", "norm": "encoder.final_layer_norm"},
 )
 
-IMAGE_ENCODER = Names(  # its queries, keys and values are published in one tensor
+IMAGE_ENCODER = KeyMapping(  # its queries, keys and values are published in one tensor
     places={"visual.transformer.{}": "encoder.layers.{}"},
     parts={
         "norm1": "layer_norm1",
@@ -154,7 +154,7 @@ IMAGE_ENCODER = Names(  # its queries, keys and values are published in one tens
 _SIDES = ("encoder", "decoder")
 _UP_STAGE = ("resnets.0", "resnets.1", "resnets.2", "upsamplers.0")  # published as one list over all stages
 _MIDDLE = ("resnets.0", "attentions.0", "resnets.1")
-VAE = Names(
+VAE = KeyMapping(
     places={
         **{f"decoder.upsamples.{i}": f"decoder.up_blocks.{i // 4}.{_UP_STAGE[i % 4]}" for i in range(15)},
         **{f"{side}.middle.{i}": f"{side}.mid_block.{where}" for side in _SIDES for i, where in enumerate(_MIDDLE)},

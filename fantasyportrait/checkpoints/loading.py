@@ -20,7 +20,7 @@ Change = Callable[[str, Tensor], Tensor]  # of a named weight before it takes it
 
 
 @contextmanager
-def without_memory() -> Iterator[None]:
+def on_meta_device() -> Iterator[None]:
     """Modules made here have the shapes of their parameters and nothing else; their buffers are real."""
     from accelerate import init_empty_weights
 
@@ -78,7 +78,7 @@ def check(folder: ModelFolder) -> None:
             f"the adapter is for a backbone of width {adapter.dim} and {adapter.num_layers} layers; "
             f"{base.path} has width {backbone.dim} and {backbone.num_layers} layers"
         )
-    with without_memory():
+    with on_meta_device():
         modules = build_transformer(backbone), MotionAdapter(adapter), ExpressionEncoder()
     require_all(shapes_of(modules[0]), base.tensors("backbone"), "backbone")
     require_all(shapes_of(modules[1]), folder.adapter_tensors(), "adapter")
@@ -104,7 +104,7 @@ def load_transformer(
     """The backbone. `each_block` is called with every block as soon as it is filled (to quantise it, say), so that no
     more than one is ever in memory as it was on the disk.
     """
-    with without_memory():
+    with on_meta_device():
         model = build_transformer(base.backbone)
     tensors = base.tensors("backbone")
     require_all(shapes_of(model), tensors, "backbone")
@@ -127,14 +127,14 @@ def load_adapter(
     folder: ModelFolder, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> MotionAdapter:
     """What the paper adds."""
-    with without_memory():
+    with on_meta_device():
         adapter = MotionAdapter(folder.adapter)
     return fill(adapter, folder.adapter_tensors(), what="adapter", device=device, dtype=dtype)
 
 
 def load_expression_encoder(folder: ModelFolder, *, device: torch.device | str = "cpu") -> ExpressionEncoder:
     """PD-FGC, always in float32."""
-    with without_memory():
+    with on_meta_device():
         encoder = ExpressionEncoder()
     return fill(encoder, folder.expression_tensors(), what="expression encoder", device=device, strict=False)
 
@@ -150,7 +150,7 @@ def _empty_vae(base: Base) -> Any:
     config = {k: v for k, v in base.config("VAE").items() if not k.startswith("_")}
     if "z_dim" not in config:  # published: the files do not say
         config = {"base_dim": base.tensors("VAE").shape("encoder.conv_in.weight")[0]}
-    with without_memory():
+    with on_meta_device():
         return AutoencoderKLWan(**config)
 
 
@@ -160,7 +160,7 @@ def load_text_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: 
 
     tensors = base.tensors("text encoder")
     tensors = tensors.renamed({n: n for n in tensors if n != "encoder.embed_tokens.weight"})
-    with without_memory():
+    with on_meta_device():
         model = UMT5EncoderModel(UMT5Config(**text_encoder_config(tensors.shapes)))
     model.encoder.embed_tokens = nn.Identity()  # it is `shared` once more
     fill(model, tensors, what="text encoder", device=device, dtype=dtype)
@@ -181,7 +181,7 @@ def load_image_encoder(base: Base, *, device: torch.device | str = "cpu", dtype:
 def _empty_image_encoder(base: Base, tensors: Tensors) -> Any:
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    with without_memory():
+    with on_meta_device():
         return CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, base.image_heads)))
 
 

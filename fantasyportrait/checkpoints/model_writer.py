@@ -19,7 +19,9 @@ from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter
 
 
-def make_folder(out: Path, adapter: Path, expression: Path | None, base: Base, dtype: torch.dtype) -> list[str]:
+def write_published_model(
+    out: Path, adapter: Path, expression: Path | None, base: Base, dtype: torch.dtype
+) -> list[str]:
     """Write a model folder from published files; nothing is written before all of them have been held to account."""
     given = open_tensors(adapter)
     tensors, faces = open_as("adapter", given), _expression_tensors(given, expression)

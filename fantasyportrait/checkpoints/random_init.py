@@ -20,7 +20,7 @@ from fantasyportrait.model.configs import AUGMENTED, SIZES, AdapterConfig, Size
 from fantasyportrait.model.transformer import build_transformer
 
 
-def make_random(out: Path, size: str, seed: int = 0, augment: str = "selective") -> list[str]:
+def write_random_model(out: Path, size: str, seed: int = 0, augment: str = "selective") -> list[str]:
     """Write a model folder, its base inside, of random weights that depend on the seed alone.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fantasyportrait.diffusion.flow_matching import Branch, euler_step, predicted_clip
 from fantasyportrait.diffusion.windows import Window
-from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.runtime.parallel import Ranks
 
@@ -17,7 +17,7 @@ OnStep = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Told:
+class Conditioning:
     """What the backbone is told besides motion: each prompt (1, 512, C), what CLIP sees (1, 257, C), and the portrait's
     latents for one window (1, 20, f, h, w).
     """
@@ -26,22 +26,22 @@ class Told:
     image: Tensor
     portrait: Tensor
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Told":
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
         """On a device, in a type."""
         prompts = {name: t.to(device, dtype) for name, t in self.prompts.items()}
-        return Told(prompts, self.image.to(device, dtype), self.portrait.to(device, dtype))
+        return Conditioning(prompts, self.image.to(device, dtype), self.portrait.to(device, dtype))
 
 
 @torch.no_grad()
 def denoise(
     model: MotionTransformer,
     noise: Tensor,
-    told: Told,
+    conditioning: Conditioning,
     *,
     sigmas: Tensor,
     branches: Sequence[Branch],
     windows: Sequence[Window],
-    motions: Sequence[Motion],
+    motions: Sequence[MotionTokens],
     ranks: Ranks | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
     on_step: OnStep | None = None,
@@ -69,7 +69,9 @@ def denoise(
         for window, motion in zip(windows, motions, strict=True):
             part = torch.zeros_like(sample[:, :, window.latents])
             for branch in ranks.own(branches):
-                part += branch.weight * _evaluate(model, sample[:, :, window.latents], sigma, told, branch, motion)
+                part += branch.weight * _evaluate(
+                    model, sample[:, :, window.latents], sigma, conditioning, branch, motion
+                )
             velocity[:, :, window.latents] += part * window.weights.to(part).view(1, 1, -1, 1, 1)
         velocity = ranks.add_up(velocity)
         if on_step:
@@ -79,10 +81,15 @@ def denoise(
 
 
 def _evaluate(
-    model: MotionTransformer, sample: Tensor, sigma: Tensor, told: Told, branch: Branch, motion: Motion
+    model: MotionTransformer,
+    sample: Tensor,
+    sigma: Tensor,
+    conditioning: Conditioning,
+    branch: Branch,
+    motion: MotionTokens,
 ) -> Tensor:
     """Velocity in float32; the branch without expression does no motion attention at all."""
-    latents = torch.cat([sample.to(told.portrait.dtype), told.portrait], 1)
+    latents = torch.cat([sample.to(conditioning.portrait.dtype), conditioning.portrait], 1)
     timestep = (sigma * 1000).view(1)
     expression = motion if branch.expression else None
-    return model(latents, timestep, told.prompts[branch.prompt], told.image, expression).float()
+    return model(latents, timestep, conditioning.prompts[branch.prompt], conditioning.image, expression).float()

@@ -104,7 +104,7 @@ def _distance(boxes: np.ndarray, size: tuple[int, int], num_latent: int) -> Tens
     return (across[:, None] ** 2 + down[:, :, None] ** 2).sqrt()
 
 
-def who_sees_whom(labels: Tensor, driven: list[bool], background: str) -> Tensor:
+def face_attention_mask(labels: Tensor, driven: list[bool], background: str) -> Tensor:
     """Whom every token attends to, (1, f, h w, N) bool.
 
     Args:
@@ -115,10 +115,10 @@ def who_sees_whom(labels: Tensor, driven: list[bool], background: str) -> Tensor
     people = torch.tensor([i for i, is_driven in enumerate(driven, 1) if is_driven])
     if background == "nearest":
         labels = torch.stack([_spread(frame) for frame in labels])
-    sees = labels.flatten(1)[..., None] == people
+    mask = labels.flatten(1)[..., None] == people
     if background == "all":
-        sees = sees | (labels.flatten(1)[..., None] == 0)
-    return sees.unsqueeze(0)
+        mask = mask | (labels.flatten(1)[..., None] == 0)
+    return mask.unsqueeze(0)
 
 
 def _spread(labels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def predicted_clip(sample: Tensor, velocity: Tensor, sigma: Tensor) -> Tensor:
     return sample - velocity * sigma
 
 
-def starting_noise(shape: tuple[int, ...], seed: int) -> Tensor:
+def initial_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     """Gaussian noise drawn on the CPU, so that a seed means the same on every device."""
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 

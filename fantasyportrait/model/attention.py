@@ -18,24 +18,24 @@ TEXT_TOKENS = 512
 class LayerMotion(NamedTuple):
     """What one layer's motion attention reads.
 
-    `key` and `value` are (B, f, N L, H E). `sees`, (B, f, p, N) bool, says which people's tokens each token attends
+    `key` and `value` are (B, f, N L, H E). `mask`, (B, f, p, N) bool, says which people's tokens each token attends
     to; None: everybody's, as with one person. A token that sees nobody gets nothing.
     """
 
     key: Tensor
     value: Tensor
-    sees: Tensor | None
+    mask: Tensor | None
     tokens_a_frame: int
 
     def on(self, device: torch.device) -> "LayerMotion":
         """The same on the device where it is needed."""
-        key, value, sees = (t if t is None else t.to(device, non_blocking=True) for t in self[:3])
-        return LayerMotion(key, value, sees, self.tokens_a_frame)
+        key, value, mask = (t if t is None else t.to(device, non_blocking=True) for t in self[:3])
+        return LayerMotion(key, value, mask, self.tokens_a_frame)
 
     def frames(self, first: int, last: int) -> "LayerMotion":
         """That of latent frames `first ... last`."""
-        key, value, sees = (t if t is None else t[:, first:last] for t in self[:3])
-        return LayerMotion(key, value, sees, self.tokens_a_frame)
+        key, value, mask = (t if t is None else t[:, first:last] for t in self[:3])
+        return LayerMotion(key, value, mask, self.tokens_a_frame)
 
 
 def motion_attention(query: Tensor, motion: LayerMotion) -> Tensor:
@@ -49,12 +49,12 @@ def motion_attention(query: Tensor, motion: LayerMotion) -> Tensor:
     frames = query.unflatten(1, (-1, motion.tokens_a_frame)).flatten(0, 1).transpose(1, 2)  # (B f, H, p, E)
     key, value = (t.flatten(0, 1).unflatten(-1, (num_heads, -1)).transpose(1, 2) for t in (motion.key, motion.value))
     key, value = key.type_as(frames), value.type_as(frames)
-    if motion.sees is None:
+    if motion.mask is None:
         out = F.scaled_dot_product_attention(frames, key, value)
     else:
-        sees = motion.sees.flatten(0, 1)
-        somebody = sees.any(-1, keepdim=True)  # no row may be all minus infinity
-        allowed = (sees | ~somebody).repeat_interleave(key.shape[2] // sees.shape[-1], -1).unsqueeze(1)
+        mask = motion.mask.flatten(0, 1)
+        somebody = mask.any(-1, keepdim=True)  # no row may be all minus infinity
+        allowed = (mask | ~somebody).repeat_interleave(key.shape[2] // mask.shape[-1], -1).unsqueeze(1)
         out = F.scaled_dot_product_attention(frames, key, value, attn_mask=allowed)  # Eq. (4)
         out = out * somebody.unsqueeze(1)
     return out.transpose(1, 2).reshape(query.shape)

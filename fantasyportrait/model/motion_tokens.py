@@ -13,38 +13,38 @@ Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Motion:
+class MotionTokens:
     """Keys and values of every layer, (1, f, N L, D) each, and who sees whom, (1, f, p, N) or None for everybody.
 
     They may lie in main memory; the attention brings each layer's to the device as it comes to it.
     """
 
     keys_values: Sequence[Pair]
-    sees: Tensor | None = None
+    mask: Tensor | None = None
 
     def layers(self, tokens_a_frame: int) -> Iterator[LayerMotion]:
         """For each block in turn."""
-        return (LayerMotion(key, value, self.sees, tokens_a_frame) for key, value in self.keys_values)
+        return (LayerMotion(key, value, self.mask, tokens_a_frame) for key, value in self.keys_values)
 
 
 @torch.no_grad()
-def motion_of(
+def motion_tokens(
     adapter: MotionAdapter,
     features: Tensor,
     *,
-    sees: Tensor | None = None,
+    mask: Tensor | None = None,
     strengths: Sequence[dict[str, float]] = (),
     strength: float = 1.0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     keep_on: torch.device | str | None = None,
-) -> Motion:
+) -> MotionTokens:
     """What a clip's motion attention reads.
 
     Args:
         adapter: on any device; its projections are brought to `device` one layer at a time.
         features: (N, F, 554), one row a driven person, left to right.
-        sees: (1, f, p, N), see `who_sees_whom`.
+        sees: (1, f, p, N), see `face_attention_mask`.
         strengths: a factor a feature (`mouth`, `emotion`, `eyes`, `head`), for each person or none.
         strength: a factor for all of it. Factors scale what motion adds to the picture, so that 0 leaves it out.
         device: where to compute.
@@ -59,7 +59,7 @@ def motion_of(
     pairs: Sequence[Pair] = project
     if keep_on != "nowhere":
         pairs = [tuple(_keep(t, keep_on or device) for t in pair) for pair in project]  # type: ignore[misc]
-    return Motion(pairs, sees if sees is None else sees.to(device))
+    return MotionTokens(pairs, mask if mask is None else mask.to(device))
 
 
 @dataclass(frozen=True)

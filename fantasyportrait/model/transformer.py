@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fantasyportrait.model.attention import LayerMotion, MaskedCrossAttention, SelfAttention
 from fantasyportrait.model.configs import BackboneConfig
 from fantasyportrait.model.context_parallel import TokenShards
-from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.motion_tokens import MotionTokens
 
 
 class MotionBlock(WanTransformerBlock):
@@ -58,7 +58,7 @@ class MotionTransformer(WanTransformer3DModel):
         timestep: Tensor,
         encoder_hidden_states: Tensor,
         encoder_hidden_states_image: Tensor,
-        motion: Motion | None = None,
+        motion: MotionTokens | None = None,
     ) -> Tensor:
         """Velocity of noisy latents.
 

@@ -19,7 +19,7 @@ ENCODER_BYTES = 14_100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class MemoryPlan:
     """What lies where. `tile` is the side of the VAE's tiles; `keys` where the motion's keys and values are kept:
     `device`, `host`, or `nowhere`, where there are too many for either and every step computes them again.
     """
@@ -37,7 +37,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class Workload:
     """What a clip asks for: tokens of a window on this device, latent frames and people, pixels of a frame."""
 
     backbone: BackboneConfig
@@ -77,7 +77,9 @@ class Load:
         return pixels * max(DECODER_BYTES, ENCODER_BYTES) / GIB
 
 
-def choose(load: Load, *, vram_gib: float, ram_gib: float, weights: str = "auto", offload: str = "auto") -> Plan:
+def choose(
+    workload: Workload, *, vram_gib: float, ram_gib: float, weights: str = "auto", offload: str = "auto"
+) -> MemoryPlan:
     """The plan that gives exact results soonest: whole on the GPU, then by blocks, then in 8 bits.
 
     Args:
@@ -93,14 +95,14 @@ def choose(load: Load, *, vram_gib: float, ram_gib: float, weights: str = "auto"
     kinds = ["bf16", "int8"] if weights == "auto" else [weights]
     modes = ["none", "block", "leaf"] if offload == "auto" else [offload]
     plans = [
-        _plan(load, kind, mode, tile, keys)
+        _plan(workload, kind, mode, tile, keys)
         for kind in kinds
         for mode in modes
         for tile in (None, TILE)
         for keys in (["device"] if mode == "none" else []) + ["host", "nowhere"]
     ]
     for plan in plans:
-        if plan.estimate_gib <= vram_gib and _host_gib(load, plan) <= ram_gib:
+        if plan.estimate_gib <= vram_gib and _host_gib(workload, plan) <= ram_gib:
             return plan
     least = min(plans, key=lambda p: p.estimate_gib)
     raise UserError(
@@ -109,17 +111,17 @@ def choose(load: Load, *, vram_gib: float, ram_gib: float, weights: str = "auto"
     )
 
 
-def _host_gib(load: Load, plan: Plan) -> float:
+def _host_gib(workload: Workload, plan: MemoryPlan) -> float:
     """Main memory a plan takes, with 4 GiB for everything else; keys are pinned, which may double them."""
-    weights = 0 if plan.offload == "none" else 1.1 * load.weights_gib(plan.weights)
-    return weights + 2 * load.keys_gib(plan.weights) * (plan.keys == "host") + 4 * (plan.offload != "none")
+    weights = 0 if plan.offload == "none" else 1.1 * workload.weights_gib(plan.weights)
+    return weights + 2 * workload.keys_gib(plan.weights) * (plan.keys == "host") + 4 * (plan.offload != "none")
 
 
-def _plan(load: Load, weights: str, offload: str, tile: int | None, keys: str) -> Plan:
-    block = load.weights_gib(weights) / load.backbone.num_layers
-    held = {"none": load.weights_gib(weights), "block": 3 * block, "leaf": 0.5 * block}[offload]
-    of_keys = load.keys_gib(weights) * (1 if keys == "device" else 2 / load.backbone.num_layers)
-    denoising = held + load.activations_gib(weights) + of_keys
-    decoding = load.vae_gib(tile) + (held if offload == "none" else 0)
+def _plan(workload: Workload, weights: str, offload: str, tile: int | None, keys: str) -> MemoryPlan:
+    block = workload.weights_gib(weights) / workload.backbone.num_layers
+    held = {"none": workload.weights_gib(weights), "block": 3 * block, "leaf": 0.5 * block}[offload]
+    of_keys = workload.keys_gib(weights) * (1 if keys == "device" else 2 / workload.backbone.num_layers)
+    denoising = held + workload.activations_gib(weights) + of_keys
+    decoding = workload.vae_gib(tile) + (held if offload == "none" else 0)
     estimate = max(denoising, decoding) + RESERVE_GIB
-    return Plan(weights=weights, offload=offload, tile=tile, keys=keys, estimate_gib=estimate)
+    return MemoryPlan(weights=weights, offload=offload, tile=tile, keys=keys, estimate_gib=estimate)

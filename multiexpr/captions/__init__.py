@@ -4,7 +4,7 @@ from pathlib import Path
 
 from exprbench.core.progress import say
 from multiexpr.captions.stage import CaptionPool, CaptionStage, captioner
-from multiexpr.execution.executors import Machines, shards_of_rank
+from multiexpr.execution.executors import ExecutionConfig, shards_of_rank
 from multiexpr.execution.shard_runner import run_shards
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.storage.workspace import Workspace
@@ -13,7 +13,7 @@ __all__ = ["caption"]
 
 
 def caption(
-    out: Path | str, *, recipe: Recipe | None = None, limit: int | None = None, machines: Machines | None = None
+    out: Path | str, *, recipe: Recipe | None = None, limit: int | None = None, execution: ExecutionConfig | None = None
 ) -> dict[str, int]:
     """Caption kept clips; how many were captioned now, and how many of these failed.
 
@@ -33,7 +33,7 @@ def caption(
     writer = captioner(recipe.caption)
     stage = CaptionStage(workspace, recipe)
     save_recipe(workspace.recipe, recipe)
-    todo = _first(stage, shards_of_rank(stage.shards(), machines or Machines()), limit)
+    todo = _first(stage, shards_of_rank(stage.shards(), execution or ExecutionConfig()), limit)
     pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, writer)
     num_done = run_shards(stage, workspace, todo, pool)
     num_failed = sum(len(stage.tasks(shard)) for shard in todo)

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_json
-from exprbench.media import Video, open_frames
+from exprbench.media import VideoSource, open_frames
 from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2
 from multiexpr.captions.openai import OpenAI
 from multiexpr.captions.prompt import DEFAULT
 from multiexpr.recipe import Caption, Recipe
-from multiexpr.scorers.base import spread
+from multiexpr.scorers.base import evenly_spaced
 from multiexpr.selection.verdicts import kept_by_shard
 from multiexpr.sources.locate import check_unchanged, video_of
 from multiexpr.storage.parquet import num_rows, read_note, read_rows, shard_path, write_rows
@@ -178,7 +178,7 @@ class CaptionPool:
         frames = self._frames(video_of(clip, self.root), request["length_s"])
         return {"caption": self.writer.caption(frames, request["num_people"])}
 
-    def _frames(self, video: Video, length_s: float) -> list[np.ndarray]:
+    def _frames(self, video: VideoSource, length_s: float) -> list[np.ndarray]:
         count = NUM_FRAMES if self.params.backend == "cogvlm2" else self.params.num_frames
-        with open_frames(video, spread(length_s, count), long_side=self.params.long_side) as frames:
+        with open_frames(video, evenly_spaced(length_s, count), long_side=self.params.long_side) as frames:
             return list(frames)

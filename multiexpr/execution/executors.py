@@ -27,7 +27,7 @@ JOBS = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")  # what all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machines:
+class ExecutionConfig:
     """Where to work.
 
     Attributes:
@@ -44,7 +44,7 @@ class Machines:
 MakeStage = Callable[[Workspace, Recipe], Stage]
 
 
-def run_stage(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+def run_stage(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     """Do what a stage lacks; how many clips were worked on by this process.
 
     Args:
@@ -53,44 +53,46 @@ def run_stage(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machi
         recipe: the settings.
         machines: where to work.
     """
-    if machines.executor not in EXECUTORS:
-        raise unknown_name("executor", machines.executor, list(EXECUTORS))
-    return EXECUTORS[machines.executor](make_stage, workspace, recipe, machines)
+    if execution.executor not in EXECUTORS:
+        raise unknown_name("executor", execution.executor, list(EXECUTORS))
+    return EXECUTORS[execution.executor](make_stage, workspace, recipe, execution)
 
 
-def _local(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+def _local(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     stage = make_stage(workspace, recipe)
-    return _on_this_machine(stage, stage.shards(), workspace, recipe, machines)
+    return _on_this_machine(stage, stage.shards(), workspace, recipe, execution)
 
 
-def _slurm(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+def _slurm(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     stage = make_stage(workspace, recipe)
-    return _on_this_machine(stage, shards_of_rank(stage.shards(), machines), workspace, recipe, machines)
+    return _on_this_machine(stage, shards_of_rank(stage.shards(), execution), workspace, recipe, execution)
 
 
-def shards_of_rank(shards: list[int], machines: Machines) -> list[int]:
+def shards_of_rank(shards: list[int], execution: ExecutionConfig) -> list[int]:
     """The shards this process is to do: its rank's share, where it is one of several."""
-    if machines.executor != "slurm":
+    if execution.executor != "slurm":
         return shards
     rank, num_ranks = rank_of(os.environ)
     return shards[rank::num_ranks]
 
 
-def _on_this_machine(stage: Stage, shards: list[int], workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+def _on_this_machine(
+    stage: Stage, shards: list[int], workspace: Workspace, recipe: Recipe, execution: ExecutionConfig
+) -> int:
     with ExitStack() as stack:
         addresses = None
-        if stage.name == "score" and (devices := _devices(machines)):
+        if stage.name == "score" and (devices := _devices(execution)):
             addresses = stack.enter_context(Servers(recipe, devices)).addresses
-        root, num_workers = workspace.collection()["root"], machines.workers or num_cores()
+        root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
         pool = stack.enter_context(clip_pool(root, recipe, num_workers=num_workers, servers=addresses))
         return run_shards(stage, workspace, shards, pool)
 
 
-def _devices(machines: Machines) -> list[str]:
+def _devices(execution: ExecutionConfig) -> list[str]:
     """Devices with a process of their own; none where the networks run in the workers."""
-    if machines.devices == ("auto",):
+    if execution.devices == ("auto",):
         return gpus()
-    return [] if machines.devices == ("cpu",) else list(machines.devices)
+    return [] if execution.devices == ("cpu",) else list(execution.devices)
 
 
 def rank_of(environment: dict[str, str] | os._Environ) -> tuple[int, int]:
@@ -123,20 +125,20 @@ def _array_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int] | 
     return (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step, (last - first) // step + 1
 
 
-def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, machines: Machines) -> int:
+def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     stage = make_stage(workspace, recipe)
     todo = [shard for shard in stage.shards() if not stage.is_done(shard)]
     if not todo:
         return 0
     ray = _started_ray()
-    on_gpu = machines.devices != ("cpu",) and ray.cluster_resources().get("GPU", 0) > 0
-    workers = machines.workers or 1
+    on_gpu = execution.devices != ("cpu",) and ray.cluster_resources().get("GPU", 0) > 0
+    workers = execution.workers or 1
     num_actors = max(1, min(len(todo), int(ray.cluster_resources().get("CPU", 1)) // workers))
     told = {
         "make_stage": make_stage,
         "root": str(workspace.root.resolve()),
         "recipe": as_dict(recipe),
-        "machines": Machines(workers=workers, devices=("cuda:0",) if on_gpu else ("cpu",)),
+        "machines": ExecutionConfig(workers=workers, devices=("cuda:0",) if on_gpu else ("cpu",)),
     }
     shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
     actors = ray.data.ActorPoolStrategy(size=num_actors)
@@ -170,26 +172,26 @@ def _started_ray() -> Any:
 class _ShardActor:
     """What lives on a Ray worker: it does whole shards, as a machine of its own would."""
 
-    def __init__(self, make_stage: MakeStage, root: str, recipe: dict[str, Any], machines: Machines) -> None:
+    def __init__(self, make_stage: MakeStage, root: str, recipe: dict[str, Any], execution: ExecutionConfig) -> None:
         self.workspace = Workspace(Path(root))
         self.recipe = from_dict(recipe)
         self.stage = make_stage(self.workspace, self.recipe)
-        self.machines = machines
+        self.execution = execution
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         clips, mistake = 0, ""
         try:
             shards = [int(shard) for shard in batch["shard"]]
-            clips = _on_this_machine(self.stage, shards, self.workspace, self.recipe, self.machines)
+            clips = _on_this_machine(self.stage, shards, self.workspace, self.recipe, self.execution)
         except UserError as error:
             mistake = str(error)
         return {"clips": [clips], "mistake": [mistake]}
 
 
-EXECUTORS: dict[str, Callable[[MakeStage, Workspace, Recipe, Machines], int]] = {
+EXECUTORS: dict[str, Callable[[MakeStage, Workspace, Recipe, ExecutionConfig], int]] = {
     "local": _local,
     "slurm": _slurm,
     "ray": _ray,
 }
 
-__all__ = ["EXECUTORS", "Machines", "job_of", "rank_of", "run_stage", "shards_of_rank"]
+__all__ = ["EXECUTORS", "ExecutionConfig", "job_of", "rank_of", "run_stage", "shards_of_rank"]

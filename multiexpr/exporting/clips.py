@@ -10,9 +10,9 @@ from exprbench.core.files import atomic_path, sha256_path
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect, landmarker
-from exprbench.media import MediaError, Video, open_clip, open_frames, probe, write_video
+from exprbench.media import MediaError, VideoSource, open_clip, open_frames, probe, write_video
 from exprbench.media.sparse_decoder import Span
-from exprbench.media.stream import Reading, open_container, video_stream
+from exprbench.media.stream import StreamReader, open_container, video_stream
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 
@@ -27,7 +27,7 @@ def clip_path(folder: Path, clip_id: str) -> Path:
     return folder / "clips" / clip_id[:2] / f"{clip_id}.mp4"
 
 
-def export_clip(clip: Row, video: Video, into: Path, recipe: Recipe) -> Row:
+def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Row:
     """Write a clip and what belongs to it; what was written.
 
     Raises:
@@ -65,7 +65,7 @@ def fits(facts: Any, export: Export) -> bool:
     return plain and upright and facts.constant_rate and at_rate
 
 
-def copy_stream(video: Video, path: Path) -> bool:
+def copy_stream(video: VideoSource, path: Path) -> bool:
     """Write a clip's packets without decoding them; False where it does not begin with a key frame of its own.
 
     The same packets give the same bytes. Sound and other streams are left out.
@@ -74,8 +74,8 @@ def copy_stream(video: Video, path: Path) -> bool:
 
     pieces = [[p.path, p.offset, p.num_bytes] for p in video.pieces]
     with open_container(video.path, pieces, video.unpacked_bytes) as source:
-        reading = Reading(source, video_stream(source))
-        packets = _packets_of(reading, video)
+        reader = StreamReader(source, video_stream(source))
+        packets = _packets_of(reader, video)
         if not packets:
             return False
         with (
@@ -84,7 +84,7 @@ def copy_stream(video: Video, path: Path) -> bool:
                 str(temporary), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
             ) as out,
         ):
-            stream = out.add_stream_from_template(reading.stream)
+            stream = out.add_stream_from_template(reader.stream)
             first = min(packet.pts for packet in packets)
             for packet in packets:
                 packet.pts -= first
@@ -94,12 +94,12 @@ def copy_stream(video: Video, path: Path) -> bool:
     return True
 
 
-def _packets_of(reading: Reading, video: Video) -> list[Any]:
+def _packets_of(reader: StreamReader, video: VideoSource) -> list[Any]:
     """The packets of a span that starts with a key frame; empty where that cannot be said."""
     from exprbench.media.sparse_decoder import packets_of
 
     end_s = None if video.duration_s is None else Fraction(video.start_s) + Fraction(video.duration_s)
-    return packets_of(reading, Span(Fraction(video.start_s).limit_denominator(10**6), end_s))
+    return packets_of(reader, Span(Fraction(video.start_s).limit_denominator(10**6), end_s))
 
 
 def _write_faces(path: Path, fps: float, sha256: str, export: Export) -> int:

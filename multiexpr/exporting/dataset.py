@@ -12,7 +12,7 @@ import pyarrow as pa
 from exprbench.core.files import write_text
 from exprbench.core.progress import say
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
-from multiexpr.execution.executors import Machines, run_stage
+from multiexpr.execution.executors import ExecutionConfig, run_stage
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
@@ -32,7 +32,7 @@ OPEN_SORA = ("path", "text", "num_frames", "width", "height", "aspect_ratio", "f
 Row = dict[str, Any]
 
 
-def export(out: Path | str, *, recipe: Recipe | None = None, machines: Machines | None = None) -> int:
+def export(out: Path | str, *, recipe: Recipe | None = None, execution: ExecutionConfig | None = None) -> int:
     """Write the dataset of the kept clips; how many it holds.
 
     `out/dataset/metadata.parquet` loads with `pandas.read_parquet`, the folder with Hugging Face's
@@ -48,8 +48,8 @@ def export(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
     """
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
-    machines = machines or Machines()
-    run_stage(ExportStage, workspace, recipe, machines)
+    execution = execution or ExecutionConfig()
+    run_stage(ExportStage, workspace, recipe, execution)
     save_recipe(workspace.recipe, recipe)
     stage = ExportStage(workspace, recipe)
     left = [shard for shard in stage.shards() if not stage.is_done(shard)]

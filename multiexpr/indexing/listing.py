@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_json
-from multiexpr.sources import Entry, Options, Place, Problem, detect, read
+from multiexpr.sources import Entry, Place, Problem, SourceOptions, detect, read
 from multiexpr.sources.joining import full_name
 from multiexpr.storage.parquet import read_rows, read_table, shard_path, shards_in, write_rows
 from multiexpr.storage.workspace import Workspace
@@ -59,7 +59,7 @@ def list_collection(
     workspace: Workspace,
     *,
     kind: str = "auto",
-    options: Options | None = None,
+    options: SourceOptions | None = None,
     limit: int | None = None,
     resume: bool = False,
     check_content: bool = True,
@@ -80,14 +80,14 @@ def list_collection(
     Raises:
         UserError: there is no collection, or the table is of another one.
     """
-    kind = _settle_source(source, workspace, kind, options or Options())
+    kind = _settle_source(source, workspace, kind, options or SourceOptions())
     known = _known(workspace)
     batch = _open_batch(workspace, len(known), limit, resume)
     listed = Listed()
     mismatches: list[Problem] = []
     seen: set[str] = set()
     changed: dict[str, Entry] = {}
-    entries = _distinct(read(source, kind, options or Options()), mismatches, source_root(source), check_content)
+    entries = _distinct(read(source, kind, options or SourceOptions()), mismatches, source_root(source), check_content)
     fresh = _not_known(entries, known, seen, changed)
     room = None if batch["upto"] is None else max(0, batch["upto"] - len(known))
     listed.num_new = _add_shards(workspace, islice(fresh, room), batch)
@@ -126,7 +126,7 @@ def finish_batch(workspace: Workspace) -> None:
         write_json(path, {**json.loads(path.read_text()), "finished": True})
 
 
-def _settle_source(source: Path, workspace: Workspace, kind: str, options: Options) -> str:
+def _settle_source(source: Path, workspace: Workspace, kind: str, options: SourceOptions) -> str:
     root = source_root(source).resolve()
     if workspace.root.resolve().is_relative_to(root) and source.is_dir():
         raise UserError(f"--out {workspace.root} lies inside the collection {source}; choose a folder beside it")

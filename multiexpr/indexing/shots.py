@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from exprbench.media import MediaError, Video, open_frames, probe
+from exprbench.media import MediaError, VideoSource, open_frames, probe
 from multiexpr.recipe import Shots
 
 VERSION = "shots-1"  # raise it when a change here moves cuts
@@ -21,7 +21,7 @@ def shots_fingerprint(shots: Shots) -> dict[str, Any]:
     return {"version": VERSION, **asdict(shots)}
 
 
-def spans_of(video: Video, shots: Shots) -> list[Span]:
+def spans_of(video: VideoSource, shots: Shots) -> list[Span]:
     """The parts of a video that become clips: all of it where it is short or cannot be read, else its shots.
 
     A shot longer than `max_shot_s` is divided into equal parts; what is shorter than `min_shot_s` is left out.
@@ -38,7 +38,7 @@ def spans_of(video: Video, shots: Shots) -> list[Span]:
     return spans or whole
 
 
-def _cuts(video: Video, duration_s: float, shots: Shots) -> Iterator[float]:
+def _cuts(video: VideoSource, duration_s: float, shots: Shots) -> Iterator[float]:
     from scenedetect import FrameTimecode
     from scenedetect.detectors import AdaptiveDetector
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from exprbench.core.files import write_text
 from exprbench.core.processes import num_cores
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.execution.worker import ClipWorker, clip_pool
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting.markup import Html, code, note, page, section, table, text
@@ -28,7 +28,7 @@ MEANINGS = {
 Row = dict[str, Any]
 
 
-def report(out: Path | str, *, recipe: Recipe | None = None, machines: Machines | None = None) -> Path:
+def report(out: Path | str, *, recipe: Recipe | None = None, execution: ExecutionConfig | None = None) -> Path:
     """Write `report.html`, one file with all it shows; its path.
 
     Args:
@@ -45,7 +45,7 @@ def report(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
     save_recipe(workspace.recipe, recipe)
     plots, num_drawn = histograms(workspace, recipe)
     chosen = examples(workspace)
-    pictures = _pictures(workspace, recipe, chosen, machines or Machines())
+    pictures = _pictures(workspace, recipe, chosen, execution or ExecutionConfig())
     whole = page(
         "Curation report",
         _numbers(funnel, workspace.collection()["kind"]),
@@ -60,11 +60,13 @@ def report(out: Path | str, *, recipe: Recipe | None = None, machines: Machines 
     return workspace.report
 
 
-def _pictures(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]], machines: Machines) -> dict[str, str]:
+def _pictures(
+    workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]], execution: ExecutionConfig
+) -> dict[str, str]:
     """JPEGs in base64 by clip id; of clips that cannot be read any more, none."""
     clips = {clip["clip_id"]: clip for group in chosen.values() for clip in group}
     requests = ((clip_id, {"task": thumbnail_task, "clip": clip}) for clip_id, clip in clips.items())
-    root, num_workers = workspace.collection()["root"], machines.workers or num_cores()
+    root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
     with clip_pool(root, recipe, num_workers=num_workers) as pool:
         return {clip_id: answer for clip_id, answer in pool.map(requests) if isinstance(answer, str)}
 

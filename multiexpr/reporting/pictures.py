@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from exprbench.media import Video, open_frames, probe
+from exprbench.media import VideoSource, open_frames, probe
 from multiexpr.reporting.numbers import Histogram
 
 HEIGHT, QUALITY = 108, 72
@@ -14,7 +14,7 @@ SHOWN_ASPECT = 3.5  # of the moments together
 PLOT_WIDTH, PLOT_HEIGHT = 320, 96
 
 
-def thumbnail(video: Video) -> str:
+def thumbnail(video: VideoSource) -> str:
     """Up to three moments of a clip side by side, as a JPEG in base64; `MediaError` where it cannot be read."""
     import cv2
 

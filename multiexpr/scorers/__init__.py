@@ -9,21 +9,21 @@ def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
     """What is measured beyond the container, the cheapest first; each is cheap enough to be asked of what the ones
     before it left.
     """
-    from multiexpr.scorers.cuts import Cuts
-    from multiexpr.scorers.laion import Laion
-    from multiexpr.scorers.motion import Motion
-    from multiexpr.scorers.people import People
-    from multiexpr.scorers.photomotion import Photomotion
-    from multiexpr.scorers.sharpness import Sharpness
+    from multiexpr.scorers.cuts import CutScorer
+    from multiexpr.scorers.laion import LaionScorer
+    from multiexpr.scorers.motion import MotionScorer
+    from multiexpr.scorers.people import PeopleScorer
+    from multiexpr.scorers.photomotion import PhotomotionScorer
+    from multiexpr.scorers.sharpness import SharpnessScorer
 
     score = recipe.score
     laion = score.aesthetics.method == "laion"
     return [
-        People(score.people, models),
-        Sharpness(score.sharpness),
-        Laion(score.aesthetics, models) if laion else Photomotion(score.aesthetics),
-        Cuts(score.cuts),
-        Motion(score.motion, score.sharpness),
+        PeopleScorer(score.people, models),
+        SharpnessScorer(score.sharpness),
+        LaionScorer(score.aesthetics, models) if laion else PhotomotionScorer(score.aesthetics),
+        CutScorer(score.cuts),
+        MotionScorer(score.motion, score.sharpness),
     ]
 
 

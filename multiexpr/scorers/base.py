@@ -19,13 +19,13 @@ class Frames:
     long_side: int = 0
 
 
-class Look(Protocol):
+class Measurement(Protocol):
     """One clip being looked at by one scorer."""
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         """Take one of the frames asked for, (H, W, 3) uint8 RGB; they come in order."""
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         """The columns, after the last frame."""
 
 
@@ -48,16 +48,16 @@ class Scorer(Protocol):
     def frames(self, facts: Row) -> Frames:
         """What it needs of a clip whose container told these facts."""
 
-    def look(self, facts: Row) -> Look:
+    def start(self, facts: Row) -> Measurement:
         """Begin with a clip."""
 
 
-def spread(duration_s: float, count: int) -> tuple[float, ...]:
+def evenly_spaced(duration_s: float, count: int) -> tuple[float, ...]:
     """The middles of `count` equal parts of a clip."""
     return tuple(round((i + 0.5) / count * duration_s, 3) for i in range(count))
 
 
-def steady(duration_s: float, fps: float) -> tuple[float, ...]:
+def constant_rate(duration_s: float, fps: float) -> tuple[float, ...]:
     """Times at a constant rate."""
     return tuple(round(k / fps, 4) for k in range(max(1, round(duration_s * fps))))
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from exprbench.media import Video, probe
+from exprbench.media import VideoSource, probe
 from multiexpr.scorers.base import Row, rounded
 
 NAME = "container"
@@ -32,7 +32,7 @@ def fingerprint() -> Row:
     return {"version": VERSION}
 
 
-def measure(video: Video) -> Row:
+def measure(video: VideoSource) -> Row:
     """The columns of a clip; `MediaError` where it cannot be read."""
     facts = asdict(probe(video))
     return {**facts, "length_s": rounded(facts.pop("duration_s")), "fps": rounded(facts["fps"])}

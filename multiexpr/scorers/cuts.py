@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreCuts
-from multiexpr.scorers.base import Frames, Row, rounded, rounded_all, steady
+from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
 
 VERSION = "cuts-1"
 NEIGHBOURS = 2  # changes before and after one, to compare it with
 
 
-class Cuts:
+class CutScorer:
     """PySceneDetect's content value (mean change of hue, saturation and brightness, 0 to 255) between frames."""
 
     name = "cuts"
@@ -26,13 +26,13 @@ class Cuts:
         return {"version": VERSION, **asdict(self.params)}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        return Frames(times_s=steady(facts["length_s"], self.params.fps), long_side=self.params.long_side)
+        return Frames(times_s=constant_rate(facts["length_s"], self.params.fps), long_side=self.params.long_side)
 
-    def look(self, facts: Row) -> "_Look":  # noqa: D102
-        return _Look(self.params)
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement(self.params)
 
 
-class _Look:
+class _Measurement:
     def __init__(self, params: ScoreCuts) -> None:
         from scenedetect.detectors import ContentDetector
         from scenedetect.stats_manager import StatsManager
@@ -44,7 +44,7 @@ class _Look:
         self.times: list[float] = []
         self.changes: list[float] = []
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         import cv2
         from scenedetect import FrameTimecode
 
@@ -58,7 +58,7 @@ class _Look:
         self.times.append(time_s)
         self.changes.append(change or 0.0)
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         changes = np.array(self.changes[1:])
         standing_out = changes >= self.params.ratio * neighbourhood(changes)
         cuts = [t for t, out in zip(self.times[1:], standing_out, strict=True) if out]

@@ -13,12 +13,12 @@ from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models
 from multiexpr.models.laion_network import SIDE, find_clip_model
 from multiexpr.recipe import ScoreAesthetics
-from multiexpr.scorers.base import Frames, Row, rounded, spread
+from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
 
 VERSION = "laion-1"
 
 
-class Laion:
+class LaionScorer:
     """Mean over frames and squares, and the lowest frame."""
 
     name = "laion"
@@ -35,21 +35,21 @@ class Laion:
         return {"version": VERSION, "num_frames": self.params.num_frames, "head": head, "clip": clip}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        return Frames(times_s=spread(facts["length_s"], self.params.num_frames), short_side=SIDE)
+        return Frames(times_s=evenly_spaced(facts["length_s"], self.params.num_frames), short_side=SIDE)
 
-    def look(self, facts: Row) -> "_Look":  # noqa: D102
-        return _Look(self.models)
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement(self.models)
 
 
-class _Look:
+class _Measurement:
     def __init__(self, models: Models) -> None:
         self.models = models
         self.crops: list[np.ndarray] = []
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         self.crops.append(squares(frame))
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         scores = self.models.aesthetics(np.concatenate(self.crops))
         ends = np.cumsum([len(crops) for crops in self.crops])[:-1]
         frames = [part.mean() for part in np.split(scores, ends)]

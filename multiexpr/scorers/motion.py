@@ -20,7 +20,7 @@ from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import TRACKER, landmarker
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
-from multiexpr.scorers.base import Frames, Row, rounded, rounded_all, spread, steady
+from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.sharpness import laplacian_variance
 
 VERSION = "motion-1"
@@ -31,7 +31,7 @@ REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
 
 
-class Motion:
+class MotionScorer:
     """Columns `face_...`: lists with one value a person, left to right."""
 
     name = "motion"
@@ -51,14 +51,14 @@ class Motion:
         return {"version": VERSION, "tracker": TRACKER, "model": model, **asdict(self.params), **sharpness}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        return Frames(times_s=steady(facts["length_s"], self.params.fps), short_side=self.params.short_side)
+        return Frames(times_s=constant_rate(facts["length_s"], self.params.fps), short_side=self.params.short_side)
 
-    def look(self, facts: Row) -> "_Look":  # noqa: D102
-        return _Look(self.params, self.sharpness, facts)
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement(self.params, self.sharpness, facts)
 
 
-class _Look:
-    """Frames are held back, as far as memory allows, until `result` is asked for: that is when tracking costs."""
+class _Measurement:
+    """Frames are held back, as far as memory allows, until `compute` is asked for: that is when tracking costs."""
 
     def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness, facts: Row) -> None:
         self.sharpness = sharpness
@@ -66,11 +66,11 @@ class _Look:
         self.held: deque[np.ndarray] = deque()
         self.held_bytes = 0
         self.tracker = FaceTracker(landmarker(), fps=params.fps)
-        self.moments = {round(t * params.fps) for t in spread(facts["length_s"], SHARPNESS_LOOKS)}
+        self.moments = {round(t * params.fps) for t in evenly_spaced(facts["length_s"], SHARPNESS_LOOKS)}
         self.kept: dict[int, np.ndarray] = {}
         self.num_seen = 0
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         if self.num_seen in self.moments:
             self.kept[self.num_seen] = frame
         self.num_seen += 1
@@ -84,7 +84,7 @@ class _Look:
             self.tracker.add(self.held.popleft())
         self.held_bytes = 0
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         self._track()
         size = self.tracker.size
         people = [
@@ -92,7 +92,7 @@ class _Look:
             for track in self.tracker.finish()
         ]
         boxes = [value for one in people for value in one.pop("face_box")]
-        columns = [name for name, _ in Motion.columns if name != "face_box"]
+        columns = [name for name, _ in MotionScorer.columns if name != "face_box"]
         return {**{name: rounded_all([one[name] for one in people]) for name in columns}, "face_box": boxes}
 
     def _sharpness(self, track: FaceTrack) -> float:
@@ -106,7 +106,7 @@ def person(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
     seen = track.seen
     boxes = track.box[seen].astype(np.float64)
     sides = (boxes[:, 2:] - boxes[:, :2]) * (facts["width"], facts["height"])
-    measures = motion_of(track.landmarks[seen], track.pose[seen], track.blendshapes[seen], size)
+    measures = face_motion(track.landmarks[seen], track.pose[seen], track.blendshapes[seen], size)
     return {
         "face_seen": track.seen_rate,
         "face_px": float(np.median(sides.max(axis=1))),
@@ -115,7 +115,7 @@ def person(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
     }
 
 
-def motion_of(landmarks: np.ndarray, pose: np.ndarray, blendshapes: np.ndarray, size: tuple[int, int]) -> Row:
+def face_motion(landmarks: np.ndarray, pose: np.ndarray, blendshapes: np.ndarray, size: tuple[int, int]) -> Row:
     """Measures of one person's motion.
 
     Args:

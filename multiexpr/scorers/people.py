@@ -8,12 +8,12 @@ import pyarrow as pa
 from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models, find_people_model
 from multiexpr.recipe import ScorePeople
-from multiexpr.scorers.base import Frames, Row, rounded_all, spread
+from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded_all
 
 VERSION = "people-1"
 
 
-class People:
+class PeopleScorer:
     """Boxes and confidences of the people in each frame; who counts is for the recipe to say."""
 
     name = "people"
@@ -34,21 +34,23 @@ class People:
         return {"version": VERSION, **asdict(self.params), "model": model}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        return Frames(times_s=spread(facts["length_s"], self.params.num_frames), long_side=self.params.image_size)
+        return Frames(
+            times_s=evenly_spaced(facts["length_s"], self.params.num_frames), long_side=self.params.image_size
+        )
 
-    def look(self, facts: Row) -> "_Look":  # noqa: D102
-        return _Look(self.models)
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement(self.models)
 
 
-class _Look:
+class _Measurement:
     def __init__(self, models: Models) -> None:
         self.models = models
         self.seen: list[np.ndarray] = []
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         self.seen.append(frame)
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         found = self.models.people(self.seen)
         boxes = np.concatenate(found) if found else np.zeros((0, 5))
         return {

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreAesthetics
-from multiexpr.scorers.base import Frames, Row, rounded, spread
+from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.sharpness import laplacian_variance, to_short_side
 
 VERSION = "photomotion-1"
@@ -24,7 +24,7 @@ MOTION = {"liveliness": 1.0, "steadiness": 1.0}
 FULL_FOCUS = 500.0  # variance of the Laplacian of a crisp frame at this size
 
 
-class Photomotion:
+class PhotomotionScorer:
     """Pairs of frames spread in time: the first of each is a photograph, both together are a motion."""
 
     name = "photomotion"
@@ -42,25 +42,25 @@ class Photomotion:
         return Frames(times_s=self._times(facts), short_side=SHORT_SIDE)
 
     def _times(self, facts: Row) -> tuple[float, ...]:
-        first = spread(facts["length_s"], self.params.num_frames)
+        first = evenly_spaced(facts["length_s"], self.params.num_frames)
         return tuple(sorted({*first, *(round(t + self.params.pair_s, 3) for t in first)}))
 
-    def look(self, facts: Row) -> "_Look":  # noqa: D102
-        return _Look(spread(facts["length_s"], self.params.num_frames), self.params.pair_s)
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement(evenly_spaced(facts["length_s"], self.params.num_frames), self.params.pair_s)
 
 
-class _Look:
-    """Frames are kept until `result` is asked for: most clips are dropped before it comes to that."""
+class _Measurement:
+    """Frames are kept until `compute` is asked for: most clips are dropped before it comes to that."""
 
     def __init__(self, firsts: tuple[float, ...], pair_s: float) -> None:
         self.firsts = set(firsts)
         self.pair_s = pair_s
         self.seen: list[tuple[np.ndarray, bool]] = []
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         self.seen.append((frame, time_s in self.firsts))
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         measured, pairs = self._measured()
         photos = {name: np.array([photo[name] for photo in measured]) for name in PHOTO}
         motion = motion_features(pairs)

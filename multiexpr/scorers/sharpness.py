@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreSharpness
-from multiexpr.scorers.base import Frames, Row, rounded, spread
+from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
 
 VERSION = "sharpness-1"
 
 
-class Sharpness:
+class SharpnessScorer:
     """Whole frames."""
 
     name = "sharpness"
@@ -30,24 +30,24 @@ class Sharpness:
         return {"version": VERSION, **asdict(self.params), "face_side": None}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        times = spread(facts["length_s"], self.params.num_frames)
+        times = evenly_spaced(facts["length_s"], self.params.num_frames)
         return Frames(times_s=times, short_side=self.params.short_side)
 
-    def look(self, facts: Row) -> "_Look":  # noqa: D102
-        return _Look(self.params)
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement(self.params)
 
 
-class _Look:
-    """Frames are kept until `result` is asked for: most clips are dropped before it comes to that."""
+class _Measurement:
+    """Frames are kept until `compute` is asked for: most clips are dropped before it comes to that."""
 
     def __init__(self, params: ScoreSharpness) -> None:
         self.params = params
         self.seen: list[np.ndarray] = []
 
-    def see(self, frame: np.ndarray, time_s: float) -> None:
+    def update(self, frame: np.ndarray, time_s: float) -> None:
         self.seen.append(frame)
 
-    def result(self) -> Row:
+    def compute(self) -> Row:
         grays = [cv2.cvtColor(to_short_side(f, self.params.short_side), cv2.COLOR_RGB2GRAY) for f in self.seen]
         sharpness = np.percentile([laplacian_variance(gray) for gray in grays], self.params.percentile)
         return {"sharpness": rounded(sharpness), "luma": rounded(np.median([gray.mean() for gray in grays]) / 255)}

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import sha256_json
-from exprbench.media import MediaError, Video, open_frames
+from exprbench.media import MediaError, VideoSource, open_frames
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
@@ -35,7 +35,7 @@ class ClipScorer:
         self.recipe = recipe
         self.scorers = make_scorers(recipe, models)
 
-    def score(self, video: Video, known: dict[str, Row], needed: list[str], *, score_all: bool) -> dict[str, Any]:
+    def score(self, video: VideoSource, known: dict[str, Row], needed: list[str], *, score_all: bool) -> dict[str, Any]:
         """Measure what is needed of a clip, until a verdict on what is known drops it.
 
         Args:
@@ -67,7 +67,7 @@ class _Task:
         self.errors: dict[str, list[str]] = {}
         self.seconds: dict[str, float] = {}
 
-    def container(self, video: Video) -> bool:
+    def container(self, video: VideoSource) -> bool:
         """Measure the container; go on?"""
         if container.NAME in self.needed:
             start = time.perf_counter()
@@ -78,21 +78,21 @@ class _Task:
             self.seconds[container.NAME] = time.perf_counter() - start
         return self._goes_on(container.NAME)
 
-    def watch(self, video: Video, scorers: list[Scorer]) -> bool:
+    def watch(self, video: VideoSource, scorers: list[Scorer]) -> bool:
         """Decode once for all these scorers, then ask one after the other for its columns; go on?"""
         facts = self.columns[container.NAME]
-        looks = {}
+        measurements = {}
         if any(self._wanted(scorer) for scorer in scorers):
             try:
-                looks = self._decode(video, facts, scorers)
+                measurements = self._decode(video, facts, scorers)
             except MediaError as error:
                 wanted = next(scorer.name for scorer in scorers if self._wanted(scorer))
                 self.errors[wanted] = [error.code, error.detail]
         for scorer in scorers:
-            if scorer.name in looks:
+            if scorer.name in measurements:
                 start = time.perf_counter()
                 try:
-                    self.columns[scorer.name] = self.scores[scorer.name] = looks.pop(scorer.name).result()
+                    self.columns[scorer.name] = self.scores[scorer.name] = measurements.pop(scorer.name).compute()
                 except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
                     self.errors[scorer.name] = ["scorer_failed", f"{type(error).__name__}: {error}"]
                 self._spent(scorer.name, start)
@@ -103,24 +103,24 @@ class _Task:
     def _wanted(self, scorer: Scorer) -> bool:
         return scorer.name in self.needed
 
-    def _decode(self, video: Video, facts: Row, scorers: list[Scorer]) -> dict[str, Any]:
+    def _decode(self, video: VideoSource, facts: Row, scorers: list[Scorer]) -> dict[str, Any]:
         plans = {scorer.name: scorer.frames(facts) for scorer in scorers}
         wanted = [scorer for scorer in scorers if self._wanted(scorer)]
-        looks = {scorer.name: scorer.look(facts) for scorer in wanted}
+        measurements = {scorer.name: scorer.start(facts) for scorer in wanted}
         times = sorted({t for scorer in wanted for t in plans[scorer.name].times_s})
-        sees = {name: set(plans[name].times_s) for name in looks}
+        wanted_times = {name: set(plans[name].times_s) for name in measurements}
         size = largest(list(plans.values()))
         start = time.perf_counter()
         with open_frames(video, times, short_side=size.short_side, long_side=size.long_side) as frames:
             for frame, at in zip(frames, times, strict=False):
                 self._spent("decode", start)
-                for name, look in looks.items():
-                    if at in sees[name]:
+                for name, measurement in measurements.items():
+                    if at in wanted_times[name]:
                         start = time.perf_counter()
-                        look.see(frame, at)
+                        measurement.update(frame, at)
                         self._spent(name, start)
                 start = time.perf_counter()
-        return looks
+        return measurements
 
     def _spent(self, name: str, since: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - since

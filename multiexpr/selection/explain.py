@@ -21,7 +21,7 @@ HEAD = [name for name, _ in STATE]
 
 
 @dataclass(frozen=True)
-class Judged:
+class RuleResult:
     """One rule on one clip. `passed` is None where it does not apply or its scores are not there."""
 
     rule: Rule
@@ -31,13 +31,13 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Why:
+class Explanation:
     """All that is known of a clip."""
 
     clip: Row
     outcome: str
     because: str
-    rules: list[Judged]
+    rules: list[RuleResult]
     scores: dict[str, Row]
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Why:
         return "\n".join(lines)
 
 
-def why(out: Path | str, clip: str, *, recipe: Recipe | None = None) -> Why:
+def why(out: Path | str, clip: str, *, recipe: Recipe | None = None) -> Explanation:
     """Explain what becomes of a clip.
 
     Args:
@@ -70,12 +70,12 @@ def why(out: Path | str, clip: str, *, recipe: Recipe | None = None) -> Why:
     return explain(workspace, recipe, *found)
 
 
-def explain(workspace: Workspace, recipe: Recipe, shard: int, row: Row) -> Why:
+def explain(workspace: Workspace, recipe: Recipe, shard: int, row: Row) -> Explanation:
     """The same of a row of the index whose shard is known."""
     scores = {name: _score_row(workspace, name, shard, row["clip_id"]) for name in scorers_used(workspace, recipe)}
     rules = [judged for name, columns in scores.items() for judged in _judge(name, scores, columns, recipe)]
     outcome, because = _outcome(scores, rules)
-    return Why(row, outcome, because, rules, scores)
+    return Explanation(row, outcome, because, rules, scores)
 
 
 def _score_row(workspace: Workspace, name: str, shard: int, clip_id: str) -> Row:
@@ -84,21 +84,21 @@ def _score_row(workspace: Workspace, name: str, shard: int, clip_id: str) -> Row
     return next((row for row in rows if row["clip_id"] == clip_id), {"state": NOT_YET})
 
 
-def _judge(name: str, scores: dict[str, Row], row: Row, recipe: Recipe) -> list[Judged]:
+def _judge(name: str, scores: dict[str, Row], row: Row, recipe: Recipe) -> list[RuleResult]:
     columns = from_row({key: value for other in scores.values() for key, value in other.items()})
     judged = []
     for rule in rules_of(name):
         limit = rule.limit(recipe.keep)
         if row["state"] in (NOT_YET, FAILED):
-            judged.append(Judged(rule, np.nan, limit, None))
+            judged.append(RuleResult(rule, np.nan, limit, None))
             continue
         measured = rule.measure(columns, recipe.keep)
         passed = None if np.isnan(measured[0]) else not bool(rule.fails(measured, recipe.keep)[0])
-        judged.append(Judged(rule, float(measured[0]), limit, passed))
+        judged.append(RuleResult(rule, float(measured[0]), limit, passed))
     return judged
 
 
-def _outcome(scores: dict[str, Row], rules: list[Judged]) -> tuple[str, str]:
+def _outcome(scores: dict[str, Row], rules: list[RuleResult]) -> tuple[str, str]:
     for name, row in scores.items():
         if row["state"] == FAILED:
             return "error", f"{row['error']} ({row['detail']})"
@@ -112,12 +112,12 @@ def _outcome(scores: dict[str, Row], rules: list[Judged]) -> tuple[str, str]:
     return "kept", "it passes every rule"
 
 
-def _comparison(judged: Judged) -> str:
+def _comparison(judged: RuleResult) -> str:
     wanted = "at least" if judged.rule.at_least else "at most"
     return f"{judged.rule.meaning}: {judged.measured:.4g}, wanted {wanted} {judged.limit:g}"
 
 
-def _rule_line(judged: Judged) -> str:
+def _rule_line(judged: RuleResult) -> str:
     mark = {True: "pass", False: "FAIL", None: "-"}[judged.passed]
     sign = ">=" if judged.rule.at_least else "<="
     off = judged.limit == judged.rule.off_at

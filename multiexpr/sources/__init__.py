@@ -6,16 +6,16 @@ from pathlib import Path
 from exprbench.core.errors import UserError, unknown_name
 from multiexpr.sources.entry import Entry, Place, Problem
 from multiexpr.sources.hallo3 import is_hallo3, read_hallo3
-from multiexpr.sources.joining import Options
+from multiexpr.sources.joining import SourceOptions
 from multiexpr.sources.openhumanvid import is_openhumanvid, read_openhumanvid
 from multiexpr.sources.openvid import is_openvid, read_openvid
 from multiexpr.sources.plain_folder import read_folder
 from multiexpr.sources.released import is_released, read_released
 from multiexpr.sources.webdataset import is_webdataset, read_webdataset
 
-__all__ = ["READERS", "Entry", "Options", "Place", "Problem", "detect", "read"]
+__all__ = ["READERS", "Entry", "Place", "Problem", "SourceOptions", "detect", "read"]
 
-Reader = Callable[[Path, Options], Iterator[Entry | Problem]]
+Reader = Callable[[Path, SourceOptions], Iterator[Entry | Problem]]
 
 READERS: dict[str, Reader] = {
     "openvid": read_openvid,
@@ -47,7 +47,7 @@ def detect(root: Path) -> str:
     return next((kind for kind, fits in SIGNS.items() if fits(root)), "folder")
 
 
-def read(root: Path, kind: str, options: Options) -> Iterator[Entry | Problem]:
+def read(root: Path, kind: str, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries and problems of a collection, always in the same order."""
     if kind not in READERS:
         raise unknown_name("kind of collection", kind, list(READERS))

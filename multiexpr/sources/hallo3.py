@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Options, full_name
+from multiexpr.sources.joining import SourceOptions, full_name
 
 
 def is_hallo3(root: Path) -> bool:
@@ -17,7 +17,7 @@ def _video_folders(root: Path) -> list[Path]:
     return sorted(path for path in (root / "videos", *root.glob("*/videos")) if path.is_dir())
 
 
-def read_hallo3(root: Path, options: Options) -> Iterator[Entry | Problem]:
+def read_hallo3(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries under their paths; captions without a video are rows without a file."""
     del options  # there are no tables that could name anything otherwise
     for videos in _video_folders(root):

@@ -11,7 +11,7 @@ Key = Callable[[Place], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class SourceOptions:
     """What a user says about a collection.
 
     Attributes:
@@ -50,7 +50,7 @@ def _names(place: Place) -> Iterator[str]:
 
 
 def join(
-    rows: Iterable[Row | Problem], files: Files, options: Options, key: Key, path_column: str = "path"
+    rows: Iterable[Row | Problem], files: Files, options: SourceOptions, key: Key, path_column: str = "path"
 ) -> Iterator[Entry | Problem]:
     """An entry for every row that has a file; rows without one and rows that name a file again are problems."""
     for row in rows:
@@ -69,7 +69,7 @@ def join(
             yield Entry(key=key(files.places[i]), place=files.places[i], caption=caption, scores=scores_of(row))
 
 
-def left_over(files: Files, options: Options, key: Key) -> Iterator[Entry | Problem]:
+def left_over(files: Files, options: SourceOptions, key: Key) -> Iterator[Entry | Problem]:
     """What no row named: problems, or entries where the user wants them."""
     for i, place in enumerate(files.places):
         if i in files.used:

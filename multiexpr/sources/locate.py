@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.core.errors import ItemError
-from exprbench.media import MediaError, Video
+from exprbench.media import MediaError, VideoSource
 from exprbench.media.video import open_bytes
 from multiexpr.sources.catalogue import pieces_of, stamp_of
 
@@ -19,7 +19,7 @@ class ClipError(ItemError):
     """A clip that cannot be used, beyond what `MediaError` names: source_changed, worker_crashed, scorer_failed."""
 
 
-def video_of(row: Row, root: Path) -> Video:
+def video_of(row: Row, root: Path) -> VideoSource:
     """The video a row of the index tells of, in a collection that lies in `root`.
 
     Raises:
@@ -27,14 +27,14 @@ def video_of(row: Row, root: Path) -> Video:
     """
     span = {"start_s": row["start_s"], "duration_s": row["duration_s"]}
     if row["packing"] == "file":
-        return Video(path=str(root / row["path"]), **span)
+        return VideoSource(path=str(root / row["path"]), **span)
     paths = tuple(row["parts"] or [row["path"]])
     missing = [path for path in paths if not (root / path).exists()]
     if missing:
         raise MediaError("missing_file", f"there is no file {missing[0]}")
     offset = row["offset"] if row["packing"] == "tar" else _data_offset(root, paths, row["offset"])
     pieces = tuple(pieces_of(root, paths, offset, row["packed_bytes"]))
-    return Video(pieces=pieces, unpacked_bytes=row["num_bytes"] if row["packing"] == "deflated" else 0, **span)
+    return VideoSource(pieces=pieces, unpacked_bytes=row["num_bytes"] if row["packing"] == "deflated" else 0, **span)
 
 
 def _data_offset(root: Path, paths: tuple[str, ...], header: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Files, Options, join, left_over, mapped
+from multiexpr.sources.joining import Files, SourceOptions, join, left_over, mapped
 from multiexpr.sources.tabular import Row, columns_of, renamed, rows_of
 
 PATH_MAP = {"clips/": ""}  # stands before every path, and not on disk
@@ -25,13 +25,13 @@ def _fits(path: Path) -> bool:
     return "openhumanvid" in path.name.lower() or {"clip_id", "path"} <= set(columns_of(path))
 
 
-def read_openhumanvid(root: Path, options: Options) -> Iterator[Entry | Problem]:
+def read_openhumanvid(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries under their clip ids (the names of their files).
 
     Raises:
         UserError: there is no table.
     """
-    options = Options(
+    options = SourceOptions(
         columns={"path": "path", **options.columns},
         path_map=options.path_map or ({} if (root / "clips").is_dir() else PATH_MAP),
         unlisted=options.unlisted,
@@ -48,14 +48,16 @@ def read_openhumanvid(root: Path, options: Options) -> Iterator[Entry | Problem]
     yield from _never_named(root, seen, options)
 
 
-def _folder(row: Row, options: Options) -> str:
+def _folder(row: Row, options: SourceOptions) -> str:
     """The top folder a row's file lies in."""
     parts = PurePosixPath(mapped(str(row.get("path", "")), options.path_map)).parts
     depth = 2 if parts and parts[0] == "clips" else 1
     return "/".join(parts[:-1][:depth])
 
 
-def _part(root: Path, rows: list[Row | Problem], folders: list[str], options: Options) -> Iterator[Entry | Problem]:
+def _part(
+    root: Path, rows: list[Row | Problem], folders: list[str], options: SourceOptions
+) -> Iterator[Entry | Problem]:
     found = [item for folder in folders for item in (catalogue(root, folder) if folder else _top(root))]
     yield from (item for item in found if isinstance(item, Problem))
     files = Files(item for item in found if isinstance(item, Place))
@@ -67,7 +69,7 @@ def _top(root: Path) -> Iterator[Place | Problem]:
     return (item for item in catalogue(root) if "/" not in item.path)
 
 
-def _never_named(root: Path, seen: set[str], options: Options) -> Iterator[Entry | Problem]:
+def _never_named(root: Path, seen: set[str], options: SourceOptions) -> Iterator[Entry | Problem]:
     """Files in folders no table mentions."""
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         named = any(name == folder.name or name.startswith(f"{folder.name}/") for name in seen)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Files, Options, full_name, join, left_over
+from multiexpr.sources.joining import Files, SourceOptions, full_name, join, left_over
 from multiexpr.sources.tabular import Row, columns_of, renamed, rows_of
 
 FOLDERS = ("", "data/train", "data", "csv")
@@ -29,7 +29,7 @@ def _fits(path: Path) -> bool:
     return "video" in columns and any(name.startswith(("aesthetic_score", "motion_score")) for name in columns)
 
 
-def read_openvid(root: Path, options: Options) -> Iterator[Entry | Problem]:
+def read_openvid(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries under the names of their videos, wherever these lie.
 
     Raises:
@@ -49,7 +49,7 @@ def read_openvid(root: Path, options: Options) -> Iterator[Entry | Problem]:
     yield from left_over(files, options, _key)
 
 
-def _rows(path: Path, options: Options) -> Iterator[Row | Problem]:
+def _rows(path: Path, options: SourceOptions) -> Iterator[Row | Problem]:
     columns = {"video": options.columns.get("path", "video"), "caption": options.columns.get("caption", "caption")}
     for row in rows_of(path):
         yield row if isinstance(row, Problem) else renamed(row, columns)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from multiexpr.sources.catalogue import among, catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Options, full_name
+from multiexpr.sources.joining import SourceOptions, full_name
 
 
-def read_folder(root: Path, options: Options) -> Iterator[Entry | Problem]:
+def read_folder(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries under their paths; a text file beside a video, of the same name, is its caption."""
     del options  # there are no tables
     folder = root.parent if root.is_file() else root

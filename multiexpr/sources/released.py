@@ -10,7 +10,7 @@ from pathlib import Path
 from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
 from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Files, Options, full_name, join, left_over, mapped
+from multiexpr.sources.joining import Files, SourceOptions, full_name, join, left_over, mapped
 from multiexpr.sources.tabular import TABLES, Row, renamed, rows_of
 
 LOOKED_AT = 50  # rows of a table, to find the column that names files
@@ -27,10 +27,10 @@ def is_released(root: Path) -> bool:
     """Does a table have a column that names videos which lie here?"""
     tables = tables_in(root)
     files = Files(item for item in catalogue(root) if isinstance(item, Place)) if tables else None
-    return any(_path_column(path, files, Options()) for path in tables) if files else False
+    return any(_path_column(path, files, SourceOptions()) for path in tables) if files else False
 
 
-def read_released(root: Path, options: Options) -> Iterator[Entry | Problem]:
+def read_released(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries under their paths.
 
     Raises:
@@ -48,12 +48,12 @@ def read_released(root: Path, options: Options) -> Iterator[Entry | Problem]:
     yield from left_over(files, options, full_name)
 
 
-def _rows(path: Path, options: Options) -> Iterator[Row | Problem]:
+def _rows(path: Path, options: SourceOptions) -> Iterator[Row | Problem]:
     for row in rows_of(path):
         yield row if isinstance(row, Problem) else renamed(row, options.columns)
 
 
-def _path_column(path: Path, files: Files, options: Options) -> str:
+def _path_column(path: Path, files: Files, options: SourceOptions) -> str:
     """The column most of whose first values name files; empty where none does."""
     rows = [row for row in islice(_rows(path, options), LOOKED_AT) if not isinstance(row, Problem)]
     if "path" in options.columns:

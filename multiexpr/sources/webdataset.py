@@ -8,7 +8,7 @@ from typing import Any
 from exprbench.media.video import Piece, open_bytes
 from multiexpr.sources.catalogue import catalogue, tar_infos
 from multiexpr.sources.entry import Entry, Problem
-from multiexpr.sources.joining import Options, full_name
+from multiexpr.sources.joining import SourceOptions, full_name
 from multiexpr.sources.tabular import Row, caption_of, column, scores_of
 
 SIDECARS = {".json", ".txt", ".caption"}
@@ -20,7 +20,7 @@ def is_webdataset(root: Path) -> bool:
     return any(root.glob("*.tar")) or any(root.glob("*/*.tar"))
 
 
-def read_webdataset(root: Path, options: Options) -> Iterator[Entry | Problem]:
+def read_webdataset(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
     """Entries under the path of their tar and their key."""
     del options  # keys tell what belongs together
     sidecars: dict[str, dict[str, bytes]] = {}

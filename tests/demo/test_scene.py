@@ -161,7 +161,7 @@ def test_mediapipe_finds_the_faces_where_they_were_drawn(needs_weights):
         for t, frame in enumerate(frames):
             if t % 20 == 0:
                 points = tracks.tracks[0].landmarks[t, :, :2] * size
-                faces = landmarker.look(frame, points.mean(0), 2 * np.ptp(points, axis=0).max())
+                faces = landmarker.detect(frame, points.mean(0), 2 * np.ptp(points, axis=0).max())
                 assert len(faces) == 1
                 off = np.linalg.norm(faces[0].points[:, :2] - points, axis=1).mean()
                 assert off < 0.1 * np.linalg.norm(points[33] - points[263])

@@ -8,7 +8,7 @@ import torch
 from fantasyportrait.checkpoints.key_mapping import ADAPTER, BACKBONE
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.configs import AdapterConfig, BackboneConfig
-from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import build_transformer
 
 PROJECTION = "blocks.{}.cross_attn.processor.ip_adapter_single_stream_{}_proj.weight"
@@ -59,10 +59,10 @@ def adapter(keys, **config):
     return model
 
 
-def projected(windows, scale=1.0, sees=None):
+def projected(windows, scale=1.0, mask=None):
     """Motion from windows (1, f, tokens, 2048), with the rule-filled projections."""
     pairs = []
     for i in range(2):
         key, value = (windows @ fill(PROJECTION.format(i, w), (BACKBONE_SIZE.dim, 2048)).T for w in "kv")
         pairs.append((key, value * scale))
-    return Motion(pairs, sees)
+    return MotionTokens(pairs, mask)

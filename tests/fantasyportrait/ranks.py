@@ -8,8 +8,8 @@ from multiprocessing import get_context
 
 import torch
 
-from fantasyportrait.diffusion.denoise import Told, denoise
-from fantasyportrait.diffusion.flow_matching import branches, schedule, starting_noise
+from fantasyportrait.diffusion.denoise import Conditioning, denoise
+from fantasyportrait.diffusion.flow_matching import branches, initial_noise, schedule
 from fantasyportrait.diffusion.windows import lay_windows
 from fantasyportrait.model.configs import SIZES
 from fantasyportrait.model.context_parallel import shard_tokens
@@ -27,12 +27,12 @@ def latents(ranks=None):
     model = build_transformer(SIZES["tiny"].backbone)
     shard_tokens(model, ranks.shards if ranks else None)
     portrait, _, text, image = tiny_inputs(model, (2, 6, 10))
-    sees = torch.rand(1, 2, 15, 2, generator=torch.Generator().manual_seed(0)) > 0.4
-    motion = tiny_motion(model, 2, (2, 6, 10), sees)
+    mask = torch.rand(1, 2, 15, 2, generator=torch.Generator().manual_seed(0)) > 0.4
+    motion = tiny_motion(model, 2, (2, 6, 10), mask)
     return denoise(
         model,
-        starting_noise((1, 16, 3, 6, 10), 0),
-        Told({"positive": text, "negative": -text}, image, portrait[:, :20]),
+        initial_noise((1, 16, 3, 6, 10), 0),
+        Conditioning({"positive": text, "negative": -text}, image, portrait[:, :20]),
         sigmas=schedule(2),
         branches=branches(4.5, 3),
         windows=lay_windows(3, 2, 1),
@@ -47,12 +47,12 @@ def one(rank, pipe):
     try:
         expected = latents()
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(WORLD), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(pipe.recv()))
-        told = []
+        conditioning = []
         for guidance, context in GRIDS:
             ranks = join(device=torch.device("cpu"), guidance=guidance, context=context, num_heads=2)
             difference = float((latents(ranks) - expected).abs().max())
-            told.append((ranks.case, ranks.num_cases, ranks.branch, ranks.writes, difference))
-        pipe.send(told)
+            conditioning.append((ranks.case, ranks.num_cases, ranks.branch, ranks.writes, difference))
+        pipe.send(conditioning)
     except Exception:
         pipe.send(traceback.format_exc())
 

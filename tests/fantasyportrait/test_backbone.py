@@ -8,14 +8,14 @@ from fantasyportrait.backbone import (
     choose_attention,
     compile_blocks,
     find_device,
-    load_engine,
+    load_backbone,
     memory_gib,
     room_gib,
 )
 from fantasyportrait.checkpoints.model_folder import Base
-from fantasyportrait.checkpoints.random_init import make_random
-from fantasyportrait.runtime.memory import Plan
-from fantasyportrait.settings import Machine
+from fantasyportrait.checkpoints.random_init import write_random_model
+from fantasyportrait.runtime.memory import MemoryPlan
+from fantasyportrait.settings import RuntimeConfig
 from tests.fantasyportrait.model.test_transformer import tiny_inputs, tiny_motion
 
 CPU = torch.device("cpu")
@@ -24,13 +24,13 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    make_random(folder, "tiny")
+    write_random_model(folder, "tiny")
     return Base(folder / "base")
 
 
-def engine(base, weights="fp32", offload="none", **machine):
-    plan = Plan(weights=weights, offload=offload, tile=None, keys="device", estimate_gib=0)
-    return load_engine(base, plan, Machine(**machine), CPU, ())
+def engine(base, weights="fp32", offload="none", **runtime):
+    plan = MemoryPlan(weights=weights, offload=offload, tile=None, keys="device", estimate_gib=0)
+    return load_backbone(base, plan, RuntimeConfig(**runtime), CPU, ())
 
 
 @torch.no_grad()

@@ -6,11 +6,11 @@ import torch
 
 from exprbench.core.errors import UserError
 from fantasyportrait.diffusion.windows import lay_windows
-from fantasyportrait.expression import driver as reading
+from fantasyportrait.expression import driver as reader
 from fantasyportrait.expression.driver import FaceMotion, find_faces, read_motion
 from fantasyportrait.expression.encoder import ExpressionEncoder
-from fantasyportrait.inputs import faces_through, look, sight
-from fantasyportrait.settings import Options
+from fantasyportrait.inputs import attention_mask, face_boxes, prepare_inputs
+from fantasyportrait.settings import SamplingConfig
 from tests.people import clip, give, people, person, still
 
 
@@ -25,26 +25,28 @@ def files(tmp_path):
 
 
 def scene_of(files, drivers, given=None, **options):
-    return look(files / "three.png", [files / d for d in drivers], Options(max_side=160, **options), given=given)
+    return prepare_inputs(
+        files / "three.png", [files / d for d in drivers], SamplingConfig(max_side=160, **options), given=given
+    )
 
 
 def test_rate_and_length_are_the_drivers(files):
-    scene = scene_of(files, ["two.mp4", "b.mp4"])
-    assert (scene.fps, scene.num_frames, scene.num_latent) == (25, 9, 3)
-    assert scene.pairs == ((0, 0), (0, 1), (1, 0))
-    assert scene.image.shape == (96, 160, 3)
+    inputs = scene_of(files, ["two.mp4", "b.mp4"])
+    assert (inputs.fps, inputs.num_frames, inputs.num_latent) == (25, 9, 3)
+    assert inputs.pairs == ((0, 0), (0, 1), (1, 0))
+    assert inputs.image.shape == (96, 160, 3)
 
 
 def test_a_driver_nobody_uses_does_not_shorten_the_clip(files):
-    scene = scene_of(files, ["two.mp4", "b.mp4"], given=((0, 0), None, (0, 1)))
-    assert scene.num_frames == 14
-    assert list(scene.people) == [0]
-    assert scene.num_driven == 2
+    inputs = scene_of(files, ["two.mp4", "b.mp4"], given=((0, 0), None, (0, 1)))
+    assert inputs.num_frames == 14
+    assert list(inputs.people) == [0]
+    assert inputs.num_driven == 2
 
 
 def test_frames_and_rate_can_be_asked_for(files):
-    scene = scene_of(files, ["two.mp4", "a.mp4"], frames=5)
-    assert scene.num_frames == 5
+    inputs = scene_of(files, ["two.mp4", "a.mp4"], frames=5)
+    assert inputs.num_frames == 5
 
 
 def test_too_few_faces_are_told(files):
@@ -61,9 +63,9 @@ def test_unreadable_and_faceless_drivers_are_told(files):
         scene_of(files, ["nobody.mp4"])
 
 
-def motions_for(scene):
+def motions_for(inputs):
     found = {}
-    for i, faces in scene.people.items():
+    for i, faces in inputs.people.items():
         found[i] = [
             FaceMotion(features=np.zeros((len(p.seen), 554), np.float32), boxes=p.boxes, num_filled=0) for p in faces
         ]
@@ -71,56 +73,58 @@ def motions_for(scene):
 
 
 def test_three_faces_see_their_own_drivers_alone(files):
-    scene = scene_of(files, ["two.mp4", "a.mp4"])
-    options = Options(background="none")
-    faces = faces_through(scene, motions_for(scene), options)
+    inputs = scene_of(files, ["two.mp4", "a.mp4"])
+    options = SamplingConfig(background="none")
+    faces = face_boxes(inputs, motions_for(inputs), options)
     assert faces.shape == (3, 1, 4)
-    (window,) = lay_windows(scene.num_latent, 21, 4)
-    sees = sight(scene, faces, window, options)
-    assert sees.shape == (1, scene.num_latent, 60, 3)
-    assert sees.sum(-1).max() == 1
-    assert (sees[0, 0].sum(0) >= 4).all()
-    columns = sees[0, 0].unflatten(0, (6, 10)).any(0).float().argmax(0)
+    (window,) = lay_windows(inputs.num_latent, 21, 4)
+    mask = attention_mask(inputs, faces, window, options)
+    assert mask.shape == (1, inputs.num_latent, 60, 3)
+    assert mask.sum(-1).max() == 1
+    assert (mask[0, 0].sum(0) >= 4).all()
+    columns = mask[0, 0].unflatten(0, (6, 10)).any(0).float().argmax(0)
     assert columns.tolist() == sorted(columns.tolist())
 
 
 def test_faces_may_be_followed(files):
-    scene = scene_of(files, ["two.mp4", "a.mp4"])
-    options = Options(mask_motion="per-frame")
-    faces = faces_through(scene, motions_for(scene), options)
-    assert faces.shape == (3, 4 * scene.num_latent - 3, 4)
-    for window in lay_windows(scene.num_latent, 2, 1):
-        assert sight(scene, faces, window, options).shape == (1, 2, 60, 3)
+    inputs = scene_of(files, ["two.mp4", "a.mp4"])
+    options = SamplingConfig(mask_motion="per-frame")
+    faces = face_boxes(inputs, motions_for(inputs), options)
+    assert faces.shape == (3, 4 * inputs.num_latent - 3, 4)
+    for window in lay_windows(inputs.num_latent, 2, 1):
+        assert attention_mask(inputs, faces, window, options).shape == (1, 2, 60, 3)
 
 
 def test_released_regions_can_be_asked_for(files):
-    scene = scene_of(files, ["two.mp4", "a.mp4"])
-    (window,) = lay_windows(scene.num_latent, 21, 4)
+    inputs = scene_of(files, ["two.mp4", "a.mp4"])
+    (window,) = lay_windows(inputs.num_latent, 21, 4)
     areas = {}
     for mask in ("trilinear", "released"):
-        options = Options(mask=mask, background="none")
-        areas[mask] = sight(scene, faces_through(scene, motions_for(scene), options), window, options).sum()
+        options = SamplingConfig(mask=mask, background="none")
+        areas[mask] = attention_mask(inputs, face_boxes(inputs, motions_for(inputs), options), window, options).sum()
     assert areas["released"] > areas["trilinear"]  # a touch is enough
 
 
 def test_without_a_mask_and_with_one_face_everybody_sees_everything(files):
-    scene = scene_of(files, ["two.mp4", "a.mp4"])
-    assert faces_through(scene, motions_for(scene), Options(mask="none")) is None
+    inputs = scene_of(files, ["two.mp4", "a.mp4"])
+    assert face_boxes(inputs, motions_for(inputs), SamplingConfig(mask="none")) is None
     still(files / "one.png", person(1))
-    alone = look(files / "one.png", [files / "a.mp4"], Options(max_side=160))
-    assert faces_through(alone, motions_for(alone), Options()) is None
-    assert sight(alone, None, lay_windows(2, 21, 4)[0], Options()) is None
+    alone = prepare_inputs(files / "one.png", [files / "a.mp4"], SamplingConfig(max_side=160))
+    assert face_boxes(alone, motions_for(alone), SamplingConfig()) is None
+    assert attention_mask(alone, None, lay_windows(2, 21, 4)[0], SamplingConfig()) is None
 
 
 def test_a_face_nobody_drives_is_left_out_of_the_motion(files):
-    scene = scene_of(files, ["two.mp4"], given=((0, 0), None, (0, 1)))
-    options = Options(background="none")
-    (window,) = lay_windows(scene.num_latent, 21, 4)
-    sees = sight(scene, faces_through(scene, motions_for(scene), options), window, options)[0, 0].unflatten(0, (6, 10))
-    assert sees.shape[-1] == 2
-    assert not sees[:, 4:6].any()  # the middle face
-    assert sees[:, 2].any()
-    assert sees[:, 8].any()
+    inputs = scene_of(files, ["two.mp4"], given=((0, 0), None, (0, 1)))
+    options = SamplingConfig(background="none")
+    (window,) = lay_windows(inputs.num_latent, 21, 4)
+    mask = attention_mask(inputs, face_boxes(inputs, motions_for(inputs), options), window, options)[0, 0].unflatten(
+        0, (6, 10)
+    )
+    assert mask.shape[-1] == 2
+    assert not mask[:, 4:6].any()  # the middle face
+    assert mask[:, 2].any()
+    assert mask[:, 8].any()
 
 
 @pytest.fixture
@@ -132,7 +136,7 @@ def counted(monkeypatch):
         counts.append(len(crops))
         return np.repeat(crops.mean((1, 2, 3))[:, None], 554, 1).astype(np.float32)
 
-    monkeypatch.setattr(reading, "encode", encode)
+    monkeypatch.setattr(reader, "encode", encode)
     return counts
 
 
@@ -153,7 +157,7 @@ def test_lost_frames_are_filled_and_counted_not_dropped(files, counted, own_cach
 
 
 def test_crops_are_encoded_in_batches_and_kept(files, counted, own_cache, monkeypatch):
-    monkeypatch.setattr(reading, "BATCH", 5)
+    monkeypatch.setattr(reader, "BATCH", 5)
     first = read(files / "two.mp4")
     assert counted == [5, 5, 5, 5, 5, 3]
     again = read(files / "two.mp4")
@@ -179,8 +183,8 @@ def test_a_clip_that_is_too_short_stays_on_its_last_frame():
 
 
 def test_sight_is_boolean_and_for_every_token(files):
-    scene = scene_of(files, ["two.mp4", "a.mp4"])
-    (window,) = lay_windows(scene.num_latent, 21, 4)
-    sees = sight(scene, faces_through(scene, motions_for(scene), Options()), window, Options())
-    assert sees.dtype == torch.bool
-    assert sees.any(-1).all()
+    inputs = scene_of(files, ["two.mp4", "a.mp4"])
+    (window,) = lay_windows(inputs.num_latent, 21, 4)
+    mask = attention_mask(inputs, face_boxes(inputs, motions_for(inputs), SamplingConfig()), window, SamplingConfig())
+    assert mask.dtype == torch.bool
+    assert mask.any(-1).all()

@@ -11,17 +11,17 @@ import torch
 
 import exprbench
 from exprbench.media import read_clip, read_image
-from fantasyportrait import pipeline as studio
+from fantasyportrait import pipeline as pipeline_module
 from fantasyportrait.checkpoints.convert import convert
 from fantasyportrait.cli import main
 from fantasyportrait.diffusion import denoise
 from fantasyportrait.diffusion.windows import lay_windows
-from fantasyportrait.expression import driver as reading
+from fantasyportrait.expression import driver as reader
 from fantasyportrait.model import attention
 from fantasyportrait.model.adapter import MotionProjection
-from fantasyportrait.pipeline import Studio
+from fantasyportrait.pipeline import Pipeline
 from fantasyportrait.runtime.parallel import Ranks
-from fantasyportrait.watermark import read_record
+from fantasyportrait.watermark import read_generation_metadata
 from tests.people import clip, person, still
 
 
@@ -50,19 +50,19 @@ def quick(monkeypatch):
         small = crops[:, ::16, ::16].reshape(len(crops), -1)[:, :554] / 127.5 - 1
         return np.pad(small, ((0, 0), (0, 554 - small.shape[1]))).astype(np.float32)
 
-    monkeypatch.setattr(reading, "encode", encode)
+    monkeypatch.setattr(reader, "encode", encode)
 
 
 @pytest.fixture
 def made(monkeypatch):
     """The frames of each video before they are encoded: x264 does not give the same bytes each time."""
-    videos, write = [], studio.write_video
+    videos, write = [], pipeline_module.write_video
 
     def record(out, frames, **options):
         videos.append(np.stack(list(frames)))
         return write(out, videos[-1], **options)
 
-    monkeypatch.setattr(studio, "write_video", record)
+    monkeypatch.setattr(pipeline_module, "write_video", record)
     return videos
 
 
@@ -85,7 +85,7 @@ def test_one_person(model, shared, needs_weights, tmp_path):
     assert (info.fps, info.has_audio) == (15, True)
     height, width = read_image(portrait).shape[:2]
     assert frames.shape[2] / frames.shape[1] == pytest.approx(width / height, rel=0.2)
-    record = read_record(tmp_path / "o.mp4")
+    record = read_generation_metadata(tmp_path / "o.mp4")
     assert record["generated"] is True
     assert record["checkpoint"].startswith("random-tiny-seed0")
     assert (record["seed"], record["options"]["steps"]) == (0, 2)
@@ -156,8 +156,8 @@ def test_three_people_of_one_clip_and_of_three(model, files, made):
 
 def test_exchanging_the_middle_driver_hardly_changes_the_others(model, files, monkeypatch):
     """Measured before decoding: the tiny VAE's random attention spreads what it is given over the whole picture."""
-    latents, decode = [], studio.decode
-    monkeypatch.setattr(studio, "decode", lambda vae, x, **o: latents.append(x) or decode(vae, x, **o))
+    latents, decode = [], pipeline_module.decode
+    monkeypatch.setattr(pipeline_module, "decode", lambda vae, x, **o: latents.append(x) or decode(vae, x, **o))
     clip(files / "d.mp4", 9, person(9, x=0.5, seed=9), start=700)
     changes = {}
     for mask in ("trilinear", "none"):
@@ -270,7 +270,7 @@ def test_mistakes_cost_one_line(model, files, monkeypatch, capsys, words, told):
 
 def test_nothing_is_computed_before_mistakes_are_found(model, files, monkeypatch, capsys):
     for name in ("load_engine", "load_vae", "load_image_encoder", "load_adapter", "load_expression_encoder"):
-        monkeypatch.setattr(studio, name, lambda *_a, **_o: pytest.fail("loaded before the mistake was found"))
+        monkeypatch.setattr(pipeline_module, name, lambda *_a, **_o: pytest.fail("loaded before the mistake was found"))
     (files / "broken.mp4").write_bytes(b"nothing")
     clip(files / "nobody.mp4", 9, person(9, hidden=range(9)))
     for portrait, driver in (("one", "broken"), ("one", "nobody"), ("three", "a")):
@@ -301,7 +301,7 @@ def test_a_spoilt_model_folder_is_told(files, tmp_path, capsys, text, told):
     ],
 )
 def test_what_goes_wrong_on_a_gpu_costs_one_line_and_leaves_no_file(model, files, monkeypatch, capsys, happens, told):
-    monkeypatch.setattr(studio, "denoise", happens)
+    monkeypatch.setattr(pipeline_module, "denoise", happens)
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
     error = capsys.readouterr().err
     assert error.startswith(f"error: {told}")
@@ -314,19 +314,19 @@ def raise_(error):
 
 
 def test_processes_with_nothing_to_share_are_told(model, files, monkeypatch, capsys):
-    monkeypatch.setattr(studio, "join", lambda **_: Ranks(num_cases=2))
+    monkeypatch.setattr(pipeline_module, "join", lambda **_: Ranks(num_cases=2))
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
     assert "2 processes would make the same video; say --guidance-parallel 2" in capsys.readouterr().err
 
 
 def test_an_encoder_too_large_for_the_gpu_works_where_it_is(model, monkeypatch):
-    opened, moves = studio.open_studio(model), []
+    opened, moves = pipeline_module.load_pipeline(model), []
     module = torch.nn.Linear(2, 2)
     monkeypatch.setattr(module, "to", moves.append)
-    monkeypatch.setattr(studio, "room_gib", lambda *_: 0.0)
+    monkeypatch.setattr(pipeline_module, "room_gib", lambda *_: 0.0)
     with opened._on_gpu(module):
         assert moves == []
-    monkeypatch.setattr(studio, "room_gib", lambda *_: 1.0)
+    monkeypatch.setattr(pipeline_module, "room_gib", lambda *_: 1.0)
     with opened._on_gpu(module):
         assert moves[1:] == [opened.device]
 
@@ -365,7 +365,7 @@ def run_bench(model, bench, out, *extra):
 def test_a_benchmark_is_made_whole_and_goes_on_where_it_stopped(model, bench, tmp_path, monkeypatch, capsys):
     ids = [case.case_id for case in exprbench.Benchmark.open(bench).cases]
     assert len(ids) == 4
-    make, calls = Studio.make, []
+    make, calls = Pipeline.make, []
 
     def stop_at_the_third(self, *args, **options):
         calls.append(1)
@@ -373,7 +373,7 @@ def test_a_benchmark_is_made_whole_and_goes_on_where_it_stopped(model, bench, tm
             raise KeyboardInterrupt
         return make(self, *args, **options)
 
-    monkeypatch.setattr(Studio, "make", stop_at_the_third)
+    monkeypatch.setattr(Pipeline, "make", stop_at_the_third)
     assert run_bench(model, bench, tmp_path / "out") == 130
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.mp4")) == sorted(ids[:2])
     first = (tmp_path / "out" / f"{ids[0]}.mp4").stat().st_mtime_ns
@@ -394,11 +394,11 @@ def test_other_settings_are_not_mixed_in(model, bench, tmp_path, capsys):
 
 
 def test_memory_for_the_largest_case_is_planned_before_the_first(model, bench, tmp_path, monkeypatch):
-    asked, choose = [], studio.choose
-    monkeypatch.setattr(studio, "choose", lambda load, **o: asked.append(load) or choose(load, **o))
+    asked, choose = [], pipeline.choose
+    monkeypatch.setattr(pipeline_module, "choose", lambda workload, **o: asked.append(workload) or choose(workload, **o))
     assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
-    (load,) = asked
-    assert (load.num_people, load.num_latent, load.num_tokens) == (2, 7, 7 * 4 * 4)
+    (workload,) = asked
+    assert (workload.num_people, workload.num_latent, workload.num_tokens) == (2, 7, 7 * 4 * 4)
 
 
 def test_shards_make_the_whole(model, bench, tmp_path):
@@ -422,10 +422,10 @@ def test_a_case_that_fails_costs_itself_alone(model, bench, tmp_path, capsys):
 def test_windows_that_disagree_are_blended_not_cut():
     """A made-up model that wants another picture in every window."""
     from fantasyportrait.diffusion.flow_matching import Branch, schedule
-    from fantasyportrait.model.motion_tokens import Motion
+    from fantasyportrait.model.motion_tokens import MotionTokens
 
     windows = lay_windows(16, 10, 4)
-    told = denoise.Told({"positive": torch.zeros(1)}, torch.zeros(1), torch.zeros(1, 20, 10, 2, 2))
+    told = denoise.Conditioning({"positive": torch.zeros(1)}, torch.zeros(1), torch.zeros(1, 20, 10, 2, 2))
     calls = iter([0.0, 8.0] * 3)
 
     def alternating(latents, timestep, *_args):
@@ -438,7 +438,7 @@ def test_windows_that_disagree_are_blended_not_cut():
         sigmas=schedule(3),
         branches=[Branch("positive", False, 1.0)],
         windows=windows,
-        motions=[Motion([])] * 2,
+        motions=[MotionTokens([])] * 2,
     )
     along = out[0, 0, :, 0, 0]
     assert along[:6].eq(0).all()

@@ -1,14 +1,14 @@
 import numpy as np
 
 from exprbench.media import write_video
-from fantasyportrait.watermark import mark, metadata_of, read_record
+from fantasyportrait.watermark import generation_metadata, mark, read_generation_metadata
 from tests.videos import numbered
 
 
 def test_a_video_says_how_it_was_made(tmp_path):
     record = {"checkpoint": "x sha256:12", "seed": 7, "options": {"steps": 3}}
-    write_video(tmp_path / "a.mp4", [numbered(0)], metadata=metadata_of(record))
-    found = read_record(tmp_path / "a.mp4")
+    write_video(tmp_path / "a.mp4", [numbered(0)], metadata=generation_metadata(record))
+    found = read_generation_metadata(tmp_path / "a.mp4")
     assert {key: found[key] for key in record} == record
     assert found["generated"] is True
     assert found["digital_source_type"] == "trainedAlgorithmicMedia"
@@ -19,7 +19,7 @@ def test_other_files_say_nothing(tmp_path):
     write_video(tmp_path / "b.mp4", [numbered(0)], metadata={"comment": '{"seed": 1}'})
     write_video(tmp_path / "c.mp4", [numbered(0)], metadata={"comment": "hello"})
     (tmp_path / "d.mp4").write_bytes(b"no video")
-    assert [read_record(tmp_path / f"{name}.mp4") for name in "abcd"] == [None] * 4
+    assert [read_generation_metadata(tmp_path / f"{name}.mp4") for name in "abcd"] == [None] * 4
 
 
 def test_a_mark_changes_the_corner_alone_and_fits_small_pictures():

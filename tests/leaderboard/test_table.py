@@ -8,7 +8,7 @@ import pytest
 from exprbench import UserError, table
 from exprbench.leaderboard import make_table
 from exprbench.metrics import metric_ids
-from exprbench.records import Aggregate, Group, Scored, ScoreRecord, save_record
+from exprbench.records import Aggregate, Group, ScoredBenchmark, ScoreRecord, save_record
 
 IDS = metric_ids("mediapipe")
 
@@ -32,7 +32,7 @@ def record(method, *groups, **changes):
     made = ScoreRecord(
         schema=1,
         method=method,
-        benchmark=Scored(name="bench", sha256="ab" * 32, num_cases=3),
+        benchmark=ScoredBenchmark(name="bench", sha256="ab" * 32, num_cases=3),
         profile="mediapipe",
         protocol={"fps": "25"},
         ids=IDS,

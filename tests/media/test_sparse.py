@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from exprbench.media import MediaError, Piece, Video, open_clip, open_frames, probe, read_clip
+from exprbench.media import MediaError, Piece, VideoSource, open_clip, open_frames, probe, read_clip
 from exprbench.media import sparse_decoder as picking
-from exprbench.media.stream import Reading, open_container, video_stream
+from exprbench.media.stream import StreamReader, open_container, video_stream
 from tests.videos import number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(120)]
@@ -100,24 +100,24 @@ def test_a_turned_clip_is_scaled_upright(tmp_path):
 
 
 def test_spans_are_clips_of_their_own(clip):
-    span = Video(path=str(clip), start_s=2.0, duration_s=1.0)
+    span = VideoSource(path=str(clip), start_s=2.0, duration_s=1.0)
     assert picked(span, [0, 0.5, 0.99, 7]) == [50, 62, 74, 74]
     facts = probe(span)
     assert (facts.num_frames, facts.duration_s, facts.fps) == (25, 1.0, 25.0)
-    assert picked(Video(path=str(clip), start_s=4.0), [0, 3]) == [100, 119]
+    assert picked(VideoSource(path=str(clip), start_s=4.0), [0, 3]) == [100, 119]
 
 
 def test_neighbouring_spans_share_no_frame_and_lose_none(clip):
     ends = [0, 1.013, 2.004, 3.99, 4.8]
     found = []
     for start_s, end_s in pairwise(ends):
-        span = Video(path=str(clip), start_s=start_s, duration_s=end_s - start_s)
+        span = VideoSource(path=str(clip), start_s=start_s, duration_s=end_s - start_s)
         found += picked(span, [k / 25 for k in range(probe(span).num_frames)])
     assert found == list(range(120))
 
 
 def test_a_span_beyond_the_end_is_too_short(clip):
-    span = Video(path=str(clip), start_s=9, duration_s=1)
+    span = VideoSource(path=str(clip), start_s=9, duration_s=1)
     assert code_of(open_frames, span, [0]) == "too_short"
     with pytest.raises(MediaError, match="too_short"):
         probe(span)
@@ -125,15 +125,15 @@ def test_a_span_beyond_the_end_is_too_short(clip):
 
 def reading_of(path):
     container = open_container(str(path))
-    return Reading(container, video_stream(container))
+    return StreamReader(container, video_stream(container))
 
 
 def found(path, times, span=(0, None), num_bytes=None):
     span = picking.Span(*(None if t is None else Fraction(t) for t in span))
-    reading = reading_of(path)
+    reader = reading_of(path)
     times = [Fraction(t).limit_denominator(1000) for t in times]
-    frames = picking.pick(reading, times, span, num_bytes or path.stat().st_size)
-    return [number_of(reading.to_rgb(frame)) for frame, _ in frames], reading.num_good
+    frames = picking.pick(reader, times, span, num_bytes or path.stat().st_size)
+    return [number_of(reader.to_rgb(frame)) for frame, _ in frames], reader.num_good
 
 
 def test_short_runs_are_decoded_where_key_frames_are_many(tmp_path):
@@ -169,7 +169,7 @@ def test_a_video_in_an_archive_is_read_without_unpacking(clip, tmp_path):
             info = archive.getinfo("a.mp4")
         offset = info.header_offset + 30 + len("a.mp4")
         piece = Piece(str(tmp_path / name), offset, info.compress_size)
-        video = Video(pieces=(piece,), unpacked_bytes=info.file_size if method else 0)
+        video = VideoSource(pieces=(piece,), unpacked_bytes=info.file_size if method else 0)
         assert picked(video, [0.4, 4]) == [10, 100]
         assert probe(video) == probe(clip)
 
@@ -184,7 +184,7 @@ def test_a_member_may_be_cut_between_two_files(clip, tmp_path):
     (tmp_path / "aa").write_bytes(data[:cut])
     (tmp_path / "ab").write_bytes(data[cut:])
     pieces = (Piece(str(tmp_path / "aa"), offset, cut - offset), Piece(str(tmp_path / "ab"), 0, size - (cut - offset)))
-    assert picked(Video(pieces=pieces), [0.4, 4]) == [10, 100]
+    assert picked(VideoSource(pieces=pieces), [0.4, 4]) == [10, 100]
 
 
 def test_errors_have_the_codes_of_open_clip(clip, tmp_path):
@@ -195,7 +195,7 @@ def test_errors_have_the_codes_of_open_clip(clip, tmp_path):
         assert code_of(open_frames, tmp_path / f"{name}.mp4", [0]) == code
         with pytest.raises(MediaError, match=code):
             probe(tmp_path / f"{name}.mp4")
-    gone = Video(pieces=(Piece(str(tmp_path / "gone.zip"), 0, 9),))
+    gone = VideoSource(pieces=(Piece(str(tmp_path / "gone.zip"), 0, 9),))
     assert code_of(open_frames, gone, [0]) == "missing_file"
 
 
@@ -208,9 +208,9 @@ def test_a_clip_cut_short_and_a_damaged_member(tmp_path):
         archive.write(path, "a.mkv")
         info = archive.getinfo("a.mkv")
     piece = Piece(str(tmp_path / "a.zip"), info.header_offset + 30 + 5, info.compress_size // 2)
-    assert code_of(open_frames, Video(pieces=(piece,), unpacked_bytes=info.file_size), [0.1]) == "truncated"
+    assert code_of(open_frames, VideoSource(pieces=(piece,), unpacked_bytes=info.file_size), [0.1]) == "truncated"
     piece = Piece(str(tmp_path / "a.zip"), 0, info.compress_size)
-    assert code_of(open_frames, Video(pieces=(piece,), unpacked_bytes=info.file_size), [0.1]) == "open_failed"
+    assert code_of(open_frames, VideoSource(pieces=(piece,), unpacked_bytes=info.file_size), [0.1]) == "open_failed"
 
 
 def test_a_decoder_serves_picks_probes_and_clips_in_turn(clip):

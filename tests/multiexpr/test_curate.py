@@ -12,7 +12,7 @@ import pytest
 import multiexpr
 from exprbench.faces import load_tracks
 from multiexpr import cli
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.stage import load_index
 from multiexpr.models.detector import find_people_model
 from multiexpr.storage.parquet import read_rows
@@ -129,7 +129,7 @@ def reference(curated, tmp_path_factory):
     """The small collection, and what one worker makes of it."""
     root = small(tmp_path_factory.mktemp("small") / "root", curated[0])
     out = root.parent / "reference"
-    multiexpr.curate(root, out, machines=Machines(workers=0))
+    multiexpr.curate(root, out, execution=ExecutionConfig(workers=0))
     return root, contents(Workspace(out))
 
 
@@ -143,7 +143,7 @@ def command(root, out, *more, **environment):
 
 def test_two_workers_make_the_same(reference, tmp_path):
     root, expected = reference
-    multiexpr.curate(root, tmp_path / "out", machines=Machines(workers=2))
+    multiexpr.curate(root, tmp_path / "out", execution=ExecutionConfig(workers=2))
     assert contents(Workspace(tmp_path / "out")) == expected
 
 
@@ -203,7 +203,7 @@ def test_ctrl_c_ends_it_cleanly(reference, tmp_path):
 def test_limits_walk_through_the_collection(reference, tmp_path):
     root, expected = reference
     for count in (14, 27):
-        funnel = multiexpr.curate(root, tmp_path / "out", limit=14, machines=Machines(workers=2))
+        funnel = multiexpr.curate(root, tmp_path / "out", limit=14, execution=ExecutionConfig(workers=2))
         assert funnel.num_clips == count
     whole = pd.read_parquet(tmp_path / "out/dataset/metadata.parquet").set_index("clip_id").sort_index()
     (tmp_path / "reference.parquet").write_bytes(expected["dataset/metadata.parquet"])

@@ -18,15 +18,15 @@ from fantasyportrait.checkpoints.loading import (
     load_text_encoder,
     load_transformer,
     load_vae,
+    on_meta_device,
     shapes_of,
-    without_memory,
 )
 from fantasyportrait.checkpoints.model_folder import Base, ModelFolder
 from fantasyportrait.checkpoints.random_init import _write_base
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.configs import AUGMENTED, SIZES, AdapterConfig
-from fantasyportrait.pipeline import open_studio
+from fantasyportrait.pipeline import load_pipeline
 
 
 def same(a, b):
@@ -40,7 +40,7 @@ def same(a, b):
 
 def test_all_published_backbone_names_and_shapes(official):
     listed = official("wan_key_map.json")["wan_i2v_14b"]
-    with without_memory():
+    with on_meta_device():
         from fantasyportrait.model.transformer import build_transformer
 
         wanted = shapes_of(build_transformer(SIZES["14b"].backbone))
@@ -63,7 +63,7 @@ def test_all_released_adapter_names_and_shapes(official):
 def test_vae_names_agree_with_diffusers_own_conversion():
     from diffusers import AutoencoderKLWan
 
-    with without_memory():
+    with on_meta_device():
         ours = list(AutoencoderKLWan().state_dict())
     published = VAE.to_published(ours)
     assert convert_wan_vae_to_diffusers({p: o for o, p in published.items()}) == {o: o for o in ours}
@@ -141,8 +141,8 @@ def test_the_flat_variant_holds_both_and_comes_back(tiny, tmp_path):
 def test_both_layouts_of_the_base_give_the_same_modules(tiny, published):
     ours, theirs = Base(tiny / "base"), Base(published / "wan")
     assert ours.backbone == theirs.backbone
-    for load in (lambda b: load_transformer(b, dtype=torch.float32), load_vae, load_text_encoder):
-        same(load(ours).state_dict(), load(theirs).state_dict())
+    for workload in (lambda b: load_transformer(b, dtype=torch.float32), load_vae, load_text_encoder):
+        same(workload(ours).state_dict(), workload(theirs).state_dict())
     a, b = load_image_encoder(ours), load_image_encoder(theirs)
     assert b.config.hidden_act == "gelu"
     assert a.config.num_attention_heads == b.config.num_attention_heads == 2
@@ -292,7 +292,7 @@ def test_a_text_to_video_base_is_refused(tiny, tmp_path):
 
 def test_a_folder_that_is_none_is_named(tmp_path):
     with pytest.raises(UserError, match="make one with fantasyportrait convert"):
-        open_studio(tmp_path)
+        load_pipeline(tmp_path)
     with pytest.raises(UserError, match="holds no backbone"):
         Base(tmp_path).files("backbone")
 
@@ -346,4 +346,4 @@ def test_every_part_is_held_to_account_by_its_header(tiny, tmp_path, part, lost,
     tensors = open_tensors(path)
     save_tensors(path, {n: tensors[n].clone() for n in tensors if n != lost})
     with pytest.raises(UserError, match=told):
-        open_studio(tmp_path / "m")
+        load_pipeline(tmp_path / "m")

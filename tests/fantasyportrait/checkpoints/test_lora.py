@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from exprbench.core.errors import UserError
-from fantasyportrait.backbone import load_engine, read_loras
+from fantasyportrait.backbone import load_backbone, read_loras
 from fantasyportrait.checkpoints.key_mapping import BACKBONE
 from fantasyportrait.checkpoints.lora import Lora, parse_lora
 from fantasyportrait.checkpoints.model_folder import Base
-from fantasyportrait.checkpoints.random_init import make_random
+from fantasyportrait.checkpoints.random_init import write_random_model
 from fantasyportrait.checkpoints.tensors import save_tensors
-from fantasyportrait.runtime.memory import Plan
-from fantasyportrait.settings import Machine
+from fantasyportrait.runtime.memory import MemoryPlan
+from fantasyportrait.settings import RuntimeConfig
 
 LAYER = "blocks.1.attn2.to_q"
 
@@ -17,7 +17,7 @@ LAYER = "blocks.1.attn2.to_q"
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    make_random(folder, "tiny")
+    write_random_model(folder, "tiny")
     return Base(folder / "base")
 
 
@@ -80,11 +80,11 @@ def test_the_engine_is_loaded_with_it(base, tmp_path):
     down, up = halves()
     a, b, _ = named("diffusers")
     save_tensors(tmp_path / "l.safetensors", {a: down, b: up})
-    plan = Plan(weights="fp32", offload="none", tile=None, keys="device", estimate_gib=0)
+    plan = MemoryPlan(weights="fp32", offload="none", tile=None, keys="device", estimate_gib=0)
     path = str(tmp_path / "l.safetensors")
     loras = read_loras([f"{path}:0.5", path], base)
     assert [str(lora) for lora in loras] == ["l.safetensors:0.5", "l.safetensors:1"]
-    model = load_engine(base, plan, Machine(), torch.device("cpu"), loras)
+    model = load_backbone(base, plan, RuntimeConfig(), torch.device("cpu"), loras)
     before = base.tensors("backbone")[f"{LAYER}.weight"]
     torch.testing.assert_close(model.get_submodule(LAYER).weight.data, before + 1.5 * up @ down)
 

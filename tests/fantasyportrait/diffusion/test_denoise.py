@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from fantasyportrait.diffusion.denoise import Told, denoise
-from fantasyportrait.diffusion.face_masks import who_sees_whom
+from fantasyportrait.diffusion.denoise import Conditioning, denoise
+from fantasyportrait.diffusion.face_masks import face_attention_mask
 from fantasyportrait.diffusion.flow_matching import branches, schedule
 from fantasyportrait.diffusion.windows import lay_windows
 from tests.fantasyportrait import official as reference
-from tests.fantasyportrait.model.test_transformer import prompt, released_sight, windows
+from tests.fantasyportrait.model.test_transformer import prompt, released_mask, windows
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,13 @@ def dit(official):
 
 
 def three_steps(official, backbone, dit, motion, text, expression):
-    told = Told(
+    conditioning = Conditioning(
         {"positive": prompt(dit["context"]), "negative": prompt(dit["context_neg"])}, dit["clip_fea"], dit["y"][None]
     )
     return denoise(
         backbone,
         torch.from_numpy(np.array(official("pipeline.npz")["noise"])),
-        told,
+        conditioning,
         sigmas=schedule(3),
         branches=branches(expression, text),
         windows=lay_windows(3, 21, 5),
@@ -46,14 +46,14 @@ def test_guided_latents_are_the_released_ones(official, backbone, dit, text, exp
 
 
 def test_three_people_end_where_the_corrected_mask_leads(official, backbone, dit):
-    sees = who_sees_whom(dit["f3_still_labels"].long(), [True] * 3, "all")
-    found = three_steps(official, backbone, dit, reference.projected(windows(dit, 0, 1, 2), sees=sees), 1, 4)
+    mask = face_attention_mask(dit["f3_still_labels"].long(), [True] * 3, "all")
+    found = three_steps(official, backbone, dit, reference.projected(windows(dit, 0, 1, 2), mask=mask), 1, 4)
     np.testing.assert_allclose(found, official("pipeline.npz")["correct_f3_still_latents_cfg1_ip4"], atol=1e-5)
 
 
 def test_two_people_end_where_the_released_mask_leads(official, backbone, dit):
-    sees = released_sight(dit, "f2_move", 2)
-    found = three_steps(official, backbone, dit, reference.projected(windows(dit, 0, 1), sees=sees), 1, 4)
+    mask = released_mask(dit, "f2_move", 2)
+    found = three_steps(official, backbone, dit, reference.projected(windows(dit, 0, 1), mask=mask), 1, 4)
     given = official("pipeline.npz")
     np.testing.assert_allclose(found, given["official_fp32_f2_move_latents_cfg1_ip4"], atol=1e-5)
     np.testing.assert_allclose(found, given["official_f2_move_latents_cfg1_ip4"], atol=5e-2)  # bfloat16 there

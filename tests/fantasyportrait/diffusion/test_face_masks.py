@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from fantasyportrait.diffusion.face_masks import (
+    face_attention_mask,
     follow_boxes,
     grow_boxes,
     released_labels,
     trilinear_labels,
-    who_sees_whom,
 )
 
 
@@ -24,8 +24,8 @@ def test_boxes_labels_and_sight_are_the_released_ones(official, case):
     np.testing.assert_array_equal(grown, given["ext_boxes"])
     labels = released_labels(grown[:, None], size, num_latent)
     np.testing.assert_array_equal(labels, given["labels"])
-    sees = who_sees_whom(labels, [True] * len(boxes), "all")
-    np.testing.assert_array_equal(sees[0].repeat_interleave(97, -1), given["correct_mask"])
+    mask = face_attention_mask(labels, [True] * len(boxes), "all")
+    np.testing.assert_array_equal(mask[0].repeat_interleave(97, -1), given["correct_mask"])
 
 
 def test_a_still_driver_grows_nothing():
@@ -86,21 +86,21 @@ LABELS = torch.tensor([[[0, 1, 0, 2, 0, 3]]])
 
 
 def test_backgrounds():
-    everybody = who_sees_whom(LABELS, [True] * 3, "all")[0, 0]
+    everybody = face_attention_mask(LABELS, [True] * 3, "all")[0, 0]
     assert everybody.sum(-1).tolist() == [3, 1, 3, 1, 3, 1]
-    nobody = who_sees_whom(LABELS, [True] * 3, "none")[0, 0]
+    nobody = face_attention_mask(LABELS, [True] * 3, "none")[0, 0]
     assert nobody.sum(-1).tolist() == [0, 1, 0, 1, 0, 1]
-    nearest = who_sees_whom(LABELS, [True] * 3, "nearest")[0, 0]
+    nearest = face_attention_mask(LABELS, [True] * 3, "nearest")[0, 0]
     assert nearest.sum(-1).tolist() == [1] * 6
     assert nearest[0].tolist() == [True, False, False]
 
 
 def test_a_face_nobody_drives_sees_nobody():
-    sees = who_sees_whom(LABELS, [True, False, True], "all")[0, 0]
-    assert sees.shape == (6, 2)
-    assert sees[1].tolist() == [True, False]
-    assert sees[3].tolist() == [False, False]
-    assert sees[5].tolist() == [False, True]
+    mask = face_attention_mask(LABELS, [True, False, True], "all")[0, 0]
+    assert mask.shape == (6, 2)
+    assert mask[1].tolist() == [True, False]
+    assert mask[3].tolist() == [False, False]
+    assert mask[5].tolist() == [False, True]
 
 
 @pytest.mark.parametrize("num_people", [1, 2, 3, 4, 5])
@@ -108,10 +108,10 @@ def test_every_region_sees_its_own_driver_alone(num_people):
     boxes = rects(5, *((i * 48, 16, i * 48 + 32, 48) for i in range(num_people)))
     size = (48 * num_people, 64)
     for labels in (trilinear_labels(boxes, size, 2), released_labels(boxes[:, :1], size, 2)):
-        sees = who_sees_whom(labels, [True] * num_people, "none")[0]
+        mask = face_attention_mask(labels, [True] * num_people, "none")[0]
         flat = labels.flatten(1)
         for person in range(num_people):
-            own = sees[flat == person + 1]
+            own = mask[flat == person + 1]
             assert len(own) == 2 * 4
             assert own[:, person].all()
             assert own.sum() == len(own)

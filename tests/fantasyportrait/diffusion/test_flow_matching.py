@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fantasyportrait.diffusion.flow_matching import branches, euler_step, predicted_clip, schedule, starting_noise
+from fantasyportrait.diffusion.flow_matching import branches, euler_step, initial_noise, predicted_clip, schedule
 
 
 @pytest.mark.parametrize("shift", [3, 5])
@@ -36,10 +36,10 @@ def test_a_straight_path_is_followed_to_its_end():
 
 def test_a_seed_means_the_same_noise(official):
     torch.manual_seed(5)
-    first = starting_noise((1, 16, 3, 8, 12), 42)
+    first = initial_noise((1, 16, 3, 8, 12), 42)
     torch.rand(3)
-    assert torch.equal(first, starting_noise((1, 16, 3, 8, 12), 42))
-    assert not torch.equal(first, starting_noise((1, 16, 3, 8, 12), 43))
+    assert torch.equal(first, initial_noise((1, 16, 3, 8, 12), 42))
+    assert not torch.equal(first, initial_noise((1, 16, 3, 8, 12), 43))
     assert torch.equal(first, torch.from_numpy(official("pipeline.npz")["noise"]))
 
 

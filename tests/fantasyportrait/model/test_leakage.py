@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from fantasyportrait.checkpoints.random_init import random_adapter
-from fantasyportrait.diffusion.denoise import Told, denoise
-from fantasyportrait.diffusion.face_masks import trilinear_labels, who_sees_whom
-from fantasyportrait.diffusion.flow_matching import branches, schedule, starting_noise
+from fantasyportrait.diffusion.denoise import Conditioning, denoise
+from fantasyportrait.diffusion.face_masks import face_attention_mask, trilinear_labels
+from fantasyportrait.diffusion.flow_matching import branches, initial_noise, schedule
 from fantasyportrait.diffusion.windows import lay_windows
 from fantasyportrait.model import attention
 from fantasyportrait.model.configs import SIZES
-from fantasyportrait.model.motion_tokens import Motion, motion_of
+from fantasyportrait.model.motion_tokens import MotionTokens, motion_tokens
 from fantasyportrait.model.transformer import build_transformer
 from tests.fantasyportrait.model.test_transformer import tiny_inputs
 
@@ -33,11 +33,11 @@ def labels_of(num_people):
     return trilinear_labels(boxes, (48 * num_people + 16, 64), LATENT)
 
 
-def motion_with_gradients(adapter, features, sees):
-    """As `motion_of`, but for its doing without gradients."""
+def motion_with_gradients(adapter, features, mask):
+    """As `motion_tokens`, but for its doing without gradients."""
     tokens = adapter.embed(features)
     weights = torch.cat([adapter.token_weights({}, FRAMES)] * len(features), 1)
-    return Motion([layer(tokens, weights) for layer in adapter.layers], sees)
+    return MotionTokens([layer(tokens, weights) for layer in adapter.layers], mask)
 
 
 @contextlib.contextmanager
@@ -54,14 +54,14 @@ def recorded(monkeypatch):
     monkeypatch.undo()
 
 
-def blocks_outputs(monkeypatch, adapter, features, sees, labels, precision):
+def blocks_outputs(monkeypatch, adapter, features, mask, labels, precision):
     torch.manual_seed(1)
     model = build_transformer(TINY.backbone)
     grid = (LATENT, 2 * labels.shape[1], 2 * labels.shape[2])
     inputs = tiny_inputs(model, grid)
     mixed = torch.autocast("cpu", torch.bfloat16) if precision == "mixed" else contextlib.nullcontext()
     with recorded(monkeypatch) as outputs, mixed:
-        model(*inputs, motion_with_gradients(adapter, features, sees))
+        model(*inputs, motion_with_gradients(adapter, features, mask))
     assert len(outputs) == TINY.backbone.num_layers
     return [out.flatten(2).unflatten(1, (LATENT, -1))[0] for out in outputs]  # (f, p, width)
 
@@ -71,9 +71,9 @@ def blocks_outputs(monkeypatch, adapter, features, sees, labels, precision):
 @pytest.mark.parametrize("num_people", [1, 2, 3, 4, 5])
 def test_no_gradient_reaches_another_person(monkeypatch, adapter, num_people, precision, background):
     labels = labels_of(num_people)
-    sees = who_sees_whom(labels, [True] * num_people, background)
+    mask = face_attention_mask(labels, [True] * num_people, background)
     features = torch.randn(num_people, FRAMES, 554, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    for out in blocks_outputs(monkeypatch, adapter, features, sees, labels, precision):
+    for out in blocks_outputs(monkeypatch, adapter, features, mask, labels, precision):
         for person in range(num_people):
             region = out[labels.flatten(1) == person + 1]
             assert len(region) == LATENT * 4
@@ -87,12 +87,12 @@ def test_no_gradient_reaches_another_person(monkeypatch, adapter, num_people, pr
 @torch.no_grad()
 def test_another_drivers_features_change_not_a_bit(monkeypatch, adapter, precision):
     labels = labels_of(3)
-    sees = who_sees_whom(labels, [True] * 3, "all")
+    mask = face_attention_mask(labels, [True] * 3, "all")
     features = torch.randn(3, FRAMES, 554, generator=torch.Generator().manual_seed(2))
     exchanged = features.clone()
     exchanged[1] = 5 * torch.randn(FRAMES, 554, generator=torch.Generator().manual_seed(4))
-    before = blocks_outputs(monkeypatch, adapter, features, sees, labels, precision)[0]
-    after = blocks_outputs(monkeypatch, adapter, exchanged, sees, labels, precision)[0]
+    before = blocks_outputs(monkeypatch, adapter, features, mask, labels, precision)[0]
+    after = blocks_outputs(monkeypatch, adapter, exchanged, mask, labels, precision)[0]
     person = labels.flatten(1)
     assert torch.equal(before[(person == 1) | (person == 3)], after[(person == 1) | (person == 3)])
     assert not torch.equal(before[person == 2], after[person == 2])
@@ -109,7 +109,7 @@ def test_without_the_mask_gradients_do_reach_others(monkeypatch, adapter):
 def changes(adapter, masked, background):
     """Mean change of each person's region of the latents when the middle one's driver is exchanged."""
     labels = labels_of(3)
-    sees = who_sees_whom(labels, [True] * 3, background) if masked else None
+    mask = face_attention_mask(labels, [True] * 3, background) if masked else None
     grid = (LATENT, 2 * labels.shape[1], 2 * labels.shape[2])
     torch.manual_seed(1)
     model = build_transformer(TINY.backbone)
@@ -120,12 +120,12 @@ def changes(adapter, masked, background):
     latents = [
         denoise(
             model,
-            starting_noise((1, 16, *grid), 0),
-            Told({"positive": text}, image, portrait[:, :20]),
+            initial_noise((1, 16, *grid), 0),
+            Conditioning({"positive": text}, image, portrait[:, :20]),
             sigmas=schedule(4),
             branches=branches(4.5, 1),
             windows=lay_windows(LATENT, 21, 5),
-            motions=[motion_of(adapter, f, sees=sees)],
+            motions=[motion_tokens(adapter, f, mask=mask)],
         )
         for f in (features, exchanged)
     ]

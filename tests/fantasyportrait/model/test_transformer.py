@@ -3,10 +3,10 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
-from fantasyportrait.diffusion.face_masks import who_sees_whom
+from fantasyportrait.diffusion.face_masks import face_attention_mask
 from fantasyportrait.model.adapter import latent_windows
 from fantasyportrait.model.configs import SIZES
-from fantasyportrait.model.motion_tokens import Motion
+from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import build_transformer, num_parameters
 from tests.fantasyportrait import official as reference
 
@@ -81,12 +81,12 @@ def test_features_to_velocity_are_as_released(official, backbone, dit):
 
 @pytest.mark.parametrize(("case", "num_people"), CASES)
 def test_several_people_see_their_own_driver(backbone, dit, case, num_people):
-    sees = who_sees_whom(dit[f"{case}_labels"].long(), [True] * num_people, "all")
-    motion = reference.projected(windows(dit, *range(num_people)), sees=sees)
+    mask = face_attention_mask(dit[f"{case}_labels"].long(), [True] * num_people, "all")
+    motion = reference.projected(windows(dit, *range(num_people)), mask=mask)
     close(run(backbone, dit, motion), dit[f"correct_{case}_out"])
 
 
-def released_sight(dit, case, num_people):
+def released_mask(dit, case, num_people):
     """Face i sees every driver but number n - 1 - i: what the released mask comes to."""
     labels = dit[f"{case}_labels"].long().flatten(1)[..., None]
     people = torch.arange(num_people)
@@ -95,8 +95,8 @@ def released_sight(dit, case, num_people):
 
 @pytest.mark.parametrize(("case", "num_people"), CASES)
 def test_what_the_released_mask_does_is_reproduced_too(backbone, dit, case, num_people):
-    sees = released_sight(dit, case, num_people)
-    motion = reference.projected(windows(dit, *range(num_people)), sees=sees)
+    mask = released_mask(dit, case, num_people)
+    motion = reference.projected(windows(dit, *range(num_people)), mask=mask)
     out = run(backbone, dit, motion)
     close(out, dit[f"official_fp32_{case}_out"])
     close(out, dit[f"official_{case}_out"], atol=1e-2)  # the released code casts this attention to bfloat16
@@ -124,11 +124,11 @@ def tiny_inputs(model, grid=(3, 6, 10), seed=0):
     )
 
 
-def tiny_motion(model, num_people=1, grid=(3, 6, 10), sees=None, seed=1):
+def tiny_motion(model, num_people=1, grid=(3, 6, 10), mask=None, seed=1):
     g = torch.Generator().manual_seed(seed)
     width = model.config.num_attention_heads * model.config.attention_head_dim
     shape = (1, grid[0], 97 * num_people, width)
-    return Motion([tuple(torch.randn(shape, generator=g) for _ in range(2)) for _ in model.blocks], sees)
+    return MotionTokens([tuple(torch.randn(shape, generator=g) for _ in range(2)) for _ in model.blocks], mask)
 
 
 @torch.no_grad()
@@ -143,14 +143,14 @@ def test_without_motion_it_is_diffusers_model(tiny):
 def test_motion_of_nobody_is_no_motion(tiny):
     inputs = tiny_inputs(tiny)
     blind = torch.zeros(1, 3, 15, 2, dtype=torch.bool)
-    torch.testing.assert_close(tiny(*inputs, tiny_motion(tiny, 2, sees=blind)), tiny(*inputs), atol=1e-7, rtol=0)
+    torch.testing.assert_close(tiny(*inputs, tiny_motion(tiny, 2, mask=blind)), tiny(*inputs), atol=1e-7, rtol=0)
 
 
 @torch.no_grad()
 def test_who_sees_everybody_needs_no_mask(tiny):
     inputs = tiny_inputs(tiny)
     everybody = torch.ones(1, 3, 15, 2, dtype=torch.bool)
-    masked, plain = tiny_motion(tiny, 2, sees=everybody), tiny_motion(tiny, 2)
+    masked, plain = tiny_motion(tiny, 2, mask=everybody), tiny_motion(tiny, 2)
     torch.testing.assert_close(tiny(*inputs, masked), tiny(*inputs, plain), atol=1e-6, rtol=1e-5)
 
 
@@ -168,8 +168,8 @@ def test_checkpointed_gradients_are_the_same(tiny):
 @pytest.mark.parametrize("with_motion", [False, True])
 @torch.no_grad()
 def test_blocks_compile_in_one_graph(tiny, with_motion):
-    sees = torch.rand(1, 3, 15, 2, generator=torch.Generator().manual_seed(0)) > 0.4
-    motion = tiny_motion(tiny, 2, sees=sees) if with_motion else None
+    mask = torch.rand(1, 3, 15, 2, generator=torch.Generator().manual_seed(0)) > 0.4
+    motion = tiny_motion(tiny, 2, mask=mask) if with_motion else None
     inputs = tiny_inputs(tiny)
     expected = tiny(*inputs, motion)
     tiny.compile_repeated_blocks(fullgraph=True, backend="aot_eager")

@@ -2,10 +2,10 @@ import pytest
 
 from exprbench.core.errors import UserError
 from fantasyportrait.model.configs import SIZES
-from fantasyportrait.runtime.memory import Load, choose
+from fantasyportrait.runtime.memory import Workload, choose
 
 
-def load(**changes):
+def workload(**changes):
     size = SIZES["14b"]
     usual = {
         "backbone": size.backbone,
@@ -16,15 +16,15 @@ def load(**changes):
         "num_windows": 1,
         "num_pixels": 720 * 720,
     }
-    return Load(**{**usual, **changes})
+    return Workload(**{**usual, **changes})
 
 
 def plan(vram_gib, ram_gib=128.0, **options):
-    return choose(load(), vram_gib=vram_gib, ram_gib=ram_gib, **options)
+    return choose(workload(), vram_gib=vram_gib, ram_gib=ram_gib, **options)
 
 
 def test_the_parameters_are_counted_exactly():
-    assert load().num_parameters == 16_394_878_784
+    assert workload().num_parameters == 16_394_878_784
 
 
 def test_a_large_card_holds_everything():
@@ -60,7 +60,7 @@ def test_what_fits_nowhere_is_told_with_the_way_out():
 
 
 def test_motion_of_five_people_over_a_minute_is_counted():
-    few, many = load(), load(num_people=5, num_windows=24)
+    few, many = workload(), workload(num_people=5, num_windows=24)
     assert many.keys_gib("bf16") == pytest.approx(120 * few.keys_gib("bf16"))
     assert few.keys_gib("bf16") == pytest.approx(21 * 97 * 5120 * 2 * 2 * 40 / 2**30)
 

@@ -15,7 +15,7 @@ from multiexpr import caption, index, select
 from multiexpr.captions import openai
 from multiexpr.captions.prompt import prompt_for
 from multiexpr.captions.stage import CaptionStage
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
 from multiexpr.sources.locate import ClipError
@@ -176,7 +176,7 @@ def kept(tmp_path, drawn):
     from multiexpr.storage.parquet import write_rows
     from multiexpr.storage.score_files import STATE
 
-    index(drawn, tmp_path / "out", machines=Machines(workers=0))
+    index(drawn, tmp_path / "out", execution=ExecutionConfig(workers=0))
     workspace = Workspace(tmp_path / "out")
     for name in ORDER:
         values = good(length_s=2.0)[name]
@@ -248,6 +248,6 @@ def test_none_writes_nothing(kept):
 
 
 def test_captions_need_verdicts(tmp_path, drawn):
-    index(drawn, tmp_path / "out", machines=Machines(workers=0))
+    index(drawn, tmp_path / "out", execution=ExecutionConfig(workers=0))
     with pytest.raises(UserError, match="multiexpr select"):
         caption(tmp_path / "out")

@@ -1,7 +1,7 @@
 import pytest
 
 from exprbench import UserError
-from multiexpr.execution.executors import Machines, job_of, rank_of, run_stage, shards_of_rank
+from multiexpr.execution.executors import ExecutionConfig, job_of, rank_of, run_stage, shards_of_rank
 from multiexpr.indexing.listing import finish_batch, is_listed, list_collection
 
 
@@ -36,15 +36,15 @@ def test_ranks_share_all_shards_among_them(monkeypatch):
     shares = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
-        shares.append(shards_of_rank(list(range(10)), Machines(executor="slurm")))
+        shares.append(shards_of_rank(list(range(10)), ExecutionConfig(executor="slurm")))
     assert sorted(shard for share in shares for shard in share) == list(range(10))
     assert {len(share) for share in shares} == {3, 4}
-    assert shards_of_rank([1, 2], Machines()) == [1, 2]
+    assert shards_of_rank([1, 2], ExecutionConfig()) == [1, 2]
 
 
 def test_an_executor_nobody_knows(workspace, recipe):
     with pytest.raises(UserError, match="did you mean 'slurm'"):
-        run_stage(None, workspace, recipe, Machines(executor="slrum"))
+        run_stage(None, workspace, recipe, ExecutionConfig(executor="slrum"))
 
 
 def test_one_rank_of_a_job_lists_and_the_next_job_lists_again(drawn, workspace):

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 
 from exprbench.faces import FaceTrack, FaceTracks, load_tracks
-from exprbench.media import Video, open_clip, open_frames, probe, read_clip
+from exprbench.media import VideoSource, open_clip, open_frames, probe, read_clip
 from multiexpr import caption, export, index, select
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.exporting.clips import clip_path, copy_stream, export_clip, fits
 from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
-from multiexpr.sources import Options
+from multiexpr.sources import SourceOptions
 from multiexpr.storage.parquet import shard_path, write_rows
 from multiexpr.storage.score_files import STATE
 from multiexpr.storage.workspace import Workspace
@@ -26,14 +26,14 @@ from tests.multiexpr.collection import encode
 from tests.multiexpr.made import COLUMNS, ORDER, good
 from tests.videos import numbered, numbers, write
 
-ONE = Machines(workers=0)
+ONE = ExecutionConfig(workers=0)
 PLAIN = ["export.tracks=false", "export.masks=false"]
 FRAMES = [numbered(i) for i in range(100)]
 
 
 def kept_workspace(root, out, **listing):
     """A workspace in which every clip of a collection is kept, without any having been scored."""
-    index(root, out, machines=ONE, **listing)
+    index(root, out, execution=ONE, **listing)
     workspace = Workspace(out)
     clips = load_index(workspace)
     for name in ORDER:
@@ -45,7 +45,7 @@ def kept_workspace(root, out, **listing):
 
 def written(tmp_path, path, recipe=None, **span):
     row = {"clip_id": "ab12"}
-    facts = export_clip(row, Video(path=str(path), **span), tmp_path / "d", recipe or load_recipe(None, PLAIN))
+    facts = export_clip(row, VideoSource(path=str(path), **span), tmp_path / "d", recipe or load_recipe(None, PLAIN))
     frames, info = read_clip(clip_path(tmp_path / "d", "ab12"))
     return facts, numbers(frames) if info.width > info.height else [], info
 
@@ -113,7 +113,7 @@ def test_the_same_clip_gives_the_same_bytes(tmp_path):
     path = write(tmp_path / "a.mp4", FRAMES)
     hashes = {written(tmp_path / name, path)[0]["sha256"] for name in "ab"}
     assert len(hashes) == 1
-    assert copy_stream(Video(path=str(path)), tmp_path / "c.mp4")
+    assert copy_stream(VideoSource(path=str(path)), tmp_path / "c.mp4")
     assert fits(probe(path), load_recipe().export)
 
 
@@ -168,7 +168,7 @@ def dataset(tmp_path, drawn):
         None, [*PLAIN, 'export.formats=["folder", "open-sora", "webdataset"]', "export.tar_bytes=30000"]
     )
     caption(workspace.root, recipe=recipe)
-    assert export(workspace.root, recipe=recipe, machines=ONE) == 5
+    assert export(workspace.root, recipe=recipe, execution=ONE) == 5
     return workspace
 
 
@@ -189,7 +189,7 @@ def test_hugging_face_loads_the_folder(dataset):
     loaded = datasets.load_dataset(
         "videofolder", data_dir=str(dataset.dataset), split="train", cache_dir=str(dataset.root / "hf")
     )
-    loaded = loaded.cast_column("video", datasets.Video(decode=False))
+    loaded = loaded.cast_column("video", datasets.VideoSource(decode=False))
     assert len(loaded) == 5
     assert set(loaded["clip_id"]) == set(pd.read_parquet(dataset.dataset / "metadata.parquet")["clip_id"])
     assert loaded[0]["video"]["path"].endswith(f"{loaded[0]['clip_id']}.mp4")
@@ -219,7 +219,7 @@ def test_webdataset_shards_hold_whole_samples(dataset):
 
 
 def test_our_own_reader_takes_our_own_shards(dataset, tmp_path):
-    kind = index(dataset.dataset / "webdataset", tmp_path / "again", machines=ONE)
+    kind = index(dataset.dataset / "webdataset", tmp_path / "again", execution=ONE)
     assert kind.num_entries == 5
     assert {row["source"] for row in load_index(Workspace(tmp_path / "again"))} == {"webdataset"}
 
@@ -236,7 +236,7 @@ def test_the_card_tells_funnel_recipe_models_and_terms(dataset):
 def test_a_stricter_recipe_takes_clips_out_again(dataset):
     recipe = load_recipe(None, [*PLAIN, "keep.sharpness.min_sharpness=1000"])
     select(dataset.root, recipe=recipe)
-    assert export(dataset.root, recipe=recipe, machines=ONE) == 0
+    assert export(dataset.root, recipe=recipe, execution=ONE) == 0
     assert list((dataset.dataset / "clips").glob("*/*")) == []
     assert pd.read_parquet(dataset.dataset / "metadata.parquet").empty
 
@@ -246,7 +246,7 @@ def test_what_is_written_is_not_written_again(dataset):
     before = {path: path.stat().st_mtime_ns for path in (dataset.dataset / "clips").glob("*/*")}
     gone = next(iter(before))
     gone.unlink()
-    export(dataset.root, recipe=recipe, machines=ONE)
+    export(dataset.root, recipe=recipe, execution=ONE)
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path for path in before if before[path] != after[path]} == {gone}
 
@@ -255,7 +255,7 @@ def test_a_clip_that_vanished_since_is_told_and_left_out(tmp_path, drawn, capsys
     shutil.copytree(drawn, tmp_path / "root")
     workspace = kept_workspace(tmp_path / "root", tmp_path / "out")
     (tmp_path / "root/b.mp4").unlink()
-    assert export(workspace.root, recipe=load_recipe(None, PLAIN), machines=ONE) == 3
+    assert export(workspace.root, recipe=load_recipe(None, PLAIN), execution=ONE) == 3
     assert "1 kept clips could not be written (missing_file)" in capsys.readouterr().err
 
 
@@ -264,8 +264,8 @@ def test_the_scores_of_a_source_are_kept_apart(tmp_path, drawn):
     shutil.copytree(drawn, root / "video")
     table = "video,caption,aesthetic score,camera motion\na.mp4,hi,8.27,pan_left\nb.mp4,,,static\n"
     (root / "OpenVid.csv").write_text(table)
-    workspace = kept_workspace(root, tmp_path / "out", options=Options())
-    export(workspace.root, recipe=load_recipe(None, PLAIN), machines=ONE)
+    workspace = kept_workspace(root, tmp_path / "out", options=SourceOptions())
+    export(workspace.root, recipe=load_recipe(None, PLAIN), execution=ONE)
     clips = pd.read_parquet(workspace.dataset / "metadata.parquet").set_index("source_key")
     assert clips.loc["a.mp4", "source_aesthetic_score"] == 8.27
     assert np.isnan(clips.loc["b.mp4", "source_aesthetic_score"])
@@ -277,7 +277,7 @@ def test_the_scores_of_a_source_are_kept_apart(tmp_path, drawn):
 @pytest.mark.weights
 def test_tracks_and_masks_lie_beside_a_clip_with_people(tmp_path, shared, needs_weights):
     needs_weights("face_landmarker")
-    video = Video(path=str(shared("multi/two_person.mp4")), start_s=0.0, duration_s=1.0)
+    video = VideoSource(path=str(shared("multi/two_person.mp4")), start_s=0.0, duration_s=1.0)
     facts = export_clip({"clip_id": "ab12"}, video, tmp_path, load_recipe())
     path = clip_path(tmp_path, "ab12")
     tracks = load_tracks(path.with_name("ab12.tracks.npz"))

@@ -6,7 +6,7 @@ import pytest
 
 from exprbench import UserError
 from multiexpr import index
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.listing import finish_batch, list_collection
 from multiexpr.indexing.stage import clip_id, find_clip, load_index
 from multiexpr.storage.parquet import read_rows, shard_path, shards_in
@@ -94,11 +94,11 @@ def test_same_content_may_be_let_be(many, tmp_path):
 
 
 def test_ids_stay_when_the_collection_moves(many, tmp_path):
-    machines = Machines(workers=0)
-    index(many, tmp_path / "a", machines=machines)
+    execution = ExecutionConfig(workers=0)
+    index(many, tmp_path / "a", execution=execution)
     shutil.move(many, tmp_path / "moved")
-    index(tmp_path / "moved", tmp_path / "a", machines=machines)
-    index(tmp_path / "moved", tmp_path / "b", machines=machines)
+    index(tmp_path / "moved", tmp_path / "a", execution=execution)
+    index(tmp_path / "moved", tmp_path / "b", execution=execution)
     first, second = (load_index(Workspace(tmp_path / name)) for name in "ab")
     assert [row["clip_id"] for row in first] == [row["clip_id"] for row in second]
     assert [row["stamp"] for row in first] == [row["stamp"] for row in second]
@@ -141,7 +141,7 @@ def test_long_videos_are_cut_into_shots(tmp_path, recipe, drawn):
     root = tmp_path / "root"
     scenes(root / "long.mp4")
     shutil.copy(drawn / "a.mp4", root / "short.mp4")
-    index(root, tmp_path / "out", recipe=recipe, machines=Machines(workers=0))
+    index(root, tmp_path / "out", recipe=recipe, execution=ExecutionConfig(workers=0))
     rows = load_index(Workspace(tmp_path / "out"))
     spans = [(row["start_s"], row["duration_s"]) for row in rows if row["key"] == "long.mp4"]
     assert spans == [(0.0, 5.46), (5.46, 5.46), (12.08, 9.92)]  # 11 s in halves, 1 s left out, margins at the cuts
@@ -155,7 +155,10 @@ def test_cutting_is_for_the_recipe_to_say(tmp_path, recipe, drawn):
 
     scenes(tmp_path / "root/long.mp4")
     index(
-        tmp_path / "root", tmp_path / "n", recipe=load_recipe(None, ["shots.cut=never"]), machines=Machines(workers=0)
+        tmp_path / "root",
+        tmp_path / "n",
+        recipe=load_recipe(None, ["shots.cut=never"]),
+        execution=ExecutionConfig(workers=0),
     )
     assert [row["duration_s"] for row in load_index(Workspace(tmp_path / "n"))] == [None]
 
@@ -163,7 +166,7 @@ def test_cutting_is_for_the_recipe_to_say(tmp_path, recipe, drawn):
 def test_a_broken_video_stays_one_clip_whose_error_is_told_later(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root/text.mp4").write_text("no video")
-    index(tmp_path / "root", tmp_path / "out", machines=Machines(workers=0))
+    index(tmp_path / "root", tmp_path / "out", execution=ExecutionConfig(workers=0))
     assert len(load_index(Workspace(tmp_path / "out"))) == 1
 
 

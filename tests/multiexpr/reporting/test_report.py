@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multiexpr import report
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.recipe import load_recipe
 from multiexpr.reporting.markup import Html, table, text
 from multiexpr.reporting.numbers import _union, histograms, time_spent
@@ -15,7 +15,7 @@ from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.exporting.test_export import kept_workspace
 from tests.multiexpr.made import fill, good, random_clips
 
-ONE = Machines(workers=0)
+ONE = ExecutionConfig(workers=0)
 
 
 class Checker(HTMLParser):
@@ -54,7 +54,7 @@ def test_the_page_shows_it_all_in_one_file(tmp_path, drawn):
     shutil.copytree(drawn, tmp_path / "root")
     (tmp_path / "root/a.mp4").rename(tmp_path / "root/<script>alert('x')&.mp4")
     workspace = kept_workspace(tmp_path / "root", tmp_path / "out")
-    page = checked(report(workspace.root, machines=ONE))
+    page = checked(report(workspace.root, execution=ONE))
     words = " ".join(page.words)
     assert len(page.sources) == 4  # a picture of every kept clip
     assert "<script>alert('x')&.mp4" in words  # escaped: it is text
@@ -65,7 +65,7 @@ def test_the_page_shows_it_all_in_one_file(tmp_path, drawn):
 def test_counts_histograms_and_errors_are_those_of_the_scores(workspace, recipe):
     clips = [*random_clips(50), *[{"container": "truncated"}] * 3]
     fill(workspace, [clips[:30], clips[30:]])
-    page = checked(report(workspace.root, recipe=recipe, machines=ONE))
+    page = checked(report(workspace.root, recipe=recipe, execution=ONE))
     words = " ".join(page.words)
     assert re.search(r"truncated\s+3", words)
     plots, num_drawn = histograms(workspace, recipe)
@@ -123,6 +123,6 @@ def test_markup_escapes():
 def test_a_report_before_anything_was_scored(tmp_path, drawn):
     from multiexpr import index
 
-    index(drawn, tmp_path / "out", machines=ONE)
-    page = checked(report(Workspace(tmp_path / "out").root, machines=ONE))
+    index(drawn, tmp_path / "out", execution=ONE)
+    page = checked(report(Workspace(tmp_path / "out").root, execution=ONE))
     assert "not scored yet" in " ".join(page.words)

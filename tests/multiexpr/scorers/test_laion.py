@@ -92,13 +92,13 @@ def test_the_scorer_takes_the_mean_of_squares_and_the_lowest_frame(tiny_clip):
     recipe = load_recipe(None, ["score.aesthetics.method=laion"])
     (scorer,) = [s for s in make_scorers(recipe, Models(recipe)) if s.name == "laion"]
     frames = RNG.integers(0, 255, (2, 224, 448, 3), np.uint8)
-    look = scorer.look({"length_s": 4.0})
+    start = scorer.start({"length_s": 4.0})
     for frame in frames:
-        look.see(frame, 0)
-    result = look.result()
+        start.update(frame, 0)
+    compute = start.compute()
     score = load_clip("clip-vit-large-patch14", "cpu")
     each = [score(squares(frame)).mean() for frame in frames]
-    assert result == {"laion": pytest.approx(np.mean(each), abs=1e-4), "laion_min": pytest.approx(min(each), abs=1e-4)}
+    assert compute == {"laion": pytest.approx(np.mean(each), abs=1e-4), "laion_min": pytest.approx(min(each), abs=1e-4)}
     assert scorer.fingerprint() != {}
 
 

@@ -8,9 +8,9 @@ from multiexpr.scorers.motion import (
     MOUTH,
     OUTER_CORNERS,
     RIGID,
+    face_motion,
     gaze_variation_deg,
     head_variation_deg,
-    motion_of,
     spread_of,
     stabilised,
 )
@@ -113,12 +113,12 @@ def test_closed_eyes_look_nowhere():
 def test_all_measures_of_a_face_that_does_nothing_are_zero():
     landmarks = np.repeat(RNG.uniform(0.3, 0.6, (1, 478, 3)), 10, 0)
     pose = np.repeat(np.eye(4)[None], 10, 0)
-    measures = motion_of(landmarks, pose, np.zeros((10, 52)), (640, 360))
+    measures = face_motion(landmarks, pose, np.zeros((10, 52)), (640, 360))
     assert all(value == pytest.approx(0, abs=1e-3) for value in measures.values())
 
 
 def test_expression_is_a_third_of_each_region():
     landmarks = RNG.uniform(0.3, 0.6, (10, 478, 3))
     pose = np.repeat(np.eye(4)[None], 10, 0)
-    m = motion_of(landmarks, pose, np.zeros((10, 52)), (640, 360))
+    m = face_motion(landmarks, pose, np.zeros((10, 52)), (640, 360))
     assert m["expression"] == pytest.approx(np.sqrt((m["mouth"] ** 2 + m["eyes"] ** 2 + m["brows"] ** 2) / 3))

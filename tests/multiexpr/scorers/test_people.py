@@ -95,9 +95,9 @@ def test_nothing_is_sent_or_fetched(yolo):
 def checkpoint(tmp_path_factory):
     """A .pt of the real layout with random weights."""
     pytest.importorskip("ultralytics")
-    from multiexpr.models.detector import keep_to_ourselves
+    from multiexpr.models.detector import restrict_ultralytics
 
-    keep_to_ourselves()
+    restrict_ultralytics()
     from ultralytics import YOLO
 
     path = tmp_path_factory.mktemp("models") / "random.pt"

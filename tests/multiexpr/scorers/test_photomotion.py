@@ -5,7 +5,7 @@ import pytest
 from multiexpr.recipe import ScoreAesthetics
 from multiexpr.scorers.photomotion import (
     FLOOR,
-    Photomotion,
+    PhotomotionScorer,
     colourfulness,
     integrate,
     motion_between,
@@ -29,14 +29,14 @@ def scene(shift=0, height=360, width=640):
 
 def score(make, count=5):
     """`make(i)` gives the two frames of the i-th pair."""
-    scorer = Photomotion(ScoreAesthetics(num_frames=count))
+    scorer = PhotomotionScorer(ScoreAesthetics(num_frames=count))
     facts = {"length_s": 5.0}
-    look = scorer.look(facts)
+    start = scorer.start(facts)
     times = scorer.frames(facts).times_s
     frames = [frame for i in range(count) for frame in make(i)]
     for time_s, frame in zip(times, frames, strict=True):
-        look.see(frame, time_s)
-    return look.result()
+        start.update(frame, time_s)
+    return start.compute()
 
 
 def lively(i):
@@ -44,7 +44,7 @@ def lively(i):
 
 
 def test_it_asks_for_pairs():
-    times = Photomotion(ScoreAesthetics(num_frames=4, pair_s=0.1)).frames({"length_s": 8.0}).times_s
+    times = PhotomotionScorer(ScoreAesthetics(num_frames=4, pair_s=0.1)).frames({"length_s": 8.0}).times_s
     assert times == (1.0, 1.1, 3.0, 3.1, 5.0, 5.1, 7.0, 7.1)
 
 
@@ -73,9 +73,9 @@ def test_a_frozen_picture_is_not_lively_and_a_shaken_one_not_steady():
 
 def test_black_frames_score_next_to_nothing():
     black = np.zeros((360, 640, 3), np.uint8)
-    result = score(lambda i: (black, black))
-    assert result["photomotion"] < 2
-    assert all(np.isfinite(value) for value in result.values())
+    compute = score(lambda i: (black, black))
+    assert compute["photomotion"] < 2
+    assert all(np.isfinite(value) for value in compute.values())
 
 
 def test_order_in_time_matters_the_end_most():

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from multiexpr import index, score, select
-from multiexpr.execution.executors import Machines, run_stage
+from multiexpr.execution.executors import ExecutionConfig, run_stage
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers
@@ -12,7 +12,7 @@ from multiexpr.scoring.stage import ScoreStage, fingerprints
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
 
-ONE = Machines(workers=0)
+ONE = ExecutionConfig(workers=0)
 pytestmark = pytest.mark.weights
 
 
@@ -33,7 +33,7 @@ def indexed(tmp_path, drawn, detector, needs_weights):
     needs_weights("face_landmarker")
     shutil.copytree(drawn, tmp_path / "root")
     (tmp_path / "root/text.mp4").write_text("no video")
-    index(tmp_path / "root", tmp_path / "out", machines=ONE)
+    index(tmp_path / "root", tmp_path / "out", execution=ONE)
     return Workspace(tmp_path / "out")
 
 
@@ -49,7 +49,7 @@ SMALL = ["keep.container.min_short_side=90", "keep.container.min_duration_s=1"]
 
 
 def test_dropped_clips_never_meet_the_costly_scorers(indexed):
-    assert score(indexed.root, machines=ONE) == 5
+    assert score(indexed.root, execution=ONE) == 5
     assert states(indexed, "container") == ["error", *["scored"] * 4]
     for name in ("people", "sharpness", "photomotion", "cuts", "motion"):
         assert states(indexed, name) == [""] * 5
@@ -58,33 +58,33 @@ def test_dropped_clips_never_meet_the_costly_scorers(indexed):
 
 
 def test_a_looser_recipe_measures_what_it_lets_through_and_nothing_twice(indexed):
-    score(indexed.root, machines=ONE)
+    score(indexed.root, execution=ONE)
     before = rows(indexed, "container")
     recipe = load_recipe(None, SMALL)
-    assert score(indexed.root, recipe=recipe, machines=ONE) == 4
+    assert score(indexed.root, recipe=recipe, execution=ONE) == 4
     assert states(indexed, "people") == ["", *["scored"] * 4]
     assert states(indexed, "sharpness") == [""] * 5  # nobody is in them
     assert rows(indexed, "container") == before
-    assert score(indexed.root, recipe=recipe, machines=ONE) == 0
-    assert score(indexed.root, recipe=load_recipe(), machines=ONE) == 0  # stricter again: nothing to measure
+    assert score(indexed.root, recipe=recipe, execution=ONE) == 0
+    assert score(indexed.root, recipe=load_recipe(), execution=ONE) == 0  # stricter again: nothing to measure
 
 
 def test_score_all_measures_everything_and_is_then_enough_for_any_recipe(indexed):
-    assert score(indexed.root, score_all=True, machines=ONE) == 5
+    assert score(indexed.root, score_all=True, execution=ONE) == 5
     for name in ("people", "sharpness", "photomotion", "cuts", "motion"):
         assert states(indexed, name) == ["", *["scored"] * 4]
-    assert score(indexed.root, recipe=load_recipe(None, SMALL), machines=ONE) == 0
+    assert score(indexed.root, recipe=load_recipe(None, SMALL), execution=ONE) == 0
 
 
 def test_a_changed_setting_measures_only_what_it_touches(indexed):
-    score(indexed.root, score_all=True, machines=ONE)
+    score(indexed.root, score_all=True, execution=ONE)
     before = {name: rows(indexed, name) for name in ("container", "people", "sharpness", "cuts", "motion")}
     asked = []
     recipe = load_recipe(None, ["score.people.confidence=0.3"])
     stage = ScoreStage(indexed, recipe, score_all=True)
     asked = [request["needed"] for request in stage.tasks(0).values()]
     assert asked == [["people"]] * 4
-    assert score(indexed.root, recipe=recipe, score_all=True, machines=ONE) == 4
+    assert score(indexed.root, recipe=recipe, score_all=True, execution=ONE) == 4
     assert {name: rows(indexed, name) for name in before} == before
 
 
@@ -113,37 +113,37 @@ def test_fingerprints_tell_what_a_setting_touches(setting, touched, detector, ne
 
 
 def test_errors_stay_until_they_are_tried_again(indexed):
-    score(indexed.root, machines=ONE)
-    assert score(indexed.root, machines=ONE) == 0
-    assert score(indexed.root, retry_errors=True, machines=ONE) == 1
+    score(indexed.root, execution=ONE)
+    assert score(indexed.root, execution=ONE) == 0
+    assert score(indexed.root, retry_errors=True, execution=ONE) == 1
     assert states(indexed, "container") == ["error", *["scored"] * 4]
 
 
 def test_a_file_that_changes_under_the_run_is_noticed(indexed, tmp_path):
     os.utime(tmp_path / "root/a.mp4", ns=(1, 1))
     (tmp_path / "root/b.mp4").unlink()
-    score(indexed.root, machines=ONE)
+    score(indexed.root, execution=ONE)
     funnel = select(indexed.root)
     assert funnel.errors == {"open_failed": 1, "source_changed": 1, "missing_file": 1}
-    index(tmp_path / "root", indexed.root, machines=ONE)  # listed anew: what is as it was is not measured again
-    assert score(indexed.root, machines=ONE) == 2
+    index(tmp_path / "root", indexed.root, execution=ONE)  # listed anew: what is as it was is not measured again
+    assert score(indexed.root, execution=ONE) == 2
     assert select(indexed.root).errors == {"open_failed": 1, "missing_file": 1}
 
 
 def test_a_damaged_file_of_scores_is_made_again(indexed):
-    score(indexed.root, machines=ONE)
+    score(indexed.root, execution=ONE)
     path = shard_path(indexed.scores("container"), 0)
     whole = path.read_bytes()
     path.write_bytes(whole[:-50])
-    score(indexed.root, machines=ONE)
+    score(indexed.root, execution=ONE)
     assert path.read_bytes() == whole
 
 
 def test_a_moved_collection_keeps_its_scores(indexed, tmp_path):
-    score(indexed.root, machines=ONE)
+    score(indexed.root, execution=ONE)
     shutil.move(tmp_path / "root", tmp_path / "elsewhere")
-    index(tmp_path / "elsewhere", indexed.root, machines=ONE)
-    assert score(indexed.root, machines=ONE) == 0
+    index(tmp_path / "elsewhere", indexed.root, execution=ONE)
+    assert score(indexed.root, execution=ONE) == 0
 
 
 def test_a_missing_model_is_told_before_anything_runs(indexed, monkeypatch, tmp_path):
@@ -152,20 +152,20 @@ def test_a_missing_model_is_told_before_anything_runs(indexed, monkeypatch, tmp_
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "cache"))
     with pytest.raises(UserError, match="exprbench weights fetch yolov8n"):
-        score(indexed.root, machines=ONE)
+        score(indexed.root, execution=ONE)
     assert not (indexed.root / "scores").exists()
 
 
 def test_a_gpu_process_gives_the_same(indexed, tmp_path):
     """On two devices that are CPUs: frames of several clips travel to them and answers come back."""
-    score(indexed.root, score_all=True, machines=ONE)
+    score(indexed.root, score_all=True, execution=ONE)
     other = Workspace(tmp_path / "other")
-    index(tmp_path / "root", other.root, machines=ONE)
+    index(tmp_path / "root", other.root, execution=ONE)
     run_stage(
         _score_all,
         other,
         load_recipe(None, ["score.aesthetics.method=photomotion"]),
-        Machines(workers=2, devices=("cpu", "cpu")),
+        ExecutionConfig(workers=2, devices=("cpu", "cpu")),
     )
     for name in ("container", "people", "sharpness", "photomotion", "cuts", "motion"):
         assert shard_path(other.scores(name), 0).read_bytes() == shard_path(indexed.scores(name), 0).read_bytes()

@@ -10,7 +10,7 @@ import pytest
 
 from exprbench import UserError
 from exprbench.media import open_frames, probe
-from multiexpr.sources import Entry, Options, Problem, detect, read
+from multiexpr.sources import Entry, Problem, SourceOptions, detect, read
 from multiexpr.sources.locate import ClipError, check_unchanged, video_of
 from multiexpr.sources.tabular import column, parse_columns
 from tests.videos import number_of
@@ -18,7 +18,7 @@ from tests.videos import number_of
 
 def listed(root, kind=None, **options):
     kind = kind or detect(root)
-    items = list(read(root, kind, Options(**options)))
+    items = list(read(root, kind, SourceOptions(**options)))
     entries = {item.key: item for item in items if isinstance(item, Entry)}
     problems = {(item.kind, item.path) for item in items if isinstance(item, Problem)}
     return kind, entries, problems
@@ -250,7 +250,7 @@ def test_nothing_there():
     with pytest.raises(UserError, match="there is no collection"):
         detect(Path("/nowhere/at/all"))
     with pytest.raises(UserError, match="did you mean 'openvid'"):
-        list(read(Path(), "openvd", Options()))
+        list(read(Path(), "openvd", SourceOptions()))
 
 
 @pytest.mark.parametrize(
