@@ -113,7 +113,7 @@ def _run_sample(args: argparse.Namespace) -> int:
         "face_models": _face_models(args),
         "mark": args.mark,
         "overwrite": args.overwrite,
-        "machine": pick(RuntimeConfig, args),
+        "runtime": pick(RuntimeConfig, args),
         **pick(SamplingConfig, args),
     }
     if args.benchmark is None:

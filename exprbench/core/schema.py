@@ -52,13 +52,9 @@ def check_settings(settings: Any, name: Callable[[str], str], *, minimum: float 
         if not math.isfinite(value):
             raise UserError(f"{name(f.name)} is {value}; expected a number")
         if above is not None and value <= above:
-            raise UserError(f"{name(f.name)} is {value}; expected a number above {_word(above)}")
+            raise UserError(f"{name(f.name)} is {value}; expected a number above {above:g}")
         if least is not None and value < least:
-            raise UserError(f"{name(f.name)} is {value}; expected {_word(least)} or more")
-
-
-def _word(number: float) -> str:
-    return "zero" if number == 0 else f"{number:g}"
+            raise UserError(f"{name(f.name)} is {value}; expected {least:g} or more")
 
 
 def decode(kind: type[T], value: Any, where: str) -> T:

@@ -269,7 +269,7 @@ def test_mistakes_cost_one_line(model, files, monkeypatch, capsys, words, told):
 
 
 def test_nothing_is_computed_before_mistakes_are_found(model, files, monkeypatch, capsys):
-    for name in ("load_engine", "load_vae", "load_image_encoder", "load_adapter", "load_expression_encoder"):
+    for name in ("load_backbone", "load_vae", "load_image_encoder", "load_adapter", "load_expression_encoder"):
         monkeypatch.setattr(pipeline_module, name, lambda *_a, **_o: pytest.fail("loaded before the mistake was found"))
     (files / "broken.mp4").write_bytes(b"nothing")
     clip(files / "nobody.mp4", 9, person(9, hidden=range(9)))
@@ -394,7 +394,7 @@ def test_other_settings_are_not_mixed_in(model, bench, tmp_path, capsys):
 
 
 def test_memory_for_the_largest_case_is_planned_before_the_first(model, bench, tmp_path, monkeypatch):
-    asked, choose = [], pipeline.choose
+    asked, choose = [], pipeline_module.choose
     monkeypatch.setattr(pipeline_module, "choose", lambda workload, **o: asked.append(workload) or choose(workload, **o))
     assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
     (workload,) = asked
