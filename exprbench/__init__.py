@@ -23,6 +23,7 @@ __getattr__, __dir__ = lazy(
         "build": "exprbench.building",
         "check": "exprbench.benchmark",
         "demo": "exprbench.demo.run_demo",
+        "frame": "exprbench.leaderboard.frame",
         "load_record": "exprbench.records",
         "open_clip": "exprbench.media",
         "score": "exprbench.scoring",

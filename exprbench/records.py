@@ -5,14 +5,17 @@ dataclasses; `docs/record.md` explains them. A change that old readers would mis
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from exprbench.benchmark import CASE_ID
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_json
 from exprbench.core.schema import decode
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA = 1
 MAX_BYTES = 500_000_000
@@ -116,6 +119,15 @@ class ScoreRecord:
     def group(self, split: str, track: str) -> Group | None:
         """The group of a split and a track, where the record has it."""
         return next((g for g in self.groups if (g.split, g.track) == (split, track)), None)
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return a pandas table with a row per case: what was scored, and a column per metric."""
+        import pandas as pd
+
+        names = [f.name for f in fields(CaseScore) if f.name not in ("values", "unscored", "size")]
+        rows = [{**{n: getattr(c, n) for n in names}, "coverage": c.coverage, **c.values} for c in self.cases]
+        columns = [*names, "coverage", *(name for name in self.ids if any(name in c.values for c in self.cases))]
+        return pd.DataFrame(rows, columns=columns)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -15,15 +15,17 @@ from exprbench.core.cache import read_entry, write_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
 from exprbench.core.schema import decode
-from exprbench.faces import FaceTracks
+from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.video_tracks import given_path, given_tracks, track_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
+from exprbench.metrics.face_pair import Readings
 from exprbench.metrics.registry import LANDMARKER
 from exprbench.records import CaseScore
 from exprbench.scoring.computations import (
     feature_computation,
     pixel_computation,
+    reading_computation,
     shape_computation,
     tracks_computation,
 )
@@ -251,15 +253,20 @@ def _reduce_own_sets(resolved: ResolvedCase, results: Results, num_frames: int, 
 def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
     plan, case = resolved.plan, resolved.case
     drivers = dict(zip(dict.fromkeys(case.drivers), resolved.drivers, strict=True))
+
+    def read(reader: str, driver: int | None, track: FaceTrack) -> Readings:
+        video = resolved.prediction if driver is None else drivers[case.drivers[driver]]
+        return single_pass([reading_computation(plan, reader, reader, video, track)])[reader]
+
     return FaceInputs(
-        plan=plan,
+        profile=plan.profile,
+        missing=plan.missing,
         is_self=case.track == "self",
-        drivers=tuple(drivers[path] for path in case.drivers),
         driver_tracks=tuple(results[path] for path in case.drivers),
-        prediction=resolved.prediction,
         prediction_tracks=results[PREDICTION],
         face_map=case.face_map,
         source_tracks=_source_tracks(plan, case),
+        read=read,
     )
 
 

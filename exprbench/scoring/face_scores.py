@@ -1,6 +1,6 @@
 """Scores of the faces of a case: reference tracks matched to predicted ones, and the errors between them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,7 @@ from exprbench.metrics.face_errors import face_errors
 from exprbench.metrics.face_pair import FacePair, Readings, mean_seen
 from exprbench.metrics.face_readers import READERS
 from exprbench.metrics.matching import Matching, match_source, match_tracks
-from exprbench.scoring.computations import reading_computation
-from exprbench.scoring.plan import ScoringPlan
-from exprbench.scoring.single_pass import VideoInput, single_pass
+from exprbench.scoring.plan import Missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +22,22 @@ class FaceInputs:
     """The faces of both sides, and who is driven by whom.
 
     Attributes:
+        missing: what happens with a reference face that a predicted frame does not show.
         is_self: whether the prediction reenacts its own driver, so that faces match by place.
-        drivers, driver_tracks: the driving videos, and everyone in them.
+        driver_tracks: everyone in each of the driving videos.
         face_map: for each face of the source, (driver, face of the driver), None for a face that is not driven.
         source_tracks: the faces of the source image of a cross case, if known.
+        read: what a network reads in a tracked face of a driver, given by its number, or of the prediction (None).
     """
 
-    plan: ScoringPlan
+    profile: str
+    missing: Missing
     is_self: bool
-    drivers: tuple[VideoInput, ...]
     driver_tracks: tuple[FaceTracks, ...]
-    prediction: VideoInput
     prediction_tracks: FaceTracks
     face_map: tuple[tuple[int, int] | None, ...]
     source_tracks: FaceTracks | None
+    read: Callable[[str, int | None, FaceTrack], Readings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,7 @@ class FaceScores:
 class _Face:
     """A reference face and the predicted one matched to it, None if none was."""
 
-    driver: VideoInput
-    driver_tracks: FaceTracks
+    driver: int
     track: FaceTrack
     predicted: FaceTrack | None
 
@@ -74,12 +73,16 @@ class _Face:
 def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
     """Return errors between every reference face and the predicted one, averaged over frames, then over faces."""
     faces, num_extra = _match(inputs)
-    readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.plan.profile] if w in READERS})
+    readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.profile] if w in READERS})
     pairs = [_pair(inputs, face, readers) for face in faces]
     num_shown, num_expected = sum(int(p.seen.sum()) for p in pairs), sum(int(p.reference.seen.sum()) for p in pairs)
-    errors = [_errors(inputs.plan, pair, columns) for pair in pairs]
+    errors = [_errors(inputs, pair, columns) for pair in pairs]
     values = {column: _mean_over_faces(column, errors) for column in columns}
-    reason = "no frame in which it is defined" if num_shown else "no_face: none of the reference's faces is found"
+    reason = (
+        "no frame in which it is defined"
+        if num_shown
+        else "no_face: the prediction shows none of the reference's faces"
+    )
     return FaceScores(
         num_faces=len(faces),
         num_missing=sum(face.predicted is None for face in faces),
@@ -102,12 +105,7 @@ def _match(inputs: FaceInputs) -> tuple[list[_Face], int]:
         matching = match_source(len(inputs.face_map), predicted, inputs.source_tracks)
         found = tuple(matching.predicted[i] for i, _, _ in driven)
     faces = [
-        _Face(
-            driver=inputs.drivers[driver],
-            driver_tracks=inputs.driver_tracks[driver],
-            track=track,
-            predicted=None if j is None else predicted.tracks[j],
-        )
+        _Face(driver=driver, track=track, predicted=None if j is None else predicted.tracks[j])
         for (_, driver, _), track, j in zip(driven, tracks, found, strict=True)
     ]
     return faces, _num_extra(predicted, matching)
@@ -122,37 +120,38 @@ def _pair(inputs: FaceInputs, face: _Face, readers: Sequence[str]) -> FacePair:
     """Return both tracks over the frames both videos have, with what the networks read in them."""
     predicted = inputs.prediction_tracks
     num_frames = min(len(face.track.seen), predicted.num_frames)
-    sides = ((face.driver, face.track), (inputs.prediction, face.predicted))
-    reference, theirs = (_readings(inputs.plan, readers, *side, num_frames) for side in sides)
+    sides = (face.driver, face.track), (None, face.predicted)
+    reference, theirs = (_readings(inputs, readers, *side, num_frames) for side in sides)
     return FacePair(
         reference=face.track.first(num_frames),
         predicted=face.predicted.first(num_frames) if face.predicted else unseen(num_frames),
-        reference_size=face.driver_tracks.size,
+        reference_size=inputs.driver_tracks[face.driver].size,
         predicted_size=predicted.size,
-        profile=inputs.plan.profile,
+        profile=inputs.profile,
         readings=(reference, theirs),
     )
 
 
 def _readings(
-    plan: ScoringPlan, readers: Sequence[str], video: VideoInput, track: FaceTrack | None, num_frames: int
+    inputs: FaceInputs, readers: Sequence[str], driver: int | None, track: FaceTrack | None, num_frames: int
 ) -> Readings:
     """Return what networks read in a face over the first frames; NaN if it is not there."""
-    if track is None:
-        outputs = [item for reader in readers for item in READERS[reader].outputs.items()]
-        return {name: np.full((num_frames, size), np.nan) for name, size in outputs}
-    computations = [reading_computation(plan, reader, reader, video, track) for reader in readers]
-    found = single_pass(computations)
-    return {name: values[:num_frames] for arrays in found.values() for name, values in arrays.items()}
+    found: dict[str, np.ndarray] = {}
+    for reader in readers:
+        if track is None:
+            found |= {name: np.full((num_frames, size), np.nan) for name, size in READERS[reader].outputs.items()}
+        else:
+            found |= {name: values[:num_frames] for name, values in inputs.read(reader, driver, track).items()}
+    return found
 
 
-def _errors(plan: ScoringPlan, pair: FacePair, columns: Sequence[str]) -> dict[str, np.ndarray]:
+def _errors(inputs: FaceInputs, pair: FacePair, columns: Sequence[str]) -> dict[str, np.ndarray]:
     """Return column -> (T,) errors; missing faces get the worst value if they are penalised, NaN otherwise."""
     errors = face_errors(pair, columns)
-    if plan.missing == "penalty":
+    if inputs.missing == "penalty":
         absent = pair.reference.seen & ~pair.predicted.seen
         for column, values in errors.items():
-            worst = COLUMNS[column].worst.get(plan.profile)
+            worst = COLUMNS[column].worst.get(inputs.profile)
             if worst is not None:
                 values[absent] = worst
     return errors

@@ -395,7 +395,9 @@ def test_other_settings_are_not_mixed_in(model, bench, tmp_path, capsys):
 
 def test_memory_for_the_largest_case_is_planned_before_the_first(model, bench, tmp_path, monkeypatch):
     asked, choose = [], pipeline_module.choose
-    monkeypatch.setattr(pipeline_module, "choose", lambda workload, **o: asked.append(workload) or choose(workload, **o))
+    monkeypatch.setattr(
+        pipeline_module, "choose", lambda workload, **o: asked.append(workload) or choose(workload, **o)
+    )
     assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
     (workload,) = asked
     assert (workload.num_people, workload.num_latent, workload.num_tokens) == (2, 7, 7 * 4 * 4)

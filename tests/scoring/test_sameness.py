@@ -141,7 +141,7 @@ def test_a_benchmark_that_changes_under_a_running_score_is_refused(method, bench
     shutil.copytree(bench.root, copy)
     driver = copy / "driving" / "dee.mp4"
     driver.write_bytes(driver.read_bytes() + b"x")
-    with pytest.raises(UserError, match="not the file the benchmark was made with"):
+    with pytest.raises(UserError, match="has changed since the benchmark was built"):
         score(
             benchmark=copy, predictions=method.folder, method="m", out=tmp_path / "r.json", metrics=METRICS, workers=0
         )

@@ -1,0 +1,42 @@
+"""Score records as a pandas table."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exprbench.records import ScoreRecord, load_record
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = (
+    *("benchmark", "method", "split", "track", "metric", "id", "value", "low", "high", "num_videos"),
+    *("coverage", "detect_rate"),
+)
+
+
+def frame(records: Iterable[ScoreRecord | Path | str]) -> "pandas.DataFrame":
+    """Return the aggregates of records as a pandas table with a row per method, split, track and metric.
+
+        scores = exprbench.frame(["mine.json", "other.json"])
+        scores.query("metric == 'lmd'").pivot(index="method", columns="split", values="value")
+
+    Args:
+        records: records, or paths of their files.
+
+    Raises:
+        UserError: a file is missing or not a record.
+    """
+    import pandas as pd
+
+    loaded = [record if isinstance(record, ScoreRecord) else load_record(record) for record in records]
+    rows = [
+        (
+            *(record.benchmark.name, record.method, group.split, group.track, name, record.ids[name]),
+            *(a.value, a.low, a.high, a.num_videos, group.coverage, group.detect_rate),
+        )
+        for record in loaded
+        for group in record.groups
+        for name, a in group.aggregates.items()
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

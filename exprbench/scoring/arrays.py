@@ -1,0 +1,96 @@
+"""Score a video that is in memory against its reference: the same computations as for files, without a cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.tracker import FaceTracker
+from exprbench.faces.video_tracks import collect, landmarker, main_faces
+from exprbench.metrics import COLUMNS
+from exprbench.metrics.face_pair import Readings
+from exprbench.metrics.face_readers import READERS
+from exprbench.scoring.computations import FaceCrops, Faces, PixelValues
+from exprbench.scoring.face_scores import FaceInputs, score_faces
+from exprbench.scoring.single_pass import FramePair
+
+Frames = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """Values by column, and for columns without a value the reason."""
+
+    values: dict[str, float]
+    unscored: dict[str, str]
+
+
+def score_video(
+    predicted: Frames,
+    reference: Frames,
+    columns: Sequence[str],
+    *,
+    fps: float = 25,
+    profile: str = "mediapipe",
+    device: str = "cpu",
+) -> VideoScores:
+    """Score one video against its reference, frame by frame over the frames both have.
+
+    Args:
+        predicted, reference: (T, H, W, 3) uint8 RGB frames.
+        columns: pixel and face columns of the registry.
+        fps: rate of both, for the face tracker.
+        profile: `mediapipe`, or `paper` for the networks of the paper's profile.
+        device: device of those networks.
+
+    Raises:
+        WeightsError: a model file that a column needs is missing.
+    """
+    values, unscored = _score_pixels(predicted, reference, [c for c in columns if COLUMNS[c].kind == "pixel"])
+    faces = [c for c in columns if COLUMNS[c].kind == "face"]
+    if faces:
+        inputs = _face_inputs(predicted, reference, fps, profile, device)
+        found = score_faces(inputs, faces)
+        values, unscored = values | found.values, unscored | found.unscored
+    return VideoScores(values, unscored)
+
+
+def _score_pixels(
+    predicted: Frames, reference: Frames, columns: Sequence[str]
+) -> tuple[dict[str, float], dict[str, str]]:
+    metrics = [COLUMNS[column] for column in columns]
+    pixels = PixelValues({metric.measure: metric.function(metric.measure) for metric in metrics})
+    for frames in zip(reference, predicted, strict=False):
+        pixels.update(FramePair(*frames))
+    unscored = {m.name: pixels.errors[m.measure] for m in metrics if m.measure in pixels.errors}
+    scored = [m for m in metrics if m.measure not in pixels.errors]
+    return {m.name: m.function(m.compute)(pixels.values[m.measure], pixels.num_values) for m in scored}, unscored
+
+
+def _track(frames: Frames, fps: float) -> FaceTracks:
+    faces = Faces(FaceTracker(landmarker(), fps=fps), "")
+    for frame in frames:
+        faces.update(frame)
+    return collect(faces.tracker, "")
+
+
+def _face_inputs(predicted: Frames, reference: Frames, fps: float, profile: str, device: str) -> FaceInputs:
+    driver, prediction = _track(reference, fps), _track(predicted, fps)
+
+    def read(reader: str, side: int | None, track: FaceTrack) -> Readings:
+        crops = FaceCrops(READERS[reader], device, track)
+        for frame in predicted if side is None else reference:
+            crops.update(frame)
+        return crops.compute()
+
+    return FaceInputs(
+        profile=profile,
+        missing="exclude",
+        is_self=True,
+        driver_tracks=(driver,),
+        prediction_tracks=prediction,
+        face_map=tuple((0, face) for face in range(len(main_faces(driver)))),
+        source_tracks=None,
+        read=read,
+    )
