@@ -6,10 +6,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import FaceTrack
-from exprbench.faces.derived import EYES, eye_ball
+from exprbench.faces.derived import eye_ball
+from exprbench.faces.landmark_groups import EYE_POINTS
+from exprbench.metrics import face_errors as module
 from exprbench.metrics.face_pair import FacePair
 
 SIZE = (640, 360)
+NETWORKS = {"l2cs": ("gaze",), "smirk": ("expression", "pose")}
 
 
 def track(landmarks, *, pose=None, blendshapes=None, seen=None):
@@ -55,7 +58,7 @@ def looking(directions, turns, closed=()):
     corners = {33: (-1.5, 0, 0), 133: (-0.5, 0, 0.1), 263: (1.5, 0, 0), 362: (0.5, 0, 0.1)}
     for t, turn in enumerate(turns):
         points = {i: turn.apply(np.array(p) * 40.0) + (300, -200, 0) for i, p in corners.items()}
-        for outer, inner, iris in EYES:
+        for outer, inner, iris in EYE_POINTS:
             centre, radius = eye_ball(points[outer], points[inner], turn.as_matrix())
             points[iris] = centre + radius * directions[t]
         for i, point in points.items():
@@ -70,6 +73,13 @@ def pair(reference, predicted, size=SIZE, predicted_size=None):
     return FacePair(
         reference=reference, predicted=predicted, reference_size=size, predicted_size=predicted_size or size
     )
+
+
+def face_errors(faces, profile="mediapipe", readings=({}, {})):
+    """Errors of every column of a profile whose readings both sides have."""
+    networks = [name for name, outputs in NETWORKS.items() if all(o in side for o in outputs for side in readings)]
+    pair = replace(faces, profile=profile, readings=readings)
+    return module.face_errors(pair, module.face_columns(profile, networks))
 
 
 def hidden(face, *frames):

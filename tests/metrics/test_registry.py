@@ -25,9 +25,9 @@ def test_the_ids_are_those_of_the_design():
 
 
 def test_the_columns_stand_in_the_order_of_the_papers_table():
-    self_columns = [m.column for m in METRICS.values() if "self" in m.tracks]
+    self_columns = [m.title for m in METRICS.values() if "self" in m.tracks]
     assert self_columns == ["FID", "FVD", "PSNR", "SSIM", "LMD", "MAE"]
-    assert {m.column for m in METRICS.values() if "cross" in m.tracks} == {"AED", "APD", "MAE"}
+    assert {m.title for m in METRICS.values() if "cross" in m.tracks} == {"AED", "APD", "MAE"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
