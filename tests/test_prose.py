@@ -12,7 +12,8 @@ PAGES = ("*.md", "docs/*.md", "benchmarks/*.md", "examples/*.py", "multiexpr/*.t
 
 QUAINT = re.compile(
     r"\b(told|tells?|anew|mend(s|ed|ing)?|befell|befall|whom|sights?|nobody|somebody|everybody|lies|lay|lie|besides?"
-    r"|so many|so much as|to be had|by way of|made otherwise|of its own accord|(to|at) hand|held to account|goes on where"
+    r"|so many|so much as|to be had|by way of|made otherwise|of its own accord|(to|at) hand|held to account"
+    r"|goes on where"
     r"|what (it|they|was|is) (came|come|comes|made|said|given|asked|seen|there)"
     r"|keep to ourselves"
     r"|(an?|the|one|some|any|each|two|first|second) looks?|looks? (at itself|upon)|(is|of) no matter"

@@ -21,7 +21,8 @@ from exprbench.demo.mesh import (
     WING,
 )
 from exprbench.demo.mesh import spread as spread_over_mesh
-from exprbench.faces.derived import EYES, eye_ball
+from exprbench.faces.derived import eye_ball
+from exprbench.faces.landmark_groups import EYE_POINTS
 
 PIVOT = np.array([0.0, -3.0, -7.0])  # what the head turns about
 ABOVE_OVAL = 0.9  # how much of the forehead lies above MediaPipe's oval
@@ -179,7 +180,7 @@ def pose_points(p: Proportions, blendshapes: np.ndarray, rotation: np.ndarray) -
 def iris_points(mesh: np.ndarray, rotation: np.ndarray, gaze: np.ndarray) -> np.ndarray:
     """(..., 10, 3) irises of eyes that look along `gaze` (..., 3), in the frame and unit of `mesh` (x right, y up)."""
     return np.concatenate(
-        [_iris(mesh[..., outer, :], mesh[..., inner, :], rotation, gaze) for outer, inner, _ in EYES], -2
+        [_iris(mesh[..., outer, :], mesh[..., inner, :], rotation, gaze) for outer, inner, _ in EYE_POINTS], -2
     )
 
 
