@@ -66,15 +66,8 @@ def sample(
     for driver in drivers:
         _check_exists(driver, "driver")
     from fantasyportrait.inputs import prepare_inputs
-    from fantasyportrait.pipeline import load_pipeline
 
-    pipeline = load_pipeline(
-        model,
-        from_dict(RuntimeConfig, runtime or {}),
-        loras=loras,
-        landmark_detector=_load_landmark_detector(face_models),
-    )
-    pipeline.check(config)
+    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     if pipeline.ranks.num_cases > 1:
         raise UserError(
             f"{pipeline.ranks.num_cases} processes would generate the same video; share the work with "
@@ -114,12 +107,21 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written to: {error.strerror}") from error
 
 
-def _load_landmark_detector(face_models: tuple[Path | str, Path | str] | None) -> Any:
-    if face_models is None:
-        return None
+def _load_checked_pipeline(
+    model: Path | str,
+    config: SamplingConfig,
+    runtime: dict[str, Any] | None,
+    loras: Sequence[str],
+    face_models: tuple[Path | str, Path | str] | None,
+) -> "Pipeline":
     from fantasyportrait.expression.onnx_faces import OnnxLandmarkDetector
+    from fantasyportrait.pipeline import load_pipeline
 
-    return OnnxLandmarkDetector(*(Path(path) for path in face_models))
+    runtime_config = from_dict(RuntimeConfig, runtime or {})
+    landmark_detector = OnnxLandmarkDetector(*map(Path, face_models)) if face_models else None
+    pipeline = load_pipeline(model, runtime_config, loras=loras, landmark_detector=landmark_detector)
+    pipeline.check(config)
+    return pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,16 +170,9 @@ def sample_benchmark(
     bench, out = Benchmark.open(benchmark), Path(out)
     config = build_sampling_config(preset, {"fps": bench.fps, **options})
     _check_writable(out)
-    from fantasyportrait.pipeline import load_pipeline
     from fantasyportrait.workload import largest_workload
 
-    pipeline = load_pipeline(
-        model,
-        from_dict(RuntimeConfig, runtime or {}),
-        loras=loras,
-        landmark_detector=_load_landmark_detector(face_models),
-    )
-    pipeline.check(config)
+    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     num_people = max((len(case.face_map) for case in bench.cases), default=1)
     num_frames = config.frames or round(bench.clip_seconds * bench.fps)
     plan = pipeline.plan_memory(
@@ -195,6 +190,21 @@ def sample_benchmark(
     _check_same_run(out, identity, overwrite)
     index, num_shards = shard or (pipeline.ranks.case + 1, pipeline.ranks.num_cases)
     cases = bench.select(split, track)[index - 1 :: num_shards]
+    result = _generate_cases(pipeline, bench, cases, config, out, mark=mark, overwrite=overwrite)
+    _update_failures(out / f"failed-{index}-of-{num_shards}.json", result.failed, {*result.generated, *result.skipped})
+    return result
+
+
+def _generate_cases(
+    pipeline: "Pipeline",
+    bench: Benchmark,
+    cases: Sequence[Case],
+    config: SamplingConfig,
+    out: Path,
+    *,
+    mark: bool,
+    overwrite: bool,
+) -> BenchmarkRun:
     generated, skipped, failed = [], [], {}
     for i, case in enumerate(cases, 1):
         path = out / f"{case.case_id}.mp4"
@@ -208,7 +218,6 @@ def sample_benchmark(
         except ItemError as error:
             failed[case.case_id] = str(error)
             say(f"{case.case_id} failed: {error}")
-    _update_failures(out / f"failed-{index}-of-{num_shards}.json", failed, {*generated, *skipped})
     return BenchmarkRun(generated=tuple(generated), skipped=tuple(skipped), failed=failed)
 
 
