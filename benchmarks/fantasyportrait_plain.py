@@ -1,8 +1,8 @@
-"""The same network as one would first write it down: the peer that `benchmarks.fantasyportrait` measures against.
+"""Plain implementation of the same network, the baseline of `benchmarks.fantasyportrait`.
 
-Eager PyTorch, `scaled_dot_product_attention` as it comes, keys and values of the motion projected anew at every step,
-and every guidance branch evaluated in full, the one without expression included (its motion times zero). It reads the
-weights of our modules and calls none of their code.
+It runs eagerly with PyTorch's `scaled_dot_product_attention`, projects the motion's keys and values at every step, and
+evaluates every guidance branch in full, the one without expression with its motion multiplied by zero. It uses the
+weights of the modules in `fantasyportrait` but none of their code.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fantasyportrait.diffusion.flow_matching import Branch
+from fantasyportrait.diffusion.flow_matching import GuidanceBranch
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.transformer import MotionTransformer
 
@@ -26,9 +26,9 @@ def guided_velocity(
     timestep: Tensor,
     prompts: dict[str, Tensor],
     image: Tensor,
-    branches: Sequence[Branch],
+    branches: Sequence[GuidanceBranch],
 ) -> Tensor:
-    """The weighted sum of every branch's velocity."""
+    """Return the weighted sum of the velocities of all branches."""
     total: Any = 0
     for branch in branches:
         scale = 1.0 if branch.expression else 0.0
@@ -49,7 +49,7 @@ def velocity(
     text: Tensor,
     image: Tensor,
 ) -> Tensor:
-    """One evaluation; `tokens` are (1, f, N L, C)."""
+    """Return the velocity of one evaluation; `tokens` are (1, f, N L, C)."""
     f, h, w = (n // p for n, p in zip(latents.shape[2:], model.config.patch_size, strict=True))
     x = model.patch_embedding(latents).flatten(2).transpose(1, 2)
     cos, sin = model.rope(latents)

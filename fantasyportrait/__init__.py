@@ -1,11 +1,11 @@
-"""FantasyPortrait: animate portraits of one or several people after driving videos.
+"""FantasyPortrait: animation of portraits of one or several people by driving videos.
 
     import fantasyportrait
     fantasyportrait.convert(base="Wan2.1-I2V-14B-720P", adapter="fantasyportrait_model.ckpt",
                             expression="pd_fpg.pth", out="model")
     fantasyportrait.sample(model="model", portrait="me.jpg", drivers=["smile.mp4"], out="me.mp4")
 
-Names are loaded when they are first used.
+Names are imported on first use.
 """
 
 from exprbench.core.lazy import lazy
@@ -13,11 +13,13 @@ from exprbench.core.lazy import lazy
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Pipeline": "fantasyportrait.pipeline",
         "RuntimeConfig": "fantasyportrait.settings",
         "SamplingConfig": "fantasyportrait.settings",
         "convert": "fantasyportrait.checkpoints.convert",
         "info": "fantasyportrait.checkpoints.info",
-        "open_studio": "fantasyportrait.pipeline",
+        "load_pipeline": "fantasyportrait.pipeline",
+        "prepare_inputs": "fantasyportrait.inputs",
         "sample": "fantasyportrait.sampling",
         "sample_benchmark": "fantasyportrait.sampling",
     },

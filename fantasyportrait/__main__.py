@@ -1,4 +1,4 @@
-"""`python -m fantasyportrait`, which torchrun can start."""
+"""Entry point of `python -m fantasyportrait`, as used with torchrun."""
 
 import sys
 

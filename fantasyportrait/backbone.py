@@ -1,4 +1,4 @@
-"""The backbone made ready for a machine: changed by LoRAs, quantised, offloaded, compiled, its kernels chosen."""
+"""Loading of the backbone for a device: LoRA fusion, quantisation, offloading, compilation, attention kernels."""
 
 import logging
 import os
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.progress import say
-from fantasyportrait.checkpoints.loading import Change, load_transformer
+from fantasyportrait.checkpoints.loading import WeightTransform, load_transformer
 from fantasyportrait.checkpoints.lora import Lora, parse_lora
-from fantasyportrait.checkpoints.model_folder import Base
+from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.runtime.memory import GIB, MemoryPlan
 from fantasyportrait.runtime.offloading import offload
@@ -21,11 +21,11 @@ from fantasyportrait.settings import RuntimeConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16, "int8": torch.bfloat16}
 QUANTISED = ("fp8", "int8")
-EXACT_KERNELS = ("native", "_native_cudnn", "flash", "_flash_3")  # diffusers' names; `sage` and its kin approximate
+EXACT_KERNELS = ("native", "_native_cudnn", "flash", "_flash_3")  # diffusers' names; `sage` and others approximate
 
 
-def find_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:1` as a device; under torchrun every process takes its own GPU.
+def resolve_device(name: str) -> torch.device:
+    """Return the device named `auto`, `cpu`, `cuda` or `cuda:1`; under torchrun, `cuda` is the process's own GPU.
 
     Raises:
         UserError: there is no such device.
@@ -33,113 +33,131 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device is {name!r}, and PyTorch finds no GPU; leave it out or say cpu")
+        raise UserError(f"--device is {name!r}, but PyTorch finds no GPU; use --device cpu or leave it out")
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"--device is {name!r}; expected cpu, cuda or one GPU like cuda:1") from error
+        raise UserError(f"--device is {name!r}; expected cpu, cuda or one GPU such as cuda:1") from error
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise UserError(f"--device is {name!r}; there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
 
 
-def memory_gib(device: torch.device, vram: float) -> tuple[float, float]:
-    """(GPU memory to stay under, main memory available); a given limit is also set as PyTorch's own."""
+def set_memory_limit(device: torch.device, vram_gib: float) -> tuple[float, float]:
+    """Limit PyTorch to `vram_gib` of GPU memory; 0 sets no limit.
+
+    Returns:
+        (GPU memory, CPU memory) that can be used, in GiB; GPU memory is infinite on a CPU.
+    """
     import psutil
 
-    ram = psutil.virtual_memory().available / GIB
+    ram_gib = psutil.virtual_memory().available / GIB
     if device.type != "cuda":
-        return float("inf"), ram
-    free, total = (n / GIB for n in torch.cuda.mem_get_info(device))
-    if not vram:
-        return free, ram
-    torch.cuda.set_per_process_memory_fraction(min(1.0, vram / total), device)
-    return min(vram, free), ram
+        return float("inf"), ram_gib
+    free_gib, total_gib = (n / GIB for n in torch.cuda.mem_get_info(device))
+    if not vram_gib:
+        return free_gib, ram_gib
+    torch.cuda.set_per_process_memory_fraction(min(1.0, vram_gib / total_gib), device)
+    return min(vram_gib, free_gib), ram_gib
 
 
-def room_gib(device: torch.device, vram: float) -> float:
-    """GPU memory still to be had, under the limit if there is one."""
+def available_vram_gib(device: torch.device, vram_gib: float) -> float:
+    """Return the GPU memory that can still be allocated, below the limit `vram_gib` unless it is 0."""
     if device.type != "cuda":
         return float("inf")
-    held, kept = torch.cuda.memory_allocated(device) / GIB, torch.cuda.memory_reserved(device) / GIB
-    free = torch.cuda.mem_get_info(device)[0] / GIB + kept - held
-    return min(free, vram - held) if vram else free
+    allocated, reserved = torch.cuda.memory_allocated(device) / GIB, torch.cuda.memory_reserved(device) / GIB
+    free = torch.cuda.mem_get_info(device)[0] / GIB + reserved - allocated
+    return min(free, vram_gib - allocated) if vram_gib else free
 
 
 def load_backbone(
-    base: Base, plan: MemoryPlan, runtime: RuntimeConfig, device: torch.device, loras: Sequence[Lora] = ()
+    base: WanCheckpoint, plan: MemoryPlan, runtime: RuntimeConfig, device: torch.device, loras: Sequence[Lora] = ()
 ) -> MotionTransformer:
-    """The transformer under a plan."""
-    resident = plan.offload == "none"
-    home = device if resident else torch.device("cpu")
+    """Load the transformer as the memory plan requires, with LoRAs fused into its weights."""
+    is_resident = plan.offload == "none"
+    storage_device = device if is_resident else torch.device("cpu")
     model = load_transformer(
         base,
         dtype=DTYPES[plan.weights],
-        device=home,
-        change=_changes(loras) if loras else None,
-        each_block=quantiser(plan.weights, device, home),
+        device=storage_device,
+        transform=_fuse_all(loras) if loras else None,
+        on_block_loaded=make_quantiser(plan.weights, device, storage_device),
     )
-    if not resident:
+    if not is_resident:
         offload(model, device, plan.offload, quantised=plan.weights in QUANTISED)
-    if runtime.compile == "yes" or (runtime.compile == "auto" and device.type == "cuda" and resident):
-        compile_blocks(model, insist=runtime.compile == "yes")
+    if runtime.compile == "yes" or (runtime.compile == "auto" and device.type == "cuda" and is_resident):
+        compile_blocks(model, required=runtime.compile == "yes")
     return model
 
 
-def compile_blocks(model: MotionTransformer, *, insist: bool, **options: Any) -> None:
-    """Compile a block for all; where that fails (no Triton, no C compiler) it runs as it is, unless insisted on."""
+def compile_blocks(model: MotionTransformer, *, required: bool, **options: Any) -> None:
+    """Compile one block for all; if that fails (no Triton, no C compiler), run eagerly unless `required`."""
     import torch._dynamo.config
 
-    torch._dynamo.config.suppress_errors = not insist
-    if not insist:
+    torch._dynamo.config.suppress_errors = not required
+    if not required:
         logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
     model.compile_repeated_blocks(**options)
 
 
-def read_loras(given: Iterable[str], base: Base) -> list[Lora]:
-    """LoRAs by their headers.
+def load_loras(specs: Iterable[str], base: WanCheckpoint) -> list[Lora]:
+    """Open LoRA files given as FILE or FILE:STRENGTH; only their headers are read.
 
     Raises:
-        UserError: a file is missing, or changes another model.
+        UserError: a file is missing, or is for another model.
     """
-    known = base.tensors("backbone").shapes
-    return [Lora(path, known, scale) for path, scale in map(parse_lora, given)]
+    backbone_shapes = base.tensors("backbone").shapes
+    return [Lora(path, backbone_shapes, scale) for path, scale in map(parse_lora, specs)]
 
 
-def _changes(loras: Sequence[Lora]) -> Change:
-    def change(name: str, tensor: Tensor) -> Tensor:
+def _fuse_all(loras: Sequence[Lora]) -> WeightTransform:
+    def fuse(name: str, tensor: Tensor) -> Tensor:
         for lora in loras:
-            tensor = lora.change(name, tensor)
+            tensor = lora.fuse(name, tensor)
         return tensor
 
-    return change
+    return fuse
 
 
-def quantiser(weights: str, device: torch.device, home: torch.device) -> Callable[[nn.Module], None] | None:
-    """What makes a block's matrices 8-bit, on the GPU where there is one, and leaves it where it was."""
+def make_quantiser(
+    weights: str, device: torch.device, storage_device: torch.device
+) -> Callable[[nn.Module], None] | None:
+    """Return a function that quantises a block's matrices on `device` and moves it to `storage_device`.
+
+    Return None if `weights` is not an 8-bit type.
+
+    Raises:
+        UserError: torchao is not installed.
+    """
     if weights not in QUANTISED:
         return None
     try:
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
     except ImportError as error:
-        raise UserError(f"{weights} weights need torchao: pip install torchao") from error
+        raise UserError(f"{weights} weights need torchao; install it with: pip install torchao") from error
     config = Int8WeightOnlyConfig() if weights == "int8" else Float8WeightOnlyConfig()
 
     def quantise(block: nn.Module) -> None:
         block.to(device)
         quantize_(block, config)
-        block.to(home)
+        block.to(storage_device)
 
     return quantise
 
 
 def choose_attention(model: MotionTransformer, name: str, device: torch.device, num_tokens: int) -> str:
-    """Set the attention kernel: the one named, or the fastest of those that compute the same to rounding.
+    """Set the attention kernel and return its name.
+
+    Args:
+        model: the backbone.
+        name: a diffusers name, or `auto` for the fastest kernel that is exact up to rounding.
+        device: where the model runs.
+        num_tokens: sequence length at which kernels are timed.
 
     Raises:
-        UserError: the named kernel is not to be had here.
+        UserError: the named kernel cannot be used here.
     """
     if name != "auto":
         try:
@@ -150,18 +168,14 @@ def choose_attention(model: MotionTransformer, name: str, device: torch.device, 
     if device.type != "cuda":
         return "native"
     times_s = {kernel: _time_attention(model, kernel, device, num_tokens) for kernel in EXACT_KERNELS}
-    best = min(times_s, key=times_s.__getitem__)
-    model.set_attention_backend(best)
-    say(f"attention by {best}")
-    return best
+    fastest = min(times_s, key=times_s.__getitem__)
+    model.set_attention_backend(fastest)
+    say(f"attention kernel: {fastest}")
+    return fastest
 
 
 def check_attention(name: str) -> None:
-    """Refuse a kernel diffusers has no name for.
-
-    Raises:
-        UserError: that is so.
-    """
+    """Raise UserError if diffusers has no attention kernel of this name."""
     from diffusers.models.attention_dispatch import AttentionBackendName
 
     known = sorted(kernel.value for kernel in AttentionBackendName)
@@ -170,9 +184,9 @@ def check_attention(name: str) -> None:
 
 
 def _time_attention(model: MotionTransformer, kernel: str, device: torch.device, num_tokens: int) -> float:
-    """Seconds one self-attention takes; infinite where the kernel is not to be had."""
-    heads, width = model.config.num_attention_heads, model.config.attention_head_dim
-    query = torch.randn(1, num_tokens, heads, width, device=device, dtype=torch.bfloat16)
+    """Return the seconds one self-attention takes, or infinity if the kernel is not available."""
+    num_heads, head_dim = model.config.num_attention_heads, model.config.attention_head_dim
+    query = torch.randn(1, num_tokens, num_heads, head_dim, device=device, dtype=torch.bfloat16)
     try:
         model.set_attention_backend(kernel)
         attend = model.blocks[0].attn1.processor.attend
@@ -181,6 +195,6 @@ def _time_attention(model: MotionTransformer, kernel: str, device: torch.device,
         start = time.perf_counter()
         attend(query, query, query)
         torch.cuda.synchronize(device)
-    except Exception:  # not installed, not for this GPU, not for this shape: every kernel says so in its own way
+    except Exception:  # each kernel has its own error for: not installed, wrong GPU, wrong shape
         return float("inf")
     return time.perf_counter() - start

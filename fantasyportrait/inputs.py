@@ -1,4 +1,4 @@
-"""What is to be made, worked out before anything heavy is loaded: picture, people, who drives whom, rate and length."""
+"""Inputs of one video, prepared without the model: portrait, faces, their assignment, frame rate and length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,92 +17,113 @@ from fantasyportrait.diffusion.face_masks import (
     released_labels,
     trilinear_labels,
 )
-from fantasyportrait.diffusion.windows import Window, num_latent_frames
-from fantasyportrait.expression.driver import FaceMotion, FacePoints, PointFinder, find_faces
-from fantasyportrait.portrait import Fit, Pairs, assign, find_boxes, fit, parse_size, read_portrait
+from fantasyportrait.diffusion.windows import Window, count_latent_frames
+from fantasyportrait.expression.driver import FaceMotion, FacePoints, LandmarkDetector, find_faces
+from fantasyportrait.portrait import (
+    Assignment,
+    CropResize,
+    assign_faces,
+    choose_crop_resize,
+    find_face_boxes,
+    parse_size,
+    read_portrait,
+)
 from fantasyportrait.settings import SamplingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A portrait and its drivers.
+    """A portrait with its drivers.
 
-    `boxes` are the portrait's faces, (P, 4) in pixels of `image`; `people` the faces of each driver in use, by the
-    driver's number; `fps` and `num_frames` those of the video to make.
+    `image` is the portrait after `transform`, (H, W, 3) uint8 RGB; `boxes` are its faces, (P, 4) x0 y0 x1 y1 in pixels
+    of `image`. `driver_faces` holds the faces of each driver in use, by the driver's index. `fps` and `num_frames` are
+    those of the video to generate.
     """
 
     portrait: Path
     drivers: tuple[Path, ...]
     image: np.ndarray
-    fit: Fit
+    transform: CropResize
     boxes: np.ndarray
-    pairs: Pairs
-    people: dict[int, list[FacePoints]]
+    assignment: Assignment
+    driver_faces: dict[int, list[FacePoints]]
     fps: float
     num_frames: int
 
     @property
-    def num_latent(self) -> int:
-        """Latent frames of the whole clip."""
-        return num_latent_frames(self.num_frames)
+    def num_latent_frames(self) -> int:
+        """Return the number of latent frames of the whole clip."""
+        return count_latent_frames(self.num_frames)
 
     @property
     def num_driven(self) -> int:
-        """People with motion."""
-        return sum(pair is not None for pair in self.pairs)
+        """Return the number of portrait faces that are driven."""
+        return sum(source is not None for source in self.assignment)
 
 
 def prepare_inputs(
     portrait: Path,
     drivers: Sequence[Path],
-    options: SamplingConfig,
+    config: SamplingConfig,
     *,
-    given: Pairs | None = None,
-    finder: PointFinder | None = None,
+    assignment: Assignment | None = None,
+    landmark_detector: LandmarkDetector | None = None,
 ) -> Inputs:
-    """Read the picture, find the faces, and settle who is driven by whom.
+    """Read the portrait, find the faces in it and in the drivers, and assign driving faces to portrait faces.
+
+    Args:
+        portrait: an image, or a video whose first frame is used.
+        drivers: driving videos.
+        config: size, frame rate and maximum length.
+        assignment: (driver, face) or None for each portrait face; by default, from left to right.
+        landmark_detector: by default, MediaPipe.
 
     Raises:
-        UserError: a file cannot be read, shows no face, or the faces do not match.
+        UserError: a file cannot be read, a driver shows no face, or the numbers of faces do not match.
     """
-    image, boxes = read_portrait(portrait), _boxes(portrait)
-    fps = options.fps or _rate(drivers[0])
-    people = {}
-    for i, driver in enumerate(drivers):
-        try:
-            people[i] = find_faces(driver, fps=fps, max_frames=options.frames or None, finder=finder)
-        except MediaError as error:
-            raise UserError(f"the driver {driver} cannot be read: {error}") from error
-        except ItemError as error:
-            raise UserError(f"the driver {driver} is of no use: {error}") from error
-    pairs = assign(len(boxes), [len(found) for found in people.values()], given)
-    used = sorted({pair[0] for pair in pairs if pair})
-    lengths = [len(people[i][0].seen) for i in used]
+    image, boxes = read_portrait(portrait), _find_portrait_boxes(portrait)
+    fps = config.fps or _read_fps(drivers[0])
+    faces = [_find_driver_faces(driver, fps, config, landmark_detector) for driver in drivers]
+    assignment = assign_faces(len(boxes), [len(people) for people in faces], assignment)
+    used = sorted({source[0] for source in assignment if source})
+    lengths = [len(faces[i][0].seen) for i in used]
     if len(set(lengths)) > 1:
-        say(f"the drivers have {', '.join(map(str, lengths))} frames at {fps:g} a second; the shortest counts")
-    size = (image.shape[1], image.shape[0])
-    fitted = fit(size, max_side=options.max_side, size=parse_size(options.size) if options.size else None)
+        say(f"the drivers have {', '.join(map(str, lengths))} frames at {fps:g} fps; the shortest sets the length")
+    image_size = (image.shape[1], image.shape[0])
+    size = parse_size(config.size) if config.size else None
+    transform = choose_crop_resize(image_size, max_side=config.max_side, size=size)
     return Inputs(
         portrait=portrait,
         drivers=tuple(drivers),
-        image=fitted.image(image),
-        fit=fitted,
-        boxes=fitted.boxes(boxes, size),
-        pairs=pairs,
-        people={i: people[i] for i in used},
+        image=transform.apply(image),
+        transform=transform,
+        boxes=transform.transform_boxes(boxes, image_size),
+        assignment=assignment,
+        driver_faces={i: faces[i] for i in used},
         fps=fps,
         num_frames=min(lengths),
     )
 
 
-def _boxes(portrait: Path) -> np.ndarray:
+def _find_portrait_boxes(portrait: Path) -> np.ndarray:
     try:
-        return find_boxes(portrait)
+        return find_face_boxes(portrait)
     except ItemError as error:
         raise UserError(f"faces in the portrait {portrait} cannot be found: {error}") from error
 
 
-def _rate(driver: Path) -> float:
+def _find_driver_faces(
+    driver: Path, fps: float, config: SamplingConfig, landmark_detector: LandmarkDetector | None
+) -> list[FacePoints]:
+    try:
+        return find_faces(driver, fps=fps, max_frames=config.frames or None, landmark_detector=landmark_detector)
+    except MediaError as error:
+        raise UserError(f"the driver {driver} cannot be read: {error}") from error
+    except ItemError as error:
+        raise UserError(f"the driver {driver} cannot be used: {error}") from error
+
+
+def _read_fps(driver: Path) -> float:
     try:
         with open_clip(driver, max_frames=1) as clip:
             return clip.info.fps
@@ -110,31 +131,35 @@ def _rate(driver: Path) -> float:
         raise UserError(f"the driver {driver} cannot be read: {error}") from error
 
 
-def face_boxes(inputs: Inputs, motions: dict[int, list[FaceMotion]], options: SamplingConfig) -> np.ndarray | None:
-    """Boxes (P, F, 4) of the portrait's faces through the clip, in pixels; F is 1 where they stay.
+def compute_face_boxes(
+    inputs: Inputs, motions: dict[int, list[FaceMotion]], config: SamplingConfig
+) -> np.ndarray | None:
+    """Compute boxes (P, F, 4) of the portrait's faces through the clip, in pixels; F is 1 if they are fixed.
 
-    None where there is nothing to tell apart: one face or none, or no masks wanted.
+    Return None if no mask is needed: at most one face, or masks turned off.
     """
-    if len(inputs.boxes) < 2 or options.mask == "none":
+    if len(inputs.boxes) < 2 or config.mask == "none":
         return None
-    rects = np.stack([_driver_boxes(inputs, motions, pair) for pair in inputs.pairs])
-    if options.mask_motion == "fixed":
-        return grow_boxes(inputs.boxes, rects, inputs.fit.size)[:, None]
-    return follow_boxes(inputs.boxes, rects)
+    driver_boxes = np.stack([_driver_boxes(inputs, motions, source) for source in inputs.assignment])
+    if config.mask_motion == "fixed":
+        return grow_boxes(inputs.boxes, driver_boxes, inputs.transform.size)[:, None]
+    return follow_boxes(inputs.boxes, driver_boxes)
 
 
-def _driver_boxes(inputs: Inputs, motions: dict[int, list[FaceMotion]], pair: tuple[int, int] | None) -> np.ndarray:
-    count = 4 * inputs.num_latent - 3
-    if pair is None:  # a face at rest
-        return np.tile((0.0, 0.0, 1.0, 1.0), (count, 1))
-    return motions[pair[0]][pair[1]].frames(count).boxes.astype(np.float64)
+def _driver_boxes(inputs: Inputs, motions: dict[int, list[FaceMotion]], source: tuple[int, int] | None) -> np.ndarray:
+    num_frames = 4 * inputs.num_latent_frames - 3
+    if source is None:  # a face at rest
+        return np.tile((0.0, 0.0, 1.0, 1.0), (num_frames, 1))
+    return motions[source[0]][source[1]].pad_or_trim(num_frames).boxes.astype(np.float64)
 
 
-def attention_mask(inputs: Inputs, faces: np.ndarray | None, window: Window, options: SamplingConfig) -> Tensor | None:
-    """Who sees whom in one window, (1, f, p, N); None: everybody sees everybody driven."""
-    if faces is None:
+def attention_mask(
+    inputs: Inputs, face_boxes: np.ndarray | None, window: Window, config: SamplingConfig
+) -> Tensor | None:
+    """Build the motion attention mask of one window, (1, f, p, N) bool; None means no masking."""
+    if face_boxes is None:
         return None
-    boxes = faces if faces.shape[1] == 1 else faces[:, window.frames]
-    draw = released_labels if options.mask == "released" else trilinear_labels
-    labels = draw(boxes, inputs.fit.size, window.stop - window.start)
-    return face_attention_mask(labels, [pair is not None for pair in inputs.pairs], options.background)
+    boxes = face_boxes if face_boxes.shape[1] == 1 else face_boxes[:, window.frame_slice]
+    draw_labels = released_labels if config.mask == "released" else trilinear_labels
+    labels = draw_labels(boxes, inputs.transform.size, window.stop - window.start)
+    return face_attention_mask(labels, [source is not None for source in inputs.assignment], config.background)

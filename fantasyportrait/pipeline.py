@@ -1,4 +1,4 @@
-"""The loaded model, and a scene made into a video by it. Loaded once, it makes as many videos as are asked for."""
+"""Pipeline: a loaded model that generates videos from prepared inputs, as many as needed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,16 +16,16 @@ from exprbench.core.progress import progress, say
 from exprbench.media import write_image, write_video
 from fantasyportrait.backbone import (
     DTYPES,
+    available_vram_gib,
     check_attention,
     choose_attention,
-    find_device,
     load_backbone,
-    memory_gib,
-    read_loras,
-    room_gib,
+    load_loras,
+    resolve_device,
+    set_memory_limit,
 )
 from fantasyportrait.checkpoints.loading import (
-    check,
+    check_model_folder,
     load_adapter,
     load_expression_encoder,
     load_image_encoder,
@@ -36,271 +36,285 @@ from fantasyportrait.checkpoints.lora import Lora
 from fantasyportrait.checkpoints.model_folder import PROMPT_FILE, ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
 from fantasyportrait.diffusion.denoise import Conditioning, OnStep, denoise
-from fantasyportrait.diffusion.flow_matching import branches, initial_noise, schedule
+from fantasyportrait.diffusion.flow_matching import compute_sigmas, guidance_branches, initial_noise
 from fantasyportrait.diffusion.windows import Window
-from fantasyportrait.expression.driver import FaceMotion, PointFinder, read_motion
+from fantasyportrait.expression.driver import FaceMotion, LandmarkDetector, extract_motion
 from fantasyportrait.expression.encoder import ExpressionEncoder
-from fantasyportrait.inputs import Inputs, attention_mask, face_boxes
+from fantasyportrait.inputs import Inputs, attention_mask, compute_face_boxes
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.context_parallel import shard_tokens
-from fantasyportrait.model.motion_tokens import MotionTokens, motion_tokens
-from fantasyportrait.model.text_image_encoders import embed_image, embed_prompt, token_ids
+from fantasyportrait.model.motion_tokens import MotionTokens, compute_motion_tokens
+from fantasyportrait.model.text_image_encoders import encode_image, encode_prompt, tokenize_prompt
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.model.vae import decode, image_condition
 from fantasyportrait.portrait import resize
-from fantasyportrait.runtime.memory import GIB, MemoryPlan, Workload, choose
-from fantasyportrait.runtime.parallel import Ranks, join
+from fantasyportrait.runtime.memory import GIB, MemoryPlan, Workload, choose_plan
+from fantasyportrait.runtime.parallel import Ranks, init_distributed
 from fantasyportrait.settings import RuntimeConfig, SamplingConfig
-from fantasyportrait.watermark import generation_metadata, mark
-from fantasyportrait.workload import estimate_workload, latent_shape, windows_of
+from fantasyportrait.watermark import add_watermark, build_generation_metadata
+from fantasyportrait.workload import build_windows, estimate_workload, latent_shape
 
-PREVIEWS = 10  # pictures a run, spread over its steps
+NUM_PREVIEWS = 10  # images per video, spread over its steps
 
 
 @dataclass
 class Pipeline:
-    """A model folder on a machine. Parts are loaded when they are first needed.
+    """Model folder on a device. Each component is loaded on first use.
 
-    Nothing but the backbone stays on the GPU between uses, and that only where the plan has it whole.
+    Between uses only the backbone stays on the GPU, and only if the memory plan does not offload it.
     """
 
     folder: ModelFolder
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     loras: Sequence[Lora] = ()
-    finder: PointFinder | None = None
+    landmark_detector: LandmarkDetector | None = None
     _plan: MemoryPlan | None = None
     _backbone: MotionTransformer | None = None
     _prompts: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
-        """Where to compute."""
-        return find_device(self.runtime.device)
+        """Return the device to compute on."""
+        return resolve_device(self.runtime.device)
 
     @cached_property
     def ranks(self) -> Ranks:
-        """This process's place among those torchrun started."""
-        return join(
+        """Return this process's position among those that torchrun started."""
+        return init_distributed(
             device=self.device,
-            guidance=self.runtime.guidance_parallel,
-            context=self.runtime.context_parallel,
+            guidance_parallel=self.runtime.guidance_parallel,
+            context_parallel=self.runtime.context_parallel,
             num_heads=self.folder.base.backbone.num_attention_heads,
         )
 
     @cached_property
     def expression_encoder(self) -> ExpressionEncoder:
-        """PD-FGC."""
+        """Return the PD-FGC encoder, on the device."""
         return load_expression_encoder(self.folder, device=self.device)
 
     @cached_property
     def adapter(self) -> MotionAdapter:
-        """What the paper adds."""
+        """Return the motion adapter, in CPU memory and float32."""
         return load_adapter(self.folder)
 
     @cached_property
     def vae(self) -> Any:
-        """In main memory, in float32."""
+        """Return the VAE, in CPU memory and float32."""
         return load_vae(self.folder.base)
 
     @cached_property
     def image_encoder(self) -> Any:
-        """In main memory, in float32."""
+        """Return the CLIP image encoder, in CPU memory and float32."""
         return load_image_encoder(self.folder.base)
 
-    def prompt(self, text: str) -> Tensor:
-        """The embedding of a prompt; that of the empty one lies in the model folder."""
+    def encode_prompt(self, text: str) -> Tensor:
+        """Return the embedding (1, 512, text_dim) of a prompt; the empty prompt's is read from the model folder."""
         if text not in self._prompts:
-            self._prompts[text] = self._embed(text)
+            self._prompts[text] = self._compute_prompt_embedding(text)
         return self._prompts[text]
 
-    def _embed(self, text: str) -> Tensor:
-        kept = self.folder.path / PROMPT_FILE
-        if not text.strip() and kept.is_file():
-            return open_tensors(kept)["empty"]
+    def _compute_prompt_embedding(self, text: str) -> Tensor:
+        empty_prompt = self.folder.path / PROMPT_FILE
+        if not text.strip() and empty_prompt.is_file():
+            return open_tensors(empty_prompt)["empty"]
         encoder = load_text_encoder(self.folder.base)
         with self._on_gpu(encoder):
-            return embed_prompt(encoder, token_ids(text, self.folder.base.tokenizer))
+            return encode_prompt(encoder, tokenize_prompt(text, self.folder.base.tokenizer))
 
     @contextmanager
     def _on_gpu(self, module: nn.Module) -> Iterator[None]:
-        """A module on the GPU while it works, then in main memory again; one too large for the GPU works there."""
+        """Move a module to the GPU for a block and back to CPU memory; a module that does not fit is not moved."""
         try:
-            if 1.2 * _num_bytes(module) / GIB < room_gib(self.device, self.runtime.vram):
+            if 1.2 * _num_bytes(module) / GIB < available_vram_gib(self.device, self.runtime.vram):
                 module.to(self.device)
             yield
         finally:
             module.to("cpu")
 
-    def check(self, options: SamplingConfig) -> None:
-        """Refuse what could not be done, before anything is read.
+    def check(self, config: SamplingConfig) -> None:
+        """Check that the settings can be carried out, without reading weights.
 
         Raises:
-            UserError: a prompt is given and the base has no tokenizer or text encoder for it; there is no such device
-                or attention kernel.
+            UserError: there is no such device or attention kernel; a prompt is given but the base has no tokenizer or
+                text encoder.
         """
         _ = self.device
         check_attention(self.runtime.attention)
-        texts = [options.prompt, options.negative_prompt] if options.text_guidance != 1 else [options.prompt]
+        texts = [config.prompt, config.negative_prompt] if config.text_guidance != 1 else [config.prompt]
         if all(not text.strip() for text in texts) and (self.folder.path / PROMPT_FILE).is_file():
             return
         self.folder.base.files("text encoder")
         for text in texts:
-            token_ids(text, self.folder.base.tokenizer)
+            tokenize_prompt(text, self.folder.base.tokenizer)
 
-    def plan(self, workload: Workload) -> MemoryPlan:
-        """What lies where: decided for the first clip, kept for all."""
+    def plan_memory(self, workload: Workload) -> MemoryPlan:
+        """Return the memory plan, chosen for the first workload and kept for all that follow."""
         if self._plan is None:
-            vram_gib, ram_gib = memory_gib(self.device, self.runtime.vram)
+            vram_gib, ram_gib = set_memory_limit(self.device, self.runtime.vram)
             weights, offload = self.runtime.weights, self.runtime.offload
             if self.device.type == "cpu":
-                weights, offload = (
-                    ("fp32" if weights == "auto" else weights),
-                    ("none" if offload == "auto" else offload),
-                )
-            self._plan = choose(workload, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
-            if self.device.type == "cuda" and self.ranks.writes:
+                weights = "fp32" if weights == "auto" else weights
+                offload = "none" if offload == "auto" else offload
+            self._plan = choose_plan(workload, vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
+            if self.device.type == "cuda" and self.ranks.is_writer:
                 say(str(self._plan))
         return self._plan
 
-    def backbone(self, workload: Workload) -> MotionTransformer:
-        """The backbone under the plan."""
+    def get_backbone(self, workload: Workload) -> MotionTransformer:
+        """Return the backbone, loaded as the memory plan requires."""
         if self._backbone is None:
-            self._backbone = load_backbone(self.folder.base, self.plan(workload), self.runtime, self.device, self.loras)
+            plan = self.plan_memory(workload)
+            self._backbone = load_backbone(self.folder.base, plan, self.runtime, self.device, self.loras)
             choose_attention(self._backbone, self.runtime.attention, self.device, workload.num_tokens)
             shard_tokens(self._backbone, self.ranks.shards)
         return self._backbone
 
-    def read_motions(self, inputs: Inputs) -> dict[int, list[FaceMotion]]:
-        """What every face of the drivers in use expresses."""
+    def extract_motions(self, inputs: Inputs) -> dict[int, list[FaceMotion]]:
+        """Extract the motion of every face of the drivers in use, by the driver's index."""
         motions = {}
-        for i, people in inputs.people.items():
-            motions[i] = read_motion(
+        for i, faces in inputs.driver_faces.items():
+            motions[i] = extract_motion(
                 inputs.drivers[i],
-                people,
+                faces,
                 encoder=self.expression_encoder,
-                encoder_name=self.folder.about["expression"]["sha256"],
+                encoder_name=self.folder.manifest["expression"]["sha256"],
                 fps=inputs.fps,
             )
-        for i, j in filter(None, inputs.pairs):
-            if filled := motions[i][j].num_filled:
-                say(f"{inputs.drivers[i].name}: face {j} was lost in {filled} frames, which its neighbours fill")
+        for i, j in filter(None, inputs.assignment):
+            if num_filled := motions[i][j].num_filled:
+                say(f"{inputs.drivers[i].name}: face {j} was lost in {num_filled} frames, which were interpolated")
         return motions
 
     def encode_conditioning(
-        self, inputs: Inputs, options: SamplingConfig, num_latent: int, tile: int | None
+        self, inputs: Inputs, config: SamplingConfig, num_latent_frames: int, tile: int | None
     ) -> Conditioning:
-        """What the backbone is told besides motion."""
-        wanted = {branch.prompt for branch in branches(options.expression_guidance, options.text_guidance)}
-        texts = {"positive": options.prompt, "negative": options.negative_prompt}
+        """Encode the prompts and the portrait, the latter as image embedding and as latents of one window."""
+        prompts = {branch.prompt for branch in guidance_branches(config.expression_guidance, config.text_guidance)}
+        texts = {"positive": config.prompt, "negative": config.negative_prompt}
         with self._on_gpu(self.image_encoder):
-            image = embed_image(self.image_encoder, inputs.image)
+            image = encode_image(self.image_encoder, inputs.image)
         with self._on_gpu(self.vae):
-            portrait = image_condition(self.vae, inputs.image, num_latent, tile=tile)
-        return Conditioning({name: self.prompt(texts[name]) for name in sorted(wanted)}, image, portrait)
+            portrait = image_condition(self.vae, inputs.image, num_latent_frames, tile=tile)
+        return Conditioning({name: self.encode_prompt(texts[name]) for name in sorted(prompts)}, image, portrait)
 
-    def motions(
+    def compute_motion_tokens(
         self,
         inputs: Inputs,
-        options: SamplingConfig,
+        config: SamplingConfig,
         plan: MemoryPlan,
         windows: Sequence[Window],
-        found: dict[int, list[FaceMotion]],
+        motions: dict[int, list[FaceMotion]],
     ) -> list[MotionTokens]:
-        """Keys and values of every layer, for every window: here once, and never again for this clip."""
-        count = 4 * inputs.num_latent - 3
-        features = np.stack([found[i][j].frames(count).features for i, j in filter(None, inputs.pairs)])
-        faces = face_boxes(inputs, found, options)
+        """Compute the motion keys and values of every layer, once per window."""
+        num_frames = 4 * inputs.num_latent_frames - 3
+        features = np.stack(
+            [motions[i][j].pad_or_trim(num_frames).features for i, j in filter(None, inputs.assignment)]
+        )
+        face_boxes = compute_face_boxes(inputs, motions, config)
         return [
-            motion_tokens(
+            compute_motion_tokens(
                 self.adapter,
-                torch.from_numpy(features[:, window.frames]),
-                mask=attention_mask(inputs, faces, window, options),
-                strengths=[options.strengths] * len(features),
-                strength=options.strength,
+                torch.from_numpy(features[:, window.frame_slice]),
+                mask=attention_mask(inputs, face_boxes, window, config),
+                strengths=[config.strengths] * len(features),
+                strength=config.strength,
                 device=self.device,
                 dtype=DTYPES[plan.weights],
-                keep_on={"device": self.device, "host": "cpu", "nowhere": "nowhere"}[plan.keys],
+                keep_on={"device": self.device, "host": "cpu", "recompute": "recompute"}[plan.keys],
             )
             for window in windows
         ]
 
-    def sample(self, inputs: Inputs, options: SamplingConfig, *, preview: Path | None = None) -> Iterator[np.ndarray]:
-        """The frames of a video, (H, W, 3) uint8 RGB; denoised before the first one comes."""
-        windows = windows_of(inputs.num_latent, options)
+    def sample(self, inputs: Inputs, config: SamplingConfig, *, preview: Path | None = None) -> Iterator[np.ndarray]:
+        """Yield the frames of a video, (H, W, 3) uint8 RGB; denoising is complete before the first frame.
+
+        Raises:
+            ItemError: `not_finite`, if the latents have NaN or infinite values.
+        """
+        windows = build_windows(inputs.num_latent_frames, config)
         workload = estimate_workload(self.folder, inputs, windows, self.runtime.context_parallel)
-        plan = self.plan(workload)
-        found = self.read_motions(inputs)
-        conditioning = self.encode_conditioning(inputs, options, windows[0].stop - windows[0].start, plan.tile)
-        noise = initial_noise(latent_shape(inputs), options.seed).to(self.device)
+        plan = self.plan_memory(workload)
+        motions = self.extract_motions(inputs)
+        conditioning = self.encode_conditioning(inputs, config, windows[0].stop - windows[0].start, plan.tile)
+        noise = initial_noise(latent_shape(inputs), config.seed).to(self.device)
         latents = denoise(
-            self.backbone(workload),
+            self.get_backbone(workload),
             noise,
             conditioning.to(self.device, DTYPES[plan.weights]),
-            sigmas=schedule(options.steps, options.shift),
-            branches=branches(options.expression_guidance, options.text_guidance),
+            sigmas=compute_sigmas(config.steps, config.shift),
+            branches=guidance_branches(config.expression_guidance, config.text_guidance),
             windows=windows,
-            motions=self.motions(inputs, options, plan, windows, found),
+            motions=self.compute_motion_tokens(inputs, config, plan, windows, motions),
             ranks=self.ranks,
-            track=self._track(inputs.portrait.name, options.steps),
-            on_step=self._previews(preview, options.steps, plan.tile) if preview and self.ranks.writes else None,
+            progress=self._progress_bar(inputs.portrait.name, config.steps),
+            on_step=self._preview_writer(preview, config.steps, plan.tile)
+            if preview and self.ranks.is_writer
+            else None,
         )
         if not torch.isfinite(latents).all():
-            raise ItemError("not_finite", "the model gave values that are no numbers; try --weights bf16")
-        if not self.ranks.writes:
+            raise ItemError("not_finite", "the model returned NaN or infinite values; try --weights bf16")
+        if not self.ranks.is_writer:
             return
         with self._on_gpu(self.vae):
             for t, frame in enumerate(decode(self.vae, latents, tile=plan.tile)):
                 if t < inputs.num_frames:
-                    yield resize(frame, inputs.fit.output)
+                    yield resize(frame, inputs.transform.output_size)
 
-    def _told_of_memory(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    def _report_out_of_memory(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         try:
             yield from frames
         except torch.OutOfMemoryError as error:
             raise UserError(
-                "the GPU ran out of memory; say with --vram how many GiB may be used, or lower --max-side"
+                "the GPU ran out of memory; set --vram to the GiB it may use, or lower --max-side"
             ) from error
 
-    def _track(self, label: str, num_steps: int) -> Callable[[Iterable[int]], Iterable[int]]:
-        if not self.ranks.writes:  # one voice is enough
+    def _progress_bar(self, label: str, num_steps: int) -> Callable[[Iterable[int]], Iterable[int]]:
+        if not self.ranks.is_writer:  # one process of several reports progress
             return iter
         return lambda steps: progress(steps, total=num_steps, label=label, unit="step")
 
-    def _previews(self, folder: Path, num_steps: int, tile: int | None) -> OnStep:
-        every = max(1, num_steps // PREVIEWS)
+    def _preview_writer(self, folder: Path, num_steps: int, tile: int | None) -> OnStep:
+        interval = max(1, num_steps // NUM_PREVIEWS)
 
-        def show(step: int, latents: Tensor) -> None:
-            if step % every == 0 or step == num_steps - 1:
-                at = sorted({0, latents.shape[2] // 2, latents.shape[2] - 1})
+        def write_preview(step: int, latents: Tensor) -> None:
+            if step % interval == 0 or step == num_steps - 1:
+                indices = sorted({0, latents.shape[2] // 2, latents.shape[2] - 1})
                 with self._on_gpu(self.vae):
-                    pictures = [next(decode(self.vae, latents[:, :, i : i + 1], tile=tile)) for i in at]
-                write_image(folder / f"step-{step + 1:03d}.png", np.concatenate(pictures, 1))
+                    images = [next(decode(self.vae, latents[:, :, i : i + 1], tile=tile)) for i in indices]
+                write_image(folder / f"step-{step + 1:03d}.png", np.concatenate(images, 1))
 
-        return show
+        return write_preview
 
-    def make(
+    def generate_video(
         self,
         inputs: Inputs,
-        options: SamplingConfig,
+        config: SamplingConfig,
         out: Path,
         *,
-        sound: bool = False,
-        marked: bool = False,
+        audio: bool = False,
+        watermark: bool = False,
         preview: Path | None = None,
     ) -> int:
-        """Write a scene's video, whole or not at all, and return its number of frames (0 on a helping process)."""
-        frames = self._told_of_memory(self.sample(inputs, options, preview=preview))
-        if not self.ranks.writes:
+        """Generate a video, write it to `out`, and return its number of frames.
+
+        If generation fails, no file is written. Processes that only share the computation write nothing and return 0.
+
+        Raises:
+            UserError: the GPU ran out of memory.
+            ItemError: `not_finite`, see `sample`.
+        """
+        frames = self._report_out_of_memory(self.sample(inputs, config, preview=preview))
+        if not self.ranks.is_writer:
             return sum(1 for _ in frames)
-        record = {"checkpoint": self.folder.name, "seed": options.seed, "options": options.as_dict()}
+        record = {"checkpoint": self.folder.name, "seed": config.seed, "options": config.as_dict()}
         if self.loras:
             record["loras"] = [str(lora) for lora in self.loras]
         return write_video(
             out,
-            mark(frames) if marked else frames,
+            add_watermark(frames) if watermark else frames,
             fps=inputs.fps,
-            metadata=generation_metadata(record),
-            audio=inputs.drivers[min(inputs.people)] if sound else None,
+            metadata=build_generation_metadata(record),
+            audio=inputs.drivers[min(inputs.driver_faces)] if audio else None,
         )
 
 
@@ -309,16 +323,23 @@ def load_pipeline(
     runtime: RuntimeConfig | None = None,
     *,
     loras: Sequence[str] = (),
-    finder: PointFinder | None = None,
+    landmark_detector: LandmarkDetector | None = None,
 ) -> Pipeline:
-    """A model folder, checked by its headers.
+    """Open a model folder and check its tensors by name and shape; weights are loaded on first use.
+
+    Args:
+        model: a folder written by `fantasyportrait.convert`.
+        runtime: device, memory and parallelism.
+        loras: LoRA files, given as `FILE` or `FILE:STRENGTH`.
+        landmark_detector: by default, MediaPipe.
 
     Raises:
-        UserError: it is incomplete, or its parts do not belong together.
+        UserError: the folder is incomplete, or its parts belong to different models.
     """
     folder = ModelFolder(Path(model))
-    check(folder)
-    return Pipeline(folder, runtime or RuntimeConfig(), read_loras(loras, folder.base) if loras else (), finder)
+    check_model_folder(folder)
+    lora_files = load_loras(loras, folder.base) if loras else ()
+    return Pipeline(folder, runtime or RuntimeConfig(), lora_files, landmark_detector)
 
 
 def _num_bytes(module: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""The picture to animate: its size, its faces, and who of them is driven by whom."""
+"""The portrait: its size, its faces, and the assignment of driving faces to them."""
 
 import re
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from exprbench.faces.video_tracks import given_tracks, track_faces, track_image
 from exprbench.media import VIDEO_SUFFIXES, MediaError, open_clip, read_image
 from fantasyportrait.model.configs import PATCH
 
-Pairs = tuple[tuple[int, int] | None, ...]  # for each portrait face: (driver, face), or nobody
+Assignment = tuple[tuple[int, int] | None, ...]  # (driver, face) for each portrait face; None: a face at rest
 MOVING = (*VIDEO_SUFFIXES, ".gif")
 
 
 def read_portrait(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; of a video, the first frame.
+    """Read an image, or the first frame of a video, as (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         if path.suffix.lower() not in MOVING:
@@ -31,15 +31,16 @@ def read_portrait(path: Path) -> np.ndarray:
         raise UserError(f"the portrait {path} cannot be read: {error}") from error
 
 
-def find_boxes(path: Path) -> np.ndarray:
-    """(P, 4) boxes of the faces in a portrait, left to right, in [0, 1] of it."""
-    boxes = [track.box[0] for track in _tracks(path).tracks if track.seen[0]]
+def find_face_boxes(path: Path) -> np.ndarray:
+    """Return the boxes (P, 4) x0 y0 x1 y1 of a portrait's faces, left to right, in [0, 1] of its size."""
+    boxes = [track.box[0] for track in _find_tracks(path).tracks if track.seen[0]]
     return np.array(sorted(boxes, key=lambda box: box[0] + box[2]), np.float64).reshape(-1, 4)
 
 
-def _tracks(path: Path) -> FaceTracks:
-    """Faces of a still, or of a video's first frame; also where that frame lies beside its video, whose tracks are
-    given under the name they share.
+def _find_tracks(path: Path) -> FaceTracks:
+    """Return the faces of an image or of a video's first frame.
+
+    If an image cannot be tracked, use the tracks given for a video of the same name: the image is its first frame.
     """
     if path.suffix.lower() in MOVING:
         return track_faces(path, max_frames=1).first(1)
@@ -53,52 +54,55 @@ def _tracks(path: Path) -> FaceTracks:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a portrait becomes the model's input: cut to `keep` (x0, y0, x1, y1), then resized to `size`.
+class CropResize:
+    """Transform from the portrait to the model's input: crop to `crop` (x0, y0, x1, y1), then resize to `size`.
 
-    `size` has sides that are multiples of 16; `output` is what the user gets.
+    All sizes are (width, height) in pixels. The sides of `size` are multiples of 16; frames of the video are resized to
+    `output_size`.
     """
 
-    keep: tuple[int, int, int, int]
+    crop: tuple[int, int, int, int]
     size: tuple[int, int]
-    output: tuple[int, int]
+    output_size: tuple[int, int]
 
-    def image(self, image: np.ndarray) -> np.ndarray:
-        """The portrait as the model sees it."""
-        x0, y0, x1, y1 = self.keep
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Crop and resize an (H, W, 3) uint8 image."""
+        x0, y0, x1, y1 = self.crop
         return resize(image[y0:y1, x0:x1], self.size)
 
-    def boxes(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """Boxes in [0, 1] of the portrait, in pixels of the model's input."""
-        x0, y0, x1, y1 = self.keep
+    def transform_boxes(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """Convert boxes in [0, 1] of the portrait to pixels of the model's input."""
+        x0, y0, x1, y1 = self.crop
         pixels = boxes * np.tile(image_size, 2) - (x0, y0, x0, y0)
         return pixels * np.tile([self.size[0] / (x1 - x0), self.size[1] / (y1 - y0)], 2)
 
 
-def fit(image_size: tuple[int, int], *, max_side: int = 720, size: tuple[int, int] | None = None) -> Fit:
-    """How to bring a (width, height) portrait to the given size, or to one whose longer side is `max_side`.
+def choose_crop_resize(
+    image_size: tuple[int, int], *, max_side: int = 720, size: tuple[int, int] | None = None
+) -> CropResize:
+    """Choose the transform of a (width, height) portrait to `size`, or to a longer side of `max_side`.
 
-    With a size, the middle of the portrait that has its shape is kept; without one, all of it. Sides are rounded up to
-    multiples of 16 as released; a size that is none comes out as it was asked for.
+    With `size`, the portrait is centre-cropped to its aspect ratio; without, all of it is kept. Sides are rounded up to
+    multiples of 16 as in the released code. If `size` is not a multiple of 16, the video is resized to it at the end.
     """
     width, height = image_size
     if size is None:
         scale = max_side / max(width, height)
         rounded = tuple(max(PATCH, round_up(int(n * scale))) for n in image_size)
-        return Fit((0, 0, width, height), rounded, rounded)  # type: ignore[arg-type]
-    share = min(width / size[0], height / size[1])
-    keep_w, keep_h = round(size[0] * share), round(size[1] * share)
-    x0, y0 = (width - keep_w) // 2, (height - keep_h) // 2
-    return Fit((x0, y0, x0 + keep_w, y0 + keep_h), (round_up(size[0]), round_up(size[1])), size)
+        return CropResize((0, 0, width, height), rounded, rounded)  # type: ignore[arg-type]
+    scale = min(width / size[0], height / size[1])
+    crop_width, crop_height = round(size[0] * scale), round(size[1] * scale)
+    x0, y0 = (width - crop_width) // 2, (height - crop_height) // 2
+    return CropResize((x0, y0, x0 + crop_width, y0 + crop_height), (round_up(size[0]), round_up(size[1])), size)
 
 
 def round_up(length: int) -> int:
-    """To a multiple of 16."""
+    """Round up to a multiple of 16."""
     return -(-length // PATCH) * PATCH
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 to (width, height): by area when it shrinks, cubic when it grows."""
+    """Resize an (H, W, 3) uint8 image to (width, height): area interpolation to shrink it, cubic to enlarge it."""
     import cv2
 
     if image.shape[1::-1] == size:
@@ -108,74 +112,78 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`480x832` to (480, 832).
+    """Parse `480x832` to (480, 832).
 
     Raises:
-        UserError: it is none.
+        UserError: the text is not a size, or a side is below 16 or above 8192 pixels.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower(), re.ASCII)
     if not match or not all(PATCH <= int(n) <= 8192 for n in match.groups()):
-        raise UserError(f"--size is {text!r}; expected WIDTHxHEIGHT in pixels, like 480x832")
+        raise UserError(f"--size is {text!r}; expected WIDTHxHEIGHT in pixels, such as 480x832")
     return int(match[1]), int(match[2])
 
 
-def parse_assignment(text: str) -> Pairs:
-    """`0.0,1.0,-` to ((0, 0), (1, 0), None); commas or semicolons.
+def parse_assignment(text: str) -> Assignment:
+    """Parse `0.0,1.0,-` to ((0, 0), (1, 0), None); entries are separated by commas or semicolons.
 
     Raises:
         UserError: an entry is neither DRIVER.FACE nor -.
     """
-    pairs = []
+    assignment = []
     for entry in re.split(r"[,;]", text):
         match = re.fullmatch(r"\s*(?:(\d+)\.(\d+)|-)\s*", entry, re.ASCII)
         if not match:
-            raise UserError(f"--assign has the entry {entry!r}; expected DRIVER.FACE (like 0.1), or - for nobody")
-        pairs.append((int(match[1]), int(match[2])) if match[1] else None)
-    return tuple(pairs)
+            raise UserError(
+                f"--assign has the entry {entry!r}; expected DRIVER.FACE, such as 0.1, or - for a face at rest"
+            )
+        assignment.append((int(match[1]), int(match[2])) if match[1] else None)
+    return tuple(assignment)
 
 
-def assign(num_faces: int, faces_of_drivers: list[int], given: Pairs | None = None) -> Pairs:
-    """Who is driven by whom: an entry for each face of the portrait, left to right.
+def assign_faces(num_faces: int, faces_per_driver: list[int], assignment: Assignment | None = None) -> Assignment:
+    """Return the (driver, face) that drives each face of the portrait, left to right.
 
     Args:
-        num_faces: in the portrait; 0 where none is found (a cartoon's), which is then animated as a whole.
-        faces_of_drivers: faces in each driver.
-        given: what the user asked for.
+        num_faces: number of faces in the portrait; if 0 (a drawing, an animal), the whole portrait is driven by one.
+        faces_per_driver: number of faces in each driver.
+        assignment: the user's choice; by default, driving faces are assigned from left to right.
 
     Raises:
-        UserError: there are fewer driving faces than portrait faces, or more, and the user did not say who is meant.
+        UserError: the numbers of driving and portrait faces differ and there is no `assignment`, or it is impossible.
     """
-    wanted = max(num_faces, 1)
-    if given is not None:
-        _check_given(given, wanted, faces_of_drivers)
-        return given
-    available = [(d, f) for d, count in enumerate(faces_of_drivers) for f in range(count)]
-    if len(available) == wanted:
+    num_targets = max(num_faces, 1)
+    if assignment is not None:
+        _check_assignment(assignment, num_targets, faces_per_driver)
+        return assignment
+    available = [(driver, face) for driver, count in enumerate(faces_per_driver) for face in range(count)]
+    if len(available) == num_targets:
         return tuple(available)
     raise UserError(
-        f"the portrait has {_faces(num_faces)}, the drivers {_faces(len(available))} "
-        f"({', '.join(map(str, faces_of_drivers))}); say who drives whom, left to right: "
-        f"--assign {_suggest(wanted, available)}"
+        f"the portrait has {_count_faces(num_faces)}, the drivers have {_count_faces(len(available))} "
+        f"({', '.join(map(str, faces_per_driver))}); assign a driving face to each, left to right, for example "
+        f"--assign {_suggest(num_targets, available)}"
     )
 
 
-def _check_given(given: Pairs, wanted: int, faces_of_drivers: list[int]) -> None:
-    if len(given) != wanted:
-        raise UserError(f"--assign has {len(given)} entries for {_faces(wanted)}; give one for each, left to right")
-    if not any(given):
-        raise UserError("--assign drives nobody; name a driver's face for one at least")
-    for driver, face in filter(None, given):
-        if driver >= len(faces_of_drivers):
-            raise UserError(f"--assign names driver {driver}; there are {len(faces_of_drivers)}, counted from 0")
-        if face >= faces_of_drivers[driver]:
-            shown = _faces(faces_of_drivers[driver])
+def _check_assignment(assignment: Assignment, num_targets: int, faces_per_driver: list[int]) -> None:
+    if len(assignment) != num_targets:
+        raise UserError(
+            f"--assign has {len(assignment)} entries for {_count_faces(num_targets)}; give one for each, left to right"
+        )
+    if not any(assignment):
+        raise UserError("--assign drives no face; give a driving face for at least one")
+    for driver, face in filter(None, assignment):
+        if driver >= len(faces_per_driver):
+            raise UserError(f"--assign names driver {driver}; there are {len(faces_per_driver)}, counted from 0")
+        if face >= faces_per_driver[driver]:
+            shown = _count_faces(faces_per_driver[driver])
             raise UserError(f"--assign names face {face} of driver {driver}, which shows {shown}, counted from 0")
 
 
-def _faces(count: int) -> str:
+def _count_faces(count: int) -> str:
     return f"{count} face{'' if count == 1 else 's'}"
 
 
-def _suggest(wanted: int, available: list[tuple[int, int]]) -> str:
-    entries = [f"{d}.{f}" for d, f in available[:wanted]] + ["-"] * (wanted - len(available))
-    return ",".join(entries)
+def _suggest(num_targets: int, available: list[tuple[int, int]]) -> str:
+    entries = [f"{driver}.{face}" for driver, face in available[:num_targets]]
+    return ",".join(entries + ["-"] * (num_targets - len(available)))

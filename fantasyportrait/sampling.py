@@ -1,4 +1,4 @@
-"""The sampler's two public functions: one video, and a whole benchmark."""
+"""Public functions of the sampler: one video, and all videos of a benchmark."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from exprbench.benchmark import Benchmark, Case
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import read_json, write_json
 from exprbench.core.progress import say
-from fantasyportrait.portrait import Pairs, parse_assignment
-from fantasyportrait.settings import RuntimeConfig, SamplingConfig, from_dict, make_options
+from fantasyportrait.portrait import Assignment, parse_assignment
+from fantasyportrait.settings import RuntimeConfig, SamplingConfig, build_sampling_config, from_dict
 
 if TYPE_CHECKING:
     from fantasyportrait.pipeline import Pipeline
 
-RUN = "run.json"
+RUN_FILE = "run.json"
 
 
 def sample(
@@ -25,7 +25,7 @@ def sample(
     portrait: Path | str,
     drivers: Sequence[Path | str],
     out: Path | str,
-    assign: str | Pairs | None = None,
+    assign: str | Assignment | None = None,
     preset: str = "paper",
     runtime: dict[str, Any] | None = None,
     loras: Sequence[str] = (),
@@ -36,62 +36,69 @@ def sample(
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
-    """Animate a portrait after one or more driving videos; return the video's path.
+    """Animate a portrait with one or more driving videos and return the path of the video.
 
     Args:
         model: a folder written by `fantasyportrait.convert`.
-        portrait: an image (or a video, of which the first frame is taken).
-        drivers: videos, left to right.
-        out: the .mp4 to write.
-        assign: for each face of the portrait, left to right, the driver's face that drives it: `"0.0,1.0,-"`.
+        portrait: an image, or a video whose first frame is used.
+        drivers: videos, for the portrait's faces from left to right.
+        out: the .mp4 file to write.
+        assign: driver and face for each face of the portrait, left to right, such as `"0.0,1.0,-"`; `-` is a face
+            at rest.
         preset: `paper` or `released`.
-        machine: fields of `RuntimeConfig`: device, vram, weights, offload, attention, compile, parallelism.
-        loras: files, each with `:STRENGTH` or without.
-        face_models: the released detector and landmark network (ONNX), instead of MediaPipe.
-        audio: carry over the first driver's sound.
-        mark: write the word "generated" into the picture.
-        preview: a folder for pictures of the clip in the making.
-        overwrite: make the video again where it is there.
+        runtime: fields of `RuntimeConfig`: device, vram, weights, offload, attention, compile, parallelism.
+        loras: LoRA files, given as `FILE` or `FILE:STRENGTH`.
+        face_models: the released face detector and landmark network (ONNX), to use instead of MediaPipe.
+        audio: copy the first driver's audio.
+        mark: draw the word "generated" into the video.
+        preview: folder for preview images during denoising.
+        overwrite: replace `out` if it exists.
         options: fields of `SamplingConfig`.
 
     Raises:
-        UserError: a mistake in what was given, told before anything heavy is loaded.
+        UserError: an argument is wrong; raised before any weights are loaded.
     """
-    out = Path(out)
-    if out.suffix.lower() != ".mp4":
-        raise UserError(f"--out is {out}; expected a file that ends in .mp4")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} is there already; choose another name or say --overwrite")
-    _require_writable(out.parent)
-    settings, wanted = make_options(preset, options), parse_assignment(assign) if isinstance(assign, str) else assign
-    portrait, drivers = Path(portrait), [Path(driver) for driver in drivers]
-    _require(portrait, "portrait")
+    out, portrait, drivers = Path(out), Path(portrait), [Path(driver) for driver in drivers]
+    _check_output(out, overwrite)
+    config = build_sampling_config(preset, options)
+    assignment = parse_assignment(assign) if isinstance(assign, str) else assign
+    _check_exists(portrait, "portrait")
     for driver in drivers:
-        _require(driver, "driver")
+        _check_exists(driver, "driver")
     from fantasyportrait.inputs import prepare_inputs
-    from fantasyportrait.pipeline import load_pipeline
 
-    pipeline = load_pipeline(model, from_dict(RuntimeConfig, runtime or {}), loras=loras, finder=_finder(face_models))
-    pipeline.check(settings)
+    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     if pipeline.ranks.num_cases > 1:
         raise UserError(
-            f"{pipeline.ranks.num_cases} processes would make the same video; say --guidance-parallel 2 "
-            "(a step's branches) or --context-parallel N (a branch's tokens)"
+            f"{pipeline.ranks.num_cases} processes would generate the same video; share the work with "
+            "--guidance-parallel 2 (branches of a step) or --context-parallel N (tokens of a branch)"
         )
-    inputs = prepare_inputs(portrait, drivers, settings, given=wanted, finder=pipeline.finder)
+    inputs = prepare_inputs(
+        portrait, drivers, config, assignment=assignment, landmark_detector=pipeline.landmark_detector
+    )
     try:
-        pipeline.make(inputs, settings, out, sound=audio, marked=mark, preview=Path(preview) if preview else None)
+        pipeline.generate_video(
+            inputs, config, out, audio=audio, watermark=mark, preview=Path(preview) if preview else None
+        )
     except ItemError as error:
         raise UserError(str(error)) from error
     return out
 
 
-def _require(path: Path, what: str) -> None:
+def _check_output(out: Path, overwrite: bool) -> None:
+    if out.suffix.lower() != ".mp4":
+        raise UserError(f"--out is {out}; expected a file name ending in .mp4")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} already exists; choose another --out or add --overwrite")
+    _check_writable(out.parent)
+
+
+def _check_exists(path: Path, role: str) -> None:
     if not path.exists():
-        raise UserError(f"there is no {what} {path}")
+        raise UserError(f"there is no {role} {path}")
 
 
-def _require_writable(folder: Path) -> None:
+def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -100,19 +107,28 @@ def _require_writable(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written to: {error.strerror}") from error
 
 
-def _finder(face_models: tuple[Path | str, Path | str] | None) -> Any:
-    if face_models is None:
-        return None
-    from fantasyportrait.expression.onnx_faces import OnnxPoints
+def _load_checked_pipeline(
+    model: Path | str,
+    config: SamplingConfig,
+    runtime: dict[str, Any] | None,
+    loras: Sequence[str],
+    face_models: tuple[Path | str, Path | str] | None,
+) -> "Pipeline":
+    from fantasyportrait.expression.onnx_faces import OnnxLandmarkDetector
+    from fantasyportrait.pipeline import load_pipeline
 
-    return OnnxPoints(*(Path(path) for path in face_models))
+    runtime_config = from_dict(RuntimeConfig, runtime or {})
+    landmark_detector = OnnxLandmarkDetector(*map(Path, face_models)) if face_models else None
+    pipeline = load_pipeline(model, runtime_config, loras=loras, landmark_detector=landmark_detector)
+    pipeline.check(config)
+    return pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRun:
-    """How a benchmark went: ids of the cases made now, there already, and failed with their reasons."""
+    """Ids of the cases that were generated now, skipped because their video existed, or failed (with the reason)."""
 
-    made: tuple[str, ...]
+    generated: tuple[str, ...]
     skipped: tuple[str, ...]
     failed: dict[str, str]
 
@@ -133,105 +149,121 @@ def sample_benchmark(
     overwrite: bool = False,
     **options: Any,
 ) -> BenchmarkRun:
-    """Make every video of a benchmark with the model loaded once: `out/{case_id}.mp4`.
+    """Generate every video of a benchmark as `out/{case_id}.mp4`, with the model loaded once.
 
-    Cases whose video is there are skipped, so that a stopped run goes on where it stopped; a run with other settings
-    in the same folder is refused. Under torchrun each process (or group of them, when cases are shared out to several
-    GPUs) takes its share.
+    Cases whose video exists are skipped, so an interrupted run can be resumed. A folder with videos of other settings
+    is refused. Under torchrun, each process takes a share of the cases, or each group of processes if several GPUs
+    share a case.
 
     Args:
-        model, preset, machine, loras, face_models, mark, options: as for `sample`.
+        model, preset, runtime, loras, face_models, mark, options: as for `sample`.
         benchmark: a folder written by `exprbench build`.
-        out: where predictions go.
-        split: only this one.
-        track: only this one.
-        shard: (i, n) makes only every n-th case, from the i-th, to share a benchmark out by hand.
-        overwrite: make videos again that are there.
+        out: folder of the videos.
+        split: `single` or `multi`; None for both.
+        track: `self` or `cross`; None for both.
+        shard: (i, n) generates every n-th case from the i-th, counted from 1.
+        overwrite: replace existing videos.
 
     Raises:
-        UserError: a mistake in what was given.
+        UserError: an argument is wrong.
     """
     bench, out = Benchmark.open(benchmark), Path(out)
-    settings = make_options(preset, {"fps": bench.fps, **options})
-    _require_writable(out)
-    from fantasyportrait.pipeline import load_pipeline
+    config = build_sampling_config(preset, {"fps": bench.fps, **options})
+    _check_writable(out)
     from fantasyportrait.workload import largest_workload
 
-    pipeline = load_pipeline(model, from_dict(RuntimeConfig, runtime or {}), loras=loras, finder=_finder(face_models))
-    pipeline.check(settings)
-    people = max((len(case.face_map) for case in bench.cases), default=1)
-    frames = settings.frames or round(bench.clip_seconds * bench.fps)
-    plan = pipeline.plan(largest_workload(pipeline.folder, settings, frames, people, pipeline.runtime.context_parallel))
+    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
+    num_people = max((len(case.face_map) for case in bench.cases), default=1)
+    num_frames = config.frames or round(bench.clip_seconds * bench.fps)
+    plan = pipeline.plan_memory(
+        largest_workload(pipeline.folder, config, num_frames, num_people, pipeline.runtime.context_parallel)
+    )
     identity = {
         "benchmark": bench.sha256,
         "checkpoint": pipeline.folder.name,
         "faces": "mediapipe" if face_models is None else "released",
         "loras": [str(lora) for lora in pipeline.loras],
         "marked": mark,
-        "options": settings.as_dict(),
+        "options": config.as_dict(),
         "weights": plan.weights,
     }
-    _claim(out, identity, overwrite)
-    which, count = shard or (pipeline.ranks.case + 1, pipeline.ranks.num_cases)
-    cases = bench.select(split, track)[which - 1 :: count]
-    made, skipped, failed = [], [], {}
+    _check_same_run(out, identity, overwrite)
+    index, num_shards = shard or (pipeline.ranks.case + 1, pipeline.ranks.num_cases)
+    cases = bench.select(split, track)[index - 1 :: num_shards]
+    result = _generate_cases(pipeline, bench, cases, config, out, mark=mark, overwrite=overwrite)
+    _update_failures(out / f"failed-{index}-of-{num_shards}.json", result.failed, {*result.generated, *result.skipped})
+    return result
+
+
+def _generate_cases(
+    pipeline: "Pipeline",
+    bench: Benchmark,
+    cases: Sequence[Case],
+    config: SamplingConfig,
+    out: Path,
+    *,
+    mark: bool,
+    overwrite: bool,
+) -> BenchmarkRun:
+    generated, skipped, failed = [], [], {}
     for i, case in enumerate(cases, 1):
-        target = out / f"{case.case_id}.mp4"
-        if target.exists() and not overwrite:
+        path = out / f"{case.case_id}.mp4"
+        if path.exists() and not overwrite:
             skipped.append(case.case_id)
             continue
         say(f"{case.case_id} ({i} of {len(cases)})")
         try:
-            _make_case(pipeline, bench, case, settings, target, mark)
-            made.append(case.case_id)
+            _generate_case(pipeline, bench, case, config, path, mark)
+            generated.append(case.case_id)
         except ItemError as error:
             failed[case.case_id] = str(error)
             say(f"{case.case_id} failed: {error}")
-    _note_failures(out, failed, {*made, *skipped}, f"{which}-of-{count}")
-    return BenchmarkRun(made=tuple(made), skipped=tuple(skipped), failed=failed)
+    return BenchmarkRun(generated=tuple(generated), skipped=tuple(skipped), failed=failed)
 
 
-def _make_case(
-    pipeline: "Pipeline", bench: Benchmark, case: Case, options: SamplingConfig, target: Path, marked: bool
+def _generate_case(
+    pipeline: "Pipeline", bench: Benchmark, case: Case, config: SamplingConfig, path: Path, mark: bool
 ) -> None:
     from fantasyportrait.inputs import prepare_inputs
 
-    drivers = [bench.path(driver) for driver in case.drivers]
+    portrait, drivers = bench.path(case.source), [bench.path(driver) for driver in case.drivers]
     try:
-        inputs = prepare_inputs(bench.path(case.source), drivers, options, given=case.face_map, finder=pipeline.finder)
-    except UserError as error:  # here one case's, not the run's
+        inputs = prepare_inputs(
+            portrait, drivers, config, assignment=case.face_map, landmark_detector=pipeline.landmark_detector
+        )
+    except UserError as error:  # here a problem of one case, not of the command
         raise ItemError("case_unusable", str(error)) from error
-    pipeline.make(inputs, options, target, marked=marked)
+    pipeline.generate_video(inputs, config, path, watermark=mark)
 
 
-def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
-    """Write down what the folder's videos are made with, or refuse to mix them with others."""
-    path = out / RUN
-    before = {} if overwrite else read_json(path)
-    if before:
-        changed = [key for key in identity if before.get(key) != identity[key]]
-        if changed:
-            what = ", ".join(_differences(before, identity, changed))
-            raise UserError(f"{out} holds videos made otherwise ({what}); choose another --out or say --overwrite")
+def _check_same_run(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
+    """Record the settings of a folder's videos; raise UserError if it holds videos of other settings."""
+    path = out / RUN_FILE
+    recorded = {} if overwrite else read_json(path)
+    changed = [key for key in identity if recorded.get(key) != identity[key]]
+    if recorded and changed:
+        differences = ", ".join(_list_differences(recorded, identity, changed))
+        raise UserError(
+            f"{out} holds videos of other settings ({differences}); choose another --out or add --overwrite"
+        )
     write_json(path, identity)
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], keys: list[str]) -> list[str]:
-    told = []
-    for key in keys:
+def _list_differences(recorded: dict[str, Any], identity: dict[str, Any], changed: list[str]) -> list[str]:
+    differences = []
+    for key in changed:
         if key == "options":
-            old = before.get("options", {})
-            told += [f"{k} {old.get(k)!r}, not {v!r}" for k, v in now["options"].items() if old.get(k) != v]
+            old = recorded.get("options", {})
+            differences += [f"{k} {old.get(k)!r}, not {v!r}" for k, v in identity["options"].items() if old.get(k) != v]
         else:
-            told.append(f"{key} {before.get(key)!r}, not {now[key]!r}")
-    return told
+            differences.append(f"{key} {recorded.get(key)!r}, not {identity[key]!r}")
+    return differences
 
 
-def _note_failures(out: Path, failed: dict[str, str], well: set[str], shard: str) -> None:
-    """Keep a list of what failed, a file a shard; cases that went well since are struck off."""
-    path = out / f"failed-{shard}.json"
-    left = {case: why for case, why in {**read_json(path), **failed}.items() if case not in well}
-    if left:
-        write_json(path, left)
+def _update_failures(path: Path, failed: dict[str, str], succeeded: set[str]) -> None:
+    """Update the list of failed cases of one shard; cases that have succeeded since are removed from it."""
+    remaining = {case: reason for case, reason in {**read_json(path), **failed}.items() if case not in succeeded}
+    if remaining:
+        write_json(path, remaining)
     else:
         path.unlink(missing_ok=True)

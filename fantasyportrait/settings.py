@@ -1,4 +1,4 @@
-"""What can be asked of the sampler: one dataclass, from which the command line takes its flags."""
+"""Sampling and runtime settings: dataclasses from which the command line takes its flags."""
 
 import argparse
 from dataclasses import asdict, dataclass, fields
@@ -18,109 +18,126 @@ METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """How to sample; the defaults are the paper's (section 4.3)."""
+    """Sampling settings. The defaults are the paper's (section 4.3)."""
 
-    steps: int = setting(30, "denoising steps (4 with a distilled --lora)", minimum=1)
-    seed: int = setting(0, "draws the noise; the same on every device")
-    shift: float = setting(5.0, "of the schedule towards noise", minimum=0.01)
-    expression_guidance: float = setting(4.5, "how strongly to follow the driver; 1 takes one evaluation a step less")
-    text_guidance: float = setting(1.0, "how strongly to follow the prompt; 1: no negative prompt")
-    prompt: str = setting("", "the paper leaves it empty")
-    negative_prompt: str = setting("", "with --text-guidance")
+    steps: int = setting(30, "number of denoising steps; 4 with a distilled --lora", minimum=1)
+    seed: int = setting(0, "random seed of the initial noise, equal on every device")
+    shift: float = setting(5.0, "timestep shift of the noise schedule", minimum=0.01)
+    expression_guidance: float = setting(
+        4.5, "guidance scale of the expression; 1 turns it off and saves one evaluation per step"
+    )
+    text_guidance: float = setting(1.0, "guidance scale of the prompt; 1 turns the negative prompt off")
+    prompt: str = setting("", "text prompt (default: empty, as in the paper)")
+    negative_prompt: str = setting("", "negative text prompt, used with --text-guidance (default: empty)")
 
-    strength: float = setting(1.0, "of all motion")
-    mouth: float = setting(1.0, "strength of mouth motion")
-    emotion: float = setting(1.0, "strength of emotion")
-    eyes: float = setting(1.0, "strength of eye motion")
-    head: float = setting(1.0, "strength of head motion")
+    strength: float = setting(1.0, "scale of all motion")
+    mouth: float = setting(1.0, "scale of mouth motion")
+    emotion: float = setting(1.0, "scale of emotion")
+    eyes: float = setting(1.0, "scale of eye motion")
+    head: float = setting(1.0, "scale of head motion")
 
     mask: str = setting(
         "trilinear",
-        "how faces become regions: as in the paper, as released, or none",
+        "face regions of the attention mask: as in the paper, as released, or no mask",
         choices=("trilinear", "released", "none"),
     )
-    mask_motion: str = setting("fixed", "do regions stay or follow the driver's faces", choices=("fixed", "per-frame"))
-    background: str = setting("all", "whose motion the background attends to", choices=("all", "nearest", "none"))
+    mask_motion: str = setting(
+        "fixed", "face regions over time: fixed, or moving with the driver's faces", choices=("fixed", "per-frame")
+    )
+    background: str = setting("all", "faces whose motion the background attends to", choices=("all", "nearest", "none"))
 
-    size: str = setting("", "WIDTHxHEIGHT; the portrait is cut to its shape (default: --max-side)")
-    max_side: int = setting(720, "longer side of the video, the portrait's shape kept", minimum=16)
-    fps: float = setting(0.0, "frames a second (default: the first driver's)", minimum=0)
-    frames: int = setting(0, "at most so many frames (default: the shortest driver's)", minimum=0)
-    window: int = setting(81, "frames denoised together; longer clips take several windows", minimum=5)
-    overlap: int = setting(17, "frames that neighbouring windows share", minimum=1)
+    size: str = setting("", "WIDTHxHEIGHT of the video, for which the portrait is cropped (default: see --max-side)")
+    max_side: int = setting(720, "longer side of the video in pixels; the aspect ratio is the portrait's", minimum=16)
+    fps: float = setting(0.0, "frames per second of the video (default: the first driver's)", minimum=0)
+    frames: int = setting(0, "maximum number of frames (default: those of the shortest driver)", minimum=0)
+    window: int = setting(81, "number of frames denoised together; longer clips take several windows", minimum=5)
+    overlap: int = setting(17, "number of frames that neighbouring windows share", minimum=1)
 
     def __post_init__(self) -> None:
-        check_settings(self, _flag)
+        check_settings(self, _flag_name)
         if self.overlap >= self.window:
-            raise UserError(f"--overlap is {self.overlap} in windows of {self.window} frames; make it smaller")
+            raise UserError(f"--overlap is {self.overlap}; expected less than --window, which is {self.window}")
 
     @property
     def strengths(self) -> dict[str, float]:
-        """A factor a feature."""
+        """Return the scale of each feature."""
         return {name: getattr(self, name) for name in FEATURES}
 
     def as_dict(self) -> dict[str, Any]:
-        """For metadata and for telling runs apart."""
+        """Return all settings, as stored in a video's metadata and in `run.json`."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
-    """On what to sample; nothing here is meant to change the result beyond rounding, except 8-bit weights."""
+    """Hardware settings. Apart from 8-bit weights they change results by rounding only."""
 
-    device: str = setting("auto", "cpu, cuda, or one GPU like cuda:1")
-    vram: float = setting(0.0, "GiB of GPU memory to stay under (default: what is free)", minimum=0)
+    device: str = setting("auto", "device: cpu, cuda, or one GPU such as cuda:1")
+    vram: float = setting(0.0, "limit of GPU memory in GiB (default: the free memory)", minimum=0)
     weights: str = setting(
-        "auto", "how the backbone's weights are held", choices=("auto", "fp32", "bf16", "fp8", "int8")
+        "auto", "data type of the backbone's weights", choices=("auto", "fp32", "bf16", "fp8", "int8")
     )
     offload: str = setting(
-        "auto", "keep the backbone in main memory, by blocks", choices=("auto", "none", "block", "leaf")
+        "auto",
+        "offloading of the backbone to CPU memory, by block or by layer",
+        choices=("auto", "none", "block", "leaf"),
     )
-    attention: str = setting("auto", "diffusers' name of an attention kernel; auto: the fastest exact one there is")
-    compile: str = setting("auto", "torch.compile the blocks; auto: on a GPU", choices=("auto", "yes", "no"))
-    guidance_parallel: int = setting(1, "over how many GPUs a step's branches are spread (torchrun)", minimum=1)
-    context_parallel: int = setting(1, "over how many GPUs a branch's tokens are spread (torchrun)", minimum=1)
+    attention: str = setting("auto", "diffusers name of an attention kernel; auto: the fastest exact one")
+    compile: str = setting(
+        "auto", "use of torch.compile; auto: on a GPU, without offloading", choices=("auto", "yes", "no")
+    )
+    guidance_parallel: int = setting(1, "number of GPUs that share the guidance branches (torchrun)", minimum=1)
+    context_parallel: int = setting(1, "number of GPUs that share the tokens of a branch (torchrun)", minimum=1)
 
     def __post_init__(self) -> None:
-        check_settings(self, _flag)
+        check_settings(self, _flag_name)
 
 
-def make_options(preset: str, given: dict[str, Any]) -> SamplingConfig:
-    """A preset's options with those given in their place."""
+def build_sampling_config(preset: str, overrides: dict[str, Any]) -> SamplingConfig:
+    """Build the settings of a preset with some of them overridden.
+
+    Raises:
+        UserError: the preset or a setting is unknown, or a value is out of range.
+    """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, list(PRESETS))
-    return from_dict(SamplingConfig, {**PRESETS[preset], **given})
+    return from_dict(SamplingConfig, {**PRESETS[preset], **overrides})
 
 
-def from_dict(kind: type, given: dict[str, Any]) -> Any:
-    """A dataclass of this module from keywords; an unknown one is an error that names the nearest."""
-    known = [f.name for f in fields(kind)]
-    for name in given:
+def from_dict(config_class: type, values: dict[str, Any]) -> Any:
+    """Build a dataclass of this module from keywords.
+
+    Raises:
+        UserError: a keyword is unknown; the message names the nearest one.
+    """
+    known = [f.name for f in fields(config_class)]
+    for name in values:
         if name not in known:
             raise unknown_name("option", name, known)
-    return kind(**given)
+    return config_class(**values)
 
 
-def add_flags(parser: argparse._ActionsContainer, kind: type) -> None:
-    """A flag for every field; those not given do not appear among the arguments."""
-    types = get_type_hints(kind)
-    for f in fields(kind):
-        shown = f" ({f.default})" if f.default not in ("", 0.0) or f.name == "seed" else ""
+def add_flags(parser: argparse._ActionsContainer, config_class: type) -> None:
+    """Add a flag for every field; flags that are not given are absent from the parsed arguments."""
+    types = get_type_hints(config_class)
+    for f in fields(config_class):
+        help_text = f.metadata["help"]
+        default = "" if "(default: " in help_text else f" (default: {f.default})"
         parser.add_argument(
-            _flag(f.name),
+            _flag_name(f.name),
             type=types[f.name],
             default=argparse.SUPPRESS,
             choices=f.metadata["choices"] or None,
             metavar=None if f.metadata["choices"] else METAVARS[types[f.name]],
-            help=f.metadata["help"] + shown,
+            help=help_text + default,
         )
 
 
-def pick(kind: type, args: argparse.Namespace) -> dict[str, Any]:
-    """Of parsed arguments, those that are fields of `kind` and were given."""
-    names = {f.name for f in fields(kind)}
+def select_fields(config_class: type, args: argparse.Namespace) -> dict[str, Any]:
+    """Return those of the parsed arguments that are fields of `config_class`."""
+    names = {f.name for f in fields(config_class)}
     return {name: value for name, value in vars(args).items() if name in names}
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _flag_name(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")

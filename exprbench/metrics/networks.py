@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exprbench.core.state_dicts import compare_shapes
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:
     import torch
-
-NAMES_SHOWN = 3
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -37,26 +36,14 @@ def fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> "torc
     """Put a state dict into a network, in evaluation mode; every difference in names or shapes is an error.
 
     Raises:
-        WeightsError: `weights_differ`, naming missing, unexpected and misshapen entries.
+        WeightsError: `weights_differ`, with the missing, unexpected and misshapen entries.
     """
-    expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    given = {k: tuple(v.shape) for k, v in state.items()}
-    misshapen = [f"{k} {given[k]} for {expected[k]}" for k in expected if k in given and given[k] != expected[k]]
-    problems = {
-        "missing": [k for k in expected if k not in given],
-        "unexpected": [k for k in given if k not in expected],
-        "of another shape": misshapen,
-    }
-    told = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if told:
-        raise WeightsError("weights_differ", f"{path} is of another network; {'; '.join(told)}")
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    mismatch = compare_shapes(expected, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    if not mismatch.is_exact:
+        raise WeightsError("weights_differ", f"{path} is of another network: {mismatch}")
     network.load_state_dict(state)
     return network.eval()
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Model files: what they are, what their tensors are called, and from one layout to another."""
+"""Checkpoints: detection of formats, mapping of tensor names, loading and conversion between layouts."""

@@ -1,4 +1,4 @@
-"""`fantasyportrait info`: what a file or folder is, from headers alone."""
+"""`fantasyportrait info`: identification of a file or folder by headers alone."""
 
 from pathlib import Path
 from typing import Any
@@ -6,84 +6,89 @@ from typing import Any
 import torch
 
 from exprbench.core.errors import UserError
-from fantasyportrait.checkpoints.formats import account, adapter_config, detect_format, open_as
-from fantasyportrait.checkpoints.model_folder import ABOUT, PLACES, Base, ModelFolder
+from exprbench.core.state_dicts import compare_shapes
+from fantasyportrait.checkpoints.formats import OPTIONAL, detect_format, infer_adapter_config, open_as
+from fantasyportrait.checkpoints.model_folder import FILE_PATTERNS, MANIFEST, ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import PICKLES, Tensors, open_tensors
 
 
 def info(path: Path | str) -> dict[str, Any]:
-    """What lies at a path: a model folder, a Wan2.1 download, a checkpoint file, or a video made here.
+    """Describe a model folder, a Wan2.1 download, a checkpoint file, or a generated video.
 
     Raises:
-        UserError: none of them.
+        UserError: the path is none of them.
     """
     path = Path(path)
-    if (path / ABOUT).is_file():
-        return _folder(ModelFolder(path))
+    if (path / MANIFEST).is_file():
+        return _describe_model_folder(ModelFolder(path))
     if path.is_dir():
-        return _base(Base(path))
+        return _describe_base(WanCheckpoint(path))
     if path.suffix in PICKLES or path.suffix == ".safetensors":
-        return _file(open_tensors(path))
-    return _video(path)
+        return _describe_checkpoint(open_tensors(path))
+    return _describe_video(path)
 
 
-def _folder(folder: ModelFolder) -> dict[str, Any]:
-    from fantasyportrait.checkpoints.loading import check
+def _describe_model_folder(folder: ModelFolder) -> dict[str, Any]:
+    from fantasyportrait.checkpoints.loading import check_model_folder
 
-    check(folder)
-    return {"is": "model folder", "checkpoint": folder.name, "adapter": folder.about["adapter"]["config"],
-            "base": _base(folder.base)}  # fmt: skip
+    check_model_folder(folder)
+    return {
+        "is": "model folder",
+        "checkpoint": folder.name,
+        "adapter": folder.manifest["adapter"]["config"],
+        "base": _describe_base(folder.base),
+    }
 
 
-def _base(base: Base) -> dict[str, Any]:
+def _describe_base(base: WanCheckpoint) -> dict[str, Any]:
     parts = {}
-    for model in PLACES:
+    for component in FILE_PATTERNS:
         try:
-            files = base.files(model)
+            files = base.files(component)
         except UserError:
-            parts[model] = "missing"
+            parts[component] = "missing"
         else:
-            found = detect_format(open_tensors(*files))
-            parts[model] = f"{found[0]}, {len(files)} file(s)" if found else "not recognised"
+            detected = detect_format(open_tensors(*files))
+            parts[component] = f"{detected[0]}, {len(files)} file(s)" if detected else "not recognised"
     if set(parts.values()) == {"missing"}:
-        raise UserError(f"{base.path} is neither a model folder (no {ABOUT}) nor a Wan2.1 download")
-    told: dict[str, Any] = {"is": "Wan2.1 download", "path": str(base.path), "parts": parts}
+        raise UserError(f"{base.path} is neither a model folder (no {MANIFEST}) nor a Wan2.1 download")
+    description: dict[str, Any] = {"is": "Wan2.1 download", "path": str(base.path), "parts": parts}
     if parts["backbone"] != "missing":
-        told["size"] = vars(base.backbone)
-    return told
+        description["size"] = vars(base.backbone)
+    return description
 
 
-def _file(tensors: Tensors) -> dict[str, Any]:
-    found = detect_format(tensors)
-    told: dict[str, Any] = {
-        "is": str(found[0]) if found else "unknown",
+def _describe_checkpoint(tensors: Tensors) -> dict[str, Any]:
+    detected = detect_format(tensors)
+    description: dict[str, Any] = {
+        "is": str(detected[0]) if detected else "unknown",
         "tensors": len(tensors),
         "parameters": sum(torch.Size(shape).numel() for shape in tensors.shapes.values()),
         "types": sorted({str(tensors.dtype(n)).removeprefix("torch.") for n in tensors}),
     }
-    if found and found[0].model == "adapter":
-        told |= _adapter(open_as("adapter", tensors))
-    elif not found:
-        told["first names"] = list(tensors)[:5]
-    return told
+    if detected and detected[0].component == "adapter":
+        description |= _describe_adapter(open_as("adapter", tensors))
+    elif not detected:
+        description["first names"] = list(tensors)[:5]
+    return description
 
 
-def _adapter(tensors: Tensors) -> dict[str, Any]:
-    from fantasyportrait.checkpoints.loading import shapes_of
+def _describe_adapter(tensors: Tensors) -> dict[str, Any]:
+    from fantasyportrait.checkpoints.loading import get_shapes
     from fantasyportrait.model.adapter import MotionAdapter
 
-    config = adapter_config(tensors.shapes)
+    config = infer_adapter_config(tensors.shapes)
     with torch.device("meta"):
-        wanted = shapes_of(MotionAdapter(config))
-    return {"size": vars(config), "differences": str(account(wanted, tensors.shapes))}
+        expected = get_shapes(MotionAdapter(config))
+    return {"size": vars(config), "differences": str(compare_shapes(expected, tensors.shapes, optional=OPTIONAL))}
 
 
-def _video(path: Path) -> dict[str, Any]:
+def _describe_video(path: Path) -> dict[str, Any]:
     from fantasyportrait.watermark import read_generation_metadata
 
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     record = read_generation_metadata(path)
     if record is None:
-        raise UserError(f"{path} is neither a checkpoint nor a video that says it was made by fantasyportrait")
+        raise UserError(f"{path} is neither a checkpoint nor a video with metadata of fantasyportrait")
     return {"is": "video made by fantasyportrait", **record}

@@ -1,4 +1,4 @@
-"""What the same tensor is called in two layouts: here and in diffusers, and as its authors published it."""
+"""Mapping of tensor names between the published layouts and those used here (diffusers, transformers, our own)."""
 
 import re
 from collections.abc import Iterable
@@ -9,62 +9,67 @@ from exprbench.core.errors import UserError
 
 @dataclass(frozen=True)
 class KeyMapping:
-    """A one-to-one dictionary between published names and ours.
+    """One-to-one mapping between published and internal names.
 
-    `places` pairs the beginnings of names, `{}` standing for a layer's number, and `parts` what follows them; `alone`
-    pairs the beginnings of names outside all places. What follows a part, `weight` say, stays.
+    `modules` maps the beginnings of names, with `{}` for a layer's number, and `submodules` what follows them.
+    `top_level` maps the beginnings of names outside all `modules`. The rest of a name, such as `weight`, is kept.
     """
 
-    places: dict[str, str]
-    parts: dict[str, str]
-    alone: dict[str, str]
+    modules: dict[str, str]
+    submodules: dict[str, str]
+    top_level: dict[str, str]
 
-    def ours(self, published: str) -> str | None:
-        """Our name of a published tensor; None for one we do not know."""
-        return _translate(published, self.places, self.parts, self.alone)
+    def to_internal(self, published: str) -> str | None:
+        """Return the internal name of a published tensor, or None if it is unknown."""
+        return _translate(published, self.modules, self.submodules, self.top_level)
 
-    def published(self, ours: str) -> str | None:
-        """The published name of our tensor; None for one that was never published."""
-        return _translate(ours, *({b: a for a, b in pairs.items()} for pairs in (self.places, self.parts, self.alone)))
+    def to_published(self, internal: str) -> str | None:
+        """Return the published name of an internal tensor, or None if the published layout has no such tensor."""
+        tables = (self.modules, self.submodules, self.top_level)
+        return _translate(internal, *({new: old for old, new in table.items()} for table in tables))
 
-    def to_ours(self, published: Iterable[str]) -> dict[str, str]:
-        """Published names with ours, without those we do not know."""
-        return {name: new for name in published if (new := self.ours(name))}
+    def map_to_internal(self, published: Iterable[str]) -> dict[str, str]:
+        """Map published names to internal ones, without those that are unknown."""
+        return {name: new for name in published if (new := self.to_internal(name))}
 
-    def to_published(self, ours: Iterable[str]) -> dict[str, str]:
-        """Our names with the published ones."""
-        names = {name: self.published(name) for name in ours}
-        if strange := [name for name, new in names.items() if new is None]:
-            raise UserError(f"the published layout has no place for {strange[0]} and {len(strange) - 1} others")
+    def map_to_published(self, internal: Iterable[str]) -> dict[str, str]:
+        """Map internal names to published ones.
+
+        Raises:
+            UserError: the published layout has no place for a tensor.
+        """
+        names = {name: self.to_published(name) for name in internal}
+        if unknown := [name for name, new in names.items() if new is None]:
+            raise UserError(f"the published layout has no place for {unknown[0]} and {len(unknown) - 1} others")
         return names  # type: ignore[return-value]
 
 
-def _translate(name: str, places: dict[str, str], parts: dict[str, str], alone: dict[str, str]) -> str | None:
-    for place in sorted(places, key=len, reverse=True):
-        match = re.match(re.escape(place).replace(r"\{\}", r"(\d+)") + r"\.", name)
+def _translate(name: str, modules: dict[str, str], submodules: dict[str, str], top_level: dict[str, str]) -> str | None:
+    for module in sorted(modules, key=len, reverse=True):
+        match = re.match(re.escape(module).replace(r"\{\}", r"(\d+)") + r"\.", name)
         if match:
-            new_part = _part(name[match.end() :], parts)
-            return new_part and f"{places[place].format(*match.groups())}.{new_part}"
-    return _part(name, alone)
+            submodule = _replace_prefix(name[match.end() :], submodules)
+            return submodule and f"{modules[module].format(*match.groups())}.{submodule}"
+    return _replace_prefix(name, top_level)
 
 
-def _part(name: str, parts: dict[str, str]) -> str | None:
-    words = name.split(".")
-    for count in range(len(words), 0, -1):
-        new = parts.get(".".join(words[:count]))
+def _replace_prefix(name: str, table: dict[str, str]) -> str | None:
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        new = table.get(".".join(parts[:length]))
         if new is not None:
-            return ".".join([new, *words[count:]])
+            return ".".join([new, *parts[length:]])
     return None
 
 
-def _attention(place: str, new_place: str) -> dict[str, str]:
+def _attention(published: str, internal: str) -> dict[str, str]:
     names = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0", "norm_q": "norm_q", "norm_k": "norm_k"}
-    return {f"{place}.{a}": f"{new_place}.{b}" for a, b in names.items()}
+    return {f"{published}.{a}": f"{internal}.{b}" for a, b in names.items()}
 
 
 BACKBONE = KeyMapping(
-    places={"blocks.{}": "blocks.{}"},
-    parts={
+    modules={"blocks.{}": "blocks.{}"},
+    submodules={
         **_attention("self_attn", "attn1"),
         **_attention("cross_attn", "attn2"),
         "cross_attn.k_img": "attn2.add_k_proj",
@@ -75,7 +80,7 @@ BACKBONE = KeyMapping(
         "ffn.2": "ffn.net.2",
         "modulation": "scale_shift_table",
     },
-    alone={
+    top_level={
         "patch_embedding": "patch_embedding",
         "time_embedding.0": "condition_embedder.time_embedder.linear_1",
         "time_embedding.2": "condition_embedder.time_embedder.linear_2",
@@ -92,7 +97,7 @@ BACKBONE = KeyMapping(
 )
 
 ADAPTER = KeyMapping(
-    places={
+    modules={
         "ip_adapter.blocks.{}.cross_attn.processor": "layers.{}",
         "mouth_proj_model.layers.{}.0": "augment.mouth.layers.{}",
         "mouth_proj_model.layers.{}.1": "augment.mouth.layers.{}.feed",
@@ -101,15 +106,15 @@ ADAPTER = KeyMapping(
         "emo_proj_model.layers.{}.1": "augment.emotion.layers.{}.feed",
         "emo_proj_model": "augment.emotion",
     },
-    parts={
+    submodules={
         "ip_adapter_single_stream_k_proj": "to_k",
         "ip_adapter_single_stream_v_proj": "to_v",
         "latents": "queries",
         "norm1": "norm_given",
         "norm2": "norm_queries",
-        **{same: same for same in ("proj_in", "proj_out", "norm_out", "to_q", "to_kv", "to_out", "0", "1", "3")},
+        **{name: name for name in ("proj_in", "proj_out", "norm_out", "to_q", "to_kv", "to_out", "0", "1", "3")},
     },
-    alone={
+    top_level={
         "proj_model.headpose_proj": "linear.head",
         "proj_model.eye_proj": "linear.eyes",
         "proj_model.emo_proj": "linear.emotion",
@@ -119,8 +124,8 @@ ADAPTER = KeyMapping(
 )
 
 TEXT_ENCODER = KeyMapping(
-    places={"blocks.{}": "encoder.block.{}"},
-    parts={
+    modules={"blocks.{}": "encoder.block.{}"},
+    submodules={
         "norm1": "layer.0.layer_norm",
         **{f"attn.{w}": f"layer.0.SelfAttention.{w}" for w in "qkvo"},
         "pos_embedding.embedding": "layer.0.SelfAttention.relative_attention_bias",
@@ -129,12 +134,12 @@ TEXT_ENCODER = KeyMapping(
         "ffn.fc1": "layer.1.DenseReluDense.wi_1",
         "ffn.fc2": "layer.1.DenseReluDense.wo",
     },
-    alone={"token_embedding": "shared", "norm": "encoder.final_layer_norm"},
+    top_level={"token_embedding": "shared", "norm": "encoder.final_layer_norm"},
 )
 
 IMAGE_ENCODER = KeyMapping(  # its queries, keys and values are published in one tensor
-    places={"visual.transformer.{}": "encoder.layers.{}"},
-    parts={
+    modules={"visual.transformer.{}": "encoder.layers.{}"},
+    submodules={
         "norm1": "layer_norm1",
         "norm2": "layer_norm2",
         **{f"attn.{w}": f"self_attn.{w}_proj" for w in "qkv"},
@@ -142,7 +147,7 @@ IMAGE_ENCODER = KeyMapping(  # its queries, keys and values are published in one
         "mlp.0": "mlp.fc1",
         "mlp.2": "mlp.fc2",
     },
-    alone={
+    top_level={
         "visual.cls_embedding": "embeddings.class_embedding",
         "visual.pos_embedding": "embeddings.position_embedding.weight",
         "visual.patch_embedding": "embeddings.patch_embedding",
@@ -155,20 +160,20 @@ _SIDES = ("encoder", "decoder")
 _UP_STAGE = ("resnets.0", "resnets.1", "resnets.2", "upsamplers.0")  # published as one list over all stages
 _MIDDLE = ("resnets.0", "attentions.0", "resnets.1")
 VAE = KeyMapping(
-    places={
+    modules={
         **{f"decoder.upsamples.{i}": f"decoder.up_blocks.{i // 4}.{_UP_STAGE[i % 4]}" for i in range(15)},
-        **{f"{side}.middle.{i}": f"{side}.mid_block.{where}" for side in _SIDES for i, where in enumerate(_MIDDLE)},
+        **{f"{side}.middle.{i}": f"{side}.mid_block.{name}" for side in _SIDES for i, name in enumerate(_MIDDLE)},
         "encoder.downsamples.{}": "encoder.down_blocks.{}",
     },
-    parts={
+    submodules={
         "residual.0": "norm1",
         "residual.2": "conv1",
         "residual.3": "norm2",
         "residual.6": "conv2",
         "shortcut": "conv_shortcut",
-        **{same: same for same in ("resample", "time_conv", "norm", "to_qkv", "proj")},
+        **{name: name for name in ("resample", "time_conv", "norm", "to_qkv", "proj")},
     },
-    alone={
+    top_level={
         "conv1": "quant_conv",
         "conv2": "post_quant_conv",
         **{f"{side}.conv1": f"{side}.conv_in" for side in _SIDES},

@@ -1,4 +1,4 @@
-"""Modules with their weights: built without memory, then filled tensor by tensor on the device they are for."""
+"""Loading of modules: built on the meta device, then filled tensor by tensor on the target device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,55 +8,64 @@ import torch
 from torch import Tensor, nn
 
 from exprbench.core.errors import UserError
-from fantasyportrait.checkpoints.formats import image_encoder_config, require_all, text_encoder_config
-from fantasyportrait.checkpoints.model_folder import Base, ModelFolder
+from fantasyportrait.checkpoints.formats import check_shapes, infer_image_encoder_config, infer_text_encoder_config
+from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import Tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.transformer import MotionTransformer, build_transformer
 
 M = TypeVar("M", bound=nn.Module)
-Change = Callable[[str, Tensor], Tensor]  # of a named weight before it takes its place
+WeightTransform = Callable[[str, Tensor], Tensor]  # from a weight's name and value to its new value
 
 
 @contextmanager
 def on_meta_device() -> Iterator[None]:
-    """Modules made here have the shapes of their parameters and nothing else; their buffers are real."""
+    """Create parameters of modules on the meta device, without memory; buffers are created as usual."""
     from accelerate import init_empty_weights
 
     with init_empty_weights(include_buffers=False):
         yield
 
 
-def fill(
+def load_weights(
     module: M,
     tensors: Tensors,
     *,
-    what: str,
+    component: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     keep_fp32: tuple[str, ...] = (),
-    change: Change | None = None,
+    transform: WeightTransform | None = None,
     strict: bool = True,
 ) -> M:
-    """Give an empty module its weights; a name that contains one of `keep_fp32` stays in float32.
+    """Load weights into a module on the meta device, set evaluation mode and turn gradients off.
+
+    Args:
+        module: filled in place and returned.
+        tensors: weights by the module's names.
+        component: name of the component, for error messages.
+        device: target device.
+        dtype: target data type of floating-point weights.
+        keep_fp32: weights whose names contain one of these stay in float32.
+        transform: applied to each weight on the device, before it is set.
+        strict: whether unexpected tensors are errors.
 
     Raises:
-        UserError: tensors are missing, of another shape or, if strict, too many.
+        UserError: tensors are missing, of another shape or, if `strict`, unexpected.
     """
-    wanted = module.state_dict()
-    require_all(shapes_of(module), tensors, what, strict=strict)
-    for name in wanted:
+    check_shapes(get_shapes(module), tensors, component, strict=strict)
+    for name in module.state_dict():
         if name in tensors:
-            kept = any(part in name for part in keep_fp32)
+            is_fp32 = any(part in name for part in keep_fp32)
             tensor = tensors[name]
             if tensor.is_floating_point():
-                tensor = tensor.to(device, torch.float32 if kept else dtype)
-            _place(module, name, change(name, tensor) if change else tensor.to(device))
+                tensor = tensor.to(device, torch.float32 if is_fp32 else dtype)
+            _set_tensor(module, name, transform(name, tensor) if transform else tensor.to(device))
     return module.eval().requires_grad_(False)
 
 
-def _place(module: nn.Module, name: str, tensor: Tensor) -> None:
+def _set_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
     *path, last = name.split(".")
     owner = module.get_submodule(".".join(path))
     if last in owner._parameters:
@@ -65,126 +74,154 @@ def _place(module: nn.Module, name: str, tensor: Tensor) -> None:
         owner._buffers[last] = tensor
 
 
-def check(folder: ModelFolder) -> None:
-    """Hold every tensor of the parts against what they should be, by headers alone.
+def check_model_folder(folder: ModelFolder) -> None:
+    """Check the tensors of all components by name and shape, from headers alone.
 
     Raises:
-        UserError: a part is missing, broken, or of another model than the rest.
+        UserError: a component is missing, broken, or belongs to a different model than the others.
     """
     base = folder.base
     adapter, backbone = folder.adapter, base.backbone
-    if (adapter.dim, adapter.num_layers) != (backbone.dim, backbone.num_layers):
-        raise UserError(
-            f"the adapter is for a backbone of width {adapter.dim} and {adapter.num_layers} layers; "
-            f"{base.path} has width {backbone.dim} and {backbone.num_layers} layers"
-        )
+    check_adapter_fits(adapter.dim, adapter.num_layers, base)
     with on_meta_device():
         modules = build_transformer(backbone), MotionAdapter(adapter), ExpressionEncoder()
-    require_all(shapes_of(modules[0]), base.tensors("backbone"), "backbone")
-    require_all(shapes_of(modules[1]), folder.adapter_tensors(), "adapter")
-    require_all(shapes_of(modules[2]), folder.expression_tensors(), "expression encoder", strict=False)
-    require_all(shapes_of(_empty_vae(base)), base.tensors("VAE"), "VAE")
+    check_shapes(get_shapes(modules[0]), base.tensors("backbone"), "backbone")
+    check_shapes(get_shapes(modules[1]), folder.adapter_tensors(), "adapter")
+    check_shapes(get_shapes(modules[2]), folder.expression_tensors(), "expression encoder", strict=False)
+    check_shapes(get_shapes(_build_empty_vae(base)), base.tensors("VAE"), "VAE")
     image = base.tensors("image encoder")
-    require_all(shapes_of(_inner(_empty_image_encoder(base, image))), image, "image encoder", strict=False)
+    image_encoder = _vision_model(_build_empty_image_encoder(base, image))
+    check_shapes(get_shapes(image_encoder), image, "image encoder", strict=False)
 
 
-def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Of every tensor of a module, by name."""
+def check_adapter_fits(dim: int, num_layers: int, base: WanCheckpoint) -> None:
+    """Raise UserError if an adapter's width or number of layers differs from the base's backbone."""
+    backbone = base.backbone
+    if (dim, num_layers) != (backbone.dim, backbone.num_layers):
+        raise UserError(
+            f"the adapter is for a backbone of width {dim} and {num_layers} layers; "
+            f"{base.path} has width {backbone.dim} and {backbone.num_layers} layers"
+        )
+
+
+def get_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a module's tensors, by name."""
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
 def load_transformer(
-    base: Base,
+    base: WanCheckpoint,
     *,
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
-    change: Change | None = None,
-    each_block: Callable[[nn.Module], None] | None = None,
+    transform: WeightTransform | None = None,
+    on_block_loaded: Callable[[nn.Module], None] | None = None,
 ) -> MotionTransformer:
-    """The backbone. `each_block` is called with every block as soon as it is filled (to quantise it, say), so that no
-    more than one is ever in memory as it was on the disk.
+    """Load the backbone.
+
+    Args:
+        base: the checkpoint.
+        dtype: data type of the weights, except those that diffusers keeps in float32.
+        device: target device.
+        transform: applied to each weight, such as the fusion of LoRAs.
+        on_block_loaded: called with each block once it is loaded, for example to quantise it, so that at most one block
+            is in memory in its original data type.
     """
     with on_meta_device():
         model = build_transformer(base.backbone)
     tensors = base.tensors("backbone")
-    require_all(shapes_of(model), tensors, "backbone")
-    kept = tuple(MotionTransformer._keep_in_fp32_modules)
-    parts = [f"blocks.{i}." for i in range(len(model.blocks))]
-    for part, block in zip(parts, model.blocks, strict=True):
-        inner = None if change is None else lambda name, t, part=part: change(part + name, t)  # type: ignore[misc]
-        fill(block, tensors.under(part), what="backbone", device=device, dtype=dtype, keep_fp32=kept, change=inner)
-        if each_block:
-            each_block(block)
-    rest = tensors.renamed({n: n for n in tensors if not n.startswith("blocks.")})
+    check_shapes(get_shapes(model), tensors, "backbone")
+    options: dict[str, Any] = {
+        "component": "backbone",
+        "device": device,
+        "dtype": dtype,
+        "keep_fp32": tuple(MotionTransformer._keep_in_fp32_modules),
+    }
+    for i, block in enumerate(model.blocks):
+        prefix = f"blocks.{i}."
+        load_weights(block, tensors.select_prefix(prefix), transform=_with_prefix(transform, prefix), **options)
+        if on_block_loaded:
+            on_block_loaded(block)
+    rest = tensors.rename({n: n for n in tensors if not n.startswith("blocks.")})
     blocks, model.blocks = model.blocks, nn.ModuleList()
-    fill(model, rest, what="backbone", device=device, dtype=dtype, keep_fp32=kept, change=change)
+    load_weights(model, rest, transform=transform, **options)
     model.blocks = blocks
     model.rope.to(device)
     return model
 
 
+def _with_prefix(transform: WeightTransform | None, prefix: str) -> WeightTransform | None:
+    return None if transform is None else lambda name, tensor: transform(prefix + name, tensor)
+
+
 def load_adapter(
     folder: ModelFolder, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> MotionAdapter:
-    """What the paper adds."""
+    """Load the motion adapter."""
     with on_meta_device():
         adapter = MotionAdapter(folder.adapter)
-    return fill(adapter, folder.adapter_tensors(), what="adapter", device=device, dtype=dtype)
+    return load_weights(adapter, folder.adapter_tensors(), component="adapter", device=device, dtype=dtype)
 
 
 def load_expression_encoder(folder: ModelFolder, *, device: torch.device | str = "cpu") -> ExpressionEncoder:
-    """PD-FGC, always in float32."""
+    """Load the PD-FGC encoder in float32."""
     with on_meta_device():
         encoder = ExpressionEncoder()
-    return fill(encoder, folder.expression_tensors(), what="expression encoder", device=device, strict=False)
+    tensors = folder.expression_tensors()
+    return load_weights(encoder, tensors, component="expression encoder", device=device, strict=False)
 
 
-def load_vae(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
-    """diffusers' `AutoencoderKLWan`."""
-    return fill(_empty_vae(base), base.tensors("VAE"), what="VAE", device=device, dtype=dtype)
+def load_vae(base: WanCheckpoint, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+    """Load the VAE as diffusers' `AutoencoderKLWan`."""
+    return load_weights(_build_empty_vae(base), base.tensors("VAE"), component="VAE", device=device, dtype=dtype)
 
 
-def _empty_vae(base: Base) -> Any:
+def _build_empty_vae(base: WanCheckpoint) -> Any:
     from diffusers import AutoencoderKLWan
 
     config = {k: v for k, v in base.config("VAE").items() if not k.startswith("_")}
-    if "z_dim" not in config:  # published: the files do not say
+    if "z_dim" not in config:  # published files have no configuration of the VAE
         config = {"base_dim": base.tensors("VAE").shape("encoder.conv_in.weight")[0]}
     with on_meta_device():
         return AutoencoderKLWan(**config)
 
 
-def load_text_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Any:
-    """transformers' `UMT5EncoderModel`."""
+def load_text_encoder(
+    base: WanCheckpoint, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16
+) -> Any:
+    """Load the text encoder as transformers' `UMT5EncoderModel`."""
     from transformers import UMT5Config, UMT5EncoderModel
 
     tensors = base.tensors("text encoder")
-    tensors = tensors.renamed({n: n for n in tensors if n != "encoder.embed_tokens.weight"})
+    tensors = tensors.rename({n: n for n in tensors if n != "encoder.embed_tokens.weight"})
     with on_meta_device():
-        model = UMT5EncoderModel(UMT5Config(**text_encoder_config(tensors.shapes)))
-    model.encoder.embed_tokens = nn.Identity()  # it is `shared` once more
-    fill(model, tensors, what="text encoder", device=device, dtype=dtype)
+        model = UMT5EncoderModel(UMT5Config(**infer_text_encoder_config(tensors.shapes)))
+    model.encoder.embed_tokens = nn.Identity()  # tied to `shared`, which is loaded once
+    load_weights(model, tensors, component="text encoder", device=device, dtype=dtype)
     model.encoder.embed_tokens = model.shared
     return model
 
 
-def load_image_encoder(base: Base, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
-    """transformers' `CLIPVisionModel`, whose modules bear a prefix in some of its versions."""
+def load_image_encoder(
+    base: WanCheckpoint, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Any:
+    """Load the image encoder as transformers' `CLIPVisionModel`."""
     tensors = base.tensors("image encoder")
-    model = _empty_image_encoder(base, tensors)
-    fill(_inner(model), tensors, what="image encoder", device=device, dtype=dtype, strict=False)
+    model = _build_empty_image_encoder(base, tensors)
+    load_weights(_vision_model(model), tensors, component="image encoder", device=device, dtype=dtype, strict=False)
     for buffer in model.buffers():
         buffer.data = buffer.to(device)
     return model
 
 
-def _empty_image_encoder(base: Base, tensors: Tensors) -> Any:
+def _build_empty_image_encoder(base: WanCheckpoint, tensors: Tensors) -> Any:
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
+    config = infer_image_encoder_config(tensors.shapes, base.image_encoder_num_heads)
     with on_meta_device():
-        return CLIPVisionModel(CLIPVisionConfig(**image_encoder_config(tensors.shapes, base.image_heads)))
+        return CLIPVisionModel(CLIPVisionConfig(**config))
 
 
-def _inner(model: Any) -> Any:
-    """The image encoder without the prefix its modules bear in some versions."""
+def _vision_model(model: Any) -> Any:
+    """Return the module whose tensor names have no prefix; some versions of transformers nest it."""
     return getattr(model, "vision_model", model)

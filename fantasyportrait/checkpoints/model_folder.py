@@ -1,4 +1,4 @@
-"""Where the parts of a model lie: the project's own model folder, and the Wan2.1 download it stands on."""
+"""Files of a model: the project's model folder, and the Wan2.1 download it refers to."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,15 +7,15 @@ from typing import Any
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import read_json, write_json
-from fantasyportrait.checkpoints.formats import backbone_config, open_as
+from fantasyportrait.checkpoints.formats import infer_backbone_config, open_as
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
 from fantasyportrait.model.configs import AdapterConfig, BackboneConfig
 
-ABOUT, FORMAT = "fantasyportrait.json", 1
+MANIFEST, MANIFEST_FORMAT = "fantasyportrait.json", 1
 ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE = "adapter.safetensors", "expression.safetensors", "empty_prompt.safetensors"
 
-# What to look for in a Wan2.1 image-to-video download: as published, and as diffusers lays it out.
-PLACES = {
+# Files of a Wan2.1 image-to-video download: in the published layout, and in diffusers' layout.
+FILE_PATTERNS = {
     "backbone": ("diffusion_pytorch_model*.safetensors", "transformer/*.safetensors"),
     "VAE": ("Wan2.1_VAE.*", "vae/*.safetensors"),
     "text encoder": ("models_t5_*", "text_encoder/*.safetensors"),
@@ -25,111 +25,121 @@ TOKENIZERS = ("google/umt5-xxl", "tokenizer")
 
 
 @dataclass(frozen=True)
-class Base:
-    """A Wan2.1 image-to-video download, published or diffusers layout."""
+class WanCheckpoint:
+    """Wan2.1 image-to-video download in the published or diffusers layout.
+
+    Components are `backbone`, `VAE`, `text encoder` and `image encoder`.
+    """
 
     path: Path
 
-    def files(self, model: str) -> tuple[Path, ...]:
-        """The files of one part, every shard there.
+    def files(self, component: str) -> tuple[Path, ...]:
+        """Return the files of a component, with all its shards.
 
         Raises:
-            UserError: there are none, or a shard that their index lists is missing.
+            UserError: there are none, or a shard listed in their index is missing.
         """
-        for pattern in PLACES[model]:
-            found = sorted(self.path.glob(pattern))
-            indexes = list(self.path.glob(f"{Path(pattern).parent}/*.index.json")) if model != "VAE" else []
-            if found and indexes:
-                _require_shards(indexes[0], found)
-            if found:
-                return tuple(found)
-        raise UserError(f"{self.path} holds no {model}: neither {PLACES[model][0]} nor {PLACES[model][1]}")
+        for pattern in FILE_PATTERNS[component]:
+            files = sorted(self.path.glob(pattern))
+            indexes = list(self.path.glob(f"{Path(pattern).parent}/*.index.json")) if component != "VAE" else []
+            if files and indexes:
+                _check_shards(indexes[0], files)
+            if files:
+                return tuple(files)
+        published, diffusers = FILE_PATTERNS[component]
+        raise UserError(f"{self.path} has no {component}; expected {published} or {diffusers}")
 
-    def tensors(self, model: str) -> Tensors:
-        """The tensors of one part, under our names."""
-        return open_as(model, open_tensors(*self.files(model)))
+    def tensors(self, component: str) -> Tensors:
+        """Return the tensors of a component under internal names."""
+        return open_as(component, open_tensors(*self.files(component)))
 
-    def config(self, model: str) -> dict[str, Any]:
-        """What the `config.json` beside a part says, if there is one."""
-        return read_json(self.files(model)[0].parent / "config.json")
+    def config(self, component: str) -> dict[str, Any]:
+        """Return the contents of the `config.json` in a component's folder, or an empty dict if there is none."""
+        return read_json(self.files(component)[0].parent / "config.json")
 
     @property
-    def image_heads(self) -> int | None:
-        """Attention heads of the image encoder, where its own configuration says."""
+    def image_encoder_num_heads(self) -> int | None:
+        """Return the number of attention heads in the image encoder's own configuration, or None if it has none."""
         config = self.config("image encoder")
         return config.get("num_attention_heads") if "hidden_size" in config else None
 
     @property
     def tokenizer(self) -> Path | None:
-        """The folder of the text encoder's tokenizer."""
+        """Return the folder of the text encoder's tokenizer, or None if there is none."""
         return next((self.path / name for name in TOKENIZERS if (self.path / name).is_dir()), None)
 
     @cached_property
     def backbone(self) -> BackboneConfig:
-        """The backbone's size.
+        """Return the size of the backbone.
 
         Raises:
-            UserError: the files hold another model, Wan's text-to-video one for instance.
+            UserError: the files are of another model, such as Wan's text-to-video model.
         """
         config, tensors = self.config("backbone"), self.tensors("backbone")
-        size = backbone_config(tensors.shapes, config.get("num_heads") or config.get("num_attention_heads"))
-        if not size.image_dim or size.in_channels != 36:
-            raise UserError(f"{tensors.where} is not an image-to-video model; get Wan2.1-I2V-14B-720P")
-        return size
+        num_heads = config.get("num_heads") or config.get("num_attention_heads")
+        backbone = infer_backbone_config(tensors.shapes, num_heads)
+        if not backbone.image_dim or backbone.in_channels != 36:
+            raise UserError(f"{tensors.source} is not an image-to-video model; download Wan2.1-I2V-14B-720P")
+        return backbone
 
 
-def _require_shards(index: Path, found: list[Path]) -> None:
-    wanted = set(read_json(index).get("weight_map", {}).values())
-    if missing := sorted(wanted - {path.name for path in found}):
+def _check_shards(index: Path, files: list[Path]) -> None:
+    expected = set(read_json(index).get("weight_map", {}).values())
+    if missing := sorted(expected - {path.name for path in files}):
         raise UserError(f"{index.parent} lacks {', '.join(missing)}; finish the download")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What `fantasyportrait convert` writes: the adapter, the expression encoder, and where the base is."""
+    """Folder written by `fantasyportrait convert`: adapter, expression encoder, and the path of the base."""
 
     path: Path
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        """The contents of `fantasyportrait.json`.
+    def manifest(self) -> dict[str, Any]:
+        """Return the contents of `fantasyportrait.json`.
 
         Raises:
-            UserError: the folder is not one of ours.
+            UserError: the folder is not a model folder, or is of another version.
         """
-        file = self.path / ABOUT
+        file = self.path / MANIFEST
         if not file.is_file():
-            raise UserError(f"{self.path} is not a model folder (no {ABOUT}); make one with fantasyportrait convert")
-        about = read_json(file)
-        if about.get("format") != FORMAT:
-            raise UserError(f"{file} is of format {about.get('format')}; this version reads {FORMAT}")
-        if missing := {"adapter", "expression", "base"} - set(about):
-            raise UserError(f"{file} says nothing of {', '.join(sorted(missing))}; convert the model again")
-        return about
+            raise UserError(
+                f"{self.path} is not a model folder (no {MANIFEST}); create one with: fantasyportrait convert"
+            )
+        manifest = read_json(file)
+        if manifest.get("format") != MANIFEST_FORMAT:
+            raise UserError(
+                f"{file} has format {manifest.get('format')}; this version reads {MANIFEST_FORMAT}; "
+                "convert the model again"
+            )
+        if missing := {"adapter", "expression", "base"} - set(manifest):
+            raise UserError(f"{file} has no entry for {', '.join(sorted(missing))}; convert the model again")
+        return manifest
 
     @property
-    def base(self) -> Base:
-        """The Wan2.1 download; a relative path is relative to the folder."""
-        return Base(self.path / self.about["base"])
+    def base(self) -> WanCheckpoint:
+        """Return the Wan2.1 download; a relative path is relative to the folder."""
+        return WanCheckpoint(self.path / self.manifest["base"])
 
     @property
     def name(self) -> str:
-        """Which checkpoint this is, for metadata: its source's name and the beginning of its hash."""
-        return f"{self.about['adapter']['from']} sha256:{self.about['adapter']['sha256'][:16]}"
+        """Return the checkpoint's name for metadata: its source and the beginning of its hash."""
+        return f"{self.manifest['adapter']['from']} sha256:{self.manifest['adapter']['sha256'][:16]}"
 
     @cached_property
     def adapter(self) -> AdapterConfig:
-        """The adapter's size."""
-        return AdapterConfig(**self.about["adapter"]["config"])
+        """Return the size of the adapter."""
+        return AdapterConfig(**self.manifest["adapter"]["config"])
 
     def adapter_tensors(self) -> Tensors:
-        """In our layout."""
+        """Return the adapter's tensors under internal names."""
         return open_as("adapter", open_tensors(self.path / ADAPTER_FILE))
 
     def expression_tensors(self) -> Tensors:
-        """As published."""
+        """Return the expression encoder's tensors under their published names."""
         return open_as("expression encoder", open_tensors(self.path / EXPRESSION_FILE))
 
-    def write_about(self, about: dict[str, Any]) -> None:
-        """Write `fantasyportrait.json`, last of all files, so that a folder with it is whole."""
-        write_json(self.path / ABOUT, {"format": FORMAT, **about})
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Write `fantasyportrait.json`, last of all files: a folder that has it is complete."""
+        write_json(self.path / MANIFEST, {"format": MANIFEST_FORMAT, **manifest})

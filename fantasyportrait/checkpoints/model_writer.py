@@ -1,4 +1,4 @@
-"""Writing a model folder: adapter, expression encoder, empty prompt embedding, and a reference to the base."""
+"""Writing of a model folder: adapter, expression encoder, embedding of the empty prompt, and the path of the base."""
 
 import os
 from collections.abc import Mapping
@@ -11,77 +11,97 @@ from torch import Tensor
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
 from exprbench.core.progress import say
-from fantasyportrait.checkpoints.formats import adapter_config, open_as, require_all
-from fantasyportrait.checkpoints.loading import load_text_encoder, shapes_of
-from fantasyportrait.checkpoints.model_folder import ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE, Base, ModelFolder
+from fantasyportrait.checkpoints.formats import check_shapes, infer_adapter_config, open_as
+from fantasyportrait.checkpoints.loading import check_adapter_fits, get_shapes, load_text_encoder
+from fantasyportrait.checkpoints.model_folder import (
+    ADAPTER_FILE,
+    EXPRESSION_FILE,
+    PROMPT_FILE,
+    ModelFolder,
+    WanCheckpoint,
+)
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter
 
 
 def write_published_model(
-    out: Path, adapter: Path, expression: Path | None, base: Base, dtype: torch.dtype
+    out: Path, adapter: Path, expression: Path | None, base: WanCheckpoint, dtype: torch.dtype
 ) -> list[str]:
-    """Write a model folder from published files; nothing is written before all of them have been held to account."""
-    given = open_tensors(adapter)
-    tensors, faces = open_as("adapter", given), _expression_tensors(given, expression)
-    config = adapter_config(tensors.shapes)
+    """Write a model folder from published files, after all of them have been checked; return lines for the user."""
+    file = open_tensors(adapter)
+    tensors, expression_tensors = open_as("adapter", file), _open_expression_encoder(file, expression)
+    config = infer_adapter_config(tensors.shapes)
     with torch.device("meta"):
-        wanted = shapes_of(MotionAdapter(config))
-    require_all(wanted, tensors, "adapter")
-    told = write_folder(out, {n: t.to(dtype) for n, t in tensors.items()}, dict(faces), base, config=vars(config),
-                        origin=adapter.name)  # fmt: skip
-    return [*told, f"wrote {out}: {len(tensors)} + {len(faces)} tensors, none missing, none left over"]
+        expected = get_shapes(MotionAdapter(config))
+    check_shapes(expected, tensors, "adapter")
+    messages = write_model_folder(
+        out,
+        {name: tensor.to(dtype) for name, tensor in tensors.items()},
+        dict(expression_tensors),
+        base,
+        config=vars(config),
+        origin=adapter.name,
+    )
+    counts = f"{len(tensors)} + {len(expression_tensors)} tensors, none missing, none left over"
+    return [*messages, f"wrote {out}: {counts}"]
 
 
-def _expression_tensors(given: Tensors, path: Path | None) -> Tensors:
-    if path is None and not any(name.startswith("pd_fpg.") for name in given):
-        raise UserError(f"{given.where} holds no expression encoder; give --expression pd_fpg.pth")
-    tensors = open_as("expression encoder", open_tensors(path) if path else given.under("pd_fpg."))
+def _open_expression_encoder(adapter_file: Tensors, path: Path | None) -> Tensors:
+    if path is None and not any(name.startswith("pd_fpg.") for name in adapter_file):
+        raise UserError(f"{adapter_file.source} holds no expression encoder; give --expression pd_fpg.pth")
+    tensors = open_as("expression encoder", open_tensors(path) if path else adapter_file.select_prefix("pd_fpg."))
     with torch.device("meta"):
-        wanted = shapes_of(ExpressionEncoder())
-    require_all(wanted, tensors, "expression encoder", strict=False)
-    if extra := [n for n in tensors if n not in wanted]:
-        say(f"{tensors.where}: left out {len(extra)} tensors the encoder has no use for ({extra[0]} ...)")
-    return tensors.renamed({n: n for n in wanted if n in tensors})
+        expected = get_shapes(ExpressionEncoder())
+    check_shapes(expected, tensors, "expression encoder", strict=False)
+    if unused := [n for n in tensors if n not in expected]:
+        say(f"{tensors.source}: skipped {len(unused)} tensors that the encoder does not use ({unused[0]} ...)")
+    return tensors.rename({n: n for n in expected if n in tensors})
 
 
-def write_folder(
+def write_model_folder(
     out: Path,
     adapter: Mapping[str, Tensor],
     expression: Mapping[str, Tensor],
-    base: Base,
+    base: WanCheckpoint,
     *,
     config: dict[str, Any],
     origin: str,
 ) -> list[str]:
-    """Write a model folder's files; the base is referred to, relative where it lies beside or inside."""
-    backbone = base.backbone
-    if (backbone.dim, backbone.num_layers) != (config["dim"], config["num_layers"]):
-        raise UserError(
-            f"the adapter is for a backbone of width {config['dim']} and {config['num_layers']} layers; "
-            f"{base.path} has width {backbone.dim} and {backbone.num_layers} layers"
-        )
+    """Write the files of a model folder; return lines for the user.
+
+    Args:
+        out: the folder.
+        adapter: weights under internal names.
+        expression: weights of the expression encoder.
+        base: the Wan2.1 download, stored as a path relative to the folder.
+        config: fields of the adapter's `AdapterConfig`.
+        origin: name of the adapter's source, for metadata.
+
+    Raises:
+        UserError: the adapter and the base do not fit.
+    """
+    check_adapter_fits(config["dim"], config["num_layers"], base)
     save_tensors(out / ADAPTER_FILE, adapter)
     save_tensors(out / EXPRESSION_FILE, expression)
-    told = _embed_empty_prompt(out, base)
-    about = {
+    messages = _write_empty_prompt(out, base)
+    manifest = {
         "adapter": {"from": origin, "sha256": sha256_path(out / ADAPTER_FILE), "config": config},
         "expression": {"sha256": sha256_path(out / EXPRESSION_FILE)},
         "base": os.path.relpath(base.path.resolve(), out.resolve()),
     }
-    ModelFolder(out).write_about(about)
-    return told
+    ModelFolder(out).write_manifest(manifest)
+    return messages
 
 
-def _embed_empty_prompt(out: Path, base: Base) -> list[str]:
-    """The text encoder weighs 11 GB and the paper's prompt is empty: embedded here once, it is not needed again."""
-    from fantasyportrait.model.text_image_encoders import embed_prompt, token_ids
+def _write_empty_prompt(out: Path, base: WanCheckpoint) -> list[str]:
+    """Embed the empty prompt and save it, so that sampling with it does not need the text encoder (11 GB)."""
+    from fantasyportrait.model.text_image_encoders import encode_prompt, tokenize_prompt
 
     try:
         base.files("text encoder")
     except UserError as error:
         return [f"no embedding of the empty prompt: {error}"]
-    embedding = embed_prompt(load_text_encoder(base), token_ids("", None))
+    embedding = encode_prompt(load_text_encoder(base), tokenize_prompt("", None))
     save_tensors(out / PROMPT_FILE, {"empty": embedding})
     return []

@@ -1,4 +1,4 @@
-"""Tensors in files, read one at a time: safetensors, and pickles that hold nothing but tensors."""
+"""Tensors in files, read one at a time: safetensors, and pickles that contain only tensors."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -27,14 +27,15 @@ _SAFETENSORS_DTYPES = {
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Named tensors in files or in memory; nothing is read before it is asked for.
+    """Lazy state dict: named tensors in files or in memory, read on access.
 
-    Groups of a nested checkpoint are flattened: `{"a": {"b": t}}` holds `a.b`.
+    Nested dicts of a checkpoint are flattened: `{"a": {"b": t}}` becomes `a.b`. `source` is the file or folder, for
+    error messages.
     """
 
-    def __init__(self, readers: Mapping[str, Any], where: str) -> None:
+    def __init__(self, readers: Mapping[str, Any], source: str) -> None:
         self._readers = dict(readers)
-        self.where = where
+        self.source = source
 
     def __getitem__(self, name: str) -> Tensor:
         reader = self._readers[name]
@@ -47,45 +48,45 @@ class Tensors(Mapping[str, Tensor]):
         return len(self._readers)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """From the file's header."""
+        """Return a tensor's shape from the file's header."""
         return tuple(self._readers[name].shape)
 
     def dtype(self, name: str) -> torch.dtype:
-        """From the file's header."""
+        """Return a tensor's data type from the file's header."""
         return self._readers[name].dtype
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of all tensors, by name."""
+        """Return the shapes of all tensors, by name."""
         return {name: self.shape(name) for name in self}
 
-    def renamed(self, names: Mapping[str, str]) -> "Tensors":
-        """The tensors `names` lists, under the names it gives them."""
-        return Tensors({new: self._readers[old] for old, new in names.items()}, self.where)
+    def rename(self, names: Mapping[str, str]) -> "Tensors":
+        """Return the tensors whose old names are keys of `names`, under the new names."""
+        return Tensors({new: self._readers[old] for old, new in names.items()}, self.source)
 
-    def under(self, prefix: str) -> "Tensors":
-        """Those whose name begins with `prefix`, without it."""
-        return self.renamed({name: name[len(prefix) :] for name in self if name.startswith(prefix)})
+    def select_prefix(self, prefix: str) -> "Tensors":
+        """Return the tensors whose names begin with `prefix`, under the rest of their names."""
+        return self.rename({name: name[len(prefix) :] for name in self if name.startswith(prefix)})
 
 
-class _InSafetensors:
-    """A tensor of an open safetensors file."""
+class _SafetensorsReader:
+    """Reader of one tensor of an open safetensors file."""
 
     def __init__(self, file: Any, name: str) -> None:
         self.file, self.name = file, name
-        part = file.get_slice(name)
-        self.shape = tuple(part.get_shape())
-        self.dtype = _SAFETENSORS_DTYPES.get(str(part.get_dtype()), torch.uint8)
+        header = file.get_slice(name)
+        self.shape = tuple(header.get_shape())
+        self.dtype = _SAFETENSORS_DTYPES.get(str(header.get_dtype()), torch.uint8)
 
     def tensor(self) -> Tensor:
         return self.file.get_tensor(self.name)
 
 
 def open_tensors(*paths: Path) -> Tensors:
-    """The tensors of one file, or of a file's several shards.
+    """Open the tensors of one file, or of several shards.
 
     Raises:
-        UserError: a file is missing, empty, cut short, no checkpoint, or a pickle that holds more than tensors.
+        UserError: a file is missing, empty or truncated, or is not a checkpoint of tensors only.
     """
     readers: dict[str, Any] = {}
     for path in paths:
@@ -93,29 +94,31 @@ def open_tensors(*paths: Path) -> Tensors:
             raise UserError(f"there is no file {path}")
         if not path.stat().st_size:
             raise UserError(f"{path} is empty; download it again")
-        readers.update(_pickled(path) if path.suffix in PICKLES else _in_safetensors(path))
+        readers.update(_open_pickle(path) if path.suffix in PICKLES else _open_safetensors(path))
     return Tensors(readers, str(paths[0]) if len(paths) == 1 else str(paths[0].parent))
 
 
-def _in_safetensors(path: Path) -> dict[str, Any]:
+def _open_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         file = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}); download it again") from error
-    return {name: _InSafetensors(file, name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+        raise UserError(f"{path} is not a complete safetensors file ({error}); download it again") from error
+    return {name: _SafetensorsReader(file, name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
 
 
-def _pickled(path: Path) -> dict[str, Tensor]:
+def _open_pickle(path: Path) -> dict[str, Tensor]:
     try:
         loaded = _load(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is not a checkpoint of tensors alone, or cut short ({reason})") from error
+        raise UserError(
+            f"{path} is truncated or not a checkpoint of tensors only ({reason}); download it again"
+        ) from error
     tensors = dict(_flatten(loaded))
     if not tensors:
-        raise UserError(f"{path} holds no tensors")
+        raise UserError(f"{path} contains no tensors; expected a checkpoint")
     return tensors
 
 
@@ -137,7 +140,7 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file atomically."""
     from safetensors.torch import save_file
 
     from exprbench.core.files import atomic_path

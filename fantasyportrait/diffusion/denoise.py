@@ -1,4 +1,4 @@
-"""From noise to latents: the loop over steps, windows and guidance branches."""
+"""Denoising loop over steps, windows and guidance branches."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from fantasyportrait.diffusion.flow_matching import Branch, euler_step, predicted_clip
+from fantasyportrait.diffusion.flow_matching import GuidanceBranch, euler_step, predict_clean_latents
 from fantasyportrait.diffusion.windows import Window
 from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import MotionTransformer
@@ -18,8 +18,10 @@ OnStep = Callable[[int, Tensor], None]
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the backbone is told besides motion: each prompt (1, 512, C), what CLIP sees (1, 257, C), and the portrait's
-    latents for one window (1, 20, f, h, w).
+    """Text, image and portrait-latent conditioning of the backbone.
+
+    `prompts` are embeddings (1, 512, C) by the name of their guidance branch, `image` is the CLIP embedding
+    (1, 257, C), `portrait` the mask and latents of the portrait for one window (1, 20, f, h, w).
     """
 
     prompts: dict[str, Tensor]
@@ -27,7 +29,7 @@ class Conditioning:
     portrait: Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
-        """On a device, in a type."""
+        """Return a copy on a device and of a data type."""
         prompts = {name: t.to(device, dtype) for name, t in self.prompts.items()}
         return Conditioning(prompts, self.image.to(device, dtype), self.portrait.to(device, dtype))
 
@@ -39,56 +41,55 @@ def denoise(
     conditioning: Conditioning,
     *,
     sigmas: Tensor,
-    branches: Sequence[Branch],
+    branches: Sequence[GuidanceBranch],
     windows: Sequence[Window],
     motions: Sequence[MotionTokens],
     ranks: Ranks | None = None,
-    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Latents (1, 16, f, h, w) of a clip.
+    """Denoise the latents (1, 16, f, h, w) of a clip.
 
     Args:
         model: the backbone.
         noise: (1, 16, f, h, w) float32, on the device to compute on.
-        told: on the same device, in the model's type.
-        sigmas: noise levels, see `schedule`.
-        branches: evaluations and their weights, see `branches`.
-        windows: see `lay_windows`; all of one length.
-        motions: one a window.
-        ranks: this process's place among several.
-        track: wraps the steps, to show progress.
-        on_step: called with the step's number and the clean latents the model has in mind.
+        conditioning: on the same device, in the model's data type.
+        sigmas: noise levels, see `compute_sigmas`.
+        branches: evaluations per step and their weights, see `guidance_branches`.
+        windows: windows of equal length, see `split_windows`.
+        motions: motion tokens of each window.
+        ranks: position of this process among several.
+        progress: wrapper of the iteration over steps that shows progress.
+        on_step: called after each step with its index and the predicted clean latents.
     """
     ranks = ranks or Ranks()
     sample = noise
     steps = list(pairwise(sigmas.to(noise.device)))
-    for i in track(range(len(steps))):
-        sigma, following = steps[i]
+    for i in progress(range(len(steps))):
+        sigma, next_sigma = steps[i]
         velocity = torch.zeros_like(sample)
         for window, motion in zip(windows, motions, strict=True):
-            part = torch.zeros_like(sample[:, :, window.latents])
-            for branch in ranks.own(branches):
-                part += branch.weight * _evaluate(
-                    model, sample[:, :, window.latents], sigma, conditioning, branch, motion
-                )
-            velocity[:, :, window.latents] += part * window.weights.to(part).view(1, 1, -1, 1, 1)
-        velocity = ranks.add_up(velocity)
+            latents = sample[:, :, window.latent_slice]
+            guided = torch.zeros_like(latents)
+            for branch in ranks.select_branches(branches):
+                guided += branch.weight * _predict_velocity(model, latents, sigma, conditioning, branch, motion)
+            velocity[:, :, window.latent_slice] += guided * window.weights.to(guided).view(1, 1, -1, 1, 1)
+        velocity = ranks.sum_branches(velocity)
         if on_step:
-            on_step(i, predicted_clip(sample, velocity, sigma))
-        sample = euler_step(sample, velocity, sigma, following)
+            on_step(i, predict_clean_latents(sample, velocity, sigma))
+        sample = euler_step(sample, velocity, sigma, next_sigma)
     return sample
 
 
-def _evaluate(
+def _predict_velocity(
     model: MotionTransformer,
     sample: Tensor,
     sigma: Tensor,
     conditioning: Conditioning,
-    branch: Branch,
+    branch: GuidanceBranch,
     motion: MotionTokens,
 ) -> Tensor:
-    """Velocity in float32; the branch without expression does no motion attention at all."""
+    """Return the velocity of one branch in float32; a branch without expression skips motion attention."""
     latents = torch.cat([sample.to(conditioning.portrait.dtype), conditioning.portrait], 1)
     timestep = (sigma * 1000).view(1)
     expression = motion if branch.expression else None

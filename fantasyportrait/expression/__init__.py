@@ -1,1 +1,1 @@
-"""From a driving video to what a face expresses: aligned crops, the PD-FGC encoder, one feature a frame and person."""
+"""Expression features of driving videos: face alignment and the PD-FGC encoder, one feature per frame and person."""

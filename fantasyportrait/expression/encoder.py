@@ -1,22 +1,22 @@
-"""The PD-FGC expression encoder (Wang et al. 2023), the paper's E_e.
+"""PD-FGC expression encoder (Wang et al. 2023), the paper's E_e.
 
-One stacked hourglass turns an aligned face into a 512-d trunk vector; four small heads read head pose, eyes, emotion
-and mouth from it. Layer names are those of the published weights.
+One stacked hourglass encodes an aligned face as a 512-d vector; four small heads predict head pose, eyes, emotion and
+mouth from it. Layer names are those of the published weights.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CROP = 224
-WIDTHS = {"headpose": 6, "eye": 6, "emo": 30, "mouth": 512}  # in the order of the feature
-FEATURE = sum(WIDTHS.values())
-TRUNK = 512
+CROP_SIZE = 224
+HEAD_DIMS = {"headpose": 6, "eye": 6, "emo": 30, "mouth": 512}  # in the order of the feature
+FEATURE_DIM = sum(HEAD_DIMS.values())
+TRUNK_DIM = 512
 DEPTH = 4
 
 
 class ConvBlock(nn.Module):
-    """Three pre-activated 3x3 convolutions whose outputs, of 1/2, 1/4 and 1/4 of the channels, stand side by side."""
+    """Three pre-activated 3x3 convolutions whose outputs, 1/2, 1/4 and 1/4 of the channels, are concatenated."""
 
     def __init__(self, num_in: int, num_out: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ConvBlock(nn.Module):
 
 
 class HourGlass(nn.Module):
-    """Four times down and up again, with a branch kept at every size."""
+    """Hourglass network: four levels of downsampling and upsampling with a skip branch at each."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class HourGlass(nn.Module):
 
 
 class Trunk(nn.Module):
-    """(B, 3, 224, 224) in [-1, 1] to (B, 512)."""
+    """Face trunk: (B, 3, 224, 224) in [-1, 1] to (B, 512)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Trunk(nn.Module):
         self.m0, self.top_m_0 = HourGlass(256), ConvBlock(256, 256)
         self.conv_last0, self.bn_end0 = nn.Conv2d(256, 256, 1), nn.BatchNorm2d(256)
         self.l0, self.bn5 = nn.Conv2d(256, 68, 1), nn.BatchNorm2d(68)
-        self.conv6, self.fc = nn.Conv2d(68, 1, 3, stride=2, padding=1), nn.Linear(28 * 28, TRUNK)
+        self.conv6, self.fc = nn.Conv2d(68, 1, 3, stride=2, padding=1), nn.Linear(28 * 28, TRUNK_DIM)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         x = F.relu(self.bn1(self.conv1(x)))
@@ -77,17 +77,18 @@ class Trunk(nn.Module):
 
 
 class ExpressionEncoder(nn.Module):
-    """Aligned faces, (B, 3, 224, 224) RGB in [-1, 1], to (B, 554) `[head pose 6 | eyes 6 | emotion 30 | mouth 512]`.
+    """Expression encoder: aligned faces (B, 3, 224, 224) RGB in [-1, 1] to features (B, 554).
 
-    The mouth's part is the wide vector before its 500-d embedding, which the published weights carry unused.
+    A feature is `[head pose 6 | eyes 6 | emotion 30 | mouth 512]`. The mouth part is the hidden vector before the 500-d
+    embedding layer, which the published weights contain but do not use.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.model = Trunk()
-        for name, width in {**WIDTHS, "mouth": 500}.items():
-            self.add_module(f"to_{name}", _head())
-            self.add_module(f"{name}_embed", nn.Sequential(nn.ReLU(), nn.Linear(TRUNK, width)))
+        for name, dim in {**HEAD_DIMS, "mouth": 500}.items():
+            self.add_module(f"to_{name}", _build_head())
+            self.add_module(f"{name}_embed", nn.Sequential(nn.ReLU(), nn.Linear(TRUNK_DIM, dim)))
         self.eval()
 
     def forward(self, faces: Tensor) -> Tensor:  # noqa: D102
@@ -103,5 +104,7 @@ def _conv3(num_in: int, num_out: int) -> nn.Conv2d:
     return nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
 
 
-def _head() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(TRUNK, TRUNK), nn.ReLU(), nn.BatchNorm1d(TRUNK), nn.Linear(TRUNK, TRUNK))
+def _build_head() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(TRUNK_DIM, TRUNK_DIM), nn.ReLU(), nn.BatchNorm1d(TRUNK_DIM), nn.Linear(TRUNK_DIM, TRUNK_DIM)
+    )

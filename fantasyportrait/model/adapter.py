@@ -1,6 +1,6 @@
-"""What the paper adds to Wan: the expression-augmented encoder E_a, Eq. (2) and (3), and the projections of Eq. (4).
+"""Motion adapter, the paper's addition to Wan: expression-augmented encoder E_a, Eq. (2, 3); projections, Eq. (4).
 
-Legend: B batch, F video frames, f = (F - 1) / 4 + 1 latent frames, T tokens a frame, L = 4 T + 1 tokens a latent
+Legend: B batch, F video frames, f = (F - 1) / 4 + 1 latent frames, T tokens per frame, L = 4 T + 1 tokens per latent
 frame, N people, C token width, D backbone width.
 """
 
@@ -10,31 +10,31 @@ from torch.nn import functional as F
 
 from fantasyportrait.model.configs import FEATURES, HEAD_DIM, NUM_QUERIES, AdapterConfig
 
-FEED_MULTIPLE = 4
+FEED_FORWARD_MULTIPLE = 4
 
 
 class Resampler(nn.Module):
-    """Learnable tokens that ask one feature vector for its parts: (B, 1, W) to (B, num_queries, C)."""
+    """Perceiver resampler: learnable queries that attend to one feature, (B, 1, W) to (B, num_queries, C)."""
 
-    def __init__(self, width: int, num_queries: int, config: AdapterConfig) -> None:
+    def __init__(self, feature_dim: int, num_queries: int, config: AdapterConfig) -> None:
         super().__init__()
         dim = config.query_dim
         self.queries = nn.Parameter(torch.randn(1, num_queries, dim) / dim**0.5)
-        self.proj_in = nn.Linear(width, dim)
+        self.proj_in = nn.Linear(feature_dim, dim)
         self.layers = nn.ModuleList(ResamplerLayer(dim) for _ in range(config.depth))
         self.proj_out = nn.Linear(dim, config.token_dim)
         self.norm_out = nn.LayerNorm(config.token_dim)
 
     def forward(self, feature: Tensor) -> Tensor:  # noqa: D102
-        given = self.proj_in(feature)
-        queries = self.queries.expand(len(given), -1, -1)
+        context = self.proj_in(feature)
+        queries = self.queries.expand(len(context), -1, -1)
         for layer in self.layers:
-            queries = layer(given, queries)
+            queries = layer(context, queries)
         return self.norm_out(self.proj_out(queries))
 
 
 class ResamplerLayer(nn.Module):
-    """The queries attend to the feature and to each other; then a feed-forward."""
+    """Attention of the queries to the feature and to each other, then a feed-forward network."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -43,23 +43,23 @@ class ResamplerLayer(nn.Module):
         self.to_out = nn.Linear(dim, dim, bias=False)
         self.feed = nn.Sequential(
             nn.LayerNorm(dim),
-            nn.Linear(dim, FEED_MULTIPLE * dim, bias=False),
+            nn.Linear(dim, FEED_FORWARD_MULTIPLE * dim, bias=False),
             nn.GELU(),
-            nn.Linear(FEED_MULTIPLE * dim, dim, bias=False),
+            nn.Linear(FEED_FORWARD_MULTIPLE * dim, dim, bias=False),
         )
 
-    def forward(self, given: Tensor, queries: Tensor) -> Tensor:  # noqa: D102
-        asking = self.norm_queries(queries)
-        key, value = self.to_kv(torch.cat([self.norm_given(given), asking], 1)).chunk(2, -1)
-        heads = (t.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2) for t in (self.to_q(asking), key, value))
+    def forward(self, context: Tensor, queries: Tensor) -> Tensor:  # noqa: D102
+        normed = self.norm_queries(queries)
+        key, value = self.to_kv(torch.cat([self.norm_given(context), normed], 1)).chunk(2, -1)
+        heads = (t.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2) for t in (self.to_q(normed), key, value))
         queries = queries + self.to_out(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
         return queries + self.feed(queries)
 
 
 class MotionProjection(nn.Module):
-    """W^k and W^v of one backbone layer: (..., C) to keys and values (..., D), neither normalised nor rotated.
+    """W^k and W^v of one backbone layer: (..., C) to keys and values (..., D), without normalisation or rotation.
 
-    Zero at the start of training, so that it starts from plain Wan.
+    Initialised with zeros, so that training starts from plain Wan.
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -74,13 +74,13 @@ class MotionProjection(nn.Module):
 
 
 class MotionAdapter(nn.Module):
-    """Everything the released adapter checkpoint holds, for any of the paper's three ways of augmenting."""
+    """Motion adapter with every weight of the released checkpoint, for any row of the paper's Table 3."""
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
         self.config = config
         self.linear = nn.ModuleDict(
-            {name: nn.Linear(width, config.token_dim, bias=False) for name, width in FEATURES.items()}
+            {name: nn.Linear(dim, config.token_dim, bias=False) for name, dim in FEATURES.items()}
         )
         self.norm = nn.LayerNorm(config.token_dim)
         self.augment = nn.ModuleDict(
@@ -89,36 +89,39 @@ class MotionAdapter(nn.Module):
         self.layers = nn.ModuleList(MotionProjection(config) for _ in range(config.num_layers))
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Motion embedding e_m of Eq. (2): (B, F, 554) to (B, F, T, C)."""
+        """Compute the motion embedding e_m of Eq. (2): (B, F, 554) to (B, F, T, C)."""
         parts = dict(zip(FEATURES, features.flatten(0, 1).unsqueeze(1).split(list(FEATURES.values()), -1), strict=True))
-        plain = [self.norm(self.linear[name](part)) for name, part in parts.items()]
+        linear = [self.norm(self.linear[name](part)) for name, part in parts.items()]
         augmented = [self.augment[name](parts[name]) for name in self.config.augmented]
-        return torch.cat([*plain, *augmented], 1).unflatten(0, features.shape[:2])  # Eq. (2)
+        return torch.cat([*linear, *augmented], 1).unflatten(0, features.shape[:2])  # Eq. (2)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Multi-portrait embedding of Eq. (3): (N, F, 554), one row a person, to (1, f, N L, C)."""
+        """Compute the multi-portrait embedding of Eq. (3): (N, F, 554), one row per person, to (1, f, N L, C)."""
         windows = latent_windows(self.tokens(features))
         return windows.transpose(0, 1).flatten(1, 2).unsqueeze(0)  # Eq. (3)
 
     def token_weights(self, strengths: dict[str, float], num_frames: int) -> Tensor:
-        """How much of each token's value is added, (f, L, 1), from a factor a feature."""
-        owners = torch.tensor([float(strengths.get(name, 1.0)) for name in self.config.token_owners])
-        return latent_windows(owners.view(1, 1, -1, 1).expand(1, num_frames, -1, -1))[0]
+        """Return the scale of each token's value, (f, L, 1), from the scale of each feature (1 if absent)."""
+        scales = torch.tensor([float(strengths.get(name, 1.0)) for name in self.config.token_features])
+        return latent_windows(scales.view(1, 1, -1, 1).expand(1, num_frames, -1, -1))[0]
 
 
 def latent_windows(tokens: Tensor) -> Tensor:
-    """The tokens each latent frame attends to: (B, F, T, C) to (B, f, 4 T + 1, C), F = 4 k + 1.
+    """Gather the tokens that each latent frame attends to: (B, F, T, C) to (B, f, 4 T + 1, C), with F = 4 k + 1.
 
-    Latent frame i covers video frames 4 i - 3 ... 4 i; its window is their tokens and, before them, the last token of
-    the frame before. Latent frame 0 has the tokens of frame 0 and then zeros, which take part in the attention. Both
-    are as the published weights were trained.
+    Latent frame i > 0 covers video frames 4 i - 3 ... 4 i; its window is the last token of the frame before, then their
+    tokens. Latent frame 0 has the tokens of frame 0, then zeros that take part in the attention. Both are as the
+    published weights were trained.
+
+    Raises:
+        ValueError: F is not 4 k + 1.
     """
-    num_frames, per_frame = tokens.shape[1:3]
+    num_frames, num_tokens = tokens.shape[1:3]
     if num_frames % 4 != 1:
         raise ValueError(f"{num_frames} frames do not fill whole latent frames; expected 4 k + 1")
-    step = 4 * per_frame
-    first = F.pad(tokens[:, :1].flatten(1, 2), (0, 0, 0, step + 1 - per_frame)).unsqueeze(1)
+    step = 4 * num_tokens
+    first = F.pad(tokens[:, :1].flatten(1, 2), (0, 0, 0, step + 1 - num_tokens)).unsqueeze(1)
     if num_frames == 1:
         return first
-    rest = tokens.flatten(1, 2)[:, per_frame - 1 :].unfold(1, step + 1, step).transpose(2, 3)
+    rest = tokens.flatten(1, 2)[:, num_tokens - 1 :].unfold(1, step + 1, step).transpose(2, 3)
     return torch.cat([first, rest], 1)

@@ -1,22 +1,22 @@
-"""Sizes: of the backbone, of what the paper adds to it, and the three in which this project builds them."""
+"""Configurations of the backbone and of the motion adapter, and the three model sizes of this project."""
 
 from dataclasses import dataclass
 from typing import Any
 
-FEATURES = {"head": 6, "eyes": 6, "emotion": 30, "mouth": 512}  # widths, in the order of the 554-d feature
-AUGMENTED = {  # the rows of the paper's Table 3: which features get learnable tokens
+FEATURES = {"head": 6, "eyes": 6, "emotion": 30, "mouth": 512}  # dimensions, in the order of the 554-d feature
+AUGMENTED = {  # rows of the paper's Table 3: features with learnable tokens
     "selective": ("mouth", "emotion"),
     "none": (),
     "all": ("mouth", "emotion", "head", "eyes"),
 }
-PATCH = 16  # pixels per latent token: the sides of a video are multiples of it
-HEAD_DIM = 64  # of the learnable tokens' attention
+PATCH = 16  # side of a token in pixels; the sides of a video are multiples of it
+HEAD_DIM = 64  # in the attention of the learnable tokens
 NUM_QUERIES = {"mouth": 16, "emotion": 4, "head": 4, "eyes": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterConfig:
-    """The expression-augmented encoder and the projections into the backbone's layers."""
+    """Sizes of the motion adapter: expression-augmented encoder and projections into the backbone's layers."""
 
     num_layers: int = 40
     dim: int = 5120
@@ -28,24 +28,24 @@ class AdapterConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "augmented", tuple(self.augmented))
         if unknown := set(self.augmented) - set(FEATURES):
-            raise ValueError(f"augmented names {sorted(unknown)}; the features are {', '.join(FEATURES)}")
+            raise ValueError(f"augmented contains {sorted(unknown)}; expected names among {', '.join(FEATURES)}")
         if self.query_dim % HEAD_DIM:
-            raise ValueError(f"query_dim {self.query_dim} is not a multiple of {HEAD_DIM}, the width of a head")
+            raise ValueError(f"query_dim is {self.query_dim}; expected a multiple of {HEAD_DIM}, the width of a head")
 
     @property
-    def token_owners(self) -> tuple[str, ...]:
-        """Which feature each token of a frame comes from: one linear token a feature, then the learnable ones."""
+    def token_features(self) -> tuple[str, ...]:
+        """Return the feature of each token of a frame: one linear token per feature, then the learnable tokens."""
         return (*FEATURES, *(name for name in self.augmented for _ in range(NUM_QUERIES[name])))
 
     @property
     def num_tokens(self) -> int:
-        """Tokens a frame: 24 as released."""
-        return len(self.token_owners)
+        """Return the number of tokens per frame: 24 as released."""
+        return len(self.token_features)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """Wan2.1 image-to-video, in the terms of diffusers' `WanTransformer3DModel`."""
+    """Sizes of the Wan2.1 image-to-video backbone, named as in diffusers' `WanTransformer3DModel`."""
 
     num_layers: int = 40
     num_attention_heads: int = 40
@@ -59,17 +59,17 @@ class BackboneConfig:
 
     @property
     def dim(self) -> int:
-        """Width of the hidden states."""
+        """Return the width of the hidden states."""
         return self.num_attention_heads * self.attention_head_dim
 
-    def for_diffusers(self) -> dict[str, Any]:
-        """Keyword arguments of the transformer."""
+    def to_diffusers(self) -> dict[str, Any]:
+        """Return the keyword arguments of `WanTransformer3DModel`."""
         return {**vars(self), "added_kv_proj_dim": self.dim}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
-    """A whole model: backbone, adapter, and the companions' arguments where they are not the published ones."""
+class ModelConfig:
+    """Configuration of a whole model: backbone, adapter, and arguments of the VAE and the encoders."""
 
     backbone: BackboneConfig
     adapter: AdapterConfig
@@ -91,22 +91,22 @@ _TINY_BACKBONE = BackboneConfig(
     num_layers=2, num_attention_heads=2, attention_head_dim=24, ffn_dim=96, freq_dim=32, text_dim=24, image_dim=160
 )
 
-SIZES = {
-    "14b": Size(
+MODEL_CONFIGS = {
+    "14b": ModelConfig(
         backbone=BackboneConfig(),
         adapter=AdapterConfig(),
         vae={},
         text_encoder=_UMT5_XXL,
         image_encoder=_VIT_H,
     ),
-    "1.3b": Size(
+    "1.3b": ModelConfig(
         backbone=_SMALL_BACKBONE,
         adapter=AdapterConfig(num_layers=_SMALL_BACKBONE.num_layers, dim=_SMALL_BACKBONE.dim),
         vae={},
         text_encoder=_UMT5_XXL,
         image_encoder=_VIT_H,
     ),
-    "tiny": Size(
+    "tiny": ModelConfig(
         backbone=_TINY_BACKBONE,
         adapter=AdapterConfig(
             num_layers=_TINY_BACKBONE.num_layers,
@@ -118,7 +118,7 @@ SIZES = {
         vae={"base_dim": 4},
         text_encoder={"d_model": 24, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "vocab_size": 64},
         image_encoder={
-            "hidden_size": 160,  # heads are 80 wide, as published files have it, which do not say
+            "hidden_size": 160,  # heads are 80 wide: published files do not give the number of heads
             "intermediate_size": 64,
             "num_attention_heads": 2,
             "num_hidden_layers": 2,

@@ -1,4 +1,4 @@
-"""From expression features to what every layer's motion attention reads: once a clip and layer, not once a step."""
+"""Motion keys and values of every layer, computed from expression features once per clip instead of once per step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from torch import Tensor
 from fantasyportrait.model.adapter import MotionAdapter
 from fantasyportrait.model.attention import LayerMotion
 
-Pair = tuple[Tensor, Tensor]
+KeyValue = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class MotionTokens:
-    """Keys and values of every layer, (1, f, N L, D) each, and who sees whom, (1, f, p, N) or None for everybody.
+    """Motion keys and values of every layer, (1, f, N L, D) each, with an attention mask (1, f, p, N) bool or None.
 
-    They may lie in main memory; the attention brings each layer's to the device as it comes to it.
+    They can be in CPU memory; attention moves those of each layer to the device when it needs them.
     """
 
-    keys_values: Sequence[Pair]
+    keys_values: Sequence[KeyValue]
     mask: Tensor | None = None
 
-    def layers(self, tokens_a_frame: int) -> Iterator[LayerMotion]:
-        """For each block in turn."""
-        return (LayerMotion(key, value, self.mask, tokens_a_frame) for key, value in self.keys_values)
+    def layers(self, tokens_per_frame: int) -> Iterator[LayerMotion]:
+        """Yield the motion of each block in order."""
+        return (LayerMotion(key, value, self.mask, tokens_per_frame) for key, value in self.keys_values)
 
 
 @torch.no_grad()
-def motion_tokens(
+def compute_motion_tokens(
     adapter: MotionAdapter,
     features: Tensor,
     *,
@@ -39,32 +39,32 @@ def motion_tokens(
     dtype: torch.dtype = torch.float32,
     keep_on: torch.device | str | None = None,
 ) -> MotionTokens:
-    """What a clip's motion attention reads.
+    """Compute the motion keys and values of a clip.
 
     Args:
-        adapter: on any device; its projections are brought to `device` one layer at a time.
-        features: (N, F, 554), one row a driven person, left to right.
-        sees: (1, f, p, N), see `face_attention_mask`.
-        strengths: a factor a feature (`mouth`, `emotion`, `eyes`, `head`), for each person or none.
-        strength: a factor for all of it. Factors scale what motion adds to the picture, so that 0 leaves it out.
+        adapter: on any device; its projections are moved to `device` one layer at a time.
+        features: (N, F, 554), one row per driven person, left to right.
+        mask: (1, f, p, N) bool, see `face_attention_mask`; None for no mask.
+        strengths: scale of each feature (`mouth`, `emotion`, `eyes`, `head`) for each person; empty for 1.
+        strength: scale of all motion. Scales apply to the values, so 0 removes the motion.
         device: where to compute.
-        dtype: of the keys and values.
-        keep_on: where to keep them; `device` by default, `nowhere` to compute them whenever they are read.
+        dtype: data type of the keys and values.
+        keep_on: device on which to keep them, by default `device`; `recompute` to compute them on each access.
     """
     num_frames = features.shape[1]
     tokens = adapter.embed(features.to(adapter.norm.weight)).to(device)
     per_person = [adapter.token_weights(s, num_frames) for s in strengths or [{}] * len(features)]
     weights = strength * torch.cat(per_person, 1).to(tokens).unsqueeze(0)
-    project = _Projected(adapter, tokens, weights, torch.device(device), dtype)
-    pairs: Sequence[Pair] = project
-    if keep_on != "nowhere":
-        pairs = [tuple(_keep(t, keep_on or device) for t in pair) for pair in project]  # type: ignore[misc]
-    return MotionTokens(pairs, mask if mask is None else mask.to(device))
+    lazy = _LazyKeysValues(adapter, tokens, weights, torch.device(device), dtype)
+    keys_values: Sequence[KeyValue] = lazy
+    if keep_on != "recompute":
+        keys_values = [tuple(_store(t, keep_on or device) for t in pair) for pair in lazy]  # type: ignore[misc]
+    return MotionTokens(keys_values, mask if mask is None else mask.to(device))
 
 
 @dataclass(frozen=True)
-class _Projected(Sequence[Pair]):
-    """Keys and values of each layer, computed when read; the layer comes to the device for it, and goes again."""
+class _LazyKeysValues(Sequence[KeyValue]):
+    """Keys and values of each layer, computed on access; the layer is on the device only during the computation."""
 
     adapter: MotionAdapter
     tokens: Tensor
@@ -76,15 +76,15 @@ class _Projected(Sequence[Pair]):
         return len(self.adapter.layers)
 
     @torch.no_grad()
-    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]
+    def __getitem__(self, index: int) -> KeyValue:  # type: ignore[override]
         layer = self.adapter.layers[index]
-        home = layer.to_k.weight.device
+        storage_device = layer.to_k.weight.device
         key, value = layer.to(self.device)(self.tokens, self.weights)
-        layer.to(home)
+        layer.to(storage_device)
         return key.to(self.dtype), value.to(self.dtype)
 
 
-def _keep(tensor: Tensor, where: torch.device | str) -> Tensor:
-    """On a device; in main memory so that a GPU can fetch it while it computes."""
-    kept = tensor.to(where)
-    return kept.pin_memory() if tensor.is_cuda and not kept.is_cuda else kept
+def _store(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Move a tensor to a device; from a GPU to the CPU it is pinned, so that it can be fetched asynchronously."""
+    stored = tensor.to(device)
+    return stored.pin_memory() if tensor.is_cuda and not stored.is_cuda else stored

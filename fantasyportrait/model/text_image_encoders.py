@@ -1,4 +1,4 @@
-"""What else the backbone is told: the prompt, and what CLIP sees in the portrait."""
+"""Encoding of the prompt (umT5) and of the portrait (CLIP) as conditioning of the backbone."""
 
 import html
 import re
@@ -12,50 +12,57 @@ from torch.nn import functional as F
 
 from exprbench.core.errors import UserError
 from exprbench.core.normalization import CLIP_MEAN, CLIP_STD
-from fantasyportrait.model.attention import TEXT_TOKENS
-from fantasyportrait.model.vae import to_unit
+from fantasyportrait.model.attention import NUM_TEXT_TOKENS
+from fantasyportrait.model.vae import image_to_tensor
 
-END_OF_TEXT = 1  # all an empty prompt holds
+END_OF_TEXT = 1  # the only token of an empty prompt
 
 
-def clean(prompt: str) -> str:
-    """The prompt as the text encoder was trained on it: repaired, unescaped, single spaces."""
+def clean_prompt(prompt: str) -> str:
+    """Return the prompt as in the text encoder's training: Unicode repaired, HTML unescaped, single spaces."""
     import ftfy
 
     text = html.unescape(html.unescape(ftfy.fix_text(prompt)))
     return re.sub(r"\s+", " ", text).strip()
 
 
-def token_ids(prompt: str, tokenizer: Path | None) -> list[int]:
-    """Token ids of a prompt, 512 at most; the empty one needs no tokenizer."""
+def tokenize_prompt(prompt: str, tokenizer: Path | None) -> list[int]:
+    """Return the token ids of a prompt, at most 512; the empty prompt needs no tokenizer.
+
+    Raises:
+        UserError: a tokenizer is needed and `tokenizer` is None.
+    """
     if not prompt.strip():
         return [END_OF_TEXT]
     if tokenizer is None:
         raise UserError(
-            "the base has no tokenizer (google/umt5-xxl or tokenizer), which a prompt needs; leave it empty"
+            "a prompt needs a tokenizer, and the base has no tokenizer (google/umt5-xxl or tokenizer); leave the "
+            "prompt empty"
         )
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(tokenizer)(clean(prompt), truncation=True, max_length=TEXT_TOKENS).input_ids
+    tokenize = AutoTokenizer.from_pretrained(tokenizer)
+    return tokenize(clean_prompt(prompt), truncation=True, max_length=NUM_TEXT_TOKENS).input_ids
 
 
 @torch.no_grad()
-def embed_prompt(text_encoder: Any, ids: list[int]) -> Tensor:
-    """(1, 512, text_dim) float32, zeros beyond the prompt, all of which is attended to."""
+def encode_prompt(text_encoder: Any, ids: list[int]) -> Tensor:
+    """Encode token ids as (1, 512, text_dim) float32, zero beyond the prompt; the backbone attends to all 512."""
     device = next(text_encoder.parameters()).device
     states = text_encoder(input_ids=torch.tensor([ids], device=device)).last_hidden_state.float().cpu()
-    return F.pad(states, (0, 0, 0, TEXT_TOKENS - states.shape[1]))
+    return F.pad(states, (0, 0, 0, NUM_TEXT_TOKENS - states.shape[1]))
 
 
 @torch.no_grad()
-def embed_image(image_encoder: Any, image: np.ndarray) -> Tensor:
-    """(1, 257, image_dim): the last hidden states but one of the whole portrait, squeezed into CLIP's square.
+def encode_image(image_encoder: Any, image: np.ndarray) -> Tensor:
+    """Encode an (H, W, 3) uint8 RGB portrait as (1, 257, image_dim), CLIP's second to last hidden states.
 
-    Bicubic without smoothing, aspect ratio not kept: as the published weights were trained.
+    The portrait is resized to CLIP's square without keeping its aspect ratio, bicubic and without antialiasing, as
+    the published weights were trained.
     """
     weight = next(image_encoder.parameters())
     side = image_encoder.config.image_size
-    square = F.interpolate(to_unit(image), size=(side, side), mode="bicubic", align_corners=False)
+    square = F.interpolate(image_to_tensor(image), size=(side, side), mode="bicubic", align_corners=False)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
     pixels = ((square + 1) / 2 - mean) / std
     return image_encoder(pixels.to(weight), output_hidden_states=True).hidden_states[-2]

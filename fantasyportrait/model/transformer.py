@@ -1,6 +1,6 @@
-"""Wan's video transformer with motion: diffusers' modules and weights, and one more argument that reaches every block.
+"""Wan's video transformer with motion: diffusers' modules and weights, with one more argument passed to every block.
 
-Nothing here has weights of its own. Without motion the output is that of diffusers' model but for rounding.
+The classes here add no weights. Without motion the output equals that of diffusers' model up to rounding.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from fantasyportrait.model.motion_tokens import MotionTokens
 
 
 class MotionBlock(WanTransformerBlock):
-    """Self-attention, masked cross-attention to text, image and motion, feed-forward."""
+    """Transformer block: self-attention, masked cross-attention to text, image and motion, feed-forward."""
 
     def forward(  # noqa: D102
         self,
@@ -28,13 +28,13 @@ class MotionBlock(WanTransformerBlock):
         motion: LayerMotion | None = None,
     ) -> Tensor:
         modulation = (self.scale_shift_table + temb.float()).chunk(6, dim=1)
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = modulation
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = modulation
         x = hidden_states
         x = _add(x, self.attn1(_modulate(self.norm1, x, scale, shift), None, None, rotary_emb), gate)
         x = x + self.attn2(
             self.norm2(x.float()).type_as(x), encoder_hidden_states, None, None, motion=motion
         )  # Eq. (4)
-        return _add(x, self.ffn(_modulate(self.norm3, x, feed_scale, feed_shift)), feed_gate)
+        return _add(x, self.ffn(_modulate(self.norm3, x, ff_scale, ff_shift)), ff_gate)
 
 
 def _modulate(norm: nn.Module, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def _add(x: Tensor, update: Tensor, gate: Tensor) -> Tensor:
 
 
 class MotionTransformer(WanTransformer3DModel):
-    """`WanTransformer3DModel` whose blocks take motion; built by `build_transformer`."""
+    """`WanTransformer3DModel` whose blocks take motion; build it with `build_transformer`."""
 
     _repeated_blocks = ["MotionBlock"]  # noqa: RUF012
     _no_split_modules = ["MotionBlock"]  # noqa: RUF012
@@ -60,14 +60,14 @@ class MotionTransformer(WanTransformer3DModel):
         encoder_hidden_states_image: Tensor,
         motion: MotionTokens | None = None,
     ) -> Tensor:
-        """Velocity of noisy latents.
+        """Predict the velocity of noisy latents.
 
         Args:
             hidden_states: (B, 36, f, h, w): 16 channels of noisy latents, 20 of the image condition.
-            timestep: (B,), 1000 at pure noise, 0 at the clip.
-            encoder_hidden_states: (B, 512, text_dim), zeros beyond the prompt.
+            timestep: (B,), 1000 for pure noise, 0 for clean latents.
+            encoder_hidden_states: (B, 512, text_dim), zero beyond the prompt.
             encoder_hidden_states_image: (B, 257, image_dim).
-            motion: what each layer's motion attention reads; None leaves it out.
+            motion: motion keys and values of each layer; None for no motion.
 
         Returns:
             (B, 16, f, h, w).
@@ -84,12 +84,12 @@ class MotionTransformer(WanTransformer3DModel):
             x, rotary = self.shards.split(x), tuple(self.shards.split(t) for t in rotary)
         layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
         for block, layer_motion in zip(self.blocks, layers, strict=True):
-            x = self._call(block, x, context, modulation, rotary, layer_motion)
+            x = self._run_block(block, x, context, modulation, rotary, layer_motion)
         shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
         x = self.proj_out(_modulate(self.norm_out, x, scale, shift))
         return self._unpatchify(self.shards.gather(x) if self.shards else x, grid)
 
-    def _call(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    def _run_block(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             return self._gradient_checkpointing_func(block, *inputs)
         return block(*inputs)
@@ -99,33 +99,28 @@ class MotionTransformer(WanTransformer3DModel):
         return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-class Sinusoid(nn.Module):
-    """The timestep's sinusoids, (B,) to (B, width): in float64 as the weights were trained.
+class SinusoidalTimesteps(nn.Module):
+    """Sinusoidal embedding of timesteps, (B,) to (B, dim), in float64 as in training of the weights.
 
-    In float32, as in diffusers, the angle of a timestep near 1000 is off by 3e-5, and the velocity by as much.
+    In float32, as in diffusers, the angle of a timestep near 1000 is off by 3e-5, and so is the velocity.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.width = width
+        self.dim = dim
 
     def forward(self, timestep: Tensor) -> Tensor:  # noqa: D102
-        half = self.width // 2
+        half = self.dim // 2
         exponents = torch.arange(half, dtype=torch.float64, device=timestep.device) / half
         angles = timestep.double()[:, None] * 10000.0**-exponents
         return torch.cat([angles.cos(), angles.sin()], 1).float()
 
 
 def build_transformer(config: BackboneConfig) -> MotionTransformer:
-    """A transformer of the given size, its blocks ready for motion."""
-    model = MotionTransformer(**config.for_diffusers())
+    """Build a transformer of the given size, in evaluation mode and without gradients."""
+    model = MotionTransformer(**config.to_diffusers())
     for block in model.blocks:
         block.__class__ = MotionBlock  # the same modules, one more argument
         block.attn1.processor, block.attn2.processor = SelfAttention(), MaskedCrossAttention()
-    model.condition_embedder.timesteps_proj = Sinusoid(config.freq_dim)
+    model.condition_embedder.timesteps_proj = SinusoidalTimesteps(config.freq_dim)
     return model.eval().requires_grad_(False)
-
-
-def num_parameters(model: nn.Module) -> int:
-    """Of a module, whether its weights are there or not."""
-    return sum(p.numel() for p in model.parameters())

@@ -1,6 +1,7 @@
-"""Several devices: guidance branches on different ones, and one branch's tokens spread over several (Ulysses).
+"""Several devices: guidance parallelism over branches and context parallelism over the tokens of a branch (Ulysses).
 
-Started by torchrun. Ranks form a grid of cases x branches x tokens, tokens innermost, where links are fastest.
+Processes are started by torchrun. Ranks form a grid of cases x branches x tokens, with tokens innermost, where links
+are fastest.
 """
 
 import atexit
@@ -18,7 +19,7 @@ from fantasyportrait.model.context_parallel import TokenShards
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place in the grid. Group handles are None where a dimension has one member."""
+    """Position of this process in the grid. Process groups are None for dimensions of size one."""
 
     case: int = 0
     num_cases: int = 1
@@ -28,52 +29,57 @@ class Ranks:
     shards: TokenShards | None = None
 
     @property
-    def writes(self) -> bool:
-        """Is this the process of its case that decodes and writes?"""
+    def is_writer(self) -> bool:
+        """Return whether this process decodes and writes the video of its case."""
         return self.branch == 0 and (self.shards is None or self.shards.rank == 0)
 
-    def own(self, branches: Sequence[Any]) -> list[Any]:
-        """The guidance branches this process evaluates."""
+    def select_branches(self, branches: Sequence[Any]) -> list[Any]:
+        """Return the guidance branches that this process evaluates."""
         return list(branches[self.branch :: self.num_branches])
 
-    def add_up(self, velocity: Tensor) -> Tensor:
-        """The sum of every branch's weighted velocity."""
+    def sum_branches(self, velocity: Tensor) -> Tensor:
+        """Return the sum of the weighted velocities of all branches (all-reduce, in place)."""
         if self.branch_group is not None:
             torch.distributed.all_reduce(velocity, group=self.branch_group)
         return velocity
 
 
-def join(*, device: torch.device, guidance: int = 1, context: int = 1, num_heads: int | None = None) -> Ranks:
-    """Take a place among the processes torchrun started; alone, the only one.
+def init_distributed(
+    *, device: torch.device, guidance_parallel: int = 1, context_parallel: int = 1, num_heads: int | None = None
+) -> Ranks:
+    """Initialise the process group if torchrun started several processes, and return this process's position.
 
     Args:
-        device: of this process.
-        guidance: over how many devices the branches of a step are spread.
-        context: over how many the tokens of a branch.
-        num_heads: of the backbone, which `context` must divide.
+        device: device of this process.
+        guidance_parallel: number of devices that share the branches of a step.
+        context_parallel: number of devices that share the tokens of a branch.
+        num_heads: attention heads of the backbone, a multiple of `context_parallel`.
 
     Raises:
-        UserError: the numbers do not fit.
+        UserError: the numbers of processes, devices and heads do not divide.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world % (guidance * context):
-        raise UserError(f"{world} processes do not divide into {guidance} branches x {context} parts of the tokens")
-    if num_heads and num_heads % context:
-        raise UserError(f"{num_heads} heads do not spread over {context} devices; choose a divisor")
-    if world == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size % (guidance_parallel * context_parallel):
+        raise UserError(
+            f"the number of processes is {world_size}; expected a multiple of --guidance-parallel {guidance_parallel} "
+            f"x --context-parallel {context_parallel}"
+        )
+    if num_heads and num_heads % context_parallel:
+        raise UserError(f"--context-parallel is {context_parallel}; expected a divisor of the {num_heads} heads")
+    if world_size == 1:
         return Ranks()
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(torch.distributed.destroy_process_group)
-    shape = (world // (guidance * context), guidance, context)
+    shape = (world_size // (guidance_parallel * context_parallel), guidance_parallel, context_parallel)
     mesh = torch.distributed.init_device_mesh(device.type, shape, mesh_dim_names=("case", "branch", "token"))
     case, branch, token = mesh.get_coordinate()
-    shards = TokenShards(mesh.get_group("token"), context, token) if context > 1 else None
+    shards = TokenShards(mesh.get_group("token"), context_parallel, token) if context_parallel > 1 else None
     return Ranks(
         case=case,
         num_cases=shape[0],
         branch=branch,
-        num_branches=guidance,
-        branch_group=mesh.get_group("branch") if guidance > 1 else None,
+        num_branches=guidance_parallel,
+        branch_group=mesh.get_group("branch") if guidance_parallel > 1 else None,
         shards=shards,
     )

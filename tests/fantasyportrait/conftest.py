@@ -1,4 +1,4 @@
-"""Reference numbers made with the released code, and tiny models."""
+"""Fixtures computed with the released code, and settings for tiny models."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from tests.conftest import SHARED
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    """Threads that wait for each other on busy cores cost tiny models ten times their work."""
+    """Use one thread: on busy cores, synchronisation costs tiny models ten times their computation."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
 def official():
-    """`official("dit.npz")` is a dict of arrays, `official("x.json")` parsed; skips, by name, where it is not there."""
+    """Return a reader: `official("dit.npz")` is a dict of arrays, `official("x.json")` parsed JSON."""
     cache = {}
 
     def read(name):

@@ -1,4 +1,4 @@
-"""The rule by which the reference numbers' weights were filled, and the models filled by it."""
+"""Deterministic weights with which the fixtures of the released code were computed, and models that have them."""
 
 import zlib
 
@@ -18,7 +18,7 @@ BACKBONE_SIZE = BackboneConfig(
 
 
 def fill(key, shape):
-    """Values that depend on the published name and the shape alone."""
+    """Return values that depend only on the published name and the shape."""
     shape = tuple(shape)
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
@@ -46,7 +46,7 @@ def fill(key, shape):
 def backbone(keys):
     model = build_transformer(BACKBONE_SIZE)
     plain = {k: s for k, s in keys["dit"].items() if "ip_adapter" not in k}
-    model.load_state_dict({BACKBONE.ours(k): fill(k, s) for k, s in plain.items()})
+    model.load_state_dict({BACKBONE.to_internal(k): fill(k, s) for k, s in plain.items()})
     return model
 
 
@@ -54,13 +54,13 @@ def adapter(keys, **config):
     model = MotionAdapter(AdapterConfig(num_layers=2, dim=BACKBONE_SIZE.dim, **config))
     for i in range(2):
         keys = {**keys, **{PROJECTION.format(i, w): [BACKBONE_SIZE.dim, 2048] for w in "kv"}}
-    states = {ADAPTER.ours(f"ip_adapter.{k}" if "ip_adapter" in k else k): fill(k, s) for k, s in keys.items()}
+    states = {ADAPTER.to_internal(f"ip_adapter.{k}" if "ip_adapter" in k else k): fill(k, s) for k, s in keys.items()}
     model.load_state_dict(states)
     return model
 
 
 def projected(windows, scale=1.0, mask=None):
-    """Motion from windows (1, f, tokens, 2048), with the rule-filled projections."""
+    """Return motion tokens from windows (1, f, tokens, 2048), by the deterministic projections."""
     pairs = []
     for i in range(2):
         key, value = (windows @ fill(PROJECTION.format(i, w), (BACKBONE_SIZE.dim, 2048)).T for w in "kv")

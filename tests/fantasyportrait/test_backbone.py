@@ -4,15 +4,15 @@ import torch._dynamo
 
 from exprbench.core.errors import UserError
 from fantasyportrait.backbone import (
+    available_vram_gib,
     check_attention,
     choose_attention,
     compile_blocks,
-    find_device,
     load_backbone,
-    memory_gib,
-    room_gib,
+    resolve_device,
+    set_memory_limit,
 )
-from fantasyportrait.checkpoints.model_folder import Base
+from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.checkpoints.random_init import write_random_model
 from fantasyportrait.runtime.memory import MemoryPlan
 from fantasyportrait.settings import RuntimeConfig
@@ -25,10 +25,10 @@ CPU = torch.device("cpu")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     write_random_model(folder, "tiny")
-    return Base(folder / "base")
+    return WanCheckpoint(folder / "base")
 
 
-def engine(base, weights="fp32", offload="none", **runtime):
+def load(base, weights="fp32", offload="none", **runtime):
     plan = MemoryPlan(weights=weights, offload=offload, tile=None, keys="device", estimate_gib=0)
     return load_backbone(base, plan, RuntimeConfig(**runtime), CPU, ())
 
@@ -39,31 +39,31 @@ def run(model, dtype=torch.float32):
     return [model(*inputs, motion).float() for motion in (None, tiny_motion(model), None)][1:]
 
 
-def error(found, expected):
-    return float((found - expected).norm() / expected.norm())
+def relative_error(actual, expected):
+    return float((actual - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("offload", ["block", "leaf"])
-def test_weights_brought_when_needed_change_nothing(base, offload):
-    for found, expected in zip(run(engine(base, offload=offload)), run(engine(base)), strict=True):
-        assert torch.equal(found, expected)
+def test_offloading_changes_nothing(base, offload):
+    for offloaded, resident in zip(run(load(base, offload=offload)), run(load(base)), strict=True):
+        assert torch.equal(offloaded, resident)
 
 
 @pytest.mark.parametrize(("weights", "most"), [("bf16", 0.02), ("int8", 0.02), ("fp8", 0.05)])
-def test_smaller_weights_cost_little(base, weights, most):
-    expected = run(engine(base))[0]
-    assert error(run(engine(base, weights), torch.bfloat16)[0], expected) < most
+def test_smaller_weights_change_little(base, weights, most):
+    expected = run(load(base))[0]
+    assert relative_error(run(load(base, weights), torch.bfloat16)[0], expected) < most
 
 
-def test_8_bit_weights_can_be_brought_too(base):
-    found = run(engine(base, "int8", "block"), torch.bfloat16)
-    expected = run(engine(base, "int8"), torch.bfloat16)
-    for a, b in zip(found, expected, strict=True):
-        assert error(a, b) < 1e-3
+def test_8_bit_weights_can_be_offloaded(base):
+    offloaded = run(load(base, "int8", "block"), torch.bfloat16)
+    expected = run(load(base, "int8"), torch.bfloat16)
+    for a, b in zip(offloaded, expected, strict=True):
+        assert relative_error(a, b) < 1e-3
 
 
 def test_norms_and_modulation_stay_in_single_precision(base):
-    model = engine(base, "bf16")
+    model = load(base, "bf16")
     assert model.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
     assert model.blocks[0].norm2.weight.dtype == torch.float32
     assert model.blocks[0].scale_shift_table.dtype == torch.float32
@@ -73,12 +73,12 @@ def test_norms_and_modulation_stay_in_single_precision(base):
 @pytest.fixture
 def native_again(base):
     yield
-    engine(base).set_attention_backend("native")  # diffusers keeps the choice for the models that come after
+    load(base).set_attention_backend("native")  # diffusers keeps the choice for later models
 
 
 @pytest.mark.usefixtures("native_again")
 def test_attention_kernels_are_chosen_by_name(base):
-    model = engine(base)
+    model = load(base)
     expected = run(model)[0]
     assert choose_attention(model, "auto", CPU, 45) == "native"
     assert choose_attention(model, "_native_math", CPU, 45) == "_native_math"
@@ -89,7 +89,7 @@ def test_attention_kernels_are_chosen_by_name(base):
         choose_attention(model, "nonsense", CPU, 45)
 
 
-def test_a_kernel_diffusers_has_no_name_for_is_told_early():
+def test_unknown_attention_kernels_are_refused():
     check_attention("auto")
     check_attention("_native_math")
     with pytest.raises(UserError, match="unknown attention kernel 'nativ'; did you mean 'native'"):
@@ -100,32 +100,32 @@ def broken_compiler(*_):
     raise RuntimeError("no C compiler here")
 
 
-@torch._dynamo.config.patch(suppress_errors=False)  # puts back what compile_blocks sets
-def test_where_blocks_cannot_be_compiled_they_run_as_they_are(base):
-    expected = run(engine(base))[0]
-    model = engine(base)
-    compile_blocks(model, insist=False, backend=broken_compiler)
+@torch._dynamo.config.patch(suppress_errors=False)  # restores what compile_blocks sets
+def test_blocks_that_cannot_be_compiled_run_eagerly_unless_required(base):
+    expected = run(load(base))[0]
+    model = load(base)
+    compile_blocks(model, required=False, backend=broken_compiler)
     assert torch.equal(run(model)[0], expected)
     torch._dynamo.reset()
-    model = engine(base)
-    compile_blocks(model, insist=True, backend=broken_compiler)
+    model = load(base)
+    compile_blocks(model, required=True, backend=broken_compiler)
     with pytest.raises(torch._dynamo.exc.BackendCompilerFailed, match="no C compiler here"):
         run(model)
     torch._dynamo.reset()
 
 
 def test_devices():
-    assert find_device("cpu") == CPU
+    assert resolve_device("cpu") == CPU
     if not torch.cuda.is_available():
-        assert find_device("auto") == CPU
+        assert resolve_device("auto") == CPU
         with pytest.raises(UserError, match="finds no GPU"):
-            find_device("cuda")
+            resolve_device("cuda")
     with pytest.raises(UserError, match="expected cpu"):
-        find_device("gpu")
+        resolve_device("gpu")
 
 
-def test_a_cpu_has_main_memory_alone():
-    vram, ram = memory_gib(CPU, 0)
+def test_a_cpu_has_no_gpu_memory():
+    vram, ram = set_memory_limit(CPU, 0)
     assert vram == float("inf")
     assert ram > 0.1
-    assert room_gib(CPU, 4) == float("inf")
+    assert available_vram_gib(CPU, 4) == float("inf")

@@ -1,4 +1,4 @@
-"""The benchmark scripts run here as smoke tests; what they measure on a GPU is theirs to say."""
+"""Smoke tests of the benchmark scripts."""
 
 import json
 
@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import fantasyportrait as speed
 from benchmarks import fantasyportrait_memory as memory
-from fantasyportrait.model.configs import SIZES
+from fantasyportrait.model.configs import MODEL_CONFIGS
 
 
 def test_the_speed_script_compares_equal_outputs_and_every_mode(tmp_path, monkeypatch, capsys):
@@ -21,36 +21,36 @@ def test_the_speed_script_compares_equal_outputs_and_every_mode(tmp_path, monkey
     assert modes["rows"][-1]["name"].endswith("--vram 24")
 
 
-def test_ours_and_the_plain_network_give_the_same():
-    size, cpu = SIZES["tiny"], torch.device("cpu")
+def test_the_sampler_and_the_plain_network_give_equal_outputs():
+    config, cpu = MODEL_CONFIGS["tiny"], torch.device("cpu")
     (clip,) = speed.CLIPS["cpu"]
-    model = speed.random_model(size.backbone, cpu, "fp32", cpu)
-    adapter = speed.random_adapter(size, cpu, torch.float32)
-    setting = speed.make_setting(clip, size, adapter, cpu, torch.float32)
-    plain = speed.plain_step(model, adapter, setting)
+    model = speed.random_model(config.backbone, cpu, "fp32", cpu)
+    adapter = speed.random_adapter(config, cpu, torch.float32)
+    inputs = speed.random_inputs(clip, config, adapter, cpu, torch.float32)
+    plain = speed.plain_step(model, adapter, inputs)
     assert plain.std() > 0.1
-    torch.testing.assert_close(speed.our_step(model, setting), plain, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(speed.our_step(model, inputs), plain, atol=1e-4, rtol=1e-4)
 
 
-def test_operations_are_counted_as_the_profiler_counts_them():
+def test_flops_equal_those_of_the_profiler():
     from torch.utils.flop_counter import FlopCounterMode
 
-    size, cpu = SIZES["tiny"], torch.device("cpu")
+    config, cpu = MODEL_CONFIGS["tiny"], torch.device("cpu")
     (clip,) = speed.CLIPS["cpu"]
-    model = speed.random_model(size.backbone, cpu, "fp32", cpu)
-    setting = speed.make_setting(clip, size, speed.random_adapter(size, cpu, torch.float32), cpu, torch.float32)
+    model = speed.random_model(config.backbone, cpu, "fp32", cpu)
+    inputs = speed.random_inputs(clip, config, speed.random_adapter(config, cpu, torch.float32), cpu, torch.float32)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        speed.our_step(model, setting)
+        speed.our_step(model, inputs)
     modules = counter.get_flop_counts()["Global"]
     embedders = sum(counter.get_flop_counts().get("MotionTransformer.condition_embedder", {}).values())
     ends = sum(
         sum(counter.get_flop_counts().get(f"MotionTransformer.{name}", {}).values())
         for name in ("patch_embedding", "proj_out")
     )
-    assert sum(modules.values()) - embedders - ends == pytest.approx(speed.flops(clip, size.backbone), rel=0.01)
+    assert sum(modules.values()) - embedders - ends == pytest.approx(speed.flops(clip, config.backbone), rel=0.01)
 
 
-def test_peaks_are_followed():
+def test_peak_memory_is_traced():
     x = torch.zeros(1000)
 
     def work():
@@ -59,10 +59,10 @@ def test_peaks_are_followed():
         del a
         return b + 1
 
-    assert memory.traced(work, [x]) == 8000
+    assert memory.trace_peak(work, [x]) == 8000
 
 
-def test_the_planners_constants_are_what_is_traced():
-    for what, found, planned in memory.rows({"480x832": (104, 60)}, SIZES["14b"].backbone):
-        assert found <= 1.01 * planned, what
-        assert found >= 0.9 * planned, what
+def test_the_planners_constants_match_the_trace():
+    for quantity, traced, planned in memory.rows({"480x832": (104, 60)}, MODEL_CONFIGS["14b"].backbone):
+        assert traced <= 1.01 * planned, quantity
+        assert traced >= 0.9 * planned, quantity

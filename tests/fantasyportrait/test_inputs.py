@@ -1,22 +1,22 @@
-"""Who is driven by whom and what each region sees, on made-up clips whose tracks are given."""
+"""Assignment of drivers and attention masks, on synthetic clips with given tracks."""
 
 import numpy as np
 import pytest
 import torch
 
 from exprbench.core.errors import UserError
-from fantasyportrait.diffusion.windows import lay_windows
-from fantasyportrait.expression import driver as reader
-from fantasyportrait.expression.driver import FaceMotion, find_faces, read_motion
+from fantasyportrait.diffusion.windows import split_windows
+from fantasyportrait.expression import driver as driver_module
+from fantasyportrait.expression.driver import FaceMotion, extract_motion, find_faces
 from fantasyportrait.expression.encoder import ExpressionEncoder
-from fantasyportrait.inputs import attention_mask, face_boxes, prepare_inputs
+from fantasyportrait.inputs import attention_mask, compute_face_boxes, prepare_inputs
 from fantasyportrait.settings import SamplingConfig
 from tests.people import clip, give, people, person, still
 
 
 @pytest.fixture
 def files(tmp_path):
-    """A portrait of three, and three drivers of one, one and two people."""
+    """Write a portrait of three people, and three drivers of one, one and two people."""
     still(tmp_path / "three.png", person(1, x=0.2), person(1, x=0.5, seed=1), person(1, x=0.8, seed=2))
     clip(tmp_path / "a.mp4", 12, person(12, x=0.4))
     clip(tmp_path / "b.mp4", 9, person(9, x=0.6, seed=4, hidden=(3, 4)))
@@ -24,103 +24,102 @@ def files(tmp_path):
     return tmp_path
 
 
-def scene_of(files, drivers, given=None, **options):
-    return prepare_inputs(
-        files / "three.png", [files / d for d in drivers], SamplingConfig(max_side=160, **options), given=given
-    )
+def prepare(files, drivers, assignment=None, **options):
+    config = SamplingConfig(max_side=160, **options)
+    return prepare_inputs(files / "three.png", [files / d for d in drivers], config, assignment=assignment)
 
 
 def test_rate_and_length_are_the_drivers(files):
-    inputs = scene_of(files, ["two.mp4", "b.mp4"])
-    assert (inputs.fps, inputs.num_frames, inputs.num_latent) == (25, 9, 3)
-    assert inputs.pairs == ((0, 0), (0, 1), (1, 0))
+    inputs = prepare(files, ["two.mp4", "b.mp4"])
+    assert (inputs.fps, inputs.num_frames, inputs.num_latent_frames) == (25, 9, 3)
+    assert inputs.assignment == ((0, 0), (0, 1), (1, 0))
     assert inputs.image.shape == (96, 160, 3)
 
 
-def test_a_driver_nobody_uses_does_not_shorten_the_clip(files):
-    inputs = scene_of(files, ["two.mp4", "b.mp4"], given=((0, 0), None, (0, 1)))
+def test_an_unused_driver_does_not_shorten_the_clip(files):
+    inputs = prepare(files, ["two.mp4", "b.mp4"], assignment=((0, 0), None, (0, 1)))
     assert inputs.num_frames == 14
-    assert list(inputs.people) == [0]
+    assert list(inputs.driver_faces) == [0]
     assert inputs.num_driven == 2
 
 
-def test_frames_and_rate_can_be_asked_for(files):
-    inputs = scene_of(files, ["two.mp4", "a.mp4"], frames=5)
+def test_the_number_of_frames_can_be_limited(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"], frames=5)
     assert inputs.num_frames == 5
 
 
-def test_too_few_faces_are_told(files):
-    with pytest.raises(UserError, match="3 faces, the drivers 2 faces"):
-        scene_of(files, ["a.mp4", "b.mp4"])
+def test_too_few_faces_are_refused(files):
+    with pytest.raises(UserError, match="3 faces, the drivers have 2 faces"):
+        prepare(files, ["a.mp4", "b.mp4"])
 
 
-def test_unreadable_and_faceless_drivers_are_told(files):
+def test_unreadable_and_faceless_drivers_are_refused(files):
     (files / "broken.mp4").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"broken\.mp4 cannot be read: open_failed"):
-        scene_of(files, ["broken.mp4"])
-    clip(files / "nobody.mp4", 10, person(10, hidden=range(8)))
-    with pytest.raises(UserError, match=r"nobody\.mp4 is of no use: no_face"):
-        scene_of(files, ["nobody.mp4"])
+        prepare(files, ["broken.mp4"])
+    clip(files / "faceless.mp4", 10, person(10, hidden=range(8)))
+    with pytest.raises(UserError, match=r"faceless\.mp4 cannot be used: no_face"):
+        prepare(files, ["faceless.mp4"])
 
 
 def motions_for(inputs):
-    found = {}
-    for i, faces in inputs.people.items():
-        found[i] = [
+    motions = {}
+    for i, faces in inputs.driver_faces.items():
+        motions[i] = [
             FaceMotion(features=np.zeros((len(p.seen), 554), np.float32), boxes=p.boxes, num_filled=0) for p in faces
         ]
-    return found
+    return motions
 
 
-def test_three_faces_see_their_own_drivers_alone(files):
-    inputs = scene_of(files, ["two.mp4", "a.mp4"])
-    options = SamplingConfig(background="none")
-    faces = face_boxes(inputs, motions_for(inputs), options)
+def test_three_faces_attend_to_their_own_drivers_only(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    config = SamplingConfig(background="none")
+    faces = compute_face_boxes(inputs, motions_for(inputs), config)
     assert faces.shape == (3, 1, 4)
-    (window,) = lay_windows(inputs.num_latent, 21, 4)
-    mask = attention_mask(inputs, faces, window, options)
-    assert mask.shape == (1, inputs.num_latent, 60, 3)
+    (window,) = split_windows(inputs.num_latent_frames, 21, 4)
+    mask = attention_mask(inputs, faces, window, config)
+    assert mask.shape == (1, inputs.num_latent_frames, 60, 3)
     assert mask.sum(-1).max() == 1
     assert (mask[0, 0].sum(0) >= 4).all()
     columns = mask[0, 0].unflatten(0, (6, 10)).any(0).float().argmax(0)
     assert columns.tolist() == sorted(columns.tolist())
 
 
-def test_faces_may_be_followed(files):
-    inputs = scene_of(files, ["two.mp4", "a.mp4"])
-    options = SamplingConfig(mask_motion="per-frame")
-    faces = face_boxes(inputs, motions_for(inputs), options)
-    assert faces.shape == (3, 4 * inputs.num_latent - 3, 4)
-    for window in lay_windows(inputs.num_latent, 2, 1):
-        assert attention_mask(inputs, faces, window, options).shape == (1, 2, 60, 3)
+def test_regions_can_follow_the_faces(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    config = SamplingConfig(mask_motion="per-frame")
+    faces = compute_face_boxes(inputs, motions_for(inputs), config)
+    assert faces.shape == (3, 4 * inputs.num_latent_frames - 3, 4)
+    for window in split_windows(inputs.num_latent_frames, 2, 1):
+        assert attention_mask(inputs, faces, window, config).shape == (1, 2, 60, 3)
 
 
-def test_released_regions_can_be_asked_for(files):
-    inputs = scene_of(files, ["two.mp4", "a.mp4"])
-    (window,) = lay_windows(inputs.num_latent, 21, 4)
+def test_released_regions_are_larger(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    (window,) = split_windows(inputs.num_latent_frames, 21, 4)
     areas = {}
     for mask in ("trilinear", "released"):
-        options = SamplingConfig(mask=mask, background="none")
-        areas[mask] = attention_mask(inputs, face_boxes(inputs, motions_for(inputs), options), window, options).sum()
+        config = SamplingConfig(mask=mask, background="none")
+        face_boxes = compute_face_boxes(inputs, motions_for(inputs), config)
+        areas[mask] = attention_mask(inputs, face_boxes, window, config).sum()
     assert areas["released"] > areas["trilinear"]  # a touch is enough
 
 
-def test_without_a_mask_and_with_one_face_everybody_sees_everything(files):
-    inputs = scene_of(files, ["two.mp4", "a.mp4"])
-    assert face_boxes(inputs, motions_for(inputs), SamplingConfig(mask="none")) is None
+def test_one_face_or_no_mask_needs_no_boxes(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    assert compute_face_boxes(inputs, motions_for(inputs), SamplingConfig(mask="none")) is None
     still(files / "one.png", person(1))
     alone = prepare_inputs(files / "one.png", [files / "a.mp4"], SamplingConfig(max_side=160))
-    assert face_boxes(alone, motions_for(alone), SamplingConfig()) is None
-    assert attention_mask(alone, None, lay_windows(2, 21, 4)[0], SamplingConfig()) is None
+    assert compute_face_boxes(alone, motions_for(alone), SamplingConfig()) is None
+    assert attention_mask(alone, None, split_windows(2, 21, 4)[0], SamplingConfig()) is None
 
 
-def test_a_face_nobody_drives_is_left_out_of_the_motion(files):
-    inputs = scene_of(files, ["two.mp4"], given=((0, 0), None, (0, 1)))
-    options = SamplingConfig(background="none")
-    (window,) = lay_windows(inputs.num_latent, 21, 4)
-    mask = attention_mask(inputs, face_boxes(inputs, motions_for(inputs), options), window, options)[0, 0].unflatten(
-        0, (6, 10)
-    )
+def test_a_face_at_rest_has_no_motion(files):
+    inputs = prepare(files, ["two.mp4"], assignment=((0, 0), None, (0, 1)))
+    config = SamplingConfig(background="none")
+    (window,) = split_windows(inputs.num_latent_frames, 21, 4)
+    face_boxes = compute_face_boxes(inputs, motions_for(inputs), config)
+    mask = attention_mask(inputs, face_boxes, window, config)[0, 0].unflatten(0, (6, 10))
     assert mask.shape[-1] == 2
     assert not mask[:, 4:6].any()  # the middle face
     assert mask[:, 2].any()
@@ -129,23 +128,23 @@ def test_a_face_nobody_drives_is_left_out_of_the_motion(files):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How many crops an encoder was asked about."""
+    """Return a list of the batch sizes given to the encoder."""
     counts = []
 
     def encode(_encoder, crops):
         counts.append(len(crops))
         return np.repeat(crops.mean((1, 2, 3))[:, None], 554, 1).astype(np.float32)
 
-    monkeypatch.setattr(reader, "encode", encode)
+    monkeypatch.setattr(driver_module, "encode_crops", encode)
     return counts
 
 
 def read(path, fps=25, **options):
     people = find_faces(path, fps=fps, **options)
-    return read_motion(path, people, encoder=ExpressionEncoder(), encoder_name="test", fps=fps)
+    return extract_motion(path, people, encoder=ExpressionEncoder(), encoder_name="test", fps=fps)
 
 
-def test_lost_frames_are_filled_and_counted_not_dropped(files, counted, own_cache):
+def test_lost_frames_are_interpolated_and_counted_not_dropped(files, counted, own_cache):
     (motion,) = read(files / "b.mp4")
     assert motion.features.shape == (9, 554)
     assert motion.num_filled == 2
@@ -156,8 +155,8 @@ def test_lost_frames_are_filled_and_counted_not_dropped(files, counted, own_cach
     assert np.isfinite(motion.boxes).all()
 
 
-def test_crops_are_encoded_in_batches_and_kept(files, counted, own_cache, monkeypatch):
-    monkeypatch.setattr(reader, "BATCH", 5)
+def test_crops_are_encoded_in_batches_and_cached(files, counted, own_cache, monkeypatch):
+    monkeypatch.setattr(driver_module, "BATCH_SIZE", 5)
     first = read(files / "two.mp4")
     assert counted == [5, 5, 5, 5, 5, 3]
     again = read(files / "two.mp4")
@@ -172,19 +171,20 @@ def test_crops_are_encoded_in_batches_and_kept(files, counted, own_cache, monkey
 
 
 def test_tracks_of_another_rate_are_refused(files):
-    with pytest.raises(UserError, match=r"tracks given for a\.mp4 are at 25 a second, not 12"):
-        scene_of(files, ["a.mp4"], given=((0, 0), None, None), fps=12.0)
+    with pytest.raises(UserError, match=r"tracks given for a\.mp4 have 25 fps; expected 12 fps"):
+        prepare(files, ["a.mp4"], assignment=((0, 0), None, None), fps=12.0)
 
 
-def test_a_clip_that_is_too_short_stays_on_its_last_frame():
+def test_a_clip_that_is_too_short_repeats_its_last_frame():
     motion = FaceMotion(features=np.arange(3.0)[:, None], boxes=np.zeros((3, 4)), num_filled=0)
-    assert motion.frames(5).features.ravel().tolist() == [0, 1, 2, 2, 2]
-    assert motion.frames(2).features.ravel().tolist() == [0, 1]
+    assert motion.pad_or_trim(5).features.ravel().tolist() == [0, 1, 2, 2, 2]
+    assert motion.pad_or_trim(2).features.ravel().tolist() == [0, 1]
 
 
-def test_sight_is_boolean_and_for_every_token(files):
-    inputs = scene_of(files, ["two.mp4", "a.mp4"])
-    (window,) = lay_windows(inputs.num_latent, 21, 4)
-    mask = attention_mask(inputs, face_boxes(inputs, motions_for(inputs), SamplingConfig()), window, SamplingConfig())
+def test_the_mask_is_boolean_and_has_a_face_for_every_token(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    (window,) = split_windows(inputs.num_latent_frames, 21, 4)
+    config = SamplingConfig()
+    mask = attention_mask(inputs, compute_face_boxes(inputs, motions_for(inputs), config), window, config)
     assert mask.dtype == torch.bool
     assert mask.any(-1).all()

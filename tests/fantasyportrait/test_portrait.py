@@ -3,7 +3,14 @@ import pytest
 
 from exprbench.core.errors import UserError
 from exprbench.media import write_image, write_video
-from fantasyportrait.portrait import assign, find_boxes, fit, parse_assignment, parse_size, read_portrait
+from fantasyportrait.portrait import (
+    assign_faces,
+    choose_crop_resize,
+    find_face_boxes,
+    parse_assignment,
+    parse_size,
+    read_portrait,
+)
 from tests.people import give, people, person, still
 from tests.videos import numbered
 
@@ -12,30 +19,31 @@ from tests.videos import numbered
     ("size", "expected"), [((1024, 1024), (720, 720)), ((1084, 610), (720, 416)), ((100, 300), (240, 720))]
 )
 def test_default_sizes_are_the_released_ones(size, expected):
-    assert fit(size).size == fit(size).output == expected
+    transform = choose_crop_resize(size)
+    assert transform.size == transform.output_size == expected
 
 
-def test_a_given_size_keeps_the_middle_of_its_shape():
-    fitted = fit((1000, 500), size=(480, 480))
-    assert fitted.keep == (250, 0, 750, 500)
-    assert (fitted.size, fitted.output) == ((480, 480), (480, 480))
-    boxes = fitted.boxes(np.array([[0.5, 0.5, 0.75, 1.0]]), (1000, 500))
+def test_a_given_size_is_a_centre_crop_of_its_aspect_ratio():
+    transform = choose_crop_resize((1000, 500), size=(480, 480))
+    assert transform.crop == (250, 0, 750, 500)
+    assert (transform.size, transform.output_size) == ((480, 480), (480, 480))
+    boxes = transform.transform_boxes(np.array([[0.5, 0.5, 0.75, 1.0]]), (1000, 500))
     np.testing.assert_allclose(boxes, [[240, 240, 480, 480]])
 
 
-def test_a_size_that_is_no_multiple_comes_out_as_asked():
-    fitted = fit((640, 480), size=(100, 60))
-    assert fitted.size == (112, 64)
-    assert fitted.output == (100, 60)
+def test_a_size_that_is_not_a_multiple_of_16_is_the_output_size():
+    transform = choose_crop_resize((640, 480), size=(100, 60))
+    assert transform.size == (112, 64)
+    assert transform.output_size == (100, 60)
 
 
 def test_the_image_becomes_the_models_input():
     image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), dtype=np.uint8)
-    assert fit((200, 100), max_side=64).image(image).shape == (32, 64, 3)
+    assert choose_crop_resize((200, 100), max_side=64).apply(image).shape == (32, 64, 3)
 
 
 @pytest.mark.parametrize("text", ["480", "0x480", "480x", "axb", "99999x10", "480 832"])
-def test_sizes_that_are_none_are_told(text):
+def test_texts_that_are_not_sizes_are_refused(text):
     with pytest.raises(UserError, match="expected WIDTHxHEIGHT"):
         parse_size(text)
 
@@ -62,54 +70,54 @@ def test_assignments():
     ],
 )
 def test_as_many_drivers_as_faces_go_left_to_right(num_faces, drivers, expected):
-    assert assign(num_faces, drivers) == expected
+    assert assign_faces(num_faces, drivers) == expected
 
 
 @pytest.mark.parametrize(
-    ("num_faces", "drivers", "told"),
+    ("num_faces", "drivers", "message"),
     [
-        (3, [1], "the portrait has 3 faces, the drivers 1 face .*--assign 0.0,-,-"),
-        (1, [2], "the portrait has 1 face, the drivers 2 faces .*--assign 0.0"),
+        (3, [1], "the portrait has 3 faces, the drivers have 1 face .*--assign 0.0,-,-"),
+        (1, [2], "the portrait has 1 face, the drivers have 2 faces .*--assign 0.0"),
         (2, [1, 2], r"3 faces \(1, 2\).*--assign 0.0,1.0"),
     ],
 )
-def test_otherwise_the_user_is_asked_with_a_suggestion(num_faces, drivers, told):
-    with pytest.raises(UserError, match=told) as raised:
-        assign(num_faces, drivers)
+def test_other_numbers_are_an_error_that_suggests_an_assignment(num_faces, drivers, message):
+    with pytest.raises(UserError, match=message) as raised:
+        assign_faces(num_faces, drivers)
     suggestion = str(raised.value).rsplit(" ", 1)[1]
-    assert assign(num_faces, drivers, parse_assignment(suggestion))
+    assert assign_faces(num_faces, drivers, parse_assignment(suggestion))
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("text", "message"),
     [
         ("0.0", "1 entries for 2 faces"),
-        ("-,-", "drives nobody"),
+        ("-,-", "drives no face"),
         ("0.0,2.0", "names driver 2; there are 2"),
         ("0.0,1.1", "names face 1 of driver 1, which shows 1 face"),
     ],
 )
-def test_assignments_that_cannot_be_are_told(given, told):
-    with pytest.raises(UserError, match=told):
-        assign(2, [1, 1], parse_assignment(given))
+def test_impossible_assignments_are_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        assign_faces(2, [1, 1], parse_assignment(text))
 
 
-def test_one_face_may_drive_several():
-    assert assign(2, [1], parse_assignment("0.0,0.0")) == ((0, 0), (0, 0))
+def test_one_face_can_drive_several():
+    assert assign_faces(2, [1], parse_assignment("0.0,0.0")) == ((0, 0), (0, 0))
 
 
 def test_faces_are_counted_from_the_left(tmp_path):
     path = still(tmp_path / "p.png", person(1, x=0.7), person(1, x=0.2, seed=1), person(1, x=0.45, seed=2))
-    boxes = find_boxes(path)
+    boxes = find_face_boxes(path)
     assert boxes.shape == (3, 4)
     assert (np.diff(boxes[:, 0]) > 0).all()
 
 
-def test_a_picture_without_faces_has_no_boxes(tmp_path):
+def test_an_image_without_faces_has_no_boxes(tmp_path):
     path = tmp_path / "p.png"
     write_image(path, numbered(0))
     give(path, people(1))
-    assert find_boxes(path).shape == (0, 4)
+    assert find_face_boxes(path).shape == (0, 4)
 
 
 def test_a_videos_first_frame_is_a_portrait(tmp_path):
@@ -117,7 +125,7 @@ def test_a_videos_first_frame_is_a_portrait(tmp_path):
     assert read_portrait(tmp_path / "v.mp4").shape == (96, 160, 3)
 
 
-def test_what_cannot_be_read_is_told(tmp_path):
+def test_unreadable_portraits_are_refused(tmp_path):
     (tmp_path / "p.png").write_bytes(b"not an image")
     with pytest.raises(UserError, match="cannot be read: open_failed"):
         read_portrait(tmp_path / "p.png")

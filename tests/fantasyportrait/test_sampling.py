@@ -1,4 +1,4 @@
-"""The whole command on a tiny model of random weights."""
+"""The whole command with a tiny model of random weights."""
 
 import json
 import subprocess
@@ -15,8 +15,8 @@ from fantasyportrait import pipeline as pipeline_module
 from fantasyportrait.checkpoints.convert import convert
 from fantasyportrait.cli import main
 from fantasyportrait.diffusion import denoise
-from fantasyportrait.diffusion.windows import lay_windows
-from fantasyportrait.expression import driver as reader
+from fantasyportrait.diffusion.windows import split_windows
+from fantasyportrait.expression import driver as driver_module
 from fantasyportrait.model import attention
 from fantasyportrait.model.adapter import MotionProjection
 from fantasyportrait.pipeline import Pipeline
@@ -44,18 +44,18 @@ def files(tmp_path, quick):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Features that depend on the picture, without the encoder's work."""
+    """Replace the encoder by a fast function of the image."""
 
     def encode(_encoder, crops):
         small = crops[:, ::16, ::16].reshape(len(crops), -1)[:, :554] / 127.5 - 1
         return np.pad(small, ((0, 0), (0, 554 - small.shape[1]))).astype(np.float32)
 
-    monkeypatch.setattr(reader, "encode", encode)
+    monkeypatch.setattr(driver_module, "encode_crops", encode)
 
 
 @pytest.fixture
 def made(monkeypatch):
-    """The frames of each video before they are encoded: x264 does not give the same bytes each time."""
+    """Return a list of the frames of each video before encoding: x264 does not write the same bytes each time."""
     videos, write = [], pipeline_module.write_video
 
     def record(out, frames, **options):
@@ -67,8 +67,8 @@ def made(monkeypatch):
 
 
 def sample(model, out, portrait, *drivers, rc=0, steps=2, side=96, extra=()):
-    given = [word for driver in drivers for word in ("--driver", str(driver))]
-    words = ["sample", "--model", str(model), "--portrait", str(portrait), *given, "--out", str(out)]
+    flags = [word for driver in drivers for word in ("--driver", str(driver))]
+    words = ["sample", "--model", str(model), "--portrait", str(portrait), *flags, "--out", str(out)]
     assert main([*words, "--steps", str(steps), "--max-side", str(side), *map(str, extra)]) == rc
     return read_clip(out) if rc == 0 else None
 
@@ -120,7 +120,7 @@ def test_a_long_clip_over_windows_has_no_seam(model, shared, needs_weights, tmp_
     frames, _ = sample(model, tmp_path / "o.mp4", portrait, driver, extra=extra)
     assert len(frames) == 21
     change = np.abs(np.diff(frames.astype(float), axis=0)).mean((1, 2, 3))
-    seams = [4 * after.start + i for _, after in pairwise(lay_windows(6, 3, 1)) for i in range(-1, 3)]
+    seams = [4 * after.start + i for _, after in pairwise(split_windows(6, 3, 1)) for i in range(-1, 3)]
     others = np.delete(change, seams)
     assert change[seams].max() <= others.max()
 
@@ -133,15 +133,17 @@ def test_the_command_itself(model, shared, needs_weights, tmp_path):
     done = subprocess.run(
         [*words, "--frames", "5", "--steps", "1", "--max-side", "64"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # LiteRT, inside MediaPipe, warns now and then that the allocator did not align a buffer as it prefers.
+    warnings = [line for line in done.stderr.splitlines() if "LiteRt's memory alignment requirements" not in line]
+    assert (done.returncode, warnings) == (0, [])
     assert done.stdout == f"{tmp_path / 'o.mp4'}\n"
     assert len(read_clip(tmp_path / "o.mp4")[0]) == 5
 
 
-# On made-up ones
+# On synthetic clips
 
 
-def test_a_seed_gives_the_same_frames_and_another_other_ones(model, files, made):
+def test_equal_seeds_give_equal_frames(model, files, made):
     for name, seed in (("x", 1), ("y", 1), ("z", 2)):
         sample(model, files / f"{name}.mp4", files / "one.png", files / "a.mp4", extra=["--seed", seed])
     np.testing.assert_array_equal(made[0], made[1])
@@ -154,8 +156,8 @@ def test_three_people_of_one_clip_and_of_three(model, files, made):
     assert not np.array_equal(*made)
 
 
-def test_exchanging_the_middle_driver_hardly_changes_the_others(model, files, monkeypatch):
-    """Measured before decoding: the tiny VAE's random attention spreads what it is given over the whole picture."""
+def test_exchanging_the_middle_driver_hardly_changes_the_other_faces(model, files, monkeypatch):
+    """Compare latents: the random attention of the tiny VAE spreads changes over the whole frame."""
     latents, decode = [], pipeline_module.decode
     monkeypatch.setattr(pipeline_module, "decode", lambda vae, x, **o: latents.append(x) or decode(vae, x, **o))
     clip(files / "d.mp4", 9, person(9, x=0.5, seed=9), start=700)
@@ -188,19 +190,19 @@ def test_without_strength_the_driver_does_not_matter(model, files, made):
     np.testing.assert_array_equal(*made)
 
 
-def test_a_size_comes_out_as_asked(model, files):
+def test_the_video_has_the_given_size(model, files):
     frames, _ = sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", extra=["--size", "100x60"])
     assert frames.shape == (9, 60, 100, 3)
 
 
-def test_a_mark_is_seen(model, files):
+def test_the_watermark_is_visible(model, files):
     plain, _ = sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", side=160)
     marked, _ = sample(model, files / "y.mp4", files / "one.png", files / "a.mp4", side=160, extra=["--mark"])
     change = np.abs(plain.astype(int) - marked).mean((0, 3))
     assert change[-10:, -40:].mean() > 5 * change[:40, :60].mean()
 
 
-def test_previews_show_the_clip_in_the_making(model, files):
+def test_previews_are_written_during_denoising(model, files):
     extra = ["--preview", files / "previews"]
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", steps=3, extra=extra)
     names = sorted(p.name for p in (files / "previews").iterdir())
@@ -208,25 +210,25 @@ def test_previews_show_the_clip_in_the_making(model, files):
     assert read_image(files / "previews/step-003.png").shape == (64, 3 * 96, 3)
 
 
-def test_lost_frames_are_mentioned(model, files, capsys):
+def test_lost_frames_are_reported(model, files, capsys):
     clip(files / "gap.mp4", 9, person(9, seed=8, hidden=(2, 3)))
     sample(model, files / "x.mp4", files / "one.png", files / "gap.mp4")
-    assert "gap.mp4: face 0 was lost in 2 frames" in capsys.readouterr().err
+    assert "gap.mp4: face 0 was lost in 2 frames, which were interpolated" in capsys.readouterr().err
 
 
-def test_keys_are_made_once_a_clip_and_layer_and_not_for_the_still_branch(model, files, monkeypatch):
-    made, attended, evaluated = [], [], []
-    project, attend, evaluate = MotionProjection.forward, attention.motion_attention, denoise._evaluate
-    monkeypatch.setattr(MotionProjection, "forward", lambda *a: made.append(1) or project(*a))
+def test_keys_are_computed_once_per_clip_and_layer_and_not_for_the_still_branch(model, files, monkeypatch):
+    projected, attended, evaluated = [], [], []
+    project, attend, evaluate = MotionProjection.forward, attention.motion_attention, denoise._predict_velocity
+    monkeypatch.setattr(MotionProjection, "forward", lambda *a: projected.append(1) or project(*a))
     monkeypatch.setattr(attention, "motion_attention", lambda *a: attended.append(1) or attend(*a))
-    monkeypatch.setattr(denoise, "_evaluate", lambda *a: evaluated.append(1) or evaluate(*a))
+    monkeypatch.setattr(denoise, "_predict_velocity", lambda *a: evaluated.append(1) or evaluate(*a))
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", steps=3)
-    assert len(made) == 2  # layers
+    assert len(projected) == 2  # layers
     assert len(evaluated) == 2 * 3  # branches, steps
     assert len(attended) == 2 * 3  # layers, steps: one branch only
 
 
-def test_memory_modes_make_the_same_video(model, files, made):
+def test_memory_modes_give_the_same_video(model, files, made):
     for offload in ("none", "block", "leaf"):
         out, extra = files / f"{offload}.mp4", ["--offload", offload]
         sample(model, out, files / "one.png", files / "a.mp4", extra=extra)
@@ -235,35 +237,38 @@ def test_memory_modes_make_the_same_video(model, files, made):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--portrait", "absent.png", "--driver", "a.mp4"], "there is no portrait absent.png"),
         (["--portrait", "one.png", "--driver", "absent.mp4"], "there is no driver absent.mp4"),
-        (["--portrait", "one.png"], "give --portrait and --driver, or --benchmark"),
-        (["--portrait", "three.png", "--driver", "a.mp4"], "3 faces, the drivers 1 face"),
+        (["--portrait", "one.png"], "nothing to animate; give --portrait and --driver, or --benchmark"),
+        (["--portrait", "three.png", "--driver", "a.mp4"], "3 faces, the drivers have 1 face"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--steps", "0"], "--steps is 0; expected 1 or more"),
-        (["--portrait", "one.png", "--driver", "a.mp4", "--overlap", "90"], "--overlap is 90 in windows of 81"),
+        (
+            ["--portrait", "one.png", "--driver", "a.mp4", "--overlap", "90"],
+            "--overlap is 90; expected less than --window, which is 81",
+        ),
         (["--portrait", "one.png", "--driver", "a.mp4", "--size", "big"], "expected WIDTHxHEIGHT"),
-        (["--portrait", "one.png", "--driver", "a.mp4", "--out", "o.avi"], "ends in .mp4"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--out", "o.avi"], "expected a file name ending in .mp4"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--model", "nowhere"], "not a model folder"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--lora", "l.safetensors"], "there is no file l.safetensors"),
-        (["--portrait", "one.png", "--driver", "a.mp4", "--face-detector", "d.onnx"], "go together"),
+        (["--portrait", "one.png", "--driver", "a.mp4", "--face-detector", "d.onnx"], "give both or neither"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--prompt", "a man"], "no tokenizer"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--fps", "nan"], "--fps is nan; expected a number"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--vram", "-1"], "--vram is -1.0; expected 0 or more"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--context-parallel", "0"], "expected 1 or more"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--attention", "flsh"], "did you mean 'flash'"),
         (["--portrait", "one.png", "--driver", "a.mp4", "--out", "one.png/o.mp4"], "one.png cannot be written to"),
-        (["--benchmark", "b", "--portrait", "one.png"], "--benchmark brings its own"),
+        (["--benchmark", "b", "--portrait", "one.png"], "--benchmark sets portraits and drivers; leave out --portrait"),
         (["--benchmark", "nowhere"], "is not a benchmark"),
     ],
 )
-def test_mistakes_cost_one_line(model, files, monkeypatch, capsys, words, told):
+def test_mistakes_are_one_line_errors(model, files, monkeypatch, capsys, words, message):
     monkeypatch.chdir(files)
     assert main(["sample", "--model", str(model), "--out", "o.mp4", *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
     assert not (files / "o.mp4").exists()
 
@@ -272,39 +277,42 @@ def test_nothing_is_computed_before_mistakes_are_found(model, files, monkeypatch
     for name in ("load_backbone", "load_vae", "load_image_encoder", "load_adapter", "load_expression_encoder"):
         monkeypatch.setattr(pipeline_module, name, lambda *_a, **_o: pytest.fail("loaded before the mistake was found"))
     (files / "broken.mp4").write_bytes(b"nothing")
-    clip(files / "nobody.mp4", 9, person(9, hidden=range(9)))
-    for portrait, driver in (("one", "broken"), ("one", "nobody"), ("three", "a")):
+    clip(files / "faceless.mp4", 9, person(9, hidden=range(9)))
+    for portrait, driver in (("one", "broken"), ("one", "faceless"), ("three", "a")):
         sample(model, files / "x.mp4", files / f"{portrait}.png", files / f"{driver}.mp4", rc=2)
     assert capsys.readouterr().err.count("\n") == 3
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "is not whole JSON"),
         ("[]", "holds a list, not an object"),
-        ('{"format": 9}', "is of format 9; this version reads 1"),
-        ('{"format": 1, "base": "b"}', "says nothing of adapter, expression"),
+        ('{"format": 9}', "has format 9; this version reads 1"),
+        ('{"format": 1, "base": "b"}', "has no entry for adapter, expression"),
     ],
 )
-def test_a_spoilt_model_folder_is_told(files, tmp_path, capsys, text, told):
+def test_damaged_model_folders_are_refused(files, tmp_path, capsys, text, message):
     (tmp_path / "fantasyportrait.json").write_text(text)
     sample(tmp_path, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("happens", "told"),
+    ("fail", "message"),
     [
-        (lambda *_a, **_o: torch.full((1, 16, 3, 8, 12), torch.nan), "not_finite: the model gave values"),
-        (lambda *_a, **_o: raise_(torch.OutOfMemoryError("no room")), "the GPU ran out of memory; say with --vram"),
+        (
+            lambda *_a, **_o: torch.full((1, 16, 3, 8, 12), torch.nan),
+            "not_finite: the model returned NaN or infinite values",
+        ),
+        (lambda *_a, **_o: raise_(torch.OutOfMemoryError("no room")), "the GPU ran out of memory; set --vram"),
     ],
 )
-def test_what_goes_wrong_on_a_gpu_costs_one_line_and_leaves_no_file(model, files, monkeypatch, capsys, happens, told):
-    monkeypatch.setattr(pipeline_module, "denoise", happens)
+def test_failures_on_a_gpu_are_one_line_and_leave_no_file(model, files, monkeypatch, capsys, fail, message):
+    monkeypatch.setattr(pipeline_module, "denoise", fail)
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {told}")
+    assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
     assert not list(files.glob("*x*.mp4"))
 
@@ -313,29 +321,32 @@ def raise_(error):
     raise error
 
 
-def test_processes_with_nothing_to_share_are_told(model, files, monkeypatch, capsys):
-    monkeypatch.setattr(pipeline_module, "join", lambda **_: Ranks(num_cases=2))
+def test_processes_with_nothing_to_share_are_refused(model, files, monkeypatch, capsys):
+    monkeypatch.setattr(pipeline_module, "init_distributed", lambda **_: Ranks(num_cases=2))
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4", rc=2)
-    assert "2 processes would make the same video; say --guidance-parallel 2" in capsys.readouterr().err
+    assert (
+        "2 processes would generate the same video; share the work with --guidance-parallel 2"
+        in capsys.readouterr().err
+    )
 
 
-def test_an_encoder_too_large_for_the_gpu_works_where_it_is(model, monkeypatch):
-    opened, moves = pipeline_module.load_pipeline(model), []
+def test_an_encoder_too_large_for_the_gpu_stays_in_cpu_memory(model, monkeypatch):
+    pipeline, moves = pipeline_module.load_pipeline(model), []
     module = torch.nn.Linear(2, 2)
     monkeypatch.setattr(module, "to", moves.append)
-    monkeypatch.setattr(pipeline_module, "room_gib", lambda *_: 0.0)
-    with opened._on_gpu(module):
+    monkeypatch.setattr(pipeline_module, "available_vram_gib", lambda *_: 0.0)
+    with pipeline._on_gpu(module):
         assert moves == []
-    monkeypatch.setattr(pipeline_module, "room_gib", lambda *_: 1.0)
-    with opened._on_gpu(module):
-        assert moves[1:] == [opened.device]
+    monkeypatch.setattr(pipeline_module, "available_vram_gib", lambda *_: 1.0)
+    with pipeline._on_gpu(module):
+        assert moves[1:] == [pipeline.device]
 
 
-def test_what_is_there_is_not_overwritten(model, files, capsys):
+def test_existing_videos_are_not_overwritten(model, files, capsys):
     sample(model, files / "x.mp4", files / "one.png", files / "a.mp4")
     before = (files / "x.mp4").read_bytes()
     sample(model, files / "x.mp4", files / "one.png", files / "b.mp4", rc=2)
-    assert "there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (files / "x.mp4").read_bytes() == before
     sample(model, files / "x.mp4", files / "one.png", files / "b.mp4", extra=["--overwrite"])
     assert (files / "x.mp4").read_bytes() != before
@@ -352,8 +363,8 @@ def bench(files):
     clip(files / "d/a.mp4", 25, person(25, seed=3))
     still(files / "mp/two.png", person(1, x=0.3), person(1, x=0.7, seed=2))
     clip(files / "md/both.mp4", 25, person(25, x=0.3, seed=5), person(25, x=0.7, seed=6))
-    given = {"portraits": files / "p", "driving": files / "d", "multi_portraits": files / "mp"}
-    exprbench.build(**given, multi_driving=files / "md", out=files / "bench", clip_seconds=1, workers=0)
+    folders = {"portraits": files / "p", "driving": files / "d", "multi_portraits": files / "mp"}
+    exprbench.build(**folders, multi_driving=files / "md", out=files / "bench", clip_seconds=1, workers=0)
     return files / "bench"
 
 
@@ -362,23 +373,23 @@ def run_bench(model, bench, out, *extra):
     return main([*words, "--max-side", "64", *map(str, extra)])
 
 
-def test_a_benchmark_is_made_whole_and_goes_on_where_it_stopped(model, bench, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_benchmark_is_resumed(model, bench, tmp_path, monkeypatch, capsys):
     ids = [case.case_id for case in exprbench.Benchmark.open(bench).cases]
     assert len(ids) == 4
-    make, calls = Pipeline.make, []
+    generate, calls = Pipeline.generate_video, []
 
     def stop_at_the_third(self, *args, **options):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return make(self, *args, **options)
+        return generate(self, *args, **options)
 
-    monkeypatch.setattr(Pipeline, "make", stop_at_the_third)
+    monkeypatch.setattr(Pipeline, "generate_video", stop_at_the_third)
     assert run_bench(model, bench, tmp_path / "out") == 130
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.mp4")) == sorted(ids[:2])
     first = (tmp_path / "out" / f"{ids[0]}.mp4").stat().st_mtime_ns
     assert run_bench(model, bench, tmp_path / "out") == 0
-    assert "2 made, 2 there already, 0 failed" in capsys.readouterr().out
+    assert "2 generated, 2 skipped, 0 failed" in capsys.readouterr().out
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.mp4")) == sorted(ids)
     assert (tmp_path / "out" / f"{ids[0]}.mp4").stat().st_mtime_ns == first
     frames, info = read_clip(tmp_path / "out" / f"{ids[-1]}.mp4")
@@ -386,34 +397,34 @@ def test_a_benchmark_is_made_whole_and_goes_on_where_it_stopped(model, bench, tm
     assert not list((tmp_path / "out").glob(".tmp-*"))
 
 
-def test_other_settings_are_not_mixed_in(model, bench, tmp_path, capsys):
+def test_videos_of_other_settings_are_refused(model, bench, tmp_path, capsys):
     assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
     assert run_bench(model, bench, tmp_path / "out", "--seed", 5) == 2
-    assert "holds videos made otherwise (seed 0, not 5)" in capsys.readouterr().err
+    assert "holds videos of other settings (seed 0, not 5)" in capsys.readouterr().err
     assert run_bench(model, bench, tmp_path / "out", "--seed", 5, "--overwrite", "--split", "single") == 0
 
 
-def test_memory_for_the_largest_case_is_planned_before_the_first(model, bench, tmp_path, monkeypatch):
-    asked, choose = [], pipeline_module.choose
+def test_memory_is_planned_for_the_largest_case_before_the_first(model, bench, tmp_path, monkeypatch):
+    workloads, choose_plan = [], pipeline_module.choose_plan
     monkeypatch.setattr(
-        pipeline_module, "choose", lambda workload, **o: asked.append(workload) or choose(workload, **o)
+        pipeline_module, "choose_plan", lambda workload, **o: workloads.append(workload) or choose_plan(workload, **o)
     )
     assert run_bench(model, bench, tmp_path / "out", "--split", "single") == 0
-    (workload,) = asked
-    assert (workload.num_people, workload.num_latent, workload.num_tokens) == (2, 7, 7 * 4 * 4)
+    (workload,) = workloads
+    assert (workload.num_people, workload.num_latent_frames, workload.num_tokens) == (2, 7, 7 * 4 * 4)
 
 
-def test_shards_make_the_whole(model, bench, tmp_path):
+def test_shards_add_up_to_the_whole(model, bench, tmp_path):
     for i in (1, 2, 3):
         assert run_bench(model, bench, tmp_path / "out", "--shard", f"{i}/3") == 0
     assert len(list((tmp_path / "out").glob("*.mp4"))) == 4
 
 
-def test_a_case_that_fails_costs_itself_alone(model, bench, tmp_path, capsys):
+def test_a_failed_case_does_not_stop_the_others(model, bench, tmp_path, capsys):
     (bench / "portraits/one.png").write_bytes(b"broken")
     assert run_bench(model, bench, tmp_path / "out") == 3
-    said = capsys.readouterr()
-    assert "3 made, 0 there already, 1 failed" in said.out
+    output = capsys.readouterr()
+    assert "3 generated, 0 skipped, 1 failed" in output.out
     failed = json.loads((tmp_path / "out/failed-1-of-1.json").read_text())
     assert list(failed) == ["single-cross-0001"]
     assert "cannot be read" in failed["single-cross-0001"]
@@ -422,12 +433,12 @@ def test_a_case_that_fails_costs_itself_alone(model, bench, tmp_path, capsys):
 
 @torch.no_grad()
 def test_windows_that_disagree_are_blended_not_cut():
-    """A made-up model that wants another picture in every window."""
-    from fantasyportrait.diffusion.flow_matching import Branch, schedule
+    """Denoise with a model that predicts different latents in each window."""
+    from fantasyportrait.diffusion.flow_matching import GuidanceBranch, compute_sigmas
     from fantasyportrait.model.motion_tokens import MotionTokens
 
-    windows = lay_windows(16, 10, 4)
-    told = denoise.Conditioning({"positive": torch.zeros(1)}, torch.zeros(1), torch.zeros(1, 20, 10, 2, 2))
+    windows = split_windows(16, 10, 4)
+    conditioning = denoise.Conditioning({"positive": torch.zeros(1)}, torch.zeros(1), torch.zeros(1, 20, 10, 2, 2))
     calls = iter([0.0, 8.0] * 3)
 
     def alternating(latents, timestep, *_args):
@@ -436,9 +447,9 @@ def test_windows_that_disagree_are_blended_not_cut():
     out = denoise.denoise(
         alternating,
         torch.zeros(1, 16, 16, 2, 2),
-        told,
-        sigmas=schedule(3),
-        branches=[Branch("positive", False, 1.0)],
+        conditioning,
+        sigmas=compute_sigmas(3),
+        branches=[GuidanceBranch("positive", False, 1.0)],
         windows=windows,
         motions=[MotionTokens([])] * 2,
     )

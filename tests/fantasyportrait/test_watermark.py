@@ -1,20 +1,20 @@
 import numpy as np
 
 from exprbench.media import write_video
-from fantasyportrait.watermark import generation_metadata, mark, read_generation_metadata
+from fantasyportrait.watermark import add_watermark, build_generation_metadata, read_generation_metadata
 from tests.videos import numbered
 
 
-def test_a_video_says_how_it_was_made(tmp_path):
+def test_metadata_record_how_a_video_was_generated(tmp_path):
     record = {"checkpoint": "x sha256:12", "seed": 7, "options": {"steps": 3}}
-    write_video(tmp_path / "a.mp4", [numbered(0)], metadata=generation_metadata(record))
-    found = read_generation_metadata(tmp_path / "a.mp4")
-    assert {key: found[key] for key in record} == record
-    assert found["generated"] is True
-    assert found["digital_source_type"] == "trainedAlgorithmicMedia"
+    write_video(tmp_path / "a.mp4", [numbered(0)], metadata=build_generation_metadata(record))
+    metadata = read_generation_metadata(tmp_path / "a.mp4")
+    assert {key: metadata[key] for key in record} == record
+    assert metadata["generated"] is True
+    assert metadata["digital_source_type"] == "trainedAlgorithmicMedia"
 
 
-def test_other_files_say_nothing(tmp_path):
+def test_other_files_have_no_generation_metadata(tmp_path):
     write_video(tmp_path / "a.mp4", [numbered(0)])
     write_video(tmp_path / "b.mp4", [numbered(0)], metadata={"comment": '{"seed": 1}'})
     write_video(tmp_path / "c.mp4", [numbered(0)], metadata={"comment": "hello"})
@@ -22,10 +22,10 @@ def test_other_files_say_nothing(tmp_path):
     assert [read_generation_metadata(tmp_path / f"{name}.mp4") for name in "abcd"] == [None] * 4
 
 
-def test_a_mark_changes_the_corner_alone_and_fits_small_pictures():
+def test_the_watermark_changes_only_the_corner_and_fits_small_images():
     for height, width in ((240, 320), (32, 48), (720, 480)):
         frame = np.full((height, width, 3), 120, np.uint8)
-        (marked,) = mark([frame])
+        (marked,) = add_watermark([frame])
         assert marked.shape == frame.shape
         assert (frame == 120).all()
         changed = (marked != frame).any(-1)

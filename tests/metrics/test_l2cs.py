@@ -141,5 +141,5 @@ def test_the_crop_is_what_the_landmarks_span():
 def test_a_file_of_another_network_is_named(tmp_path):
     state = published()
     del state["fc_pitch_gaze.bias"]
-    with pytest.raises(WeightsError, match=r"missing: fc_pitch_gaze\.bias"):
+    with pytest.raises(WeightsError, match=r"1 missing \(fc_pitch_gaze\.bias\)"):
         l2cs.GazeNetwork(saved(tmp_path / "w.pkl", state))

@@ -112,5 +112,5 @@ def test_a_file_of_another_network_is_named(made, tmp_path):
     del state["smirk_encoder.shape_encoder.encoder.conv_stem.weight"]
     with pytest.raises(WeightsError) as caught:
         smirk.ExpressionNetwork(saved(tmp_path / "w.pt", state))
-    assert "missing: shape_encoder.encoder.conv_stem.weight" in caught.value.detail
-    assert "pose_encoder.pose_cam_layers.0.weight (7, 576) for (6, 576)" in caught.value.detail
+    assert "1 missing (shape_encoder.encoder.conv_stem.weight)" in caught.value.detail
+    assert "pose_encoder.pose_cam_layers.0.weight [7, 576] for [6, 576]" in caught.value.detail

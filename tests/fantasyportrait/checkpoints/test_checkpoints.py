@@ -9,23 +9,23 @@ from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from exprbench.core.errors import UserError
 from fantasyportrait.checkpoints.convert import convert
 from fantasyportrait.checkpoints.export import save_shards
-from fantasyportrait.checkpoints.formats import account, adapter_config, open_as
+from fantasyportrait.checkpoints.formats import check_shapes, infer_adapter_config, open_as
 from fantasyportrait.checkpoints.info import info
 from fantasyportrait.checkpoints.key_mapping import ADAPTER, BACKBONE, TEXT_ENCODER, VAE
 from fantasyportrait.checkpoints.loading import (
-    check,
+    check_model_folder,
+    get_shapes,
     load_image_encoder,
     load_text_encoder,
     load_transformer,
     load_vae,
     on_meta_device,
-    shapes_of,
 )
-from fantasyportrait.checkpoints.model_folder import Base, ModelFolder
-from fantasyportrait.checkpoints.random_init import _write_base
+from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
+from fantasyportrait.checkpoints.random_init import write_random_base
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.model.adapter import MotionAdapter
-from fantasyportrait.model.configs import AUGMENTED, SIZES, AdapterConfig
+from fantasyportrait.model.configs import AUGMENTED, MODEL_CONFIGS, AdapterConfig
 from fantasyportrait.pipeline import load_pipeline
 
 
@@ -43,21 +43,24 @@ def test_all_published_backbone_names_and_shapes(official):
     with on_meta_device():
         from fantasyportrait.model.transformer import build_transformer
 
-        wanted = shapes_of(build_transformer(SIZES["14b"].backbone))
-    assert {v["diffusers"]: tuple(v["shape"]) for v in listed.values()} == wanted
+        expected = get_shapes(build_transformer(MODEL_CONFIGS["14b"].backbone))
+    assert {v["diffusers"]: tuple(v["shape"]) for v in listed.values()} == expected
     for name, entry in listed.items():
-        assert BACKBONE.ours(name) == entry["diffusers"]
-        assert BACKBONE.published(entry["diffusers"]) == name
+        assert BACKBONE.to_internal(name) == entry["diffusers"]
+        assert BACKBONE.to_published(entry["diffusers"]) == name
 
 
 def test_all_released_adapter_names_and_shapes(official):
     listed = official("wan_key_map.json")
     with torch.device("meta"):
-        wanted = shapes_of(MotionAdapter(AdapterConfig()))
-    found = {f"ip_adapter.{k}": v for k, v in listed["ip_adapter"].items()} | listed["adapter"]
-    assert {ADAPTER.ours(k): tuple(v["shape"]) for k, v in found.items()} == wanted
-    assert all(ADAPTER.published(ADAPTER.ours(k)) == k for k in found)
-    assert adapter_config({ADAPTER.ours(k): tuple(v["shape"]) for k, v in found.items()}) == AdapterConfig()
+        expected = get_shapes(MotionAdapter(AdapterConfig()))
+    published = {f"ip_adapter.{k}": v for k, v in listed["ip_adapter"].items()} | listed["adapter"]
+    assert {ADAPTER.to_internal(k): tuple(v["shape"]) for k, v in published.items()} == expected
+    assert all(ADAPTER.to_published(ADAPTER.to_internal(k)) == k for k in published)
+    assert (
+        infer_adapter_config({ADAPTER.to_internal(k): tuple(v["shape"]) for k, v in published.items()})
+        == AdapterConfig()
+    )
 
 
 def test_vae_names_agree_with_diffusers_own_conversion():
@@ -65,19 +68,19 @@ def test_vae_names_agree_with_diffusers_own_conversion():
 
     with on_meta_device():
         ours = list(AutoencoderKLWan().state_dict())
-    published = VAE.to_published(ours)
+    published = VAE.map_to_published(ours)
     assert convert_wan_vae_to_diffusers({p: o for o, p in published.items()}) == {o: o for o in ours}
-    assert VAE.to_ours(published.values()) == {p: o for o, p in published.items()}
+    assert VAE.map_to_internal(published.values()) == {p: o for o, p in published.items()}
 
 
-def test_names_nobody_knows_are_none():
-    assert BACKBONE.ours("blocks.3.self_attn.gate.weight") is None
-    assert ADAPTER.published("layers.3.gate.weight") is None
+def test_unknown_names_map_to_none():
+    assert BACKBONE.to_internal("blocks.3.self_attn.gate.weight") is None
+    assert ADAPTER.to_published("layers.3.gate.weight") is None
     with pytest.raises(UserError, match="no place for strange"):
-        TEXT_ENCODER.to_published(["strange.weight"])
+        TEXT_ENCODER.map_to_published(["strange.weight"])
 
 
-# There and back
+# Conversions
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def published(tiny, tmp_path_factory):
-    """The tiny model as its authors would have published it."""
+    """Return the tiny model in the published layouts."""
     out = tmp_path_factory.mktemp("published")
     convert(out=out, model=tiny, to="released")
     convert(out=out / "wan", base=tiny / "base", to="published")
@@ -104,20 +107,20 @@ def test_a_seed_gives_the_same_model(tiny, tmp_path):
         convert(out=tmp_path, random="tiney")
 
 
-def test_released_files_come_back_as_they_were(tiny, published, tmp_path):
-    told = convert(
+def test_released_files_survive_a_round_trip(tiny, published, tmp_path):
+    messages = convert(
         out=tmp_path,
         adapter=published / "fantasyportrait_model.ckpt",
         expression=published / "pd_fpg.pth",
         base=published / "wan",
     )
-    assert "none missing, none left over" in told[-1]
+    assert "none missing, none left over" in messages[-1]
     before, after = ModelFolder(tiny), ModelFolder(tmp_path)
     same(before.adapter_tensors(), after.adapter_tensors())
     same(before.expression_tensors(), after.expression_tensors())
     assert before.adapter == after.adapter
     same(open_tensors(tiny / "empty_prompt.safetensors"), open_tensors(tmp_path / "empty_prompt.safetensors"))
-    check(after)
+    check_model_folder(after)
 
 
 def test_the_released_pickle_has_the_four_groups(published):
@@ -127,7 +130,7 @@ def test_the_released_pickle_has_the_four_groups(published):
     assert "layers.0.1.3.weight" in loaded["mouth_proj_model"]
 
 
-def test_the_flat_variant_holds_both_and_comes_back(tiny, tmp_path):
+def test_the_flat_variant_holds_both_models_and_survives_a_round_trip(tiny, tmp_path):
     convert(out=tmp_path / "flat", model=tiny, to="flat")
     path = tmp_path / "flat/fantasyportrait.safetensors"
     names = set(open_tensors(path))
@@ -139,21 +142,21 @@ def test_the_flat_variant_holds_both_and_comes_back(tiny, tmp_path):
 
 
 def test_both_layouts_of_the_base_give_the_same_modules(tiny, published):
-    ours, theirs = Base(tiny / "base"), Base(published / "wan")
+    ours, theirs = WanCheckpoint(tiny / "base"), WanCheckpoint(published / "wan")
     assert ours.backbone == theirs.backbone
-    for workload in (lambda b: load_transformer(b, dtype=torch.float32), load_vae, load_text_encoder):
-        same(workload(ours).state_dict(), workload(theirs).state_dict())
+    for load in (lambda b: load_transformer(b, dtype=torch.float32), load_vae, load_text_encoder):
+        same(load(ours).state_dict(), load(theirs).state_dict())
     a, b = load_image_encoder(ours), load_image_encoder(theirs)
     assert b.config.hidden_act == "gelu"
     assert a.config.num_attention_heads == b.config.num_attention_heads == 2
     same(a.state_dict(), b.state_dict())
 
 
-def test_the_published_layout_goes_back_to_diffusers(tiny, published, tmp_path):
+def test_the_published_layout_converts_back_to_diffusers(tiny, published, tmp_path):
     convert(out=tmp_path, base=published / "wan", to="diffusers")
     for part in ("backbone", "VAE", "text encoder", "image encoder"):
-        same(Base(tiny / "base").tensors(part), Base(tmp_path).tensors(part))
-    assert Base(tmp_path).backbone == Base(tiny / "base").backbone
+        same(WanCheckpoint(tiny / "base").tensors(part), WanCheckpoint(tmp_path).tensors(part))
+    assert WanCheckpoint(tmp_path).backbone == WanCheckpoint(tiny / "base").backbone
 
 
 def test_shards_have_an_index_and_read_as_one(tmp_path):
@@ -166,26 +169,25 @@ def test_shards_have_an_index_and_read_as_one(tmp_path):
 
 
 def test_an_adapter_that_augments_everything_has_no_released_form(tiny, tmp_path):
-    config = AdapterConfig(**{**vars(SIZES["tiny"].adapter), "augmented": AUGMENTED["all"]})
+    config = AdapterConfig(**{**vars(MODEL_CONFIGS["tiny"].adapter), "augmented": AUGMENTED["all"]})
     save_tensors(tmp_path / "a.safetensors", MotionAdapter(config).state_dict())
     tensors = open_as("adapter", open_tensors(tmp_path / "a.safetensors"))
-    assert adapter_config(tensors.shapes) == config
+    assert infer_adapter_config(tensors.shapes) == config
     with pytest.raises(UserError, match=r"no place for augment\.(head|eyes)"):
-        ADAPTER.to_published(tensors)
+        ADAPTER.map_to_published(tensors)
 
 
 def test_half_precision_is_kept_small(tiny, published, tmp_path):
     files = {"adapter": published / "fantasyportrait_model.ckpt", "expression": published / "pd_fpg.pth"}
     convert(out=tmp_path, **files, base=tiny / "base", dtype="bf16")
-    found = info(tmp_path / "adapter.safetensors")
-    assert found["types"] == ["bfloat16"]
+    assert info(tmp_path / "adapter.safetensors")["types"] == ["bfloat16"]
 
 
 def test_a_base_in_half_precision_is_read_like_any_other(tmp_path):
     before = torch.get_default_dtype()
-    _write_base(tmp_path, SIZES["tiny"], torch.bfloat16)
+    write_random_base(tmp_path, MODEL_CONFIGS["tiny"], torch.bfloat16)
     assert torch.get_default_dtype() == before
-    base = Base(tmp_path)
+    base = WanCheckpoint(tmp_path)
     assert {base.tensors("backbone").dtype(n) for n in base.tensors("backbone")} == {torch.bfloat16}
     model = load_transformer(base, dtype=torch.float32)
     assert model.blocks[0].attn1.to_q.weight.dtype == torch.float32
@@ -193,16 +195,7 @@ def test_a_base_in_half_precision_is_read_like_any_other(tmp_path):
     assert load_text_encoder(base).shared.weight.dtype == torch.bfloat16
 
 
-# Accounts
-
-
-def test_every_difference_is_named():
-    found = account({"a": (1,), "b": (2,), "c": (3,), "d.num_batches_tracked": ()}, {"b": (2,), "c": (4,), "x": (1,)})
-    assert found.missing == ("a",)
-    assert found.unexpected == ("x",)
-    assert found.misshapen == ("c [4] for [3]",)
-    assert not found.complete
-    assert str(found) == "1 missing (a); 1 unexpected (x); 1 of another shape (c [4] for [3])"
+# Checks
 
 
 def changed(published, tmp_path, change):
@@ -213,17 +206,27 @@ def changed(published, tmp_path, change):
     return path
 
 
+def test_batch_counters_are_optional():
+    tensors = Tensors({"a": torch.zeros(1)}, "file")
+    check_shapes({"a": (1,), "norm.num_batches_tracked": ()}, tensors, "encoder")
+    with pytest.raises(UserError, match=r"^file does not fit the encoder: 1 unexpected \(a\)$"):
+        check_shapes({}, tensors, "encoder")
+    check_shapes({}, tensors, "encoder", strict=False)
+    with pytest.raises(UserError, match=r"1 missing \(b\); 1 of another shape \(a \[1\] for \[2\]\)"):
+        check_shapes({"a": (2,), "b": (1,)}, tensors, "encoder", strict=False)
+
+
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda s: s["emo_proj_model"].pop("proj_in.bias"), r"1 missing \(augment\.emotion\.proj_in\.bias\)"),
         (lambda s: s["proj_model"].update(extra=torch.zeros(1)), r"1 unexpected \(proj_model\.extra\)"),
         (lambda s: s["proj_model"].update({"norm.bias": torch.zeros(3)}), r"norm\.bias \[3\] for \[64\]"),
     ],
 )
-def test_nothing_is_written_from_a_checkpoint_that_does_not_fit(tiny, published, tmp_path, change, told):
+def test_nothing_is_written_from_a_checkpoint_that_does_not_fit(tiny, published, tmp_path, change, message):
     path = changed(published, tmp_path, change)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         convert(out=tmp_path / "out", adapter=path, expression=published / "pd_fpg.pth", base=tiny / "base")
     assert not (tmp_path / "out").exists()
 
@@ -232,19 +235,19 @@ def test_a_checkpoint_of_another_model_is_named(tiny, published, tmp_path):
     with pytest.raises(UserError, match=r"holds the VAE, published layout; expected the adapter"):
         convert(out=tmp_path, adapter=published / "wan/Wan2.1_VAE.pth", base=tiny / "base")
     torch.save({"w": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match="holds no model known here"):
+    with pytest.raises(UserError, match="holds no known model"):
         convert(out=tmp_path, adapter=tmp_path / "other.pt", base=tiny / "base")
 
 
 def test_an_adapter_for_another_backbone_is_refused(tiny, tmp_path):
-    wrong = AdapterConfig(**{**vars(SIZES["tiny"].adapter), "num_layers": 3})
+    wrong = AdapterConfig(**{**vars(MODEL_CONFIGS["tiny"].adapter), "num_layers": 3})
     save_tensors(tmp_path / "a.safetensors", MotionAdapter(wrong).state_dict())
     expression = tiny / "expression.safetensors"
     with pytest.raises(UserError, match=r"3 layers; .* has width 48 and 2 layers"):
         convert(out=tmp_path / "out", adapter=tmp_path / "a.safetensors", expression=expression, base=tiny / "base")
 
 
-def test_without_an_expression_encoder_the_way_out_is_told(tiny, published, tmp_path):
+def test_a_missing_expression_encoder_is_reported_with_the_remedy(tiny, published, tmp_path):
     with pytest.raises(UserError, match="give --expression"):
         convert(out=tmp_path, adapter=published / "fantasyportrait_model.ckpt", base=tiny / "base")
 
@@ -254,7 +257,7 @@ class Evil:
         return print, ("it ran",)
 
 
-def test_broken_and_hostile_files_cost_one_line(tmp_path, tiny, capsys):
+def test_broken_and_hostile_files_are_one_line_errors(tmp_path, tiny, capsys):
     files = {
         "empty.ckpt": b"",
         "cut.safetensors": (tiny / "adapter.safetensors").read_bytes()[:1000],
@@ -271,52 +274,54 @@ def test_broken_and_hostile_files_cost_one_line(tmp_path, tiny, capsys):
         open_tensors(tmp_path / "absent.pt")
 
 
-def test_a_half_downloaded_base_is_named(tiny, tmp_path):
-    source = Base(tiny / "base").tensors("backbone")
+def test_a_missing_shard_is_named(tiny, tmp_path):
+    source = WanCheckpoint(tiny / "base").tensors("backbone")
     save_shards(tmp_path / "transformer", "diffusion_pytorch_model", source, max_bytes=100_000)
     (tmp_path / "transformer/config.json").write_text('{"num_attention_heads": 2}')
-    assert Base(tmp_path).backbone.num_layers == 2
+    assert WanCheckpoint(tmp_path).backbone.num_layers == 2
     lost = sorted((tmp_path / "transformer").glob("*.safetensors"))[0]
     lost.unlink()
     with pytest.raises(UserError, match=f"lacks {lost.name}; finish the download"):
-        Base(tmp_path).files("backbone")
+        WanCheckpoint(tmp_path).files("backbone")
 
 
 def test_a_text_to_video_base_is_refused(tiny, tmp_path):
-    source = Base(tiny / "base").tensors("backbone")
-    kept = source.renamed({n: n for n in source if "image_embedder" not in n})
+    source = WanCheckpoint(tiny / "base").tensors("backbone")
+    kept = source.rename({n: n for n in source if "image_embedder" not in n})
     save_shards(tmp_path / "transformer", "diffusion_pytorch_model", kept)
     with pytest.raises(UserError, match="not an image-to-video model"):
-        _ = Base(tmp_path).backbone
+        _ = WanCheckpoint(tmp_path).backbone
 
 
-def test_a_folder_that_is_none_is_named(tmp_path):
-    with pytest.raises(UserError, match="make one with fantasyportrait convert"):
+def test_other_folders_are_refused(tmp_path):
+    with pytest.raises(UserError, match="create one with: fantasyportrait convert"):
         load_pipeline(tmp_path)
-    with pytest.raises(UserError, match="holds no backbone"):
-        Base(tmp_path).files("backbone")
+    with pytest.raises(UserError, match="has no backbone; expected diffusion_pytorch_model"):
+        WanCheckpoint(tmp_path).files("backbone")
 
 
 # Info
 
 
-def test_info_tells_files_apart(tiny, published):
+def test_info_identifies_files_and_folders(tiny, published):
     assert info(tiny)["is"] == "model folder"
     assert info(tiny)["checkpoint"].startswith("random-tiny-seed3 sha256:")
     assert info(published / "wan")["parts"]["VAE"] == "VAE, published layout, 1 file(s)"
-    found = info(published / "fantasyportrait_model.ckpt")
-    assert found["is"] == "adapter, released layout"
-    assert found["differences"] == "none"
-    assert found["parameters"] == sum(p.numel() for p in MotionAdapter(SIZES["tiny"].adapter).parameters())
+    description = info(published / "fantasyportrait_model.ckpt")
+    assert description["is"] == "adapter, released layout"
+    assert description["differences"] == "none"
+    assert description["parameters"] == sum(
+        p.numel() for p in MotionAdapter(MODEL_CONFIGS["tiny"].adapter).parameters()
+    )
     assert info(published / "pd_fpg.pth")["is"] == "expression encoder, published layout"
 
 
-def test_info_says_what_differs(published, tmp_path):
+def test_info_lists_differences(published, tmp_path):
     path = changed(published, tmp_path, lambda s: s["proj_model"].pop("norm.bias"))
     assert info(path)["differences"] == "1 missing (norm.bias)"
 
 
-def test_info_on_something_else(tmp_path):
+def test_info_refuses_other_files(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(UserError, match="neither a checkpoint nor a video"):
         info(tmp_path / "a.txt")
@@ -324,13 +329,13 @@ def test_info_on_something_else(tmp_path):
         info(tmp_path)
 
 
-def test_mistaken_uses_are_told():
+def test_flags_that_do_not_go_together_are_refused():
     with pytest.raises(UserError, match="give --adapter and --base"):
         convert(out="x", base="y")
 
 
 @pytest.mark.parametrize(
-    ("part", "lost", "told"),
+    ("part", "lost", "message"),
     [
         ("vae", "decoder.conv_out.bias", r"does not fit the VAE: 1 missing \(decoder\.conv_out\.bias\)"),
         (
@@ -340,10 +345,10 @@ def test_mistaken_uses_are_told():
         ),
     ],
 )
-def test_every_part_is_held_to_account_by_its_header(tiny, tmp_path, part, lost, told):
+def test_every_component_is_checked_by_its_header(tiny, tmp_path, part, lost, message):
     shutil.copytree(tiny, tmp_path / "m")
     (path,) = (tmp_path / "m/base" / part).glob("*.safetensors")
     tensors = open_tensors(path)
     save_tensors(path, {n: tensors[n].clone() for n in tensors if n != lost})
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_pipeline(tmp_path / "m")

@@ -16,13 +16,13 @@ def rects(num_frames, *boxes):
 
 
 @pytest.mark.parametrize("case", range(7))
-def test_boxes_labels_and_sight_are_the_released_ones(official, case):
+def test_boxes_labels_and_masks_are_the_released_ones(official, case):
     given = {k.removeprefix(f"c{case}_"): v for k, v in official("masks.npz").items() if k.startswith(f"c{case}_")}
-    size, num_latent = tuple(map(int, given["size"])), (int(given["frames"]) - 1) // 4 + 1
+    size, num_latent_frames = tuple(map(int, given["size"])), (int(given["frames"]) - 1) // 4 + 1
     boxes = given["boxes"][np.argsort(given["boxes"][:, [0, 2]].sum(1), kind="stable")]
     grown = grow_boxes(boxes, given["rects"], size)
     np.testing.assert_array_equal(grown, given["ext_boxes"])
-    labels = released_labels(grown[:, None], size, num_latent)
+    labels = released_labels(grown[:, None], size, num_latent_frames)
     np.testing.assert_array_equal(labels, given["labels"])
     mask = face_attention_mask(labels, [True] * len(boxes), "all")
     np.testing.assert_array_equal(mask[0].repeat_interleave(97, -1), given["correct_mask"])
@@ -59,7 +59,7 @@ def test_a_face_too_small_for_a_token_keeps_one():
     assert all((frame == person).sum() == 1 for frame in labels for person in (1, 2))
 
 
-def test_a_token_two_faces_cover_is_the_nearer_ones():
+def test_a_token_that_two_faces_cover_belongs_to_the_nearer_one():
     labels = trilinear_labels(rects(1, (0, 0, 64, 64), (32, 0, 96, 64)), (96, 64), 1)[0]
     assert labels[:, :3].unique().tolist() == [1]
     assert labels[:, 3:].unique().tolist() == [2]
@@ -86,16 +86,16 @@ LABELS = torch.tensor([[[0, 1, 0, 2, 0, 3]]])
 
 
 def test_backgrounds():
-    everybody = face_attention_mask(LABELS, [True] * 3, "all")[0, 0]
-    assert everybody.sum(-1).tolist() == [3, 1, 3, 1, 3, 1]
-    nobody = face_attention_mask(LABELS, [True] * 3, "none")[0, 0]
-    assert nobody.sum(-1).tolist() == [0, 1, 0, 1, 0, 1]
+    every_face = face_attention_mask(LABELS, [True] * 3, "all")[0, 0]
+    assert every_face.sum(-1).tolist() == [3, 1, 3, 1, 3, 1]
+    no_face = face_attention_mask(LABELS, [True] * 3, "none")[0, 0]
+    assert no_face.sum(-1).tolist() == [0, 1, 0, 1, 0, 1]
     nearest = face_attention_mask(LABELS, [True] * 3, "nearest")[0, 0]
     assert nearest.sum(-1).tolist() == [1] * 6
     assert nearest[0].tolist() == [True, False, False]
 
 
-def test_a_face_nobody_drives_sees_nobody():
+def test_tokens_of_a_face_at_rest_attend_to_no_face():
     mask = face_attention_mask(LABELS, [True, False, True], "all")[0, 0]
     assert mask.shape == (6, 2)
     assert mask[1].tolist() == [True, False]
@@ -104,7 +104,7 @@ def test_a_face_nobody_drives_sees_nobody():
 
 
 @pytest.mark.parametrize("num_people", [1, 2, 3, 4, 5])
-def test_every_region_sees_its_own_driver_alone(num_people):
+def test_every_region_attends_to_its_own_driver_only(num_people):
     boxes = rects(5, *((i * 48, 16, i * 48 + 32, 48) for i in range(num_people)))
     size = (48 * num_people, 64)
     for labels in (trilinear_labels(boxes, size, 2), released_labels(boxes[:, :1], size, 2)):

@@ -4,33 +4,39 @@ import numpy as np
 import pytest
 import torch
 
-from fantasyportrait.diffusion.flow_matching import branches, euler_step, initial_noise, predicted_clip, schedule
+from fantasyportrait.diffusion.flow_matching import (
+    compute_sigmas,
+    euler_step,
+    guidance_branches,
+    initial_noise,
+    predict_clean_latents,
+)
 
 
 @pytest.mark.parametrize("shift", [3, 5])
 @pytest.mark.parametrize("num_steps", [10, 30, 50])
 def test_the_schedule_is_the_released_one(official, num_steps, shift):
-    given = official("scheduler.npz")
-    sigmas = schedule(num_steps, shift)
-    np.testing.assert_array_equal(sigmas[:-1], given[f"sigmas_n{num_steps}_shift{shift}"])
-    np.testing.assert_array_equal(sigmas[:-1] * 1000, given[f"timesteps_n{num_steps}_shift{shift}"])
+    expected = official("scheduler.npz")
+    sigmas = compute_sigmas(num_steps, shift)
+    np.testing.assert_array_equal(sigmas[:-1], expected[f"sigmas_n{num_steps}_shift{shift}"])
+    np.testing.assert_array_equal(sigmas[:-1] * 1000, expected[f"timesteps_n{num_steps}_shift{shift}"])
     assert sigmas[-1] == 0
 
 
 def test_steps_are_the_released_ones(official):
-    given = {k: torch.from_numpy(np.array(v)) for k, v in official("scheduler.npz").items()}
-    sigmas = schedule(30)
-    for i, expected in zip(given["step_index"], given["step_out_n30_shift5"], strict=True):
-        found = euler_step(given["step_sample"], given["step_velocity"], sigmas[i], sigmas[i + 1])
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    released = {k: torch.from_numpy(np.array(v)) for k, v in official("scheduler.npz").items()}
+    sigmas = compute_sigmas(30)
+    for i, expected in zip(released["step_index"], released["step_out_n30_shift5"], strict=True):
+        sample = euler_step(released["step_sample"], released["step_velocity"], sigmas[i], sigmas[i + 1])
+        np.testing.assert_allclose(sample, expected, atol=1e-6)
 
 
-def test_a_straight_path_is_followed_to_its_end():
+def test_a_constant_velocity_leads_to_the_clean_latents():
     clean, noise = torch.randn(2, 3), torch.randn(2, 3)
-    sample, sigmas = noise, schedule(4)
-    for sigma, following in pairwise(sigmas):
-        torch.testing.assert_close(predicted_clip(sample, noise - clean, sigma), clean)
-        sample = euler_step(sample, noise - clean, sigma, following)
+    sample, sigmas = noise, compute_sigmas(4)
+    for sigma, next_sigma in pairwise(sigmas):
+        torch.testing.assert_close(predict_clean_latents(sample, noise - clean, sigma), clean)
+        sample = euler_step(sample, noise - clean, sigma, next_sigma)
     torch.testing.assert_close(sample, clean)
 
 
@@ -46,7 +52,7 @@ def test_a_seed_means_the_same_noise(official):
 def guided(expression, text, full, still, negative, negative_full):
     values = {("positive", True): full, ("positive", False): still, ("negative", False): negative,
               ("negative", True): negative_full}  # fmt: skip
-    return sum(b.weight * values[b.prompt, b.expression] for b in branches(expression, text))
+    return sum(b.weight * values[b.prompt, b.expression] for b in guidance_branches(expression, text))
 
 
 def test_guidance_is_the_published_formula():
@@ -61,6 +67,6 @@ def test_guidance_is_the_published_formula():
 
 @pytest.mark.parametrize(("expression", "text", "count"), [(4.5, 1, 2), (4.5, 5, 3), (1, 5, 2), (1, 1, 1)])
 def test_no_more_evaluations_than_needed(expression, text, count):
-    made = branches(expression, text)
-    assert len(made) == count
-    assert sum(b.weight for b in made) == pytest.approx(1)
+    evaluations = guidance_branches(expression, text)
+    assert len(evaluations) == count
+    assert sum(b.weight for b in evaluations) == pytest.approx(1)

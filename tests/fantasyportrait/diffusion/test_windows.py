@@ -3,50 +3,50 @@ from itertools import pairwise
 import pytest
 import torch
 
-from fantasyportrait.diffusion.windows import lay_windows, num_latent_frames
+from fantasyportrait.diffusion.windows import count_latent_frames, split_windows
 
 
 @pytest.mark.parametrize(("num_frames", "expected"), [(1, 1), (2, 2), (5, 2), (6, 3), (9, 3), (81, 21), (82, 22)])
 def test_latent_frames_hold_any_number_of_frames(num_frames, expected):
-    assert num_latent_frames(num_frames) == expected
+    assert count_latent_frames(num_frames) == expected
     assert 4 * expected - 3 >= num_frames
 
 
-@pytest.mark.parametrize("num_latent", [1, 5, 21])
-def test_a_short_clip_is_one_window(num_latent):
-    (window,) = lay_windows(num_latent, 21, 5)
-    assert (window.start, window.stop) == (0, num_latent)
+@pytest.mark.parametrize("num_latent_frames", [1, 5, 21])
+def test_a_short_clip_is_one_window(num_latent_frames):
+    (window,) = split_windows(num_latent_frames, 21, 5)
+    assert (window.start, window.stop) == (0, num_latent_frames)
     assert window.weights.eq(1).all()
-    assert window.frames == slice(0, 4 * num_latent - 3)
+    assert window.frame_slice == slice(0, 4 * num_latent_frames - 3)
 
 
 @pytest.mark.parametrize(
-    ("num_latent", "length", "overlap"), [(22, 21, 5), (40, 21, 5), (100, 21, 4), (9, 4, 1), (7, 4, 3)]
+    ("num_latent_frames", "length", "overlap"), [(22, 21, 5), (40, 21, 5), (100, 21, 4), (9, 4, 1), (7, 4, 3)]
 )
-def test_weights_add_up_to_one_and_windows_are_of_one_length(num_latent, length, overlap):
-    windows = lay_windows(num_latent, length, overlap)
-    total = torch.zeros(num_latent)
+def test_weights_add_up_to_one_and_windows_are_of_one_length(num_latent_frames, length, overlap):
+    windows = split_windows(num_latent_frames, length, overlap)
+    total = torch.zeros(num_latent_frames)
     for window in windows:
         assert window.stop - window.start == length
         assert (window.weights >= 0).all()
-        total[window.latents] += window.weights
-    torch.testing.assert_close(total, torch.ones(num_latent))
+        total[window.latent_slice] += window.weights
+    torch.testing.assert_close(total, torch.ones(num_latent_frames))
     for before, after in pairwise(windows):
         assert before.stop - after.start >= overlap
-    assert windows[-1].stop == num_latent
+    assert windows[-1].stop == num_latent_frames
 
 
-def test_the_first_latent_frame_of_a_later_window_counts_for_nothing():
-    for window in lay_windows(60, 21, 5)[1:]:
+def test_the_first_latent_frame_of_a_later_window_has_no_weight():
+    for window in split_windows(60, 21, 5)[1:]:
         assert window.weights[0] == 0
 
 
 def test_a_window_covers_the_frames_of_its_latents():
-    window = lay_windows(40, 21, 5)[1]
+    window = split_windows(40, 21, 5)[1]
     assert window.start == 16
-    assert window.frames == slice(64, 145)
+    assert window.frame_slice == slice(64, 145)
 
 
 def test_impossible_overlaps_are_refused():
     with pytest.raises(ValueError, match="overlap of 21"):
-        lay_windows(40, 21, 21)
+        split_windows(40, 21, 21)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from fantasyportrait.expression.align import TEMPLATE, align, similarity
-from fantasyportrait.expression.driver import encode, fill_gaps
-from fantasyportrait.expression.encoder import FEATURE, WIDTHS, ExpressionEncoder
+from fantasyportrait.expression.align import TEMPLATE, align_face, estimate_similarity
+from fantasyportrait.expression.driver import encode_crops, fill_gaps
+from fantasyportrait.expression.encoder import FEATURE_DIM, HEAD_DIMS, ExpressionEncoder
 from tests.fantasyportrait.official import fill
 
 
@@ -17,18 +17,18 @@ def filled(official):
 
 def test_features_are_the_released_ones(official, filled):
     fan = official("fan.npz")
-    features = encode(filled, fan["images"])
-    parts = np.split(features, np.cumsum(list(WIDTHS.values()))[:-1], axis=1)
-    for name, part in zip(WIDTHS, parts, strict=True):
+    features = encode_crops(filled, fan["images"])
+    parts = np.split(features, np.cumsum(list(HEAD_DIMS.values()))[:-1], axis=1)
+    for name, part in zip(HEAD_DIMS, parts, strict=True):
         np.testing.assert_allclose(part, fan[name], atol=1e-5)
     np.testing.assert_allclose(features, fan["feature554"], atol=1e-5)
-    assert features.shape == (2, FEATURE)
+    assert features.shape == (2, FEATURE_DIM)
 
 
 def test_a_batch_gives_what_its_faces_give_alone(official, filled):
     images = official("fan.npz")["images"]
-    alone = np.concatenate([encode(filled, image[None]) for image in images])
-    np.testing.assert_allclose(encode(filled, images), alone, atol=1e-5)
+    alone = np.concatenate([encode_crops(filled, image[None]) for image in images])
+    np.testing.assert_allclose(encode_crops(filled, images), alone, atol=1e-5)
 
 
 def test_the_encoder_has_the_published_tensors(official):
@@ -40,8 +40,8 @@ def test_the_encoder_has_the_published_tensors(official):
 def test_alignment_is_the_released_one(official, i):
     given = official("align.npz")
     frame, points = given[f"frame_{i}"], given[f"points_{i}"]
-    np.testing.assert_allclose(similarity(points), given[f"matrix_{i}"], atol=1e-4)
-    crop = align(frame, points)
+    np.testing.assert_allclose(estimate_similarity(points), given[f"matrix_{i}"], atol=1e-4)
+    crop = align_face(frame, points)
     difference = np.abs(crop.astype(int) - given[f"crop_{i}"])
     assert difference.max() <= 4  # OpenCV 4 and 5 differ by as much
     assert difference.mean() < 0.2
@@ -54,22 +54,22 @@ def test_a_moved_template_is_found_again(angle_deg):
     angle = np.radians(angle_deg)
     turn = 3.5 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = TEMPLATE * 224 @ turn.T + (40, -7)
-    matrix = similarity(points)
+    matrix = estimate_similarity(points)
     np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE * 224, atol=1e-9)
 
 
-def test_mirrored_points_are_turned_not_mirrored():
-    matrix = similarity(TEMPLATE * (-224, 224))
+def test_mirrored_points_are_rotated_not_mirrored():
+    matrix = estimate_similarity(TEMPLATE * (-224, 224))
     assert np.linalg.det(matrix[:, :2]) > 0
 
 
-def test_gaps_lie_between_their_neighbours():
+def test_gaps_are_interpolated_between_their_neighbours():
     values = np.array([[0.0, 0], [9, 9], [9, 9], [3, 6], [9, 9]])
     seen = np.array([True, False, False, True, False])
     np.testing.assert_allclose(fill_gaps(values, seen), [[0, 0], [1, 2], [2, 4], [3, 6], [3, 6]])
 
 
-def test_what_is_seen_stays():
+def test_seen_frames_are_unchanged():
     values = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     np.testing.assert_array_equal(fill_gaps(values, np.ones(7, bool)), values)
 
@@ -79,7 +79,7 @@ def test_frames_before_the_first_face_take_its_values():
     np.testing.assert_array_equal(fill_gaps(values, np.array([False, False, True])), [[5], [5], [5]])
 
 
-def test_encoding_does_not_ask_for_gradients(filled):
+def test_encoding_computes_no_gradients(filled):
     crops = np.zeros((1, 224, 224, 3), np.uint8)
-    assert encode(filled, crops).dtype == np.float32
+    assert encode_crops(filled, crops).dtype == np.float32
     assert not torch.is_inference_mode_enabled()

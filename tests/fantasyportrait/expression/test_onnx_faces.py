@@ -1,4 +1,4 @@
-"""The released face models' inputs and outputs, with small ONNX models that have their interface."""
+"""Inputs and outputs of the released face models, tested with small ONNX models of the same interface."""
 
 import numpy as np
 import onnx
@@ -10,13 +10,13 @@ from exprbench.faces.boxes import iou
 from exprbench.media import write_video
 from fantasyportrait.expression.onnx_faces import (
     FIVE_POINTS,
-    OnnxPoints,
-    apply,
-    box_of,
+    OnnxLandmarkDetector,
+    bounding_box,
     crop_matrix,
     decode_boxes,
+    filter_boxes,
     letterbox,
-    strongest,
+    transform_points,
 )
 
 POINTS = [(17, 34, 1), (9, 17, 0), (9, 17, 0)]
@@ -24,7 +24,7 @@ NUM_POINTS = {8: 34 * 20, 16: 17 * 10, 32: 9 * 5}
 
 
 def constant_model(path, shape, outputs):
-    """An ONNX model that takes an image and always gives the same arrays."""
+    """Save an ONNX model that takes an image and returns constant arrays."""
     nodes = [helper.make_node("Constant", [], [name], value=numpy_helper.from_array(a)) for name, a in outputs.items()]
     given = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
     infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape) for name, a in outputs.items()]
@@ -35,7 +35,7 @@ def constant_model(path, shape, outputs):
 
 
 def detector(path, boxes):
-    """Finds the boxes (in its own input's pixels, sides multiples of 16) at stride 16, whatever it is shown."""
+    """Save a detector that returns given boxes (in pixels of its input, multiples of 16) at stride 16 for any image."""
     scores = {s: np.zeros((1, n, 1), np.float32) for s, n in NUM_POINTS.items()}
     distances = {s: np.zeros((1, n, 32), np.float32) for s, n in NUM_POINTS.items()}
     for x, y, reach, score in boxes:
@@ -49,7 +49,7 @@ def detector(path, boxes):
 
 
 def landmarks(path, roll_deg=0.0):
-    """A face of 222 points that fills its crop, its eyes tilted."""
+    """Save a landmark network that returns 222 points with tilted eyes for any crop, and return the points."""
     rng = np.random.default_rng(0)
     points = rng.uniform(0.1, 0.9, (222, 2))
     angle = np.radians(roll_deg)
@@ -68,11 +68,11 @@ def test_distances_are_expectations_at_the_grids_points():
     np.testing.assert_allclose(boxes[0], (-112, -112, 112, 112))  # 3.5 steps where nothing is known
 
 
-def test_the_strongest_of_overlapping_boxes_stays():
+def test_the_box_of_highest_score_is_kept_among_overlapping_ones():
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [30, 30, 40, 40], [50, 50, 60, 60]], float)
-    kept = strongest(boxes, np.array([0.6, 0.9, 0.5, 0.4]))
+    kept = filter_boxes(boxes, np.array([0.6, 0.9, 0.5, 0.4]))
     np.testing.assert_array_equal(kept, boxes[[1, 2]])
-    assert strongest(boxes, np.zeros(4)).shape == (0, 4)
+    assert filter_boxes(boxes, np.zeros(4)).shape == (0, 4)
 
 
 def test_overlap_is_intersection_over_union():
@@ -81,7 +81,7 @@ def test_overlap_is_intersection_over_union():
 
 
 @pytest.mark.parametrize("shape", [(100, 200, 3), (300, 100, 3)])
-def test_the_frame_lies_in_the_middle_as_large_as_fits(shape):
+def test_letterboxing_centres_the_frame_at_the_largest_size_that_fits(shape):
     picture, scale, shift = letterbox(np.full(shape, 200, np.uint8))
     assert picture.shape == (272, 160, 3)
     size = np.array(shape[1::-1]) * scale
@@ -93,7 +93,7 @@ def test_the_frame_lies_in_the_middle_as_large_as_fits(shape):
 @pytest.mark.parametrize("roll_deg", [0, 20, -35])
 def test_crops_hold_the_points_upright_with_a_margin(roll_deg):
     points = np.random.default_rng(0).uniform((40, 60), (140, 220), (222, 2))
-    spans = box_of(apply(crop_matrix(points, roll_deg), points))
+    spans = bounding_box(transform_points(crop_matrix(points, roll_deg), points))
     np.testing.assert_allclose((spans[:2] + spans[2:]) / 2, (64, 64), atol=1e-6)
     assert max(spans[2:] - spans[:2]) == pytest.approx(128 * 0.85)
 
@@ -101,7 +101,7 @@ def test_crops_hold_the_points_upright_with_a_margin(roll_deg):
 def test_a_tilted_face_is_turned_level():
     along = np.array([np.cos(0.4), np.sin(0.4)])
     points = np.array([(50, 50) + t * along for t in np.linspace(0, 80, 20)])
-    level = apply(crop_matrix(points, np.degrees(0.4)), points)
+    level = transform_points(crop_matrix(points, np.degrees(0.4)), points)
     assert np.ptp(level[:, 1]) < 1e-6
 
 
@@ -112,14 +112,14 @@ def models(tmp_path):
 
 
 def test_boxes_come_back_in_the_frames_pixels(models):
-    finder = OnnxPoints(*models[:2])
-    boxes = finder.detect(np.zeros((544, 320, 3), np.uint8))  # twice the input's size
+    landmark_detector = OnnxLandmarkDetector(*models[:2])
+    boxes = landmark_detector.detect(np.zeros((544, 320, 3), np.uint8))  # twice the input's size
     np.testing.assert_allclose(boxes, [(64, 224, 128, 288), (192, 224, 256, 288)])
 
 
 def test_every_face_of_a_video_is_followed(models, tmp_path):
     write_video(tmp_path / "v.mp4", (np.full((544, 320, 3), 9 * i, np.uint8) for i in range(6)))
-    left, right = OnnxPoints(*models[:2])(tmp_path / "v.mp4", fps=25, max_frames=5)
+    left, right = OnnxLandmarkDetector(*models[:2])(tmp_path / "v.mp4", fps=25, max_frames=5)
     for person, x in ((left, 96), (right, 224)):
         assert person.seen.tolist() == [True] * 5
         assert person.points.shape == (5, 5, 2)
@@ -127,13 +127,13 @@ def test_every_face_of_a_video_is_followed(models, tmp_path):
         np.testing.assert_allclose(middle, (x, 256), atol=8)
     points = models[2]
     shape = points[list(FIVE_POINTS)] - points[FIVE_POINTS[0]]
-    found = left.points[0] - left.points[0][0]
-    np.testing.assert_allclose(found / np.abs(found).max(), shape / np.abs(shape).max(), atol=1e-3)
+    relative = left.points[0] - left.points[0][0]
+    np.testing.assert_allclose(relative / np.abs(relative).max(), shape / np.abs(shape).max(), atol=1e-3)
 
 
-def test_missing_and_broken_models_are_told(models, tmp_path):
+def test_missing_and_broken_models_are_refused(models, tmp_path):
     with pytest.raises(UserError, match="there is no file"):
-        OnnxPoints(tmp_path / "absent.onnx", models[1])
+        OnnxLandmarkDetector(tmp_path / "absent.onnx", models[1])
     (tmp_path / "x.onnx").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="not an ONNX model"):
-        OnnxPoints(models[0], tmp_path / "x.onnx")
+    with pytest.raises(UserError, match="not a readable ONNX model"):
+        OnnxLandmarkDetector(models[0], tmp_path / "x.onnx")

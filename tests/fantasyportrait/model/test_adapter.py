@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from fantasyportrait.model.adapter import MotionAdapter, latent_windows
-from fantasyportrait.model.configs import AUGMENTED, FEATURES, NUM_QUERIES, SIZES, AdapterConfig
+from fantasyportrait.model.configs import AUGMENTED, FEATURES, MODEL_CONFIGS, NUM_QUERIES, AdapterConfig
 from tests.fantasyportrait import official as reference
 
-TINY = SIZES["tiny"].adapter
+TINY = MODEL_CONFIGS["tiny"].adapter
 
 
 def tiny(**changes):
@@ -24,9 +24,9 @@ def test_tokens_and_windows_are_the_released_ones(official, released):
     given = official("adapter.npz")
     for num_frames, tokens, every in ((9, "tokens_F9", 1), (21, "tokens_F21_ch8", 8)):
         features = torch.from_numpy(given[f"feat_F{num_frames}"])
-        found = released.tokens(features)
-        np.testing.assert_allclose(found.flatten(1, 2)[..., ::every], given[tokens], atol=1e-5)
-        windows = latent_windows(found)
+        embedding = released.tokens(features)
+        np.testing.assert_allclose(embedding.flatten(1, 2)[..., ::every], given[tokens], atol=1e-5)
+        windows = latent_windows(embedding)
         np.testing.assert_allclose(windows[..., ::16], given[f"windows_F{num_frames}_ch16"], atol=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_the_rows_of_table_3(row, num_tokens):
 
 
 @torch.no_grad()
-def test_people_stand_side_by_side_in_the_embedding():
+def test_people_are_concatenated_in_the_embedding():
     adapter = tiny()
     features = torch.randn(3, 9, 554)
     together = adapter.embed(features)
@@ -85,14 +85,14 @@ def test_each_token_depends_on_its_own_feature_alone():
         changed = features.clone()
         changed[..., spans[i] : spans[i + 1]] += 1
         moved = (adapter.tokens(changed)[0, 0] != before).any(-1)
-        assert moved.tolist() == [owner == name for owner in adapter.config.token_owners]
+        assert moved.tolist() == [feature == name for feature in adapter.config.token_features]
 
 
 def test_strengths_weigh_the_tokens_of_their_feature():
     adapter = tiny()
     weights = adapter.token_weights({"mouth": 0.5, "eyes": 0.0}, num_frames=5)[..., 0]
-    owners = adapter.config.token_owners
-    expected = torch.tensor([{"mouth": 0.5, "eyes": 0.0}.get(owner, 1.0) for owner in owners])
+    token_features = adapter.config.token_features
+    expected = torch.tensor([{"mouth": 0.5, "eyes": 0.0}.get(feature, 1.0) for feature in token_features])
     assert torch.equal(weights[0, :24], expected)
     assert not weights[0, 24:].any()  # the zeros of the first window stay zeros
     assert torch.equal(weights[1, 1:], expected.repeat(4))

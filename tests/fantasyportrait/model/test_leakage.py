@@ -1,4 +1,4 @@
-"""Between people nothing leaks: not a gradient in any block's motion attention, and little through the rest."""
+"""Leakage between people: no gradient in the motion attention of any block, and little through other layers."""
 
 import contextlib
 
@@ -9,15 +9,15 @@ import torch
 from fantasyportrait.checkpoints.random_init import random_adapter
 from fantasyportrait.diffusion.denoise import Conditioning, denoise
 from fantasyportrait.diffusion.face_masks import face_attention_mask, trilinear_labels
-from fantasyportrait.diffusion.flow_matching import branches, initial_noise, schedule
-from fantasyportrait.diffusion.windows import lay_windows
+from fantasyportrait.diffusion.flow_matching import compute_sigmas, guidance_branches, initial_noise
+from fantasyportrait.diffusion.windows import split_windows
 from fantasyportrait.model import attention
-from fantasyportrait.model.configs import SIZES
-from fantasyportrait.model.motion_tokens import MotionTokens, motion_tokens
+from fantasyportrait.model.configs import MODEL_CONFIGS
+from fantasyportrait.model.motion_tokens import MotionTokens, compute_motion_tokens
 from fantasyportrait.model.transformer import build_transformer
 from tests.fantasyportrait.model.test_transformer import tiny_inputs
 
-TINY = SIZES["tiny"]
+TINY = MODEL_CONFIGS["tiny"]
 FRAMES, LATENT = 5, 2
 
 
@@ -28,13 +28,13 @@ def adapter():
 
 
 def labels_of(num_people):
-    """People side by side, a token of background around each."""
+    """Return labels of people in a row, with one token of background around each."""
     boxes = np.array([[[48 * i + 16, 16, 48 * i + 48, 48]] for i in range(num_people)], float)
     return trilinear_labels(boxes, (48 * num_people + 16, 64), LATENT)
 
 
 def motion_with_gradients(adapter, features, mask):
-    """As `motion_tokens`, but for its doing without gradients."""
+    """Compute the motion as `compute_motion_tokens` does, but with gradients."""
     tokens = adapter.embed(features)
     weights = torch.cat([adapter.token_weights({}, FRAMES)] * len(features), 1)
     return MotionTokens([layer(tokens, weights) for layer in adapter.layers], mask)
@@ -42,7 +42,7 @@ def motion_with_gradients(adapter, features, mask):
 
 @contextlib.contextmanager
 def recorded(monkeypatch):
-    """What every block's motion attention gives, queries taken as they come: (outputs, as they are made)."""
+    """Yield a list to which the output of every motion attention is appended; queries are detached."""
     outputs, real = [], attention.motion_attention
 
     def record(query, motion):
@@ -85,7 +85,7 @@ def test_no_gradient_reaches_another_person(monkeypatch, adapter, num_people, pr
 
 @pytest.mark.parametrize("precision", ["single", "mixed"])
 @torch.no_grad()
-def test_another_drivers_features_change_not_a_bit(monkeypatch, adapter, precision):
+def test_features_of_another_driver_change_no_bit(monkeypatch, adapter, precision):
     labels = labels_of(3)
     mask = face_attention_mask(labels, [True] * 3, "all")
     features = torch.randn(3, FRAMES, 554, generator=torch.Generator().manual_seed(2))
@@ -107,7 +107,7 @@ def test_without_the_mask_gradients_do_reach_others(monkeypatch, adapter):
 
 
 def changes(adapter, masked, background):
-    """Mean change of each person's region of the latents when the middle one's driver is exchanged."""
+    """Return the mean change of each person's region of the latents when the driver of the middle one is exchanged."""
     labels = labels_of(3)
     mask = face_attention_mask(labels, [True] * 3, background) if masked else None
     grid = (LATENT, 2 * labels.shape[1], 2 * labels.shape[2])
@@ -122,10 +122,10 @@ def changes(adapter, masked, background):
             model,
             initial_noise((1, 16, *grid), 0),
             Conditioning({"positive": text}, image, portrait[:, :20]),
-            sigmas=schedule(4),
-            branches=branches(4.5, 1),
-            windows=lay_windows(LATENT, 21, 5),
-            motions=[motion_tokens(adapter, f, mask=mask)],
+            sigmas=compute_sigmas(4),
+            branches=guidance_branches(4.5, 1),
+            windows=split_windows(LATENT, 21, 5),
+            motions=[compute_motion_tokens(adapter, f, mask=mask)],
         )
         for f in (features, exchanged)
     ]

@@ -1,4 +1,4 @@
-"""The encoders' published tensors under our names, against plain functions written from the published architecture."""
+"""The encoders with published tensors, compared with plain functions of the published architecture."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,16 @@ from torch.nn import functional as F
 from exprbench.core.errors import UserError
 from fantasyportrait.checkpoints.convert import convert
 from fantasyportrait.checkpoints.loading import load_image_encoder, load_text_encoder
-from fantasyportrait.checkpoints.model_folder import Base
+from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.checkpoints.tensors import open_tensors
-from fantasyportrait.model.text_image_encoders import CLIP_MEAN, CLIP_STD, clean, embed_image, embed_prompt, token_ids
+from fantasyportrait.model.text_image_encoders import (
+    CLIP_MEAN,
+    CLIP_STD,
+    clean_prompt,
+    encode_image,
+    encode_prompt,
+    tokenize_prompt,
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +25,11 @@ def published(tmp_path_factory):
     out = tmp_path_factory.mktemp("published")
     convert(out=out / "tiny", random="tiny")
     convert(out=out / "wan", base=out / "tiny/base", to="published")
-    return Base(out / "wan")
+    return WanCheckpoint(out / "wan")
 
 
 def buckets(length, num=32, farthest=128):
-    """T5's buckets of relative positions, both directions."""
+    """Return T5's buckets of relative positions, bidirectional."""
     offset = torch.arange(length)[None] - torch.arange(length)[:, None]
     half, exact = num // 2, num // 4
     far = exact + (torch.log(offset.abs().clamp_min(1) / exact) / np.log(farthest / exact) * (half - exact)).long()
@@ -52,16 +59,16 @@ def test_the_text_encoder_computes_what_the_published_one_does(published):
     tensors = {n: t.float() for n, t in open_tensors(*published.files("text encoder")).items()}
     ids = [5, 9, 33, 2, 60, 7, 1]
     encoder = load_text_encoder(published, dtype=torch.float32)
-    found = embed_prompt(encoder, ids)
-    assert found.shape == (1, 512, 24)
-    assert not found[0, len(ids) :].any()
+    embedding = encode_prompt(encoder, ids)
+    assert embedding.shape == (1, 512, 24)
+    assert not embedding[0, len(ids) :].any()
     torch.testing.assert_close(
-        found[0, : len(ids)], text_reference(tensors, torch.tensor(ids), 2), atol=1e-5, rtol=1e-4
+        embedding[0, : len(ids)], text_reference(tensors, torch.tensor(ids), 2), atol=1e-5, rtol=1e-4
     )
 
 
 def image_reference(t, pixels, num_heads):
-    """All blocks but the last, as published."""
+    """Compute all blocks but the last, as published."""
 
     def norm(x, name, i=None):
         place = name if i is None else f"visual.transformer.{i}.{name}"
@@ -86,26 +93,26 @@ def image_reference(t, pixels, num_heads):
 def test_the_image_encoder_computes_what_the_published_one_does(published):
     tensors = dict(open_tensors(*published.files("image encoder")))
     image = np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8)
-    found = embed_image(load_image_encoder(published), image)
+    embedding = encode_image(load_image_encoder(published), image)
     unit = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     squeezed = F.interpolate(unit, (224, 224), mode="bicubic", align_corners=False)
     pixels = (squeezed - torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)) / torch.tensor(CLIP_STD).view(1, 3, 1, 1)
-    torch.testing.assert_close(found, image_reference(tensors, pixels, 2), atol=1e-4, rtol=1e-3)
-    assert found.shape == (1, 257, 160)
+    torch.testing.assert_close(embedding, image_reference(tensors, pixels, 2), atol=1e-4, rtol=1e-3)
+    assert embedding.shape == (1, 257, 160)
 
 
 def test_the_empty_prompt_is_one_token():
-    assert token_ids("", None) == [1]
-    assert token_ids(" \n", None) == [1]
+    assert tokenize_prompt("", None) == [1]
+    assert tokenize_prompt(" \n", None) == [1]
 
 
 def test_prompts_are_cleaned():
-    assert clean("  two   people &amp;amp;\n talk ") == "two people & talk"
+    assert clean_prompt("  two   people &amp;amp;\n talk ") == "two people & talk"
 
 
-def test_a_prompt_without_a_tokenizer_is_told():
+def test_a_prompt_without_a_tokenizer_is_refused():
     with pytest.raises(UserError, match="no tokenizer"):
-        token_ids("a man talks", None)
+        tokenize_prompt("a man talks", None)
 
 
 def test_a_prompt_is_tokenized_and_ends(tmp_path):
@@ -116,5 +123,5 @@ def test_a_prompt_is_tokenized_and_ends(tmp_path):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>").save_pretrained(tmp_path)
-    assert token_ids("a  man talks", tmp_path) == [2, 3, 4, 1]
-    assert len(token_ids("man " * 600, tmp_path)) == 512
+    assert tokenize_prompt("a  man talks", tmp_path) == [2, 3, 4, 1]
+    assert len(tokenize_prompt("man " * 600, tmp_path)) == 512

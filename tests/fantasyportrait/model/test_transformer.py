@@ -5,9 +5,9 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 from fantasyportrait.diffusion.face_masks import face_attention_mask
 from fantasyportrait.model.adapter import latent_windows
-from fantasyportrait.model.configs import SIZES
+from fantasyportrait.model.configs import MODEL_CONFIGS
 from fantasyportrait.model.motion_tokens import MotionTokens
-from fantasyportrait.model.transformer import build_transformer, num_parameters
+from fantasyportrait.model.transformer import build_transformer
 from tests.fantasyportrait import official as reference
 
 CASES = [("f2_still", 2), ("f2_move", 2), ("f3_still", 3), ("f3_move", 3)]
@@ -66,7 +66,7 @@ def test_every_block_is_as_released(backbone, dit):
         close(found, dit[f"single_scale1_{name}"])
 
 
-def test_raw_tokens_seen_by_every_frame_are_as_released(backbone, dit):
+def test_raw_tokens_attended_by_every_frame_are_as_released(backbone, dit):
     tokens = dit["tokens_0"].unsqueeze(1).expand(-1, 3, -1, -1)
     close(run(backbone, dit, reference.projected(tokens)), dit["single_tokens3d"])
 
@@ -80,21 +80,21 @@ def test_features_to_velocity_are_as_released(official, backbone, dit):
 
 
 @pytest.mark.parametrize(("case", "num_people"), CASES)
-def test_several_people_see_their_own_driver(backbone, dit, case, num_people):
+def test_several_people_attend_to_their_own_driver(backbone, dit, case, num_people):
     mask = face_attention_mask(dit[f"{case}_labels"].long(), [True] * num_people, "all")
     motion = reference.projected(windows(dit, *range(num_people)), mask=mask)
     close(run(backbone, dit, motion), dit[f"correct_{case}_out"])
 
 
 def released_mask(dit, case, num_people):
-    """Face i sees every driver but number n - 1 - i: what the released mask comes to."""
+    """Return the mask that the released code computes: face i attends to every driver except number n - 1 - i."""
     labels = dit[f"{case}_labels"].long().flatten(1)[..., None]
     people = torch.arange(num_people)
     return (labels != num_people - people).unsqueeze(0)
 
 
 @pytest.mark.parametrize(("case", "num_people"), CASES)
-def test_what_the_released_mask_does_is_reproduced_too(backbone, dit, case, num_people):
+def test_the_released_mask_is_reproduced_too(backbone, dit, case, num_people):
     mask = released_mask(dit, case, num_people)
     motion = reference.projected(windows(dit, *range(num_people)), mask=mask)
     out = run(backbone, dit, motion)
@@ -111,7 +111,7 @@ def test_with_two_people_released_and_correct_agree_with_three_they_do_not(dit):
 @pytest.fixture
 def tiny():
     torch.manual_seed(1)
-    return build_transformer(SIZES["tiny"].backbone)
+    return build_transformer(MODEL_CONFIGS["tiny"].backbone)
 
 
 def tiny_inputs(model, grid=(3, 6, 10), seed=0):
@@ -133,24 +133,24 @@ def tiny_motion(model, num_people=1, grid=(3, 6, 10), mask=None, seed=1):
 
 @torch.no_grad()
 def test_without_motion_it_is_diffusers_model(tiny):
-    plain = WanTransformer3DModel(**SIZES["tiny"].backbone.for_diffusers()).eval()
+    plain = WanTransformer3DModel(**MODEL_CONFIGS["tiny"].backbone.to_diffusers()).eval()
     plain.load_state_dict(tiny.state_dict())
     inputs = tiny_inputs(tiny)
     torch.testing.assert_close(tiny(*inputs), plain(*inputs, return_dict=False)[0], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_motion_of_nobody_is_no_motion(tiny):
+def test_a_mask_of_zeros_is_no_motion(tiny):
     inputs = tiny_inputs(tiny)
-    blind = torch.zeros(1, 3, 15, 2, dtype=torch.bool)
-    torch.testing.assert_close(tiny(*inputs, tiny_motion(tiny, 2, mask=blind)), tiny(*inputs), atol=1e-7, rtol=0)
+    empty = torch.zeros(1, 3, 15, 2, dtype=torch.bool)
+    torch.testing.assert_close(tiny(*inputs, tiny_motion(tiny, 2, mask=empty)), tiny(*inputs), atol=1e-7, rtol=0)
 
 
 @torch.no_grad()
-def test_who_sees_everybody_needs_no_mask(tiny):
+def test_a_mask_of_ones_is_no_mask(tiny):
     inputs = tiny_inputs(tiny)
-    everybody = torch.ones(1, 3, 15, 2, dtype=torch.bool)
-    masked, plain = tiny_motion(tiny, 2, mask=everybody), tiny_motion(tiny, 2)
+    full = torch.ones(1, 3, 15, 2, dtype=torch.bool)
+    masked, plain = tiny_motion(tiny, 2, mask=full), tiny_motion(tiny, 2)
     torch.testing.assert_close(tiny(*inputs, masked), tiny(*inputs, plain), atol=1e-6, rtol=1e-5)
 
 
@@ -178,4 +178,5 @@ def test_blocks_compile_in_one_graph(tiny, with_motion):
 
 def test_the_full_size_has_the_published_number_of_parameters():
     with torch.device("meta"):
-        assert num_parameters(build_transformer(SIZES["14b"].backbone)) == 16_394_878_784
+        model = build_transformer(MODEL_CONFIGS["14b"].backbone)
+    assert sum(p.numel() for p in model.parameters()) == 16_394_878_784

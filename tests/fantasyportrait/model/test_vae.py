@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from fantasyportrait.model.vae import _lay_tiles, decode, image_condition, latent_statistics
+from fantasyportrait.model.vae import _split_tiles, decode, image_condition, latent_statistics
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +14,8 @@ def vae():
     return AutoencoderKLWan(base_dim=4).eval()
 
 
-def latents(num_latent=3, height=8, width=12):
-    return torch.randn(1, 16, num_latent, height, width, generator=torch.Generator().manual_seed(1))
+def latents(num_latent_frames=3, height=8, width=12):
+    return torch.randn(1, 16, num_latent_frames, height, width, generator=torch.Generator().manual_seed(1))
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def test_frames_one_by_one_are_the_whole_clip(vae):
     np.testing.assert_array_equal(np.stack(frames), whole)
 
 
-def test_decoding_needs_nothing_of_what_comes_later(vae):
+def test_decoding_does_not_depend_on_later_latents(vae):
     frames = decode(vae, latents(4))
     first = [next(frames) for _ in range(5)]
     np.testing.assert_array_equal(first, list(decode(vae, latents(4)[:, :, :2])))
@@ -38,7 +38,7 @@ def test_decoding_needs_nothing_of_what_comes_later(vae):
 @pytest.mark.parametrize(("height", "width", "tile"), [(8, 12, 64), (20, 9, 64), (12, 30, 96), (8, 8, None)])
 def test_weights_of_tiles_add_up_to_one(height, width, tile, scale):
     total = torch.zeros(height * scale, width * scale)
-    for t in _lay_tiles(height, width, tile, torch.device("cpu"), scale):
+    for t in _split_tiles(height, width, tile, torch.device("cpu"), scale):
         rows, columns = t.pixels() if scale == 8 else (t.rows, t.columns)
         assert (t.weights >= 0).all()
         total[rows, columns] += t.weights
@@ -46,7 +46,7 @@ def test_weights_of_tiles_add_up_to_one(height, width, tile, scale):
 
 
 class Enlarger(torch.nn.Module):
-    """A decoder without memory or neighbours: tiles of it must fit together without a trace."""
+    """Decoder without cache or receptive field, whose tiles must fit together without a seam."""
 
     def forward(self, latent, feat_cache, feat_idx, first_chunk):
         frames = 1 if first_chunk else 4
@@ -62,7 +62,7 @@ def test_tiles_of_a_local_decoder_leave_no_seam(vae):
     )
 
 
-def test_tiles_keep_their_own_memory(vae):
+def test_tiles_have_their_own_cache(vae):
     given = latents(3, 8, 24)
     frames = np.stack(list(decode(vae, given, tile=64))).astype(int)
     left = np.stack(list(decode(vae, given[..., :8]))).astype(int)
@@ -70,7 +70,7 @@ def test_tiles_keep_their_own_memory(vae):
 
 
 @torch.no_grad()
-def test_the_condition_marks_the_portrait_and_shows_it(vae):
+def test_the_condition_has_the_mask_and_the_latents_of_the_portrait(vae):
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
     condition = image_condition(vae, image, 3)
     assert condition.shape == (1, 20, 3, 8, 12)
@@ -83,7 +83,7 @@ def test_the_condition_marks_the_portrait_and_shows_it(vae):
 
 
 class Shrinker:
-    """An encoder without neighbours: every latent is the mean of its pixels."""
+    """Encoder without receptive field: every latent is the mean of its pixels."""
 
     def __init__(self, clip):
         self.latent_dist = self

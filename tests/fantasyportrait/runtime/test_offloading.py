@@ -5,7 +5,7 @@ import torch
 from fantasyportrait.runtime.offloading import pack
 
 
-def test_tensors_are_moved_side_by_side_and_stay_what_they_are():
+def test_packed_tensors_are_contiguous_and_unchanged():
     given = [torch.randn(3, 5), torch.arange(7), torch.randn(2, 2, 2).bfloat16(), torch.tensor(2.5), torch.empty(0, 4)]
     before, expected = [t.data_ptr() for t in given], [t.clone() for t in given]
     pack(given, pinned=False, chunk_bytes=4096)
@@ -17,7 +17,7 @@ def test_tensors_are_moved_side_by_side_and_stay_what_they_are():
     assert not set(moved) & set(before)
 
 
-def test_what_does_not_fit_begins_another_chunk():
+def test_tensors_that_do_not_fit_start_another_chunk():
     given = [torch.zeros(300, dtype=torch.uint8) for _ in range(3)] + [torch.zeros(5000)]
     pack(given, pinned=False, chunk_bytes=1024)
     chunks = [t.untyped_storage().data_ptr() for t in given]

@@ -1,4 +1,4 @@
-"""Four processes compute what one does: branches on two, tokens of each over two."""
+"""Four processes compute the same as one: branches on two, tokens of each branch over two."""
 
 import json
 import subprocess
@@ -10,13 +10,13 @@ import torch
 
 from exprbench.core.errors import UserError
 from fantasyportrait.model.context_parallel import TokenShards
-from fantasyportrait.runtime.parallel import Ranks, join
+from fantasyportrait.runtime.parallel import Ranks, init_distributed
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_processes_together_compute_what_one_does():
+def test_several_processes_compute_the_same_as_one():
     command = [sys.executable, "-m", "tests.fantasyportrait.ranks"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
@@ -29,29 +29,29 @@ def test_processes_together_compute_what_one_does():
     assert sum(writes for *_, writes in by_grid[3]) == 2
 
 
-def test_alone_there_is_nothing_to_share():
-    ranks = join(device=CPU)
+def test_a_single_process_has_all_the_work():
+    ranks = init_distributed(device=CPU)
     assert ranks == Ranks()
-    assert ranks.writes
-    assert ranks.own([1, 2, 3]) == [1, 2, 3]
-    assert torch.equal(ranks.add_up(torch.ones(2)), torch.ones(2))
+    assert ranks.is_writer
+    assert ranks.select_branches([1, 2, 3]) == [1, 2, 3]
+    assert torch.equal(ranks.sum_branches(torch.ones(2)), torch.ones(2))
 
 
-def test_branches_are_dealt_out():
-    assert [Ranks(branch=i, num_branches=2).own("abc") for i in range(2)] == [["a", "c"], ["b"]]
-    assert Ranks(branch=3, num_branches=4).own("abc") == []
+def test_branches_are_distributed_round_robin():
+    assert [Ranks(branch=i, num_branches=2).select_branches("abc") for i in range(2)] == [["a", "c"], ["b"]]
+    assert Ranks(branch=3, num_branches=4).select_branches("abc") == []
 
 
-def test_numbers_that_do_not_fit_are_told(monkeypatch):
-    with pytest.raises(UserError, match="1 processes do not divide"):
-        join(device=CPU, guidance=2)
+def test_numbers_that_do_not_divide_are_refused(monkeypatch):
+    with pytest.raises(UserError, match="the number of processes is 1; expected a multiple of --guidance-parallel 2"):
+        init_distributed(device=CPU, guidance_parallel=2)
     monkeypatch.setenv("WORLD_SIZE", "8")
-    with pytest.raises(UserError, match="12 heads do not spread over 8"):
-        join(device=CPU, context=8, num_heads=12)
+    with pytest.raises(UserError, match="--context-parallel is 8; expected a divisor of the 12 heads"):
+        init_distributed(device=CPU, context_parallel=8, num_heads=12)
 
 
 @pytest.mark.parametrize("total", [6, 7, 8])
-def test_parts_are_equal_and_zeros_fill_the_last(total):
+def test_shards_are_equal_and_padded_with_zeros(total):
     x = torch.arange(total * 2.0).view(1, total, 2)
     parts = [TokenShards(None, 4, rank).split(x) for rank in range(4)]
     assert {part.shape for part in parts} == {(1, 2, 2)}
