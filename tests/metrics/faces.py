@@ -6,7 +6,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import FaceTrack
-from exprbench.faces.derived import EYES, eye_ball
+from exprbench.faces.gaze import eye_ball
+from exprbench.faces.landmark_groups import EYE_POINTS
 from exprbench.metrics.face_pair import FacePair
 
 SIZE = (640, 360)
@@ -55,7 +56,7 @@ def looking(directions, turns, closed=()):
     corners = {33: (-1.5, 0, 0), 133: (-0.5, 0, 0.1), 263: (1.5, 0, 0), 362: (0.5, 0, 0.1)}
     for t, turn in enumerate(turns):
         points = {i: turn.apply(np.array(p) * 40.0) + (300, -200, 0) for i, p in corners.items()}
-        for outer, inner, iris in EYES:
+        for outer, inner, iris in EYE_POINTS:
             centre, radius = eye_ball(points[outer], points[inner], turn.as_matrix())
             points[iris] = centre + radius * directions[t]
         for i, point in points.items():
