@@ -1,8 +1,8 @@
-"""Supervised child processes: one pool for all work that is done item by item.
+"""Supervised worker processes for work that is done item by item.
 
 A worker is `python -m exprbench.core.child_process`, so the caller's script is never run a second time and needs no
 `if __name__ == "__main__"`. Each worker has one item at a time. A worker that crashes, hangs, needs too much memory or
-is killed from outside costs one item at most; the pool replaces it. Workers end when their parent does.
+is killed from outside costs at most one item; the pool replaces it. Workers end with their parent.
 """
 
 import os
@@ -296,7 +296,7 @@ class _Worker:
 
 
 def spawn(arguments: Sequence[str], *, threads: int | None = None, **options: Any) -> subprocess.Popen:
-    """Start `python -m MODULE ARGUMENT ...` in a session of its own, out of reach of Ctrl-C.
+    """Start `python -m MODULE ARGUMENT ...` in its own session, which Ctrl-C does not reach.
 
     Args:
         arguments: the module, which calls `child_process.end_with_parent`, and its arguments.
@@ -330,7 +330,7 @@ def _signal_group(process: subprocess.Popen, number: signal.Signals) -> None:
 
 
 def exit_text(status: int) -> str:
-    """Return how a process ended, such as `was killed by SIGKILL`, from its return code."""
+    """Return a description of how a process ended, such as `was ended by SIGKILL`, from its return code."""
     if status >= 0:
         return f"exited with status {status}"
     try:

@@ -281,7 +281,7 @@ def test_nothing_is_computed_before_mistakes_are_found(model, files, monkeypatch
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "is not whole JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "holds a list, not an object"),
         ('{"format": 9}', "is of format 9; this version reads 1"),
         ('{"format": 1, "base": "b"}', "says nothing of adapter, expression"),
