@@ -1,4 +1,4 @@
-"""One face in a prediction and in its reference, frame by frame: the input of every face metric."""
+"""A face in a prediction and in its reference, frame by frame: the input of all face metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Loading other people's networks: state dicts checked by name and shape, and exact arithmetic on every device."""
+"""Load published networks: state dicts checked by name and shape, and deterministic arithmetic on every device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ NAMES_SHOWN = 3
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """The tensors of a state-dict file, nothing else unpickled.
+    """Return the tensors of a state-dict file; other objects are not unpickled.
 
     Raises:
-        WeightsError: `weights_differ`, when the file holds something else.
+        WeightsError: `weights_differ`, if the file contains something else.
     """
     import pickle
 
@@ -34,34 +34,34 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> "torch.nn.Module":
-    """Put a state dict into a network, in evaluation mode; every difference in names or shapes is an error.
+    """Load a state dict into a network and return it in evaluation mode; names and shapes must match.
 
     Raises:
-        WeightsError: `weights_differ`, naming missing, unexpected and misshapen entries.
+        WeightsError: `weights_differ`, with missing and unexpected entries and those of another shape.
     """
     expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    given = {k: tuple(v.shape) for k, v in state.items()}
-    misshapen = [f"{k} {given[k]} for {expected[k]}" for k in expected if k in given and given[k] != expected[k]]
+    shapes = {k: tuple(v.shape) for k, v in state.items()}
+    differing = [f"{k} {shapes[k]} for {expected[k]}" for k in expected if k in shapes and shapes[k] != expected[k]]
     problems = {
-        "missing": [k for k in expected if k not in given],
-        "unexpected": [k for k in given if k not in expected],
-        "of another shape": misshapen,
+        "missing": [k for k in expected if k not in shapes],
+        "unexpected": [k for k in shapes if k not in expected],
+        "of another shape": differing,
     }
-    told = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if told:
-        raise WeightsError("weights_differ", f"{path} is of another network; {'; '.join(told)}")
+    texts = [f"{kind}: {_first_names(names)}" for kind, names in problems.items() if names]
+    if texts:
+        raise WeightsError("weights_differ", f"{path} is of another network; {'; '.join(texts)}")
     network.load_state_dict(state)
     return network.eval()
 
 
-def _some(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """No gradients; on a GPU no TF32 and no algorithm chosen by the clock: equal input gives equal float32."""
+    """Disable gradients and, on a GPU, TF32 and benchmarked algorithms: equal inputs give equal float32 results."""
     import torch
 
     with (
@@ -72,9 +72,9 @@ def exact() -> Iterator[None]:
 
 
 def as_tensor(frame: Any, device: str) -> "torch.Tensor":
-    """An (H, W, 3) uint8 frame as a (1, 3, H, W) float32 tensor of 0 to 255 on a device."""
+    """Return an (H, W, 3) uint8 frame as a (1, 3, H, W) float32 tensor in [0, 255] on a device."""
     import numpy as np
     import torch
 
-    image = torch.from_numpy(np.array(frame)).to(device)  # a copy: PyTorch warns of frames that are read-only
+    image = torch.from_numpy(np.array(frame)).to(device)  # a copy, because PyTorch warns about read-only arrays
     return image.permute(2, 0, 1)[None].float()

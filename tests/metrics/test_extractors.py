@@ -71,7 +71,7 @@ def test_only_the_frames_of_unfinished_clips_are_kept():
     collector = ClipFeatures(Moments(1), 125)
     kept = []
     for frame in frames(125):
-        collector.add(frame)
+        collector.update(frame)
         kept.append(len(collector.frames))
     assert max(kept) == 15
     assert kept[-1] == 0
@@ -82,8 +82,8 @@ def test_a_shorter_prediction_is_cut_like_its_reference_and_lacks_what_it_lacks(
     ((first, last),) = grid.spans(125, "case")
     collector = ClipFeatures(Moments(1), 125, grid, "case")
     for frame in frames(last - 1):
-        collector.add(frame)
-    assert collector.finish().shape == (0, 2)
+        collector.update(frame)
+    assert collector.compute().shape == (0, 2)
     assert 0 <= first < last <= 125
 
 
@@ -92,8 +92,8 @@ def test_whole_videos_are_one_clip_however_many_frames_came():
     assert clip_features(frames(60), Moments(1), grid).tolist() == [[0, sum(range(60))]]
     collector = ClipFeatures(Moments(1), 60, grid)
     for frame in frames(40):
-        collector.add(frame)
-    assert collector.finish().tolist() == [[0, sum(range(40))]]
+        collector.update(frame)
+    assert collector.compute().tolist() == [[0, sum(range(40))]]
     assert clip_features(frames(MIN_FRAMES - 1), Moments(1), grid).shape == (0, 2)
 
 
@@ -131,5 +131,5 @@ def test_grids_that_cannot_be_are_refused(bad):
 
 
 def test_no_frames_have_no_features():
-    assert FrameFeatures(Brightness(4)).finish().shape == (0, 2)
-    assert FrameFeatures(Brightness(4)).finish().dtype == np.float32
+    assert FrameFeatures(Brightness(4)).compute().shape == (0, 2)
+    assert FrameFeatures(Brightness(4)).compute().dtype == np.float32

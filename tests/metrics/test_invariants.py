@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.metrics.faces import face_errors
+from exprbench.metrics.face_errors import face_errors
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.metrics.matching import match_tracks
 from exprbench.metrics.moments import merge, moments
-from exprbench.metrics.psnr import psnr, squared_error, video_psnr
+from exprbench.metrics.psnr import frame_mean, psnr, squared_error
 from exprbench.metrics.set_distance import prepare, set_distance
 from exprbench.metrics.ssim import ssim
 from tests.metrics.faces import SIZE, any_face, hidden, pair, poses
@@ -168,9 +168,7 @@ def test_pixels_may_change_places_on_both_sides(name, seed):
 def test_frames_of_a_video_score_what_they_score_alone(seed):
     pairs = [pictures(seed + i) for i in range(4)]
     errors = [squared_error(*p) for p in pairs]
-    assert video_psnr(errors, pairs[0][0].size).frame_mean == pytest.approx(
-        np.mean([psnr(*p) for p in pairs]), rel=1e-12
-    )
+    assert frame_mean(errors, pairs[0][0].size) == pytest.approx(np.mean([psnr(*p) for p in pairs]), rel=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

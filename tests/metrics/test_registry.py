@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from exprbench import weights
-from exprbench.metrics import EXTRAS, METRICS, PROFILES, metric_ids, parent_of
+from exprbench.metrics import EXTRAS, METRICS, PROFILES, metric_ids, parent_metric
 
 # As the design has them; a change here is a change of every published number's name.
 IDS = {
@@ -25,9 +25,9 @@ def test_the_ids_are_those_of_the_design():
 
 
 def test_the_columns_stand_in_the_order_of_the_papers_table():
-    self_columns = [m.column for m in METRICS.values() if "self" in m.tracks]
+    self_columns = [m.title for m in METRICS.values() if "self" in m.tracks]
     assert self_columns == ["FID", "FVD", "PSNR", "SSIM", "LMD", "MAE"]
-    assert {m.column for m in METRICS.values() if "cross" in m.tracks} == {"AED", "APD", "MAE"}
+    assert {m.title for m in METRICS.values() if "cross" in m.tracks} == {"AED", "APD", "MAE"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -41,8 +41,8 @@ def test_an_id_leads_to_its_metric():
     for name, extra in EXTRAS.items():
         assert extra.name == name
         for metric_id in extra.ids.values():
-            assert parent_of(metric_id) is METRICS[extra.parent]
-    assert parent_of("fid[demo-net64]") is METRICS["fid"]
+            assert parent_metric(metric_id) is METRICS[extra.parent]
+    assert parent_metric("fid[demo-net64]") is METRICS["fid"]
 
 
 def test_names_of_metrics_and_extras_do_not_clash():
