@@ -28,8 +28,6 @@ from fantasyportrait.runtime.offloading import offload
 GUIDANCE = branches(4.5, 1.0)
 MODES = (("bf16", "none"), ("bf16", "block"), ("bf16", "leaf"), ("fp8", "none"), ("int8", "none"), ("int8", "block"))
 LIMIT_GIB = 24.0
-MEMORY_REACH = "each under its estimate; the last never more than its limit, or it would have failed"
-REACH = "1.5 times as fast as the plain one, outputs within 1e-2; 60 % of the matrix product's rate"
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ def speed(clip: Clip, size: Size, device: torch.device, repeats: int) -> Table:
         share = flops(clip, size.backbone) / row.median_s / ceiling
         row.value, row.note = share, f"{share:.0%} of {ceiling / 1e12:.3g} TFLOP/s"
     rows[0].note += f"; attention {kernel}; output differs by {error:.1e} of its size"
-    return Table(title=f"one step, {clip.name}", rows=rows, reach=REACH)
+    return Table(title=f"one step, {clip.name}", rows=rows)
 
 
 def memory(clip: Clip, size: Size, device: torch.device, repeats: int) -> Table:
@@ -189,7 +187,7 @@ def memory(clip: Clip, size: Size, device: torch.device, repeats: int) -> Table:
     rows.append(_mode(clip, size, device, plan.weights, plan.offload, repeats, limit_gib=LIMIT_GIB))
     for row in rows:
         row.times_slower = row.median_s / rows[0].median_s
-    return Table(title=f"memory modes, {clip.name}", rows=rows, reach=MEMORY_REACH)
+    return Table(title=f"memory modes, {clip.name}", rows=rows)
 
 
 def _mode(
