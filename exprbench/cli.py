@@ -48,7 +48,7 @@ def _build(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--multi-portraits", type=Path, metavar="DIR", help="folder of images with several people each")
     parser.add_argument(
-        "--multi-driving", type=Path, metavar="DIR", help="folder of videos with several people, or one"
+        "--multi-driving", type=Path, metavar="DIR", help="folder of videos with one or more people each"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="BENCH", help="benchmark folder to create")
     parser.add_argument(
@@ -238,16 +238,20 @@ def _weights(verbs: argparse._SubParsersAction) -> None:
         "  exprbench weights list\n  exprbench weights fetch inception i3d\n  exprbench weights verify",
     )
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser, required=True)
-    for name, summary, handler, example in (
-        ("list", "List model files, where they are, and how to get missing ones.", _run_weights_list, ""),
-        ("fetch", "Download model files and verify their hashes.", _run_weights_fetch, " inception i3d"),
-        ("verify", "Compare model files with their published hashes.", _run_weights_verify, " smirk l2cs"),
+    summary = "List model files, where they are, and how to get missing ones."
+    _verb(actions, "list", summary, "  exprbench weights list").set_defaults(handler=_run_weights_list)
+    for name, summary, example, default, handler in (
+        (
+            "fetch",
+            "Download model files and verify their hashes.",
+            "inception i3d",
+            "all with a URL",
+            _run_weights_fetch,
+        ),
+        ("verify", "Compare model files with their published hashes.", "smirk l2cs", "all", _run_weights_verify),
     ):
-        action = actions.add_parser(
-            name, help=summary, description=summary, examples=f"  exprbench weights {name}{example}"
-        )
-        if name != "list":
-            action.add_argument("names", nargs="*", metavar="NAME", help="name of a model file (default: all)")
+        action = _verb(actions, name, summary, f"  exprbench weights {name}\n  exprbench weights {name} {example}")
+        action.add_argument("names", nargs="*", metavar="NAME", help=f"name of a model file (default: {default})")
         action.set_defaults(handler=handler)
 
 

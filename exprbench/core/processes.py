@@ -60,11 +60,11 @@ class RemoteTraceback(Exception):
 
 
 class WorkerKilled(ItemError):
-    """The workers of an item were killed from outside; says nothing about the item."""
+    """The workers of an item were killed from outside, which is not an error of the item."""
 
 
 def num_cores() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -233,11 +233,11 @@ class _Worker:
     def _launch(self) -> None:
         self.discard()
         self.is_ready = False
-        self.connection, theirs = Pipe()
-        self.process = spawn(
-            ["exprbench.core.child_process", str(theirs.fileno())], threads=self.threads, pass_fds=(theirs.fileno(),)
-        )
-        theirs.close()
+        self.connection, child_end = Pipe()
+        number = child_end.fileno()
+        command = ["exprbench.core.child_process", str(number)]
+        self.process = spawn(command, threads=self.threads, pass_fds=(number,))
+        child_end.close()
         self._send((sys.path, self.setup))
 
     def _send(self, message: Any) -> None:
@@ -360,7 +360,7 @@ def _resident(pid: int) -> int:
 
 
 def machine_memory_bytes() -> int:
-    """Return the memory this process may use: the machine's, or its control group's if that is less."""
+    """Return the memory available to this process: the machine's, or its control group's limit if that is less."""
     total = psutil.virtual_memory().total
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

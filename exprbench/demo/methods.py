@@ -25,7 +25,7 @@ def _swapped(motions: Sequence[Animation]) -> list[Animation]:
     """Return the animations swapped between the people, who keep their places; one person's is unchanged."""
     if len(motions) == 1:
         return list(motions)
-    return [replace(m, offset_cm=own.offset_cm) for m, own in zip(swapped(motions), motions, strict=True)]
+    return [replace(m, offset_cm=original.offset_cm) for m, original in zip(swapped(motions), motions, strict=True)]
 
 
 METHODS: dict[str, Method] = {

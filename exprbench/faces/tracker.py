@@ -132,7 +132,7 @@ class FaceTracker:
 
     def _track_backwards(self, person: _Person, t: int, face: Face) -> None:
         """Track a newly found person backwards, up to the previous search."""
-        trail = _Person(person.looks, {t: face})
+        trail = _Person(person.descriptor, {t: face})
         misses = 0
         for s in range(t - 1, t - 1 - len(self.recent), -1):
             if s in person.faces or misses > BRIEF_GAP:

@@ -70,8 +70,8 @@ def _long_csv(tables: dict[str, Table]) -> str:
                 cell = row.cells[column.key]
                 if cell.aggregate:
                     a = cell.aggregate
-                    place = [title, row.dataset, row.method, column.track, column.metric.name]
-                    writer.writerow([*place, cell.text, a.value, a.low, a.high, a.num_videos])
+                    prefix = [title, row.dataset, row.method, column.track, column.metric.name]
+                    writer.writerow([*prefix, cell.text, a.value, a.low, a.high, a.num_videos])
     return text.getvalue()
 
 

@@ -39,8 +39,8 @@ class ClipGrid:
         """Return the selection of frames as part of an id, such as `16f,hop16`."""
         if self.num_frames is None:
             return "allf"
-        place = f"hop{self.hop}" if self.hop else f"seed{self.seed}" if self.start == "seeded" else "first"
-        return f"{self.num_frames}f,{place}"
+        position = f"hop{self.hop}" if self.hop else f"seed{self.seed}" if self.start == "seeded" else "first"
+        return f"{self.num_frames}f,{position}"
 
     def label(self, fit: str | None = None) -> str:
         """Return the part of a metric's id that describes the grid, such as `16f,hop16,squash224`."""

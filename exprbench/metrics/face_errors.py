@@ -16,7 +16,7 @@ def face_columns(profile: str, readings: Iterable[str] = ("l2cs", "smirk")) -> l
 
 
 def face_errors(pair: FacePair, columns: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """Return column -> (T,) float64 errors, NaN where either side does not see the face.
+    """Return column -> (T,) float64 errors, NaN in frames without the face on either side.
 
     Args:
         pair: the two tracks, with the profile and its readings.

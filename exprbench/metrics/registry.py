@@ -210,9 +210,9 @@ APD = Metric(
 )
 
 
-def _variant(of: Metric, name: str, meaning: str, **changes: Any) -> Metric:
-    """Return a variant that shares everything else with the metric it belongs to."""
-    return replace(of, name=name, title=name, meaning=meaning, tracks=(), **changes)
+def _variant(metric: Metric, name: str, meaning: str, **changes: Any) -> Metric:
+    """Return a variant of a metric that differs only in name, meaning and `changes`."""
+    return replace(metric, name=name, title=name, meaning=meaning, tracks=(), **changes)
 
 
 def _lmd(name: str, variant: str, meaning: str, **changes: Any) -> Metric:

@@ -42,13 +42,13 @@ class ScoringPlan:
     @cached_property
     def ids(self) -> dict[str, str]:
         """Return column -> id for every column of the profile."""
-        own = {}
+        custom = {}
         if "fid" in self.networks:
             network = self.networks["fid"]
-            own |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
+            custom |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
         if "fvd" in self.networks:
-            own["fvd"] = fvd_id(self.networks["fvd"])
-        return {**metric_ids(self.profile), **own}
+            custom["fvd"] = fvd_id(self.networks["fvd"])
+        return {**metric_ids(self.profile), **custom}
 
     def columns_on(self, track: str) -> list[Metric]:
         """Return the columns that are defined on a track, in the registry's order."""
@@ -60,8 +60,8 @@ class ScoringPlan:
         A missing landmarker is not a reason: tracks can be given, so `resolve_case` checks it for each case.
         """
         if metric.parent in self.networks:
-            own = self.ids[metric.name] != metric.ids[self.profile]
-            return "" if own else f"not defined for the network {self.networks[metric.parent].id}"
+            is_defined = self.ids[metric.name] != metric.ids[self.profile]
+            return "" if is_defined else f"not defined for the network {self.networks[metric.parent].id}"
         files = [name for name in metric.weights[self.profile] if name != LANDMARKER]
         return next((self.without[name] for name in files if name in self.without), "")
 

@@ -313,7 +313,7 @@ def test_paths_cannot_leave_the_folder(folders, tmp_path):
 
 
 def test_what_is_not_a_benchmark(tmp_path):
-    with pytest.raises(UserError, match="holds no benchmark"):
+    with pytest.raises(UserError, match="has no benchmark"):
         Benchmark.open(tmp_path)
 
 

@@ -60,7 +60,8 @@ def test_a_full_disk_leaves_the_record_that_was_there(scoring, mounted, tmp_path
 
 def test_a_read_only_folder_for_the_record(scoring, mounted, tmp_path):
     disk = mounted(tmp_path / "disk", "ro")
-    assert "is not writable (Read-only file system); choose another folder with --out" in scoring.into(disk / "m.json").refused()
+    message = "is not writable (Read-only file system); choose another folder with --out"
+    assert message in scoring.into(disk / "m.json").refused()
     mounted(disk, "rw")
     scoring.into(disk / "m.json").ends_well()
 
