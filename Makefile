@@ -5,12 +5,15 @@ STAMP := $(VENV)/.installed
 SHARED := ../shared
 export EXPRBENCH_WEIGHTS ?= $(if $(wildcard $(SHARED)/weights),$(abspath $(SHARED)/weights))
 
-.PHONY: demo test lint bench fuzz tables venv clean
+.PHONY: demo test test-all lint bench fuzz tables venv clean
 
 demo: venv  ## draw a small benchmark, score five toy methods on it, print the table
 	$(BIN)/exprbench demo --out runs/demo
 
-test: venv  ## every test that this machine can run
+test: venv  ## the tests, without the slow ones
+	$(BIN)/pytest -n auto --dist loadscope -m "not slow"
+
+test-all: venv  ## every test that this machine can run
 	$(BIN)/pytest -n auto --dist loadscope
 
 lint: venv

@@ -37,6 +37,7 @@ GRACE_S = 2.0
 MEMORY_SHARE = 0.9
 FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 DEBUG = "EXPRBENCH_DEBUG"
+RETRY = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,7 @@ class Pool:
             for worker in self._events(busy):
                 job, result = worker.finish()
                 idle.append(worker)
-                if result is None:
+                if result is RETRY:
                     retries.append(job)
                 else:
                     yield job.key, result
@@ -224,7 +225,7 @@ class _Worker:
 
     def start(self, job: _Job) -> None:
         """Send a job, to a new process if there is none."""
-        self.job, self.result, self.is_done, self.end_text = job, None, False, ""
+        self.job, self.result, self.is_done, self.end_text = job, RETRY, False, ""
         if self.process is None or self.process.poll() is not None:
             self._launch()
         self.since = time.monotonic()
@@ -284,7 +285,7 @@ class _Worker:
         self.result, self.is_done = error, True
 
     def finish(self) -> tuple[_Job, Any]:
-        """Return the job and its result, None if it is to be tried again."""
+        """Return the job and its result, `RETRY` if the process died before there was one."""
         job, self.job = self.job, None
         return job, self.result
 

@@ -138,7 +138,7 @@ def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution:
         "make_stage": make_stage,
         "root": str(workspace.root.resolve()),
         "recipe": as_dict(recipe),
-        "machines": ExecutionConfig(workers=workers, devices=("cuda:0",) if on_gpu else ("cpu",)),
+        "execution": ExecutionConfig(workers=workers, devices=("cuda:0",) if on_gpu else ("cpu",)),
     }
     shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
     actors = ray.data.ActorPoolStrategy(size=num_actors)

@@ -107,7 +107,7 @@ def _write_faces(path: Path, fps: float, sha256: str, export: Export) -> int:
     tracker = FaceTracker(landmarker(), fps=fps)
     with open_clip(path) as frames:
         for frame in frames:
-            tracker.add(frame)
+            tracker.update(frame)
     tracks = collect(tracker, sha256)
     if export.tracks:
         save_tracks(path.with_name(path.stem + GIVEN_SUFFIX), tracks)

@@ -81,7 +81,7 @@ class _Measurement:
 
     def _track(self) -> None:
         while self.held:
-            self.tracker.add(self.held.popleft())
+            self.tracker.update(self.held.popleft())
         self.held_bytes = 0
 
     def compute(self) -> Row:
@@ -89,7 +89,7 @@ class _Measurement:
         size = self.tracker.size
         people = [
             {**person(track, size, self.facts), "face_sharpness": self._sharpness(track)}
-            for track in self.tracker.finish()
+            for track in self.tracker.compute()
         ]
         boxes = [value for one in people for value in one.pop("face_box")]
         columns = [name for name, _ in MotionScorer.columns if name != "face_box"]

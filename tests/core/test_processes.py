@@ -19,6 +19,11 @@ def square(x):
     return x * x
 
 
+def append_a_line(path):
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("called\n")
+
+
 def odd_numbers_fail(x):
     if x % 2:
         raise ItemError("odd", str(x))
@@ -70,6 +75,12 @@ def test_an_item_error_takes_the_place_of_a_result(workers):
     results = dict(process_map(odd_numbers_fail, range(6), workers=workers, label="test"))
     assert {x: r.code for x, r in results.items() if isinstance(r, ItemError)} == {1: "odd", 3: "odd", 5: "odd"}
     assert {x: r for x, r in results.items() if isinstance(r, int)} == {0: 0, 2: 4, 4: 16}
+
+
+def test_a_function_without_a_result_is_called_once_for_each_item(tmp_path):
+    results = dict(process_map(append_a_line, [str(tmp_path / name) for name in "ab"], workers=2, label="test"))
+    assert list(results.values()) == [None, None]
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["called\n"] * 2
 
 
 def test_functions_of_a_script_or_notebook_can_be_used():

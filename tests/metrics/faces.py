@@ -8,9 +8,11 @@ from scipy.spatial.transform import Rotation
 from exprbench.faces import FaceTrack
 from exprbench.faces.gaze import eye_ball
 from exprbench.faces.landmark_groups import EYE_POINTS
+from exprbench.metrics import face_errors as module
 from exprbench.metrics.face_pair import FacePair
 
 SIZE = (640, 360)
+NETWORKS = {"l2cs": ("gaze",), "smirk": ("expression", "pose")}
 
 
 def track(landmarks, *, pose=None, blendshapes=None, seen=None):
@@ -71,6 +73,13 @@ def pair(reference, predicted, size=SIZE, predicted_size=None):
     return FacePair(
         reference=reference, predicted=predicted, reference_size=size, predicted_size=predicted_size or size
     )
+
+
+def face_errors(faces, profile="mediapipe", readings=({}, {})):
+    """Errors of every column of a profile whose readings both sides have."""
+    networks = [name for name, outputs in NETWORKS.items() if all(o in side for o in outputs for side in readings)]
+    pair = replace(faces, profile=profile, readings=readings)
+    return module.face_errors(pair, module.face_columns(profile, networks))
 
 
 def hidden(face, *frames):

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.metrics.face_errors import face_errors
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.metrics.matching import match_tracks
 from exprbench.metrics.moments import merge, moments
 from exprbench.metrics.psnr import frame_mean, psnr, squared_error
 from exprbench.metrics.set_distance import prepare, set_distance
 from exprbench.metrics.ssim import ssim
-from tests.metrics.faces import SIZE, any_face, hidden, pair, poses
+from tests.metrics.faces import SIZE, any_face, face_errors, hidden, pair, poses
 
 FRAMES = 5
 ONE_SIDED = {"lmd_iod", "lmd_rigid", "mae_open"}  # in the reference's measure, or laid on it, or by its lids

@@ -64,9 +64,8 @@ def test_a_video_is_averaged_over_frames_and_also_pooled():
     errors, size = [squared_error(r, p) for r, p in zip(reference, predicted, strict=True)], reference[0].size
     channels_first = [torch.from_numpy(v).permute(0, 3, 1, 2).double() for v in (predicted, reference)]
     peers = torch_psnr(*channels_first, data_range=255.0, dim=(1, 2, 3), reduction="none")
-    assert frame_mean(errors, size) == pytest.approx(
-        float(peers.mean()), abs=1e-5
-    )  # theirs keeps the range in single precision
+    mean = float(peers.mean())
+    assert frame_mean(errors, size) == pytest.approx(mean, abs=1e-5)  # theirs keeps the range in single precision
     assert pooled(errors, size) == pytest.approx(
         peak_signal_noise_ratio(reference, predicted, data_range=255), abs=1e-9
     )
@@ -82,7 +81,7 @@ def test_the_order_of_frames_is_of_no_matter(errors):
 
 
 def test_no_frames_have_no_score():
-    assert np.isnan([function([], 100) for function in (frame_mean, pooled, identical_share)]).all()
+    assert np.isnan([reduce([], 100) for reduce in (frame_mean, pooled, identical_share)]).all()
 
 
 def test_the_error_of_a_video_is_that_of_its_parts():
