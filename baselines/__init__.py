@@ -1,1 +1,1 @@
-"""Adapters that run the baseline methods: none is written yet, and the command says so."""
+"""Adapters that run the baseline methods; no adapter exists yet."""

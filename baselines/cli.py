@@ -1,4 +1,4 @@
-"""The command `baselines`, which has no adapter to list yet."""
+"""The command `baselines`; there are no adapters yet."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from exprbench.core.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = Parser(prog="baselines", description="Run the methods that the paper compares. No adapter is written yet.")
-    parser.set_defaults(handler=_nothing_yet)
+    """Run the command line and return its exit status."""
+    parser = Parser(prog="baselines", description="Run the methods that the paper compares. No adapter exists yet.")
+    parser.set_defaults(handler=_raise_no_adapter)
     return run(parser, argv)
 
 
-def _nothing_yet(_: object) -> int:
+def _raise_no_adapter(_: object) -> int:
     raise UserError(
-        "no baseline has an adapter yet; run the method yourself, put its videos at DIR/{case_id}.mp4 "
-        "and give them to `exprbench score --predictions DIR`"
+        "no baseline has an adapter yet; run the method yourself, write its videos to DIR/{case_id}.mp4 "
+        "and score them with: exprbench score --predictions DIR"
     )

@@ -1,1 +1,1 @@
-"""Speed and memory, side by side with other libraries in one run: one script a question."""
+"""Benchmarks of speed and memory: each script compares this project with other libraries in one run."""

@@ -1,7 +1,7 @@
-"""`python -m benchmarks`: every question that needs no GPU, one after the other, each in a process of its own.
+"""`python -m benchmarks`: run all benchmarks that need no GPU, one after the other, each in its own process.
 
-Tables are printed as they come, numbers go to JSON files, and `--write` puts all of these files into a page of
-documentation, below its line that says so.
+Each script prints its tables and writes a JSON file. `--write` renders the JSON files into docs/performance.md, below a
+marker line.
 """
 
 import subprocess
@@ -19,14 +19,14 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
 def run(script: str, folder: Path) -> bool:
-    """Run one script; did it end well?"""
+    """Run one script and return whether it succeeded."""
     print(f"\n== {script}\n", flush=True)
-    line = [sys.executable, "-m", f"benchmarks.{script}", "--json", str(folder / f"{script}.json")]
-    return subprocess.run(line, check=False).returncode == 0
+    command = [sys.executable, "-m", f"benchmarks.{script}", "--json", str(folder / f"{script}.json")]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def write(page: Path, folder: Path) -> None:
-    """Replace the measured part of a page by what the JSON files of a folder hold."""
+    """Replace the measured part of a page with the tables in a folder's JSON files."""
     first = [path for script in SCRIPTS if (path := folder / f"{script}.json").exists()]
     others = [path for path in sorted(folder.glob("*.json")) if path not in first]
     prose = page.read_text(encoding="utf-8").split(MARK)[0]
@@ -34,15 +34,21 @@ def write(page: Path, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what was asked for."""
+    """Run the scripts, or write the page, and return the exit status."""
     parser = Parser(
         prog="python -m benchmarks",
-        description="Speed and memory beside other libraries, on this machine.",
+        description="Compare speed and memory with other libraries on this machine.",
         examples="  python -m benchmarks\n  python -m benchmarks frechet clip\n  python -m benchmarks --write",
     )
-    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=f"which; by default {', '.join(SCRIPTS)}")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder for JSON (default: %(default)s)")
-    parser.add_argument("--write", action="store_true", help=f"no run: write what is in --out into docs/{PAGE.name}")
+    parser.add_argument(
+        "scripts", nargs="*", metavar="SCRIPT", help=f"benchmark to run (default: {', '.join(SCRIPTS)})"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/bench"), help="folder of the JSON files (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"write the JSON files in --out into docs/{PAGE.name}, without a run"
+    )
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.write:
@@ -50,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     failed = [script for script in args.scripts or SCRIPTS if not run(script, args.out)]
     if failed:
-        print(f"\nerror: these did not end well: {', '.join(failed)}", file=sys.stderr)
+        print(f"\nerror: these benchmarks failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,6 +1,6 @@
-"""Clips to measure on: filmed faces where a folder of videos is at hand, a photograph that pans everywhere else.
+"""Clips for benchmarks: filmed faces from a folder of videos, or a panning photograph if there is no such folder.
 
-`$EXPRBENCH_CLIPS` names the folder; `../shared/data/driving` beside the checkout is looked for otherwise.
+The folder is `$EXPRBENCH_CLIPS`, or `../shared/data/driving` next to the checkout.
 """
 
 import os
@@ -23,7 +23,7 @@ NO_FACE = "noface"
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A benchmark of self reenactment, and folders of predictions, one a method."""
+    """A benchmark of self reenactment, and one folder of predictions per method."""
 
     root: Path
     methods: list[Path]
@@ -31,21 +31,21 @@ class Bench:
 
 
 def make_clips(folder: Path, count: int, side: int = SIDE, num_frames: int = NUM_FRAMES) -> tuple[list[Path], str]:
-    """Write `count` different clips into a folder; they, and what they show in words."""
+    """Write `count` different clips into a folder; return their paths and a description of their content."""
     films, paths = _films(), []
     for i in range(count):
         frames = _film(films[i % len(films)], side, num_frames) if films else _photograph(side, num_frames)
-        shift = 8 * (i // max(1, len(films)))  # no two clips are one
+        shift = 8 * (i // max(1, len(films)))  # makes repeated films different
         paths.append(folder / f"clip{i}.mp4")
         write_video(paths[-1], (np.roll(frame, -shift, axis=0) for frame in frames), fps=FPS)
-    return paths, f"{min(count, len(films))} filmed faces" if films else "a photograph that pans"
+    return paths, f"{min(count, len(films))} filmed faces" if films else "a panning photograph"
 
 
 def make_bench(folder: Path, count: int, num_methods: int = 1) -> Bench:
-    """A benchmark of `count` clips under a folder, and methods that get every frame a little wrong."""
+    """Build a benchmark of `count` clips under a folder, and methods with small errors in every frame."""
     paths, source = make_clips(folder / "driving", count)
     with open_clip(paths[0]) as clip:
-        write_image(folder / "portraits" / "somebody.png", next(iter(clip)))
+        write_image(folder / "portraits" / "person.png", next(iter(clip)))
     bench = build(portraits=folder / "portraits", driving=folder / "driving", out=folder / "bench", workers=1)
     methods = [folder / f"method{m}" for m in range(num_methods)]
     for m, predictions in enumerate(methods):
@@ -62,16 +62,16 @@ def _films() -> list[Path]:
 
 
 def _film(path: Path, side: int, num_frames: int) -> Iterator[np.ndarray]:
-    """The middle square of every frame, there and back again until there are enough."""
+    """Yield the central square of every frame, forwards and backwards, until there are `num_frames`."""
     try:
         with open_clip(path, fps=FPS, max_frames=num_frames) as clip:
-            frames = [_middle(frame, side) for frame in clip]
+            frames = [_central_square(frame, side) for frame in clip]
     except MediaError as error:
         raise SystemExit(f"{path} cannot be read: {error}") from error
     return islice(cycle(chain(frames, frames[-2:0:-1])), num_frames)
 
 
-def _middle(frame: np.ndarray, side: int) -> np.ndarray:
+def _central_square(frame: np.ndarray, side: int) -> np.ndarray:
     height, width = frame.shape[:2]
     short = min(height, width)
     x, y = (width - short) // 2, (height - short) // 4  # heads are in the upper part
@@ -79,7 +79,7 @@ def _middle(frame: np.ndarray, side: int) -> np.ndarray:
 
 
 def _photograph(side: int, num_frames: int) -> Iterator[np.ndarray]:
-    """scikit-image's astronaut, seen through a window that goes back and forth."""
+    """Yield crops of scikit-image's astronaut that move back and forth."""
     from skimage.data import astronaut
 
     wide = cv2.resize(astronaut(), (side + 64,) * 2, interpolation=cv2.INTER_CUBIC)

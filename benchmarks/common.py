@@ -1,4 +1,4 @@
-"""What every benchmark shares: alternatives timed in turns, a table, a description of the machine, JSON."""
+"""Shared by all benchmarks: timing of alternatives in turns, tables, a description of the machine, JSON files."""
 
 import argparse
 import json
@@ -37,7 +37,13 @@ PACKAGES = (
 
 @dataclass(kw_only=True)
 class Row:
-    """One way of doing a thing. `times_slower` is the median, over rounds, of its time over the first way's."""
+    """Measurements of one alternative.
+
+    Attributes:
+        times_slower: median, over rounds, of its time over that of the first alternative.
+        value: result of the last run.
+        peak_mb: peak memory in megabytes.
+    """
 
     name: str
     median_s: float
@@ -50,16 +56,15 @@ class Row:
 
 @dataclass(kw_only=True)
 class Table:
-    """A question and its rows; `reach` says in words what the first row was to reach."""
+    """Rows of alternatives that are compared, the first one as the reference."""
 
     title: str
     rows: list[Row]
-    reach: str = ""
 
 
 @dataclass(kw_only=True)
 class Report:
-    """Everything a run of a script has to say."""
+    """Results of one run of a script."""
 
     script: str
     date: str
@@ -69,26 +74,30 @@ class Report:
 
 
 def compare(
-    ways: Mapping[str, Callable[[], Any]],
+    alternatives: Mapping[str, Callable[[], Any]],
     repeats: int = MIN_REPEATS,
     clock: Callable[[], float] = time.perf_counter,
     warm_up: bool = False,
 ) -> list[Row]:
-    """Time alternatives in turns, round after round, so that whatever else the machine does befalls all alike.
+    """Time alternatives in turns, round after round, so that other load on the machine affects all of them equally.
 
-    For work on one core pass `time.process_time` (or `tree_cpu_s`, where part of it is done by other processes), which
-    does not count what other programs take. `warm_up` runs everything once before the clock is looked at.
+    Args:
+        alternatives: name -> function; the first one is the reference of `times_slower`.
+        repeats: number of rounds.
+        clock: returns seconds. For work on one core use `time.process_time`, or `tree_cpu_s` if child processes do part
+            of it: both exclude the time of other programs.
+        warm_up: run every alternative once before timing.
     """
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in alternatives}
     values: dict[str, Any] = {}
-    for way in ways.values() if warm_up else ():
-        way()
+    for function in alternatives.values() if warm_up else ():
+        function()
     for _ in range(repeats):
-        for name, way in ways.items():
+        for name, function in alternatives.items():
             start = clock()
-            values[name] = way()
+            values[name] = function()
             times[name].append(clock() - start)
-    first = times[next(iter(ways))]
+    first = times[next(iter(alternatives))]
     return [
         Row(
             name=name,
@@ -102,7 +111,7 @@ def compare(
 
 
 def on_one_core() -> None:
-    """Keep this process, and those it starts, to one core, and libraries to one thread."""
+    """Restrict this process and its children to one core, and OpenCV to one thread."""
     import cv2
 
     if hasattr(os, "sched_setaffinity"):
@@ -111,17 +120,17 @@ def on_one_core() -> None:
 
 
 def tree_cpu_s() -> float:
-    """Processor time taken so far by this process and those it started; of the latter on Linux only."""
-    ours = time.process_time()
+    """Return the processor time in seconds of this process and its descendants (of running ones on Linux only)."""
+    own_s = time.process_time()
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ours + ended.ru_utime + ended.ru_stime + sum(map(_cpu_s, _children(os.getpid())))
+    return own_s + ended.ru_utime + ended.ru_stime + sum(map(_cpu_s, _children(os.getpid())))
 
 
 def _children(pid: int) -> list[int]:
-    """All processes below one, by way of the threads that started them."""
-    told = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    below = [int(child) for line in told for child in line]
-    return [p for child in below for p in (child, *_children(child))]
+    """Return all descendants of a process."""
+    lines = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    children = [int(child) for line in lines for child in line]
+    return [p for child in children for p in (child, *_children(child))]
 
 
 def _cpu_s(pid: int) -> float:
@@ -130,44 +139,45 @@ def _cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_mb(make: Callable[[], Callable[[], Any]]) -> float:
-    """How far a call raises the memory of a fresh process above what it held before.
+def peak_mb(prepare: Callable[[], Callable[[], Any]]) -> float:
+    """Return by how many megabytes a call raises the peak memory of a new process.
 
-    `make` (a function of a module, or a partial of one) prepares in that process and returns what is to be called.
+    Args:
+        prepare: a picklable function that is called in the new process and returns the function to measure.
     """
     context = get_context("spawn")
-    here, there = context.Pipe()
-    child = context.Process(target=_measure, args=(make, there))
+    receiver, sender = context.Pipe()
+    child = context.Process(target=_measure, args=(prepare, sender))
     child.start()
-    raised = here.recv()
+    increase_mb = receiver.recv()
     child.join()
-    return raised
+    return increase_mb
 
 
-def _measure(make: Callable[[], Callable[[], Any]], answer: Any) -> None:
-    way = make()
-    before = _restart_peak()
-    way()
-    answer.send(_peak_mb() - before)
+def _measure(prepare: Callable[[], Callable[[], Any]], sender: Any) -> None:
+    function = prepare()
+    before_mb = _restart_peak()
+    function()
+    sender.send(_peak_mb() - before_mb)
 
 
 def _restart_peak() -> float:
-    """Memory held now; on Linux the peak counts from here on, elsewhere from the start of the process."""
+    """Return the memory in use; on Linux, also reset the peak to it."""
     if STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")
     return _peak_mb()
 
 
 def _peak_mb() -> float:
-    """Of this process and those it has started and that are still there (on Linux; elsewhere of this one)."""
+    """Return the peak memory of this process and, on Linux, its running descendants."""
     if not STATUS.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    told = [Path(f"/proc/{pid}/status").read_text() for pid in (os.getpid(), *_children(os.getpid()))]
-    return sum(int(re.search(r"VmHWM:\s*(\d+) kB", text).group(1)) for text in told) / 1e3
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (os.getpid(), *_children(os.getpid()))]
+    return sum(int(re.search(r"VmHWM:\s*(\d+) kB", text).group(1)) for text in statuses) / 1e3
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were taken on."""
+    """Return a description of the machine."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -185,31 +195,31 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that matter, as far as they are installed."""
-    found = {}
+    """Return the versions of the compared libraries that are installed."""
+    installed = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def arguments(name: str, description: str, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options every script has: `--repeats` and `--json`."""
+    """Parse the options of all scripts: `--repeats` and `--json`."""
     parser = Parser(
         prog=f"python -m benchmarks.{name}",
         description=description,
         examples=f"  python -m benchmarks.{name} --repeats 9 --json {name}.json",
     )
-    parser.add_argument("--repeats", type=int, default=MIN_REPEATS, help="rounds (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE as well")
+    parser.add_argument("--repeats", type=int, default=MIN_REPEATS, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file to write")
     return parser.parse_args(argv)
 
 
 def report(name: str, tables: Sequence[Table], json_path: Path | None = None) -> Report:
-    """Print tables and where they come from, and write them as JSON if asked."""
-    made = Report(
+    """Print tables and a description of the machine, write them as JSON if there is a path, and return the report."""
+    result = Report(
         script=name,
         date=datetime.now(timezone.utc).date().isoformat(),
         machine=machine(),
@@ -217,35 +227,34 @@ def report(name: str, tables: Sequence[Table], json_path: Path | None = None) ->
         tables=list(tables),
     )
     print("\n\n".join(_text(table) for table in tables))
-    print(f"\n{_where(made)}", flush=True)
+    print(f"\n{_provenance(result)}", flush=True)
     if json_path:
-        json_path.write_text(json.dumps(asdict(made), indent=2, default=float) + "\n")
-    return made
+        json_path.write_text(json.dumps(asdict(result), indent=2, default=float) + "\n")
+    return result
 
 
 def load(path: Path) -> Report:
-    """A report that `report` has written."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    tables = [Table(**{**table, "rows": [Row(**row) for row in table["rows"]]}) for table in told.pop("tables")]
-    return Report(**told, tables=tables)
+    """Return a report written by `report`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    tables = [Table(title=t["title"], rows=[Row(**row) for row in t["rows"]]) for t in content.pop("tables")]
+    return Report(**content, tables=tables)
 
 
-def to_markdown(made: Report) -> str:
-    """A report as a section of a page."""
-    return "\n\n".join([f"## {made.script}", *map(_markdown, made.tables), _where(made)])
+def to_markdown(result: Report) -> str:
+    """Return a report as a section of a Markdown page."""
+    return "\n\n".join([f"## {result.script}", *map(_markdown, result.tables), _provenance(result)])
 
 
 def _markdown(table: Table) -> str:
     lines = [HEAD, *(_cells(row) for row in table.rows)]
     rule = "|---|--:|--:|--:|--:|---|"
     first, *rest = [f"| {' | '.join(line)} |" for line in lines]
-    reach = [f"To reach: {table.reach}."] if table.reach else []
-    return "\n".join([f"**{table.title}**", "", first, rule, *rest, *(["", *reach] if reach else [])])
+    return "\n".join([f"**{table.title}**", "", first, rule, *rest])
 
 
-def _where(made: Report) -> str:
-    machine = ", ".join(f"{k} {v}" for k, v in made.machine.items())
-    return f"{made.date}; {machine}; {', '.join(f'{k} {v}' for k, v in made.versions.items())}."
+def _provenance(result: Report) -> str:
+    machine = ", ".join(f"{k} {v}" for k, v in result.machine.items())
+    return f"{result.date}; {machine}; {', '.join(f'{k} {v}' for k, v in result.versions.items())}."
 
 
 def _text(table: Table) -> str:
@@ -257,7 +266,7 @@ def _text(table: Table) -> str:
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([table.title, *body, *([f"to reach: {table.reach}"] if table.reach else [])])
+    return "\n".join([table.title, *body])
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def beside_plain(clips: Path, work: Path, *, whole: bool) -> Table:
     ]
     rows[-1].note += "" if whole else f"; from {len(chosen)} clips"
     kept = told("-c", SELECT, work / "ours")
-    return Table(title=f"{len(paths)} clips of 5 s, {kept['kept']} kept", rows=rows, reach="10x the plain way")
+    return Table(title=f"{len(paths)} clips of 5 s, {kept['kept']} kept", rows=rows)
 
 
 def above_floor(clips: Path, work: Path, repeats: int) -> Table:
@@ -113,7 +113,7 @@ def above_floor(clips: Path, work: Path, repeats: int) -> Table:
         row("the same and the scorers' arithmetic", both, floors),
         row("multiexpr score, 1 worker", ours, floors),
     ]
-    return Table(title="Above the floor", rows=rows, reach="1.3x")
+    return Table(title="Above the floor", rows=rows)
 
 
 def memory(clips: Path, work: Path) -> Table:
@@ -131,7 +131,7 @@ def memory(clips: Path, work: Path) -> Table:
         rows.append(Row(name=name, median_s=found["seconds"], fastest_s=found["seconds"],
                         times_slower=found["SELF"] / (rows[0].peak_mb if rows else found["SELF"]),
                         peak_mb=found["SELF"], note=note))  # fmt: skip
-    return Table(title="Memory (`times slower` is memory here)", rows=rows, reach="flat in the number of clips")
+    return Table(title="Memory (`times slower` is memory here)", rows=rows)
 
 
 def _copies(clips: Path, folder: Path, kinds: list[str], copies: int, *, cheap: bool) -> None:
@@ -156,7 +156,7 @@ def million(work: Path, repeats: int) -> Table:
         first = first or float(np.median(seconds))
         rows.append(row(f"select, {runs[0]['clips']:,} clips", seconds, [first] * repeats,
                         peak_mb=max(run["SELF"] for run in runs)))  # fmt: skip
-    return Table(title="Verdicts", rows=rows, reach="a million in under 10 s")
+    return Table(title="Verdicts", rows=rows)
 
 
 def arguments(argv: Sequence[str] | None) -> Any:

@@ -1,6 +1,6 @@
-"""Decoding 125 frames of 512 x 512 to RGB on one core: our decoding process, PyAV in the same process, OpenCV, decord.
+"""Decoding of 125 frames of 512 x 512 to RGB on one core: exprbench's decoder process, PyAV, OpenCV, decord.
 
-What the others do is read a file they trust: a damaged one crashes decord, and OpenCV ends it early without a word.
+Only exprbench handles damaged files: they crash decord, and OpenCV stops early without an error.
 """
 
 import sys
@@ -15,7 +15,7 @@ NUM_SOUGHT = 25
 
 
 def by_exprbench(path: Path) -> int:
-    """Frames, from the process that decodes."""
+    """Decode in exprbench's decoder process; return the number of frames."""
     from exprbench.media import open_clip
 
     with open_clip(path) as clip:
@@ -23,7 +23,7 @@ def by_exprbench(path: Path) -> int:
 
 
 def by_av(path: Path) -> int:
-    """The same library without a process between."""
+    """Decode with PyAV in this process; return the number of frames."""
     import av
 
     with av.open(str(path)) as container:
@@ -33,18 +33,18 @@ def by_av(path: Path) -> int:
 
 
 def by_cv2(path: Path) -> int:
-    """OpenCV, one frame after the other, turned from BGR to RGB."""
+    """Decode with OpenCV, one frame after the other, and convert BGR to RGB; return the number of frames."""
     import cv2
 
     video, count = cv2.VideoCapture(str(path)), 0
-    while (got := video.read())[0]:
-        cv2.cvtColor(got[1], cv2.COLOR_BGR2RGB)
+    while (result := video.read())[0]:
+        cv2.cvtColor(result[1], cv2.COLOR_BGR2RGB)
         count += 1
     return count
 
 
 def by_cv2_seeking(path: Path) -> int:
-    """OpenCV, seeking to every fifth frame as some scripts do."""
+    """Seek to every fifth frame with OpenCV, as some scripts do; return the number of frames."""
     import cv2
 
     video = cv2.VideoCapture(str(path))
@@ -55,15 +55,15 @@ def by_cv2_seeking(path: Path) -> int:
 
 
 def by_decord(path: Path) -> int:
-    """decord on one thread."""
+    """Decode with decord on one thread; return the number of frames."""
     import decord
 
     return sum(len(frame.asnumpy()) > 0 for frame in decord.VideoReader(str(path), num_threads=1))
 
 
-def ways(path: Path) -> dict[str, Callable[[], int]]:
-    """Ours first; decord where it is installed."""
-    found = {
+def alternatives(path: Path) -> dict[str, Callable[[], int]]:
+    """Return the alternatives, exprbench first; decord only if it is installed."""
+    functions = {
         "exprbench": lambda: by_exprbench(path),
         "PyAV, in process": lambda: by_av(path),
         "OpenCV": lambda: by_cv2(path),
@@ -72,19 +72,19 @@ def ways(path: Path) -> dict[str, Callable[[], int]]:
     try:
         import decord  # noqa: F401
     except ImportError:
-        return found
-    return {**found, "decord": lambda: by_decord(path)}
+        return functions
+    return {**functions, "decord": lambda: by_decord(path)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report."""
+    """Run the benchmark and report."""
     args = arguments("decode", __doc__.splitlines()[0], argv)
     on_one_core()
     with tempfile.TemporaryDirectory() as folder:
         (path,), source = make_clips(Path(folder), 1)
-        rows = compare(ways(path), args.repeats, clock=tree_cpu_s, warm_up=True)
+        rows = compare(alternatives(path), args.repeats, clock=tree_cpu_s, warm_up=True)
     for row in rows:
-        row.note = f"{1e3 * row.median_s / row.value:.2f} ms a frame"
+        row.note = f"{1e3 * row.median_s / row.value:.2f} ms per frame"
     title = f"Decoding {NUM_FRAMES} frames of {SIDE} x {SIDE} to RGB, one core, processor time ({source})"
     report("decode", [Table(title=title, rows=rows)], args.json)
     return 0

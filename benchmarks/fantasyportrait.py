@@ -35,8 +35,6 @@ from fantasyportrait.runtime.offloading import offload
 GUIDANCE = guidance_branches(4.5, 1.0)
 MODES = (("bf16", "none"), ("bf16", "block"), ("bf16", "leaf"), ("fp8", "none"), ("int8", "none"), ("int8", "block"))
 LIMIT_GIB = 24.0
-MEMORY_REACH = "each under its estimate; the last never more than its limit, or it would have failed"
-REACH = "1.5 times as fast as the plain one, outputs within 1e-2; 60 % of the matrix product's rate"
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def speed(clip: Clip, config: ModelConfig, device: torch.device, repeats: int) -
         utilisation = flops(clip, config.backbone) / row.median_s / ceiling
         row.value, row.note = utilisation, f"{utilisation:.0%} of {ceiling / 1e12:.3g} TFLOP/s"
     rows[0].note += f"; attention {kernel}; output differs by {error:.1e} of its size"
-    return Table(title=f"one step, {clip.name}", rows=rows, reach=REACH)
+    return Table(title=f"one step, {clip.name}", rows=rows)
 
 
 def memory(clip: Clip, config: ModelConfig, device: torch.device, repeats: int) -> Table:
@@ -206,7 +204,7 @@ def memory(clip: Clip, config: ModelConfig, device: torch.device, repeats: int) 
     rows.append(_measure_mode(clip, config, device, plan.weights, plan.offload, repeats, limit_gib=LIMIT_GIB))
     for row in rows:
         row.times_slower = row.median_s / rows[0].median_s
-    return Table(title=f"memory modes, {clip.name}", rows=rows, reach=MEMORY_REACH)
+    return Table(title=f"memory modes, {clip.name}", rows=rows)
 
 
 def _measure_mode(

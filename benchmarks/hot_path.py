@@ -1,4 +1,4 @@
-"""Where the processor time of scoring one clip goes, stage by stage, on one core."""
+"""Profile of scoring one clip on one core: processor time by stage."""
 
 import os
 import sys
@@ -16,68 +16,67 @@ from benchmarks.clips import NUM_FRAMES, SIDE, make_bench
 from benchmarks.common import Row, Table, arguments, on_one_core, report, tree_cpu_s
 from exprbench.faces import landmarker, tracker
 from exprbench.faces.video_tracks import landmarker as load_landmarker
-from exprbench.scoring import case, pixels
+from exprbench.metrics import psnr, ssim
+from exprbench.scoring import cases
 from exprbench.scoring.cases import score_case
 
-WHOLE, REST = "one clip", "linking faces, metrics of faces, hashes, cache, the rest"
-DECODERS = "two decoders and their pipes, as far as they are processes of their own"
+WHOLE, OTHER = "one clip", "linking of faces, face metrics, hashes, cache, other"
+DECODERS = "two decoder processes"
 
 
 class Stages:
-    """Processor time by stage; of stages within stages, the time of the inner one is not the outer one's."""
+    """Processor time by stage; the time of a nested stage is not included in the outer one."""
 
     def __init__(self) -> None:
-        self.taken_s: dict[str, float] = defaultdict(float)
+        self.total_s: dict[str, float] = defaultdict(float)
         self.calls: dict[str, int] = defaultdict(int)
         self.inner_s = [0.0]
 
-    def of(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, its time noted."""
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time recorded under a stage."""
 
-        def timed(*args: Any, **options: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
             start = time.process_time()
             self.inner_s.append(0.0)
             try:
                 return function(*args, **options)
             finally:
-                took = time.process_time() - start
-                self.taken_s[name] += took - self.inner_s.pop()
-                self.inner_s[-1] += took
+                duration_s = time.process_time() - start
+                self.total_s[name] += duration_s - self.inner_s.pop()
+                self.inner_s[-1] += duration_s
                 self.calls[name] += 1
 
-        return timed
+        return call
 
 
 @contextmanager
-def noted(stages: Stages) -> Iterator[None]:
-    """The stages of the hot path, wrapped."""
+def instrumented(stages: Stages) -> Iterator[None]:
+    """Time the stages within the block."""
     model = load_landmarker()
-    places = [
-        (model._landmarker, "detect", "MediaPipe's landmarker, its Python conversion included"),
-        (model._detector, "detect", "MediaPipe's detector, in the search every second"),
-        (landmarker, "_face", "landmarks, blendshapes and pose into arrays"),
+    functions = [
+        (model._landmarker, "detect", "MediaPipe's landmarker, including its conversion to Python objects"),
+        (model._detector, "detect", "MediaPipe's detector, once per second"),
+        (landmarker, "_face", "conversion of landmarks, blendshapes and pose to arrays"),
         (landmarker, "square", "crops"),
-        (tracker, "appearance", "colours of heads"),
-        (pixels, "ssim", "SSIM"),
-        (pixels, "squared_error", "PSNR"),
-        (case, "sha256_path", "hash of the prediction"),
+        (tracker, "appearance", "appearance descriptors"),
+        (ssim, "ssim", "SSIM"),
+        (psnr, "squared_error", "PSNR"),
+        (cases, "sha256_path", "hash of the prediction"),
     ]
     with ExitStack() as stack:
-        for where, name, stage in places:
-            stack.enter_context(mock.patch.object(where, name, stages.of(stage, getattr(where, name))))
+        for module, name, stage in functions:
+            stack.enter_context(mock.patch.object(module, name, stages.timed(stage, getattr(module, name))))
         yield
 
 
 def rows(total_s: float, stages: Stages, children_s: float) -> list[Row]:
-    """The whole, then the stages, the largest first."""
-    told = {**stages.taken_s, DECODERS: children_s}
-    told[REST] = total_s - sum(told.values())
-    order = sorted(told, key=lambda name: -told[name])
-    notes = {name: f"{told[name] / total_s:.1%}, {stages.calls[name]} calls" for name in stages.taken_s}
-    made = [
-        _row(name, told[name], told[name] / total_s, notes.get(name, f"{told[name] / total_s:.1%}")) for name in order
-    ]
-    return [_row(WHOLE, total_s, 1, ""), *made]
+    """Return a row for the whole, then for each stage in descending order."""
+    seconds = {**stages.total_s, DECODERS: children_s}
+    seconds[OTHER] = total_s - sum(seconds.values())
+    notes = {name: f"{s / total_s:.1%}" for name, s in seconds.items()}
+    notes |= {name: f"{notes[name]}, {stages.calls[name]} calls" for name in stages.total_s}
+    order = sorted(seconds, key=lambda name: -seconds[name])
+    return [_row(WHOLE, total_s, 1, ""), *(_row(n, seconds[n], seconds[n] / total_s, notes[n]) for n in order)]
 
 
 def _row(name: str, seconds: float, times: float, note: str) -> Row:
@@ -85,7 +84,7 @@ def _row(name: str, seconds: float, times: float, note: str) -> Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report; one clip, after one that is not counted."""
+    """Run the benchmark on one clip, after a warm-up on another, and report."""
     args = arguments("hot_path", __doc__, argv)
     on_one_core()
     with tempfile.TemporaryDirectory() as folder:
@@ -94,11 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["EXPRBENCH_CACHE"] = str(Path(folder) / "cache")
         score_case(plan(bench), first)
         stages = Stages()
-        with noted(stages):
+        with instrumented(stages):
             tree, own = tree_cpu_s(), time.process_time()
             score_case(plan(bench), second)
             total_s, own_s = tree_cpu_s() - tree, time.process_time() - own
-    title = f"{NUM_FRAMES} frames of {SIDE} x {SIDE}, both sides, processor time ({bench.source}); slower: of the whole"
+    work = f"{NUM_FRAMES} frames of {SIDE} x {SIDE}, both videos, processor time ({bench.source})"
+    title = f"{work}; times slower: share of the whole"
     report("hot_path", [Table(title=title, rows=rows(total_s, stages, total_s - own_s))], args.json)
     return 0
 

@@ -1,6 +1,6 @@
-"""Peak memory of scoring a 1080p clip of one minute: above the models, decoders included, and beside loading it.
+"""Peak memory of scoring a 1080p clip of one minute, without models and with decoders, compared with loading it.
 
-Also of six seconds, to see that it does not grow with the length.
+Also of a clip of six seconds, to show how memory depends on the length.
 """
 
 import os
@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,11 +21,10 @@ from exprbench.media import write_video
 
 SIZE, FPS, SECONDS, TIMES = (1920, 1080), 25, 6, 10
 WARM_SIDE = 128
-PLAN: Any = SimpleNamespace(without={}, bench=SimpleNamespace(fps=FPS))  # as much of one as tracks need
 
 
 def photograph(num_frames: int) -> Iterator[np.ndarray]:
-    """scikit-image's astronaut before a wall, panning, as (1080, 1920, 3) frames."""
+    """Yield (1080, 1920, 3) frames of a camera pan over scikit-image's astronaut."""
     from skimage.data import astronaut
 
     width, height = SIZE
@@ -39,7 +36,7 @@ def photograph(num_frames: int) -> Iterator[np.ndarray]:
 
 
 def repeated(path: Path, times: int, out: Path) -> Path:
-    """The same video several times over, its packets copied."""
+    """Write a video repeated several times, by copying its packets, and return the path."""
     import av
 
     with av.open(str(out), "w") as target:
@@ -57,59 +54,60 @@ def repeated(path: Path, times: int, out: Path) -> Path:
 
 
 def scoring(videos: tuple[Path, Path], small: Path, cache: Path) -> Callable[[], None]:
-    """Both videos watched for pixels and faces, after a small one has brought in libraries and models."""
+    """Score a small pair of videos, which loads libraries and models, and return the scoring of the large pair."""
     os.environ["EXPRBENCH_CACHE"] = str(cache)
-    _watch((small, small))
-    return partial(_watch, videos)
+    _score((small, small))
+    return partial(_score, videos)
 
 
-def _watch(videos: tuple[Path, Path]) -> None:
+def _score(videos: tuple[Path, Path]) -> None:
+    """Compute pixel measures and face tracks of a reference and a prediction in a single pass."""
     from exprbench.core.files import sha256_path
-    from exprbench.faces.video_tracks import landmarker
-    from exprbench.scoring.faces import want_tracks
-    from exprbench.scoring.pixels import Pixels
-    from exprbench.scoring.single_pass import Video, watch
+    from exprbench.metrics import METRICS
+    from exprbench.scoring.computations import pixel_computation, tracks_computation
+    from exprbench.scoring.single_pass import VideoInput, single_pass
 
-    landmarker()
-    watched = [Video(path=path, sha256=sha256_path(path), fps=FPS) for path in videos]
-    for video in watched:
-        want_tracks(PLAN, video)
-    watch(watched, Pixels().add)
+    reference, prediction = (VideoInput(path=path, sha256=sha256_path(path), fps=FPS) for path in videos)
+    pixels = pixel_computation("pixels", reference, prediction, [METRICS["psnr"], METRICS["ssim"]])
+    tracks = [tracks_computation("reference", reference), tracks_computation("prediction", prediction)]
+    single_pass([pixels, *tracks])
 
 
 def loading(path: Path) -> Callable[[], object]:
-    """All frames of one video in a list."""
+    """Return a function that loads all frames of a video into a list."""
     return lambda: list(decoded(path))
 
 
-def measured(name: str, make: Callable[[], Callable[[], object]], note: str) -> Row:
-    """One row."""
+def measured(name: str, prepare: Callable[[], Callable[[], object]], note: str) -> Row:
+    """Return the row of one measurement."""
     start = time.perf_counter()
-    raised = peak_mb(make)
-    took_s = time.perf_counter() - start
-    return Row(name=name, median_s=took_s, fastest_s=took_s, times_slower=1, peak_mb=raised, note=note)
+    increase_mb = peak_mb(prepare)
+    duration_s = time.perf_counter() - start
+    return Row(name=name, median_s=duration_s, fastest_s=duration_s, times_slower=1, peak_mb=increase_mb, note=note)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report; memory is the same in every round, so there is one."""
+    """Run the benchmark once, because memory does not vary between rounds, and report."""
     args = arguments("memory", __doc__.splitlines()[0], argv)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        short, made, small = (folder / f"{name}.mp4" for name in ("short", "made", "small"))
+        short, predicted, small = (folder / f"{name}.mp4" for name in ("short", "predicted", "small"))
         write_video(short, photograph(SECONDS * FPS), fps=FPS)
-        write_video(made, photograph(SECONDS * FPS), fps=FPS, crf=30)
+        write_video(predicted, photograph(SECONDS * FPS), fps=FPS, crf=30)
         write_video(small, (cv2.resize(f, (WARM_SIDE,) * 2) for f in photograph(10)), fps=FPS)
-        whole = tuple(repeated(p, TIMES, folder / f"long-{p.name}") for p in (short, made))
-        one = np.prod(SIZE) * 3 * FPS * SECONDS * TIMES / 1e6
+        long = tuple(repeated(p, TIMES, folder / f"long-{p.name}") for p in (short, predicted))
+        frames_mb = np.prod(SIZE) * 3 * FPS * SECONDS * TIMES / 1e6
         rows = [
-            measured(f"{SECONDS * TIMES} s", partial(scoring, whole, small, folder / "a"), ", ".join(METRICS)),
-            measured(f"{SECONDS} s", partial(scoring, (short, made), small, folder / "b"), ", ".join(METRICS)),
-            measured(f"loading {SECONDS} s, one side", partial(loading, short), f"{SECONDS * TIMES} s: {one:.0f} MB"),
+            measured(f"{SECONDS * TIMES} s", partial(scoring, long, small, folder / "a"), ", ".join(METRICS)),
+            measured(f"{SECONDS} s", partial(scoring, (short, predicted), small, folder / "b"), ", ".join(METRICS)),
+            measured(
+                f"loading {SECONDS} s, one video", partial(loading, short), f"{SECONDS * TIMES} s: {frames_mb:.0f} MB"
+            ),
         ]
     for row in rows:
         row.times_slower = row.median_s / rows[0].median_s
-    title = f"Memory above the models, {SIZE[0]}x{SIZE[1]}, two videos side by side; times once, libraries included"
-    report("memory", [Table(title=title, rows=rows, reach="60 s under 1000 MB, and as much as 6 s")], args.json)
+    title = f"Memory without the models, {SIZE[0]}x{SIZE[1]}, two videos at once; one run, time includes libraries"
+    report("memory", [Table(title=title, rows=rows)], args.json)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How long `exprbench --help` takes, and `exprbench score` of a benchmark that is already scored."""
+"""Time of `exprbench --help`, and of `exprbench score` on a benchmark that is scored already."""
 
 import os
 import subprocess
@@ -14,36 +14,36 @@ from benchmarks.common import Table, arguments, compare, report
 NUM_CLIPS = 2
 
 
-def command(*words: object) -> Callable[[], None]:
-    """Run Python with these words."""
-    line = [sys.executable, *map(str, words)]
+def command(*arguments: object) -> Callable[[], None]:
+    """Return a function that runs Python with these arguments."""
+    line = [sys.executable, *map(str, arguments)]
     return lambda: subprocess.run(line, check=True, capture_output=True) and None
 
 
 def score(bench: Bench, out: Path) -> Callable[[], None]:
-    """The command that scores a method."""
+    """Return a function that runs the command that scores a method."""
     options = ("--benchmark", bench.root, "--predictions", bench.methods[0], "--method", "m", "--track", "self")
     return command("-m", "exprbench.cli", "score", *options, "--metrics", ",".join(METRICS), "--out", out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report."""
+    """Run the benchmark and report."""
     args = arguments("startup", __doc__.splitlines()[0], argv)
     with tempfile.TemporaryDirectory() as folder:
         bench = make_bench(Path(folder), NUM_CLIPS)
         os.environ["EXPRBENCH_CACHE"] = str(Path(folder) / "cache")
-        again = score(bench, Path(folder) / "m.json")
-        (first,) = compare({f"scoring {NUM_CLIPS} clips": again}, 1)
-        ways = {
-            "scoring them again": again,
+        run = score(bench, Path(folder) / "m.json")
+        (first,) = compare({f"scoring {NUM_CLIPS} clips": run}, 1)
+        alternatives = {
+            f"scoring {NUM_CLIPS} clips again": run,
             "exprbench --help": command("-m", "exprbench.cli", "--help"),
             "an empty Python program": command("-c", "pass"),
         }
-        rows = compare(ways, args.repeats, warm_up=True)
+        rows = compare(alternatives, args.repeats, warm_up=True)
     first.times_slower = first.median_s / rows[0].median_s
-    first.note = "once"
-    title = f"Starting, wall clock ({bench.source})"
-    report("startup", [Table(title=title, rows=[*rows, first], reach="again: 3 s; --help: 0.5 s")], args.json)
+    first.note = "one run"
+    title = f"Start-up, wall-clock time ({bench.source})"
+    report("startup", [Table(title=title, rows=[*rows, first])], args.json)
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Clips a minute: one worker, two, the whole machine, and the usual way, which is one process.
+"""Clips per minute with one worker, two and all cores, and of typical scripts in one process.
 
-A worker's first clip, which waits for libraries and models to load, is not counted: a benchmark has hundreds.
+The first clip of each worker, which includes loading libraries and models, is excluded: a benchmark has hundreds.
 """
 
 import os
@@ -15,41 +15,41 @@ from pathlib import Path
 from benchmarks.clip import plan, self_cases
 from benchmarks.clips import Bench, make_bench
 from benchmarks.common import Row, Table, arguments, compare, report
-from benchmarks.usual import usual
+from benchmarks.usual import score_by_scripts
 from exprbench.core.processes import num_cores, process_map
 from exprbench.scoring.cases import score_case
 
-CLIPS_A_WORKER = 3
-USUAL = "the usual way"
+CLIPS_PER_WORKER = 3
+SCRIPTS = "typical scripts"
 
 
-def seconds_a_clip(bench: Bench, caches: Path, numbers: count, workers: int) -> float:
-    """Of a run that begins with an empty cache, after every worker's first clip."""
+def seconds_per_clip(bench: Bench, caches: Path, numbers: count, workers: int) -> float:
+    """Return the time per clip of a run with an empty cache, without the first clip of each worker."""
     os.environ["EXPRBENCH_CACHE"] = str(caches / str(next(numbers)))
-    cases = self_cases(bench)[: CLIPS_A_WORKER * workers]
-    done = process_map(partial(score_case, plan(bench)), cases, workers=workers, label="score", unit="clip")
-    times = [time.perf_counter() for _ in done]
+    cases = self_cases(bench)[: CLIPS_PER_WORKER * workers]
+    results = process_map(partial(score_case, plan(bench)), cases, workers=workers, label="score", unit="clip")
+    times = [time.perf_counter() for _ in results]
     return (times[-1] - times[workers - 1]) / (len(times) - workers)
 
 
-def ways(bench: Bench, caches: Path) -> dict[str, Callable[[], float]]:
-    """Two workers first; each way says how many seconds a clip took."""
+def alternatives(bench: Bench, caches: Path) -> dict[str, Callable[[], float]]:
+    """Return functions that return the seconds per clip, two workers first."""
     numbers = count()
-    known = dict.fromkeys((2, 1, num_cores()))
-    ours = {f"{n} worker{'s' * (n > 1)}": partial(seconds_a_clip, bench, caches, numbers, n) for n in known}
+    worker_counts = dict.fromkeys((2, 1, num_cores()))
+    ours = {f"{n} worker{'s' * (n > 1)}": partial(seconds_per_clip, bench, caches, numbers, n) for n in worker_counts}
     case = self_cases(bench)[0]
     videos = bench.root / case.drivers[0], bench.methods[0] / f"{case.case_id}.mp4"
 
     def one_process() -> float:
         start = time.perf_counter()
-        usual(*videos)
+        score_by_scripts(*videos)
         return time.perf_counter() - start
 
-    return {**ours, USUAL: one_process}
+    return {**ours, SCRIPTS: one_process}
 
 
 class Clock:
-    """A clock that goes forward by what the ways say, not by the time they take."""
+    """Clock that advances by the seconds that functions return, instead of the time they take."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -57,33 +57,32 @@ class Clock:
     def __call__(self) -> float:
         return self.now_s
 
-    def of(self, way: Callable[[], float]) -> Callable[[], None]:
-        """The same way; when it is done the clock has moved."""
+    def advancing(self, function: Callable[[], float]) -> Callable[[], None]:
+        """Return a function that advances the clock by the result of another."""
 
-        def told() -> None:
-            self.now_s += way()
+        def run() -> None:
+            self.now_s += function()
 
-        return told
+        return run
 
 
-def in_words(rows: list[Row]) -> list[Row]:
-    """Clips a minute as the note."""
+def with_rates(rows: list[Row]) -> list[Row]:
+    """Set the note of each row to its clips per minute."""
     for row in rows:
-        row.note = f"{60 / row.median_s:.1f} clips a minute"
+        row.note = f"{60 / row.median_s:.1f} clips per minute"
     return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report."""
+    """Run the benchmark and report."""
     args = arguments("throughput", __doc__.splitlines()[0], argv)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        bench = make_bench(Path(folder), CLIPS_A_WORKER * max(2, num_cores()))
-        alternatives = ways(bench, Path(folder) / "caches")
-        rows = compare({name: clock.of(way) for name, way in alternatives.items()}, args.repeats, clock=clock)
-    reach = "one worker 1.8 times slower than two; the usual way 6 times slower than the whole machine"
-    title = f"Seconds a clip, wall clock ({bench.source})"
-    report("throughput", [Table(title=title, rows=in_words(rows), reach=reach)], args.json)
+        bench = make_bench(Path(folder), CLIPS_PER_WORKER * max(2, num_cores()))
+        functions = alternatives(bench, Path(folder) / "caches")
+        rows = compare({name: clock.advancing(f) for name, f in functions.items()}, args.repeats, clock=clock)
+    title = f"Seconds per clip, wall-clock time ({bench.source})"
+    report("throughput", [Table(title=title, rows=with_rates(rows))], args.json)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The paired and face metrics of two videos the way their users run them today, and the least that any way must do.
+"""Alternatives to exprbench for the paired and face metrics of two videos: typical scripts, and a lower bound.
 
-The usual way: one process, OpenCV decoding both videos anew for every metric, scikit-image for PSNR and SSIM, and for
-every face metric one MediaPipe pass over each side, on whole frames, with the outputs that the metric needs.
+The typical scripts run in one process; for every metric they decode both videos with OpenCV. PSNR and SSIM are those of
+scikit-image; every face metric takes one MediaPipe pass over each video, on whole frames, with the outputs it needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,15 +19,15 @@ EYES = ((33, 133, 468), (263, 362, 473))
 
 
 def decoded(path: Path) -> Iterator[np.ndarray]:
-    """RGB frames."""
+    """Yield (H, W, 3) uint8 RGB frames, decoded by OpenCV."""
     video = cv2.VideoCapture(str(path))
-    while (got := video.read())[0]:
-        yield cv2.cvtColor(got[1], cv2.COLOR_BGR2RGB)
+    while (result := video.read())[0]:
+        yield cv2.cvtColor(result[1], cv2.COLOR_BGR2RGB)
 
 
 @lru_cache(maxsize=4)
 def landmarker(blendshapes: bool, poses: bool) -> Any:
-    """MediaPipe's, with its own defaults; made once, outside of what is timed."""
+    """Return MediaPipe's landmarker with default settings, created once, outside of the timed part."""
     from mediapipe.tasks.python import BaseOptions, vision
 
     return vision.FaceLandmarker.create_from_options(
@@ -39,15 +39,15 @@ def landmarker(blendshapes: bool, poses: bool) -> Any:
     )
 
 
-def look(frame: np.ndarray, blendshapes: bool = False, poses: bool = False) -> Any:
-    """What MediaPipe sees in a whole frame."""
+def detect(frame: np.ndarray, blendshapes: bool = False, poses: bool = False) -> Any:
+    """Return MediaPipe's result on a whole frame."""
     from mediapipe import Image, ImageFormat
 
     return landmarker(blendshapes, poses).detect(Image(image_format=ImageFormat.SRGB, data=frame))
 
 
 def _points(frame: np.ndarray) -> np.ndarray:
-    faces = look(frame).face_landmarks
+    faces = detect(frame).face_landmarks
     return np.array([(p.x, p.y) for p in faces[0]]) if faces else np.full((478, 2), np.nan)
 
 
@@ -58,13 +58,13 @@ def _gaze(frame: np.ndarray) -> np.ndarray:
 
 
 def _expression(frame: np.ndarray) -> np.ndarray:
-    faces = look(frame, blendshapes=True).face_blendshapes
+    faces = detect(frame, blendshapes=True).face_blendshapes
     return np.array([b.score for b in faces[0]]) if faces else np.full(52, np.nan)
 
 
 def _pose(frame: np.ndarray) -> np.ndarray:
-    found = look(frame, poses=True).facial_transformation_matrixes
-    return cv2.Rodrigues(found[0][:3, :3])[0] if found else np.full((3, 1), np.nan)
+    matrices = detect(frame, poses=True).facial_transformation_matrixes
+    return cv2.Rodrigues(matrices[0][:3, :3])[0] if matrices else np.full((3, 1), np.nan)
 
 
 FACES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -75,8 +75,8 @@ FACES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def usual(reference: Path, predicted: Path) -> dict[str, float]:
-    """One metric after the other."""
+def score_by_scripts(reference: Path, predicted: Path) -> dict[str, float]:
+    """Return the metrics, computed one after the other."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     def over(metric: Callable[..., float], **options: Any) -> float:
@@ -89,10 +89,10 @@ def usual(reference: Path, predicted: Path) -> dict[str, float]:
     return values
 
 
-def floor(reference: Path, predicted: Path) -> tuple[float, int]:
-    """What no way can do without: both files decoded once, each face looked at once, one SSIM of four filters a frame.
+def lower_bound(reference: Path, predicted: Path) -> tuple[float, int]:
+    """Do the minimum work: decode both files once, run the landmarker once per frame, and SSIM with four filters.
 
-    It says nothing about where faces are, who they are, or what to do with a damaged file.
+    It does not search for faces, identify people or handle damaged files. Returns the SSIM and the number of faces.
     """
     from exprbench.metrics.psnr import squared_error
     from exprbench.metrics.ssim import ssim
@@ -101,5 +101,5 @@ def floor(reference: Path, predicted: Path) -> tuple[float, int]:
     for r, p in zip(decoded(reference), decoded(predicted), strict=True):
         squared_error(r, p)
         similarities.append(ssim(r, p))
-        num_faces += sum(len(look(frame, blendshapes=True, poses=True).face_landmarks) for frame in (r, p))
+        num_faces += sum(len(detect(frame, blendshapes=True, poses=True).face_landmarks) for frame in (r, p))
     return float(np.mean(similarities)), num_faces

@@ -5,7 +5,7 @@
     record = exprbench.score(benchmark="bench", predictions="out/mymethod", method="mymethod")
     print(exprbench.table([record]))
 
-Names are loaded when they are first used, so that importing this package (and `exprbench --help`) costs nothing.
+Names are imported on first use, so importing this package (and `exprbench --help`) is fast.
 """
 
 from exprbench.core.lazy import lazy

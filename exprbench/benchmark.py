@@ -1,10 +1,10 @@
-"""The ExprBench folder: what it holds, reading it, checking it. `exprbench.building` makes one.
+"""Read and check an ExprBench benchmark folder; `exprbench.building` builds one.
 
-BENCH/
-  benchmark.json      name, rate, clip length, seed, and for every asset its hash, size, faces, source and licence
+Layout of BENCH/:
+  benchmark.json      name, frame rate, clip length, seed; of each asset its hash, size, faces, source and licence
   cases.csv           case_id, split, track, source, drivers, face_map
   portraits/          still images
-  driving/            H.264 clips at the benchmark's rate, without sound, each with its first frame as PNG
+  driving/            H.264 clips without sound at the benchmark's frame rate, each with its first frame as PNG
 """
 
 import csv
@@ -28,15 +28,18 @@ TRACKS = ("self", "cross")
 CASE_ID = re.compile(r"(single|multi)-(self|cross)-\d{4,6}", re.ASCII)
 FACE = re.compile(r"\d{1,3}\.\d{1,3}|-", re.ASCII)
 COLUMNS = ("case_id", "split", "track", "source", "drivers", "face_map")
-NOBODY = "-"
+NOT_DRIVEN = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One video to be made: the source's people, driven by the drivers' faces.
+    """One video that a method generates: the faces of a source image, animated by the faces of driving videos.
 
-    `face_map` has an entry for each face of the source, left to right: (index of the driver, index of its face, left
-    to right), or None for a face nobody drives. Paths are relative to the benchmark.
+    Attributes:
+        source: path of the source image, relative to the benchmark.
+        drivers: paths of the driving videos, relative to the benchmark.
+        face_map: for each face of the source, left to right, (index into `drivers`, index of the driver's face, left
+            to right), or None for a face that is not driven.
     """
 
     case_id: str
@@ -47,13 +50,17 @@ class Case:
     face_map: tuple[tuple[int, int] | None, ...]
 
     def to_row(self) -> dict[str, str]:
-        """As a row of cases.csv."""
-        pairs = (NOBODY if pair is None else f"{pair[0]}.{pair[1]}" for pair in self.face_map)
+        """Return the case as a row of cases.csv."""
+        pairs = (NOT_DRIVEN if pair is None else f"{pair[0]}.{pair[1]}" for pair in self.face_map)
         return {**asdict(self), "drivers": ";".join(self.drivers), "face_map": ";".join(pairs)}
 
     @staticmethod
     def from_row(row: dict[str, str]) -> "Case":
-        """From a row of cases.csv; a `UserError` says what is wrong with it."""
+        """Return the case in a row of cases.csv.
+
+        Raises:
+            UserError: the row is not a valid case.
+        """
         case_id, drivers = row["case_id"], tuple(row["drivers"].split(";"))
         entries = row["face_map"].split(";")
         if not CASE_ID.fullmatch(case_id) or case_id.rsplit("-", 1)[0] != f"{row['split']}-{row['track']}":
@@ -62,16 +69,21 @@ class Case:
             raise UserError(
                 f"cases.csv: {case_id}: face_map is {row['face_map']!r}; expected driver.face entries like 0.0;0.1"
             )
-        face_map = tuple(None if e == NOBODY else (int(e.split(".")[0]), int(e.split(".")[1])) for e in entries)
+        face_map = tuple(None if e == NOT_DRIVEN else (int(e.split(".")[0]), int(e.split(".")[1])) for e in entries)
         if any(pair and pair[0] >= len(drivers) for pair in face_map):
-            raise UserError(f"cases.csv: {case_id}: face_map names a driver there is not")
+            raise UserError(f"cases.csv: {case_id}: face_map names a driver that the case does not have")
         return Case(**{**row, "drivers": drivers, "face_map": face_map})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One file of a benchmark. `num_faces` is null where nobody looked; `faces_found` false marks a portrait whose
-    faces (a cartoon's, an animal's) no detector sees."""
+    """One file of a benchmark.
+
+    Attributes:
+        width, height: size in pixels.
+        faces_found: false for a portrait whose faces (of cartoons, animals) are not detected.
+        original: name of the input file.
+    """
 
     kind: str  # portrait, driver, first_frame or tracks
     split: str
@@ -90,7 +102,7 @@ class Asset:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """An input that did not become part of the benchmark, and why."""
+    """An input file that is not part of the benchmark, with the reason."""
 
     path: str
     reason: str
@@ -113,32 +125,36 @@ class Benchmark:
 
     @staticmethod
     def open(root: Path | str) -> "Benchmark":
-        """Read a folder; a `UserError` says what is wrong with it. Files' hashes are `check`'s business."""
+        """Open a benchmark folder. Hashes of files are not checked; see `check`.
+
+        Raises:
+            UserError: the folder is not a benchmark, or its files cannot be read.
+        """
         root = Path(root)
         if not (root / "benchmark.json").is_file():
-            raise UserError(f"{root} is not a benchmark: it holds no benchmark.json; make one with exprbench build")
+            raise UserError(f"{root} is not a benchmark: it has no benchmark.json; build one with exprbench build")
         try:
-            told = json.loads((root / "benchmark.json").read_text(encoding="utf-8"))
-            return _benchmark(root, told, read_cases(root))
+            content = json.loads((root / "benchmark.json").read_text(encoding="utf-8"))
+            return _from_json(root, content, read_cases(root))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{root / 'benchmark.json'} cannot be read: {error}") from error
 
     @cached_property
     def sha256(self) -> str:
-        """The benchmark's identity: everything a score depends on, and nothing else."""
+        """Return the hash of everything that can change a score: the frame rate, the files and the cases."""
         files = {path: asset.sha256 for path, asset in self.assets.items()}
         return sha256_json({"fps": self.fps, "files": files, "cases": [c.to_row() for c in self.cases]})
 
     def path(self, relative: str) -> Path:
-        """Where one of the benchmark's files lies."""
+        """Return the path of one of the benchmark's files."""
         return inside(self.root, relative)
 
     def select(self, split: str | None = None, track: str | None = None) -> tuple[Case, ...]:
-        """The cases of a split and a track, all of them where none is named."""
+        """Return the cases of a split and a track; None selects all."""
         return tuple(c for c in self.cases if split in (None, c.split) and track in (None, c.track))
 
     def describe(self) -> dict[str, Any]:
-        """The content of benchmark.json."""
+        """Return the content of benchmark.json."""
         return {
             "schema": SCHEMA,
             "name": self.name,
@@ -152,34 +168,35 @@ class Benchmark:
         }
 
 
-def _benchmark(root: Path, told: dict[str, Any], cases: tuple[Case, ...]) -> Benchmark:
-    if told.get("schema") != SCHEMA:
-        raise ValueError(f"its schema is {told.get('schema')!r}; this version reads {SCHEMA}")
-    if not 1 <= float(told["fps"]) <= 240:
-        raise ValueError(f"its rate is {told['fps']} frames a second")
+def _from_json(root: Path, content: dict[str, Any], cases: tuple[Case, ...]) -> Benchmark:
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"its schema is {content.get('schema')!r}; this version reads {SCHEMA}")
+    if not 1 <= float(content["fps"]) <= 240:
+        raise ValueError(f"its frame rate is {content['fps']}; expected 1 to 240")
     bench = Benchmark(
         root=root,
-        name=str(told["name"]),
-        fps=float(told["fps"]),
-        clip_seconds=float(told["clip_seconds"]),
-        seed=int(told["seed"]),
+        name=str(content["name"]),
+        fps=float(content["fps"]),
+        clip_seconds=float(content["clip_seconds"]),
+        seed=int(content["seed"]),
         assets={
-            path: decode(Asset, asset, f"{root / 'benchmark.json'}: {path}") for path, asset in told["assets"].items()
+            path: decode(Asset, asset, f"{root / 'benchmark.json'}: {path}")
+            for path, asset in content["assets"].items()
         },
         cases=cases,
-        left_out=tuple(LeftOut(**item) for item in told["left_out"]),
-        made_by=dict(told["made_by"]),
+        left_out=tuple(LeftOut(**item) for item in content["left_out"]),
+        made_by=dict(content["made_by"]),
     )
-    if told["sha256"] != bench.sha256:
+    if content["sha256"] != bench.sha256:
         raise ValueError("benchmark.json and cases.csv do not belong together (their common hash differs)")
     return bench
 
 
 def read_cases(root: Path) -> tuple[Case, ...]:
-    """The rows of cases.csv."""
+    """Return the cases in a benchmark's cases.csv."""
     path = root / "cases.csv"
     if not path.is_file():
-        raise UserError(f"{root} has no cases.csv; make the benchmark again with exprbench build")
+        raise UserError(f"{root} has no cases.csv; build the benchmark again with exprbench build")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -187,12 +204,12 @@ def read_cases(root: Path) -> tuple[Case, ...]:
         cases = tuple(Case.from_row(row) for row in reader)
     ids = [case.case_id for case in cases]
     if len(set(ids)) < len(ids):
-        raise UserError(f"{path}: case {next(i for i in ids if ids.count(i) > 1)} is there twice")
+        raise UserError(f"{path}: case {next(i for i in ids if ids.count(i) > 1)} is listed twice")
     return cases
 
 
 def dump_cases(cases: Iterable[Case]) -> str:
-    """The text of cases.csv."""
+    """Return the text of cases.csv."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -201,50 +218,53 @@ def dump_cases(cases: Iterable[Case]) -> str:
 
 
 def check(root: Path | str) -> list[str]:
-    """What is wrong with a benchmark, a line each; nothing where it is whole.
+    """Return the problems of a benchmark, one line each; an empty list if it is complete and unchanged.
 
-    Every file is there, has its hash and opens; every driver has its frames and its faces; every case names files that
-    are there and faces that exist.
+    Checks that every file exists, has its recorded hash and opens; that every driver has its recorded numbers of frames
+    and faces; and that every case names existing files and faces.
     """
     bench = Benchmark.open(root)
-    problems = [f"{path}: {wrong}" for path, asset in bench.assets.items() for wrong in _wrong_with(bench, path, asset)]
+    problems = [
+        f"{path}: {text}" for path, asset in bench.assets.items() for text in _asset_problems(bench, path, asset)
+    ]
     for case in bench.cases:
-        problems += [f"{case.case_id}: {wrong}" for wrong in wrong_with_case(bench, case)]
+        problems += [f"{case.case_id}: {text}" for text in case_problems(bench, case)]
     known = {*bench.assets, "benchmark.json", "cases.csv"}
     present = (p.relative_to(bench.root).as_posix() for p in sorted(bench.root.rglob("*")) if p.is_file())
     return problems + [f"{path}: not part of the benchmark" for path in present if path not in known]
 
 
-def _wrong_with(bench: Benchmark, relative: str, asset: Asset) -> list[str]:
+def _asset_problems(bench: Benchmark, relative: str, asset: Asset) -> list[str]:
     path = bench.path(relative)
     if not path.is_file():
         return ["missing"]
     if sha256_path(path) != asset.sha256:
-        return ["changed since the benchmark was made (its hash differs)"]
+        return ["changed since the benchmark was built (its hash differs)"]
     try:
-        return _wrong_inside(bench, path, asset)
+        return _content_problems(bench, path, asset)
     except ItemError as error:
         return [str(error)]
 
 
-def _wrong_inside(bench: Benchmark, path: Path, asset: Asset) -> list[str]:
+def _content_problems(bench: Benchmark, path: Path, asset: Asset) -> list[str]:
     from exprbench.faces.video_tracks import main_faces, track_faces
 
     if asset.kind in ("portrait", "first_frame"):
         height, width = read_image(path).shape[:2]
-        return [] if (width, height) == (asset.width, asset.height) else [f"is {width}x{height}"]
+        same_size = (width, height) == (asset.width, asset.height)
+        return [] if same_size else [f"is {width}x{height}, not {asset.width}x{asset.height}"]
     if asset.kind == "tracks":
         return []
     with open_clip(path) as clip:
-        count = sum(1 for _ in clip)
-    wrong = [] if clip.info.fps == bench.fps else [f"runs at {clip.info.fps} frames a second, not {bench.fps}"]
-    wrong += [] if count == asset.num_frames else [f"has {count} frames, not {asset.num_frames}"]
-    faces = len(main_faces(track_faces(path, fps=bench.fps)))
-    return wrong + ([] if faces == asset.num_faces else [f"shows {faces} faces, not {asset.num_faces}"])
+        num_frames = sum(1 for _ in clip)
+    problems = [] if clip.info.fps == bench.fps else [f"has {clip.info.fps} frames per second, not {bench.fps}"]
+    problems += [] if num_frames == asset.num_frames else [f"has {num_frames} frames, not {asset.num_frames}"]
+    num_faces = len(main_faces(track_faces(path, fps=bench.fps)))
+    return problems + ([] if num_faces == asset.num_faces else [f"shows {num_faces} faces, not {asset.num_faces}"])
 
 
-def wrong_with_case(bench: Benchmark, case: Case) -> list[str]:
-    """What a case names and the benchmark does not have."""
+def case_problems(bench: Benchmark, case: Case) -> list[str]:
+    """Return the references of a case to files and faces that the benchmark does not have, one line each."""
     missing = [path for path in (case.source, *case.drivers) if path not in bench.assets]
     if missing:
         return [f"names {path}, which the benchmark does not list" for path in missing]

@@ -1,4 +1,4 @@
-"""The command `exprbench`: each verb a thin shell over one public function."""
+"""The command `exprbench`: parses arguments and calls one public function per verb."""
 
 import argparse
 import json
@@ -10,16 +10,16 @@ import exprbench
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run, shard
 
 EXAMPLES = """\
-  exprbench demo                                                   see it work, with nothing to download
-  exprbench build --portraits p/ --driving d/ --out bench          make a benchmark
-  exprbench cases bench --format json                              what a method has to make
-  exprbench score --benchmark bench --predictions out/ --method m  score what it made
-  exprbench table m.json other.json                                the paper's Table 1
-  exprbench weights list                                           which model files are there"""
+  exprbench demo                                                   run everything on drawn faces, without downloads
+  exprbench build --portraits p/ --driving d/ --out bench          build a benchmark folder
+  exprbench cases bench --format json                              list the videos that a method generates
+  exprbench score --benchmark bench --predictions out/ --method m  score a method's videos
+  exprbench table m.json other.json                                print the layout of the paper's Table 1
+  exprbench weights list                                           list model files and where they are"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see `exprbench --help`."""
+    """Run the command line and return its exit status; see `exprbench --help`."""
     parser = Parser(prog="exprbench", description="Score portrait animation on ExprBench.", examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
@@ -36,20 +36,30 @@ def _build(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "build",
-        "Make a benchmark folder from portraits and driving videos.",
+        "Build a benchmark folder from portraits and driving videos.",
         "  exprbench build --portraits portraits/ --driving clips/ --out bench\n"
         "  exprbench build --portraits p/ --driving d/ --multi-portraits mp/ --multi-driving md/ --out bench --seed 7",
     )
-    parser.add_argument("--portraits", type=Path, required=True, metavar="DIR", help="images of one person each")
-    parser.add_argument("--driving", type=Path, required=True, metavar="DIR", help="videos of one person each")
-    parser.add_argument("--multi-portraits", type=Path, metavar="DIR", help="images of several people")
-    parser.add_argument("--multi-driving", type=Path, metavar="DIR", help="videos of several people, or of one")
-    parser.add_argument("--out", type=Path, required=True, metavar="BENCH", help="the folder to make")
-    parser.add_argument("--clip-seconds", type=float, default=5.0, metavar="S", help="length of the clips (5)")
-    parser.add_argument("--fps", type=float, default=25.0, help="their frame rate (25)")
-    parser.add_argument("--cross-per-portrait", type=int, default=1, metavar="N", help="drivers a portrait gets (1)")
-    parser.add_argument("--seed", type=int, default=0, help="draws the pairs (0)")
-    parser.add_argument("--name", default="exprbench", help="what the benchmark is called (exprbench)")
+    parser.add_argument(
+        "--portraits", type=Path, required=True, metavar="DIR", help="folder of images with one person each"
+    )
+    parser.add_argument(
+        "--driving", type=Path, required=True, metavar="DIR", help="folder of videos with one person each"
+    )
+    parser.add_argument("--multi-portraits", type=Path, metavar="DIR", help="folder of images with several people each")
+    parser.add_argument(
+        "--multi-driving", type=Path, metavar="DIR", help="folder of videos with one or more people each"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="BENCH", help="benchmark folder to create")
+    parser.add_argument(
+        "--clip-seconds", type=float, default=5.0, metavar="S", help="clip length in seconds (default: 5)"
+    )
+    parser.add_argument("--fps", type=float, default=25.0, help="frame rate of the clips (default: 25)")
+    parser.add_argument(
+        "--cross-per-portrait", type=int, default=1, metavar="N", help="drivers per portrait (default: 1)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pairing (default: 0)")
+    parser.add_argument("--name", default="exprbench", help="name of the benchmark (default: exprbench)")
     _workers(parser)
     parser.set_defaults(handler=_run_build)
 
@@ -69,14 +79,14 @@ def _run_build(args: argparse.Namespace) -> int:
 
 
 def _check(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(verbs, "check", "Say what is wrong with a benchmark folder.", "  exprbench check bench")
-    parser.add_argument("benchmark", type=Path, metavar="BENCH")
+    parser = _verb(verbs, "check", "List the problems of a benchmark folder.", "  exprbench check bench")
+    parser.add_argument("benchmark", type=Path, metavar="BENCH", help="benchmark folder")
     parser.set_defaults(handler=_run_check)
 
 
 def _run_check(args: argparse.Namespace) -> int:
     problems = exprbench.check(args.benchmark)
-    print("\n".join(problems) if problems else f"{args.benchmark}: whole")
+    print("\n".join(problems) if problems else f"{args.benchmark}: no problems")
     return TOO_MANY_FAILED if problems else 0
 
 
@@ -84,12 +94,12 @@ def _cases(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "cases",
-        "List the videos a method has to make.",
+        "List the videos that a method generates: source, drivers and face map of each.",
         "  exprbench cases bench\n  exprbench cases bench --split multi --track self --format json",
     )
-    parser.add_argument("benchmark", type=Path, metavar="BENCH")
+    parser.add_argument("benchmark", type=Path, metavar="BENCH", help="benchmark folder")
     _split_and_track(parser)
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="(table)")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="output format (default: table)")
     parser.set_defaults(handler=_run_cases)
 
 
@@ -107,37 +117,52 @@ def _run_cases(args: argparse.Namespace) -> int:
 
 
 def _split_and_track(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=("single", "multi"), help="only this split (both)")
-    parser.add_argument("--track", choices=("self", "cross"), help="only this track (both)")
+    parser.add_argument("--split", choices=("single", "multi"), help="split (default: both)")
+    parser.add_argument("--track", choices=("self", "cross"), help="track (default: both)")
 
 
 def _score(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "score",
-        "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write its record.",
+        "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write a score record.",
         "  exprbench score --benchmark bench --predictions out/mine --method mine\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --split multi --metrics lmd,mae\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --profile paper --device cuda",
     )
-    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="an ExprBench folder")
-    parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="the method's videos")
-    parser.add_argument("--method", required=True, metavar="NAME", help="what the method is called")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the record (NAME.json)")
-    parser.add_argument("--profile", choices=("mediapipe", "paper"), default="mediapipe", help="(mediapipe)")
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
+    parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="folder of the method's videos")
+    parser.add_argument("--method", required=True, metavar="NAME", help="name of the method")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="score record to write (default: NAME.json)")
     parser.add_argument(
-        "--metrics", type=_list, metavar="LIST", help="metrics and extras, by commas (all eight metrics)"
+        "--profile",
+        choices=("mediapipe", "paper"),
+        default="mediapipe",
+        help="gaze, expression and pose by MediaPipe, or by L2CS-Net and SMIRK as in the paper (default: mediapipe)",
+    )
+    parser.add_argument(
+        "--metrics", type=_list, metavar="LIST", help="comma-separated metrics and extras (default: all eight metrics)"
     )
     _split_and_track(parser)
     parser.add_argument(
         "--missing",
         choices=("exclude", "penalty"),
         default="exclude",
-        help="faces a frame does not show are left out, or given the worst value (exclude)",
+        help="treatment of faces that a frame does not show: no value, or the worst value (default: exclude)",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the networks (auto)")
-    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th")
-    parser.add_argument("--max-failed", type=int, default=0, metavar="N", help="cases that may fail (0)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
+    )
+    parser.add_argument(
+        "--shard", type=shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th (default: 1/1)"
+    )
+    parser.add_argument(
+        "--max-failed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of failed cases above which the exit status is 3 (default: 0)",
+    )
     _workers(parser)
     parser.set_defaults(handler=_run_score)
 
@@ -161,14 +186,16 @@ def _table(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "table",
-        "Put score records into the layout of the paper's Table 1.",
+        "Print score records in the layout of the paper's Table 1.",
         "  exprbench table a.json b.json\n  exprbench table *.json --format latex > table.tex\n"
         "  exprbench table *.json --format html --extras > table.html",
     )
-    parser.add_argument("records", nargs="+", type=Path, metavar="RECORD")
-    parser.add_argument("--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="(md)")
-    parser.add_argument("--extras", action="store_true", help="add every further column the records have")
-    parser.add_argument("--mix", action="store_true", help="allow records of different protocols, marked")
+    parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
+    parser.add_argument(
+        "--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="output format (default: md)"
+    )
+    parser.add_argument("--extras", action="store_true", help="all further columns of the records")
+    parser.add_argument("--mix", action="store_true", help="records of different protocols in one table, marked")
     parser.set_defaults(handler=_run_table)
 
 
@@ -180,43 +207,51 @@ def _demo(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "demo",
-        "Draw a small benchmark, score six toy methods on it, print the table. Needs no download.",
+        "Draw a small benchmark, score six toy methods on it and print the table, without downloads.",
         "  exprbench demo\n  exprbench demo --out /tmp/demo",
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="where it goes (runs/demo)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="output folder (default: runs/demo)"
+    )
     _workers(parser)
     parser.set_defaults(handler=_run_demo)
 
 
 def _run_demo(args: argparse.Namespace) -> None:
-    made = exprbench.demo(args.out, workers=args.workers)
-    print(exprbench.table(list(made.records.values())))
-    print(f"benchmark    {made.bench.root}")
+    result = exprbench.demo(args.out, workers=args.workers)
+    print(exprbench.table(list(result.records.values())))
+    print(f"benchmark    {result.bench.root}")
     print(f"predictions  {args.out / 'predictions'}")
-    for method, path in made.paths.items():
+    for method, path in result.paths.items():
         print(f"record       {path}  ({method})")
 
 
 def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (all cores)")
+    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: all cores)")
 
 
 def _weights(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "weights",
-        "Model files: what is there, and how to get the rest.",
+        "List, download and verify model files.",
         "  exprbench weights list\n  exprbench weights fetch inception i3d\n  exprbench weights verify",
     )
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser, required=True)
-    for name, summary, handler in (
-        ("list", "say which model files are there", _run_weights_list),
-        ("fetch", "download model files, verified", _run_weights_fetch),
-        ("verify", "hold the files that are there against their published hashes", _run_weights_verify),
+    summary = "List model files, where they are, and how to get missing ones."
+    _verb(actions, "list", summary, "  exprbench weights list").set_defaults(handler=_run_weights_list)
+    for name, summary, example, default, handler in (
+        (
+            "fetch",
+            "Download model files and verify their hashes.",
+            "inception i3d",
+            "all with a URL",
+            _run_weights_fetch,
+        ),
+        ("verify", "Compare model files with their published hashes.", "smirk l2cs", "all", _run_weights_verify),
     ):
-        action = actions.add_parser(name, help=summary, description=summary)
-        if name != "list":
-            action.add_argument("names", nargs="*", metavar="NAME", help="(all)")
+        action = _verb(actions, name, summary, f"  exprbench weights {name}\n  exprbench weights {name} {example}")
+        action.add_argument("names", nargs="*", metavar="NAME", help=f"name of a model file (default: {default})")
         action.set_defaults(handler=handler)
 
 
@@ -224,11 +259,11 @@ def _run_weights_list(_: argparse.Namespace) -> int:
     from exprbench import weights
 
     for entry in weights.ALL.values():
-        where, export = weights.locate(entry.name), weights.locate_export(entry.name)
+        path, export = weights.locate(entry.name), weights.locate_export(entry.name)
         size = f"{entry.num_bytes / 1e6:.1f} MB" if entry.num_bytes else ""
-        state = "here" if where else "exported" if export else "missing"
+        state = "present" if path else "exported" if export else "missing"
         print(f"{entry.name:16} {state:8} {size:>8}  {entry.used_by:24} {entry.licence}")
-        print(f"{'':16} {where or export or weights.how_to_get(entry)}")
+        print(f"{'':16} {path or export or weights.how_to_get(entry)}")
     return 0
 
 

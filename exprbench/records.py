@@ -1,7 +1,7 @@
-"""The score record: everything that stands behind a row of a leaderboard, as one JSON file.
+"""Score records: all results behind a row of a leaderboard, as one JSON file.
 
-A record is written by `exprbench score` and read, as untrusted input, by everything else. Its layout is these
-dataclasses; `docs/record.md` explains them. A change that old readers would misread raises `SCHEMA`.
+Records are written by `exprbench score` and validated when they are read. These dataclasses define the layout;
+`docs/record.md` explains it. Increase `SCHEMA` with a change that older versions would misread.
 """
 
 import json
@@ -25,56 +25,56 @@ MAX_METHOD = 100
 
 @dataclass(frozen=True, kw_only=True)
 class CaseScore:
-    """One case. `values` are means over its reference faces and frames, by metric or extra column."""
+    """Score of one case; `values` maps columns to means over its reference faces and frames."""
 
     case_id: str
     split: Literal["single", "multi"]
     track: Literal["self", "cross"]
     outcome: Literal["scored", "error"]
     code: str = ""
-    """Why it is an error: missing_file, truncated, ... (see docs/record.md)."""
+    """Error code: missing_file, truncated, ... (see docs/record.md)."""
     detail: str = ""
     prediction_sha256: str = ""
     num_frames: int = 0
-    """Frames scored: those both sides have."""
+    """Number of scored frames, which both videos have."""
     num_frames_reference: int = 0
     size: tuple[int, int] | None = None
     """Width and height of the prediction."""
     resized: bool = False
-    """Was it brought to the reference's size for the pixel metrics?"""
+    """Whether the prediction was resized to the reference for the pixel metrics."""
     num_faces: int = 0
     num_faces_missing: int = 0
     num_faces_extra: int = 0
     detect_rate: float | None = None
-    """Share of the reference's faces, over all frames, that the prediction shows; null where nobody looked."""
+    """Share of the reference's faces, over all frames, detected in the prediction; null if faces were not detected."""
     values: dict[str, float] = field(default_factory=dict)
     unscored: dict[str, str] = field(default_factory=dict)
-    """Column -> why it has no value here."""
+    """Column -> reason why it has no value for this case."""
 
     @property
     def coverage(self) -> float:
-        """Share of the reference's frames that were scored."""
+        """Return the share of the reference's frames that were scored."""
         return self.num_frames / self.num_frames_reference if self.num_frames_reference else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """One number of a leaderboard. `low` and `high` bound its 95 % interval under resampling of videos."""
+    """One number of a leaderboard; `low` and `high` are the bounds of its 95 % interval under resampling of videos."""
 
     value: float
     num_videos: int
     low: float | None = None
     high: float | None = None
     num_samples: int | None = None
-    """For distances between sets: images or clips on each side."""
+    """For distances between sets: number of images or clips on each side."""
     rank: int | None = None
     bias_floor: float | None = None
-    """For distances between sets: the distance between two halves of the reference."""
+    """For distances between sets: distance between two halves of the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The cases of one split and track taken together."""
+    """Aggregated scores of the cases of one split and track."""
 
     split: Literal["single", "multi"]
     track: Literal["self", "cross"]
@@ -86,12 +86,12 @@ class Group:
     errors: dict[str, int]
     aggregates: dict[str, Aggregate]
     unscored: dict[str, str]
-    """Column -> why the group has no number for it."""
+    """Column -> reason why it has no aggregate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredBenchmark:
-    """What was scored: a benchmark by name and hash, and which part of it."""
+    """The benchmark that was scored, by name and hash."""
 
     name: str
     sha256: str
@@ -100,7 +100,7 @@ class ScoredBenchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRecord:
-    """A method's scores on a benchmark. Two records with equal `protocol` and `ids` may stand in one table."""
+    """A method's scores on a benchmark; records with equal `protocol` and `ids` are comparable."""
 
     schema: int
     method: str
@@ -109,7 +109,7 @@ class ScoreRecord:
     protocol: dict[str, str]
     ids: dict[str, str]
     weights: dict[str, str]
-    """Model file -> sha256 of the file used."""
+    """Model file -> SHA-256 of the file used."""
     versions: dict[str, str]
     device: str
     groups: list[Group]
@@ -117,7 +117,7 @@ class ScoreRecord:
     timing: dict[str, float | None] = field(default_factory=dict)
 
     def group(self, split: str, track: str) -> Group | None:
-        """The group of a split and a track, where the record has it."""
+        """Return the group of a split and track, None if the record does not have it."""
         return next((g for g in self.groups if (g.split, g.track) == (split, track)), None)
 
     def to_frame(self) -> "pandas.DataFrame":
@@ -130,53 +130,53 @@ class ScoreRecord:
         return pd.DataFrame(rows, columns=columns)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the record as plain JSON values."""
         return asdict(self)
 
 
 def save_record(path: Path | str, record: ScoreRecord) -> None:
-    """Write a record, whole or not at all."""
+    """Write a record atomically."""
     write_json(Path(path), record.to_json())
 
 
 def load_record(path: Path | str) -> ScoreRecord:
-    """Read and validate a record.
+    """Load and validate a record.
 
     Raises:
-        UserError: it is not there, is cut short, or says something no record says.
+        UserError: the file is missing, truncated, or not a valid record.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no record {path}")
     if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path} has {path.stat().st_size} bytes; no record is larger than {MAX_BYTES}")
+        raise UserError(f"{path} has {path.stat().st_size} bytes; expected a record of at most {MAX_BYTES}")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a whole JSON file ({error}); score again to write it anew") from error
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-        found = told.get("schema") if isinstance(told, dict) else type(told).__name__
-        raise UserError(f"{path} is a record of schema {found!r}; this version reads {SCHEMA}")
-    record = decode(ScoreRecord, told, str(path))
-    _check_sense(record, path)
+        raise UserError(f"{path} is not valid JSON ({error}); score again to replace it") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} is a record of schema {schema!r}; this version reads {SCHEMA}")
+    record = decode(ScoreRecord, content, str(path))
+    _check_consistency(record, path)
     return record
 
 
 def is_method_name(text: str) -> bool:
-    """One line of printable text, not too long: nothing that turns the direction of writing or hides."""
+    """Return whether a text is a valid method name: one line of at most 100 printable characters."""
     return 0 < len(text.strip()) <= MAX_METHOD and text.isprintable()
 
 
-def _check_sense(record: ScoreRecord, path: Path) -> None:
+def _check_consistency(record: ScoreRecord, path: Path) -> None:
     if not is_method_name(record.method):
-        raise UserError(f"{path} is of a method named {ascii(record.method)[:60]}, which is no name")
+        raise UserError(f"{path}: the method is {ascii(record.method)[:60]}; expected one line of printable text")
     ids = [case.case_id for case in record.cases]
-    odd = next((case_id for case_id in ids if not CASE_ID.fullmatch(case_id)), None)
-    if odd is not None:
-        raise UserError(f"{path} has a case {ascii(odd)[:60]}, which is no case id")
+    invalid = next((case_id for case_id in ids if not CASE_ID.fullmatch(case_id)), None)
+    if invalid is not None:
+        raise UserError(f"{path}: a case is {ascii(invalid)[:60]}; expected an id such as single-self-0001")
     if len(set(ids)) < len(ids):
-        raise UserError(f"{path} has a case twice")
+        raise UserError(f"{path} lists a case twice")
     columns = {name for g in record.groups for name in g.aggregates} | {n for c in record.cases for n in c.values}
-    unnamed = columns - record.ids.keys()
-    if unnamed:
-        raise UserError(f"{path} has numbers without an id: {', '.join(sorted(unnamed))}")
+    without_id = columns - record.ids.keys()
+    if without_id:
+        raise UserError(f"{path} has numbers without an id: {', '.join(sorted(without_id))}")

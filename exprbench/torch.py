@@ -26,7 +26,7 @@ from exprbench.metrics.clip_grid import DEFAULT_GRID, ClipGrid
 from exprbench.metrics.extractors import clip_features, frame_features
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.metrics.moments import Moments, merge, moments
-from exprbench.scoring.arrays import score_video
+from exprbench.scoring.video_scores import score_video
 
 __all__ = ["AED", "APD", "FID", "FVD", "LMD", "MAE", "PSNR", "SSIM", "ExprBenchMetric"]
 
@@ -37,11 +37,11 @@ class _VideoMetric(Metric):
 
 
 class ExprBenchMetric(_VideoMetric):
-    """The mean over videos of any pixel or face column of the registry, such as `lmd_lips`.
+    """Mean over videos of any pixel or face column of the registry, such as `lmd_lips`.
 
     Args:
         column: a name of `exprbench.metrics.COLUMNS`.
-        fps: rate of the videos, for the face tracker.
+        fps: frames per second of the videos, for the face tracker.
         profile: `mediapipe` or `paper`.
         options: of `torchmetrics.Metric`.
 
@@ -72,18 +72,18 @@ class ExprBenchMetric(_VideoMetric):
         return COLUMNS[self.column].ids[self.profile]
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add videos; those on which the column has no value, as without a face, are left out of the mean.
+        """Add videos; a video without a value, for example without a face, is excluded from the mean.
 
         Args:
             preds: (B, T, 3, H, W) or (T, 3, H, W) uint8 RGB frames.
             target: the references, of the same layout; the size may differ.
         """
         for predicted, reference in zip(_videos(preds), _videos(target), strict=True):
-            found = score_video(
+            scores = score_video(
                 predicted, reference, [self.column], fps=self.fps, profile=self.profile, device=_device(self)
             )
-            if self.column in found.values:
-                self.total += found.values[self.column]
+            if self.column in scores.values:
+                self.total += scores.values[self.column]
                 self.num_videos += 1
 
     def compute(self) -> Tensor:
@@ -147,9 +147,9 @@ class APD(ExprBenchMetric):
 
 
 class _FrechetMetric(_VideoMetric):
-    """The Fréchet distance between the features of all predictions and of all references.
+    """Fréchet distance between the features of all predictions and of all references.
 
-    The states hold number, mean and scatter of both sides, one row per process once they are gathered.
+    The states are number, mean and scatter of both sides, with one row per process after they are gathered.
     """
 
     higher_is_better = False
@@ -251,5 +251,5 @@ class FVD(_FrechetMetric):
 
 
 def metrics(names: Sequence[str] = ("psnr", "ssim", "lmd", "mae", "aed", "apd"), **options: Any) -> dict[str, Metric]:
-    """Return metrics by column name, to be wrapped in a `torchmetrics.MetricCollection`."""
+    """Return column name -> metric, for a `torchmetrics.MetricCollection`."""
     return {name: ExprBenchMetric(name, **options) for name in names}

@@ -1,6 +1,6 @@
-"""Named model files: the only place that knows where a model comes from, what it must hash to and under what licence.
+"""Model files: source, hash and licence of each, and functions to locate, download and verify them.
 
-A file is looked for in the folders of `$EXPRBENCH_WEIGHTS`, then in the cache, then, when asked, downloaded.
+Files are located in the folders of `$EXPRBENCH_WEIGHTS`, then in the cache; `fetch` downloads them into the cache.
 """
 
 import os
@@ -18,14 +18,19 @@ CONNECT_S = 30
 
 
 class WeightsError(ItemError):
-    """`weights_missing` or `weights_differ`; the detail says in one line what to put where."""
+    """A model file is missing (`weights_missing`) or invalid (`weights_differ`); the detail says how to get it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One model file. `sha256` is empty where its publisher never gave one; `url` where it needs a browser.
+    """One model file.
 
-    `exports` are other forms of the same network, made by the user and so without a published hash.
+    Attributes:
+        sha256: published hash; empty if there is none.
+        url: direct download; empty if the file must be downloaded in a browser, from `source`.
+        num_bytes: size; 0 if unknown.
+        exports: names of files or folders with the network in other formats, exported by the user and without a
+            published hash.
     """
 
     name: str
@@ -116,35 +121,39 @@ ALL = {
 
 
 def folders() -> list[Path]:
-    """Where files are looked for, in order; downloads go to the last."""
-    given = os.environ.get("EXPRBENCH_WEIGHTS", "")
-    return [*(Path(p) for p in given.split(os.pathsep) if p), cache_root() / "weights"]
+    """Return the folders in which files are located, in order; downloads go to the last one."""
+    paths = os.environ.get("EXPRBENCH_WEIGHTS", "")
+    return [*(Path(p) for p in paths.split(os.pathsep) if p), cache_root() / "weights"]
 
 
 def get(name: str) -> Weights:
-    """The entry of that name; a `UserError` that names the nearest one otherwise."""
+    """Return the model file of that name.
+
+    Raises:
+        UserError: there is no such model file; the message suggests the nearest name.
+    """
     if name not in ALL:
         raise unknown_name("weights", name, sorted(ALL))
     return ALL[name]
 
 
 def locate(name: str) -> Path | None:
-    """The file, if it lies in one of the folders; its content is not looked at."""
-    found = (folder / get(name).filename for folder in folders())
-    return next((path for path in found if path.is_file()), None)
+    """Return the path of a model file, None if it is in none of the folders; its content is not checked."""
+    candidates = (folder / get(name).filename for folder in folders())
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def locate_export(name: str) -> Path | None:
-    """Another form of the network, if one lies in one of the folders."""
-    found = (folder / export for folder in folders() for export in get(name).exports)
-    return next((path for path in found if path.exists()), None)
+    """Return the path of an export of the network, None if there is none in the folders."""
+    candidates = (folder / export for folder in folders() for export in get(name).exports)
+    return next((path for path in candidates if path.exists()), None)
 
 
 def require(name: str) -> Path:
-    """The file, verified.
+    """Return the path of a model file, after checking its hash.
 
     Raises:
-        WeightsError: it is not there, or is not the published file.
+        WeightsError: the file is missing, or is not the published file.
     """
     weights, path = get(name), locate(name)
     if path is None:
@@ -155,14 +164,14 @@ def require(name: str) -> Path:
 
 
 def how_to_get(weights: Weights) -> str:
-    """One line: what to put where."""
+    """Return one line of instructions for obtaining a model file."""
     get_it = f"exprbench weights fetch {weights.name}, or " if weights.url else ""
     sha = f" (sha256 {weights.sha256})" if weights.sha256 else ""
     return f"{get_it}put {weights.filename} from {weights.url or weights.source}{sha} into {folders()[0]}"
 
 
 def state(weights: Weights) -> str:
-    """`missing`, `present` (no published hash to hold it against), `verified` or `differs`."""
+    """Return `missing`, `present` (there is no published hash), `verified` or `differs`."""
     path = locate(weights.name)
     if path is None:
         return "missing"
@@ -172,7 +181,11 @@ def state(weights: Weights) -> str:
 
 
 def fetch(name: str) -> Path:
-    """Download a file into the cache, verified, whole or not at all; nothing is done where it lies already."""
+    """Download a model file into the cache, verify it and return its path; a file that is valid already is kept.
+
+    Raises:
+        UserError: there is no direct download, it failed, or the file is not the published one.
+    """
     weights = get(name)
     if state(weights) in ("present", "verified"):
         return require(name)
@@ -183,9 +196,11 @@ def fetch(name: str) -> Path:
         try:
             _download(weights, temporary)
         except OSError as error:
-            raise UserError(f"no download ({error}); {how_to_get(weights)}") from error
+            raise UserError(f"the download failed ({error}); {how_to_get(weights)}") from error
         if sha256_path(temporary) != weights.sha256:
-            raise UserError(f"what {weights.url} gave is not the published file (sha256 {weights.sha256}); not kept")
+            raise UserError(
+                f"the file from {weights.url} is not the published file (sha256 {weights.sha256}); not kept"
+            )
     return target
 
 
@@ -194,15 +209,15 @@ def _download(weights: Weights, path: Path) -> None:
 
     request = urllib.request.Request(weights.url, headers={"User-Agent": "exprbench"})  # noqa: S310
     with (
-        urllib.request.urlopen(request, timeout=CONNECT_S) as answer,  # noqa: S310
+        urllib.request.urlopen(request, timeout=CONNECT_S) as response,  # noqa: S310
         path.open("wb") as file,
         tqdm(total=weights.num_bytes, unit="B", unit_scale=True, desc=weights.filename, disable=None) as bar,
     ):
-        for block in _blocks(answer):
+        for block in _blocks(response):
             file.write(block)
             bar.update(len(block))
 
 
-def _blocks(answer: object) -> Iterator[bytes]:
-    while block := answer.read(CHUNK):  # type: ignore[attr-defined]
+def _blocks(response: object) -> Iterator[bytes]:
+    while block := response.read(CHUNK):  # type: ignore[attr-defined]
         yield block

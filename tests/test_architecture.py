@@ -23,6 +23,7 @@ EXPRBENCH = {
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
     "leaderboard": {"core", "metrics", "records"},
     "demo": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
+    "torch": {"weights", "metrics", "scoring"},
     "cli": {"core", "weights", "exprbench"},
     "exprbench": {"core"},
 }

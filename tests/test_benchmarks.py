@@ -1,4 +1,4 @@
-"""The frame of the benchmarks: what is timed, how it is told, and how it gets into the page."""
+"""Timing, reports and the page of the benchmarks."""
 
 import os
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.__main__ import MARK, SCRIPTS, write
-from benchmarks.common import Row, Table, compare, peak_mb, report, to_markdown, tree_cpu_s, workload
+from benchmarks.common import Row, Table, compare, load, peak_mb, report, to_markdown, tree_cpu_s
 from exprbench.media import open_clip
 from tests.videos import numbered
 from tests.videos import write as write_numbered
@@ -38,14 +38,14 @@ def test_ways_are_timed_in_turns_and_compared_round_by_round():
 
 def made(tmp_path, name):
     row = Row(name="ours", median_s=0.0015, fastest_s=0.001, times_slower=1.0, peak_mb=12.3, note="fine")
-    return report(name, [Table(title="How long?", rows=[row], reach="2x")], tmp_path / f"{name}.json")
+    return report(name, [Table(title="How long?", rows=[row])], tmp_path / f"{name}.json")
 
 
 def test_a_report_survives_its_file(tmp_path, capsys):
-    told = made(tmp_path, "clip")
+    result = made(tmp_path, "clip")
     assert "1.5 ms" in capsys.readouterr().out
-    assert workload(tmp_path / "clip.json") == told
-    assert "| ours | 1.5 ms | 1 ms | 1.00 | 12 MB | fine |" in to_markdown(told)
+    assert load(tmp_path / "clip.json") == result
+    assert "| ours | 1.5 ms | 1 ms | 1.00 | 12 MB | fine |" in to_markdown(result)
 
 
 def test_the_page_keeps_its_prose(tmp_path):

@@ -70,9 +70,9 @@ def damaged(tmp_path, text):
 def test_records_that_are_not_whole(tmp_path):
     save_record(tmp_path / "m.json", record())
     text = (tmp_path / "m.json").read_text()
-    assert "not a whole JSON file" in damaged(tmp_path, text[: len(text) // 2])
-    assert "not a whole JSON file" in damaged(tmp_path, "")
-    assert "not a whole JSON file" in damaged(tmp_path, "[" * 100_000)
+    assert "not valid JSON" in damaged(tmp_path, text[: len(text) // 2])
+    assert "not valid JSON" in damaged(tmp_path, "")
+    assert "not valid JSON" in damaged(tmp_path, "[" * 100_000)
     assert "schema 'list'" in damaged(tmp_path, "[]")
     assert "schema 99" in damaged(tmp_path, text.replace('"schema": 1', '"schema": 99'))
     (tmp_path / "m.json").unlink()
@@ -84,7 +84,7 @@ def test_records_that_are_not_whole(tmp_path):
     ("change", "message"),
     [
         (lambda t: t.update(extra=1), "unknown key 'extra'"),
-        (lambda t: t["cases"].append(t["cases"][0]), "has a case twice"),
+        (lambda t: t["cases"].append(t["cases"][0]), "lists a case twice"),
         (lambda t: t["ids"].clear(), "numbers without an id: lmd"),
         (lambda t: t["cases"][0]["values"].update(lmd=float("inf")), "expected a number"),
         (lambda t: t["cases"][0].update(outcome="great"), "expected one of 'scored', 'error'"),

@@ -1,7 +1,7 @@
-"""Making an ExprBench folder from portraits and driving videos, as the paper did.
+"""Build an ExprBench benchmark folder from portraits and driving videos, following the paper.
 
-The same inputs and seed give the same folder, byte for byte: files are taken in the order of their names, clips are
-encoded by one thread, and pairs are drawn by hashes of the seed and the names, not by a random generator.
+The same inputs and seed give the same folder, byte for byte: files are read in the order of their names, clips are
+encoded by one thread, and pairs are drawn by hashes of the seed and the names instead of a random number generator.
 """
 
 from exprbench.building.build import build

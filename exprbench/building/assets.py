@@ -1,4 +1,4 @@
-"""From an input to the files that stand for it in a benchmark."""
+"""Prepare an input file: normalise it, detect its faces and write the benchmark's copy."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ MIN_CLIP_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """An input made ready: `main` is the path of its portrait or driver, `assets` all its files."""
+    """A prepared input: `main` is the path of its portrait or driver, `assets` holds all its files by path."""
 
     input: Input
     main: str
@@ -24,7 +24,7 @@ class Prepared:
 
     @property
     def num_faces(self) -> int:
-        """Faces found, or told by `sources.csv` where none were found."""
+        """Return the number of faces: detected, or from `sources.csv` if none were detected."""
         return self.assets[self.main].num_faces
 
 
@@ -32,33 +32,32 @@ def prepare(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
     """Write an input's files under `root`.
 
     Raises:
-        ItemError: it cannot be used; the code says why.
+        ItemError: the input cannot be used; the code says why.
     """
     return _portrait(item, root) if item.kind == "portrait" else _driver(item, root, fps, clip_seconds)
 
 
 def _portrait(item: Input, root: Path) -> Prepared:
     image = read_image(item.path)
-    ending = _plain(item.path)
-    main = f"portraits/{_prefix(item)}{item.name}{ending or '.png'}"
+    suffix = _lossless_copy_suffix(item.path)
+    main = f"portraits/{_prefix(item)}{item.name}{suffix or '.png'}"
     path = root / main
-    if ending:
+    if suffix:
         write_bytes(path, item.path.read_bytes())
     else:
         write_image(path, image)
     tracks = given_tracks(item.path) or track_image(path)
-    found = len(main_faces(tracks))
-    faces = found or item.faces or (1 if item.split == "single" else 0)
-    if item.split == "multi" and faces < 2:
-        raise ItemError(
-            "one_face", f"{found} found; a multi portrait has two or more (sources.csv can tell, column faces)"
-        )
-    asset = _asset(item, path, image.shape, num_faces=faces, faces_found=found > 0)
-    return Prepared(input=item, main=main, assets={main: asset, **_given(item, root, main, tracks)})
+    num_detected = len(main_faces(tracks))
+    num_faces = num_detected or item.faces or (1 if item.split == "single" else 0)
+    if item.split == "multi" and num_faces < 2:
+        detail = f"{num_detected} found; a multi portrait has two or more (see the column faces of sources.csv)"
+        raise ItemError("one_face", detail)
+    asset = _asset(item, path, image.shape, num_faces=num_faces, faces_found=num_detected > 0)
+    return Prepared(input=item, main=main, assets={main: asset, **_copy_given_tracks(item, root, main, tracks)})
 
 
-def _plain(path: Path) -> str:
-    """The ending of a JPEG or PNG file whose pixels all readers see alike; empty for others, which are converted."""
+def _lossless_copy_suffix(path: Path) -> str:
+    """Return the suffix of a JPEG or PNG file that all readers decode to the same pixels; empty for other files."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -72,24 +71,21 @@ def _driver(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
     main = f"driving/{_prefix(item)}{item.name}.mp4"
     path = root / main
     first = path.with_suffix(".png")
-    num_frames = _normalise(item.path, path, fps, round(clip_seconds * fps))
+    num_frames = _write_clip(item.path, path, fps, round(clip_seconds * fps))
     with open_clip(path) as clip:
         write_image(first, next(iter(clip)))
     given = given_tracks(item.path)
     tracks = given.first(num_frames) if given else track_faces(path, fps=fps)
-    faces = len(main_faces(tracks))
-    _refuse(item, tracks, faces, num_frames)
+    num_faces = len(main_faces(tracks))
+    _check_driver(item, tracks, num_faces, num_frames)
     shape = (clip.info.height, clip.info.width)
-    asset = _asset(item, path, shape, num_faces=faces, num_frames=num_frames)
-    first_asset = replace(_asset(item, first, shape, num_faces=faces), kind="first_frame")
-    return Prepared(
-        input=item,
-        main=main,
-        assets={main: asset, first.relative_to(root).as_posix(): first_asset, **_given(item, root, main, tracks)},
-    )
+    asset = _asset(item, path, shape, num_faces=num_faces, num_frames=num_frames)
+    first_asset = replace(_asset(item, first, shape, num_faces=num_faces), kind="first_frame")
+    assets = {main: asset, first.relative_to(root).as_posix(): first_asset}
+    return Prepared(input=item, main=main, assets={**assets, **_copy_given_tracks(item, root, main, tracks)})
 
 
-def _normalise(source: Path, path: Path, fps: float, max_frames: int) -> int:
+def _write_clip(source: Path, path: Path, fps: float, max_frames: int) -> int:
     with open_clip(source, fps=fps, max_frames=max_frames) as clip:
         num_frames = write_video(path, clip, fps=fps)
     if num_frames < MIN_CLIP_S * fps:
@@ -97,18 +93,18 @@ def _normalise(source: Path, path: Path, fps: float, max_frames: int) -> int:
     return num_frames
 
 
-def _refuse(item: Input, tracks: FaceTracks, faces: int, num_frames: int) -> None:
+def _check_driver(item: Input, tracks: FaceTracks, num_faces: int, num_frames: int) -> None:
     if tracks.num_frames != num_frames:
         detail = f"{tracks.num_frames} frames of tracks are given for {num_frames} frames of video"
         raise ItemError("tracks_mismatch", detail)
-    if not faces:
+    if not num_faces:
         raise ItemError("no_face", "no face is seen in half of its frames")
-    if item.split == "single" and faces > 1:
-        raise ItemError("several_faces", f"{faces} faces; drivers of several people belong into --multi-driving")
+    if item.split == "single" and num_faces > 1:
+        raise ItemError("several_faces", f"{num_faces} faces; drivers of several people belong into --multi-driving")
 
 
-def _given(item: Input, root: Path, main: str, tracks: FaceTracks) -> dict[str, Asset]:
-    """Tracks that came with the input go with its copy."""
+def _copy_given_tracks(item: Input, root: Path, main: str, tracks: FaceTracks) -> dict[str, Asset]:
+    """Write the tracks that were given with the input next to its copy; return their asset."""
     if not given_tracks(item.path):
         return {}
     path = (root / main).with_suffix("")

@@ -1,4 +1,4 @@
-"""`build`: inputs, assets and pairs put together into a folder that appears whole or not at all."""
+"""Build a benchmark folder: prepare the inputs, draw the pairs, and rename the finished folder into place."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from pathlib import Path
 import exprbench
 from exprbench.benchmark import Benchmark, LeftOut, dump_cases
 from exprbench.building.assets import Prepared, prepare
-from exprbench.building.pairing import draw_sizes, make_cases
-from exprbench.building.source_files import Input, gather
+from exprbench.building.pairing import draw_subset, make_cases
+from exprbench.building.source_files import Input, list_inputs
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import write_json, write_text
 from exprbench.core.processes import num_cores, process_map
@@ -31,30 +31,36 @@ def build(
     name: str = "exprbench",
     workers: int | None = None,
 ) -> Benchmark:
-    """Make a benchmark folder; what could not be used is listed in its `left_out`, with the reason.
+    """Build a benchmark folder and return it; unusable inputs are listed in its `left_out`, with the reason.
 
-    A folder of inputs may hold a `sources.csv` with the columns file, source, licence, person, faces (all but the
-    first may be missing). `person` keeps people from driving themselves (default: the file's name; `;` between
-    several); `faces` tells how many faces a portrait has where no detector finds them.
+    A folder of inputs can contain a `sources.csv` with the columns file, source, licence, person and faces (all but
+    file are optional). `person` names the people of a file, separated by `;`, so that no one drives their own portrait
+    (default: the file's name). `faces` is the number of faces of a portrait in which none are detected.
 
     Args:
-        portraits: a folder of images with one person each; those in which no face is found stay, marked.
-        driving: a folder of videos with one person each; the first `clip_seconds` of each are used.
-        multi_portraits: the same with several people.
-        multi_driving: videos of several people, and of one, which are combined, left to right, for portraits that no
-            video matches in the number of faces.
-        out: the folder to make; it must not exist.
-        cross_per_portrait: how many drivers each portrait gets.
+        portraits: folder of images with one person each; images without a detected face are kept and marked.
+        driving: folder of videos with one person each; the first `clip_seconds` of each are used.
+        out: the benchmark folder; it must not exist.
+        multi_portraits: folder of images with several people each.
+        multi_driving: folder of videos with several people, or with one; the latter are combined, left to right, for
+            portraits whose number of faces no single video has.
+        clip_seconds: maximum duration of the driving clips in seconds.
+        fps: frames per second of the driving clips.
+        cross_per_portrait: drivers per portrait.
+        seed: seed of the pairing.
+        name: name of the benchmark.
+        workers: number of processes; 0 runs everything in this process; None uses all cores.
 
     Raises:
-        UserError: nothing can be made of what was given.
+        UserError: `out` exists, an option is out of range, or no case can be made of the inputs.
     """
     root = Path(out)
     if root.exists():
-        raise UserError(f"{root} exists already; remove it or name another folder with --out")
+        raise UserError(f"{root} already exists; remove it or choose another folder with --out")
     if not 0 < clip_seconds <= 600 or not 1 <= fps <= 240 or cross_per_portrait < 0:
         raise UserError(
-            f"cannot make {cross_per_portrait} clips a portrait of {clip_seconds} s at {fps} frames a second"
+            f"cannot build {cross_per_portrait} clips per portrait of {clip_seconds} s at {fps} frames per second;"
+            " expected 0 or more clips, up to 600 s, and 1 to 240 frames per second"
         )
     folders = (
         (portraits, "portrait", "single"),
@@ -62,16 +68,16 @@ def build(
         (multi_portraits, "portrait", "multi"),
         (multi_driving, "driver", "multi"),
     )
-    inputs = [i for folder, kind, split in folders if folder for i in gather(Path(folder), kind, split)]
-    making = root.with_name(f".{root.name}.building")
-    shutil.rmtree(making, ignore_errors=True)  # left by a run that was killed
+    inputs = [i for folder, kind, split in folders if folder for i in list_inputs(Path(folder), kind, split)]
+    unfinished = root.with_name(f".{root.name}.building")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     workers = num_cores() if workers is None else workers
     try:
-        ready, left_out = _prepare_all(inputs, making, fps, clip_seconds, workers)
-        drawn = draw_sizes(ready, seed)
+        prepared, left_out = _prepare_all(inputs, unfinished, fps, clip_seconds, workers)
+        drawn = draw_subset(prepared, seed)
         cases, unmatched = make_cases(drawn, cross_per_portrait, seed)
         bench = Benchmark(
-            root=making,
+            root=unfinished,
             name=name,
             fps=float(fps),
             clip_seconds=float(clip_seconds),
@@ -79,41 +85,41 @@ def build(
             assets=dict(sorted((path, asset) for item in drawn for path, asset in item.assets.items())),
             cases=tuple(cases),
             left_out=tuple(
-                sorted([*left_out, *unmatched, *_not_drawn(ready, drawn)], key=lambda x: (x.path, x.reason))
+                sorted([*left_out, *unmatched, *_not_drawn(prepared, drawn)], key=lambda x: (x.path, x.reason))
             ),
             made_by={"exprbench": exprbench.__version__, "faces": tracks_made_by()},
         )
         _finish(bench)
-        making.rename(root)
+        unfinished.rename(root)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return replace(bench, root=root)
 
 
 def _prepare_all(
     inputs: Sequence[Input], root: Path, fps: float, clip_seconds: float, workers: int
 ) -> tuple[list[Prepared], list[LeftOut]]:
-    ready, left_out = [], []
+    prepared, left_out = [], []
     work = partial(prepare, root=root, fps=fps, clip_seconds=clip_seconds)
     for item, result in process_map(work, inputs, workers=workers, label="build", unit="file"):
         if isinstance(result, ItemError):
             left_out.append(LeftOut(path=item.path.name, reason=result.code, detail=result.detail))
         else:
-            ready.append(result)
-    return sorted(ready, key=lambda p: p.main), left_out
+            prepared.append(result)
+    return sorted(prepared, key=lambda p: p.main), left_out
 
 
-def _not_drawn(ready: list[Prepared], drawn: list[Prepared]) -> list[LeftOut]:
+def _not_drawn(prepared: list[Prepared], drawn: list[Prepared]) -> list[LeftOut]:
     kept = {p.main for p in drawn}
     detail = "there are more than the paper's number; this one was not drawn"
-    return [LeftOut(path=p.input.path.name, reason="not_drawn", detail=detail) for p in ready if p.main not in kept]
+    return [LeftOut(path=p.input.path.name, reason="not_drawn", detail=detail) for p in prepared if p.main not in kept]
 
 
 def _finish(bench: Benchmark) -> None:
-    """Write the two files that describe the folder, and remove what belongs to no asset."""
+    """Write benchmark.json and cases.csv, and remove files that belong to no asset."""
     if not bench.cases:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in bench.left_out[:5])
-        raise UserError(f"no case could be made of these inputs ({reasons or 'there are none'})")
+        raise UserError(f"no case can be made of these inputs ({reasons or 'none of them is a usable driver'})")
     for path in [p for p in bench.root.rglob("*") if p.is_file()]:
         if path.relative_to(bench.root).as_posix() not in bench.assets:
             path.unlink()

@@ -1,4 +1,4 @@
-"""What lies in the folders a user gives, with what `sources.csv` says of it."""
+"""List the input files of a folder, with their metadata from `sources.csv`."""
 
 import csv
 import hashlib
@@ -15,10 +15,14 @@ NOT_MEDIA = {".npz", ".csv", ".md", ".txt", ".json", ".html"}
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A file that wants to become part of the benchmark.
+    """An input file of a benchmark.
 
-    `kind` is portrait or driver, `split` single or multi. `name` is what it will be called, without its ending.
-    `persons` are those it shows; `faces` how many, where its owner says so.
+    Attributes:
+        kind: `portrait` or `driver`.
+        split: `single` or `multi`.
+        name: file name in the benchmark, without its suffix.
+        persons: people the file shows.
+        faces: number of faces according to `sources.csv`.
     """
 
     path: Path
@@ -31,18 +35,18 @@ class Input:
     faces: int | None = None
 
 
-def gather(folder: Path, kind: str, split: str) -> Iterator[Input]:
-    """The files of a folder in the order of their names."""
+def list_inputs(folder: Path, kind: str, split: str) -> Iterator[Input]:
+    """Yield the input files of a folder in the order of their names."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder")
-    told = read_sources(folder)
-    names: set[str] = set()
+        raise UserError(f"{folder} is not a folder; expected a folder of images or videos")
+    sources = read_sources(folder)
+    taken: set[str] = set()
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file() or path.suffix.lower() in NOT_MEDIA:
             continue
-        row = told.get(path.name, {})
-        name = safe_name(path, names)
-        names.add(name)
+        row = sources.get(path.name, {})
+        name = safe_name(path, taken)
+        taken.add(name)
         yield Input(
             path=path,
             kind=kind,
@@ -51,12 +55,12 @@ def gather(folder: Path, kind: str, split: str) -> Iterator[Input]:
             persons=tuple(p.strip() for p in row["person"].split(";")) if row.get("person") else (path.stem,),
             source=row.get("source") or "",
             licence=row.get("licence") or "",
-            faces=_count(row.get("faces"), folder, path.name),
+            faces=_parse_count(row.get("faces"), folder, path.name),
         )
 
 
 def read_sources(folder: Path) -> dict[str, dict[str, str]]:
-    """The rows of `sources.csv`, by file; none where there is no such file."""
+    """Return the rows of `sources.csv` by file name, an empty dict if the folder has none."""
     path = folder / "sources.csv"
     if not path.is_file():
         return {}
@@ -66,7 +70,7 @@ def read_sources(folder: Path) -> dict[str, dict[str, str]]:
             if column not in COLUMNS:
                 raise UserError(f"{path}: {unknown_name('column', column, list(COLUMNS))}")
         if "file" not in (reader.fieldnames or ()):
-            raise UserError(f"{path} has no column 'file'")
+            raise UserError(f"{path} has no column 'file'; it is required")
         rows = {row["file"]: row for row in reader}
     missing = [name for name in rows if not (folder / name).is_file()]
     if missing:
@@ -74,7 +78,7 @@ def read_sources(folder: Path) -> dict[str, dict[str, str]]:
     return rows
 
 
-def _count(text: str | None, folder: Path, name: str) -> int | None:
+def _parse_count(text: str | None, folder: Path, name: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(r"\d{1,2}", text.strip(), re.ASCII):
@@ -83,7 +87,7 @@ def _count(text: str | None, folder: Path, name: str) -> int | None:
 
 
 def safe_name(path: Path, taken: set[str]) -> str:
-    """The file's name without its ending, in letters, digits, dots, dashes and underscores, and of its own."""
+    """Return a unique name without suffix, of letters, digits, dots, dashes and underscores, for a file."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-")[:80]
     if name == path.stem and name not in taken:
         return name

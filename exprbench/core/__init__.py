@@ -1,1 +1,1 @@
-"""The foundation of every package here: errors, files, cache, processes, command lines. Knows nothing of faces."""
+"""Foundation of all packages in this repository: errors, files, cache, processes, command lines."""

@@ -1,4 +1,4 @@
-"""Arrays as bytes: `.npy` and `.npz` without pickles. Equal arrays give equal bytes."""
+"""Convert arrays to bytes and back: `.npy` and `.npz` without pickles. Equal arrays give equal bytes."""
 
 import io
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""What was computed once, kept by the content it was computed from.
+"""Content-addressed cache of computed results.
 
-A key is a JSON value that names everything the result depends on (hashes of files and models, parameters, versions);
-its hash is the entry's name. Entries appear whole or not at all and carry their own checksum, so that one damaged on
-disk is made again. Losing the cache loses nothing but time.
+A key is a JSON value with everything the result depends on (hashes of files and models, parameters, versions); its hash
+is the name of the entry. Entries are written atomically and carry a checksum, so that an entry damaged on disk is
+computed again. The cache can be deleted at any time.
 """
 
 import os
@@ -19,21 +19,21 @@ DIGEST_BYTES = 32
 
 
 def cache_root() -> Path:
-    """`$EXPRBENCH_CACHE`, or `exprbench` in the user's cache folder."""
-    given = os.environ.get("EXPRBENCH_CACHE")
-    if given:
-        return Path(given)
+    """Return `$EXPRBENCH_CACHE`, or `exprbench` in the user's cache folder."""
+    folder = os.environ.get("EXPRBENCH_CACHE")
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exprbench"
 
 
 def entry_path(kind: str, key: Any) -> Path:
-    """Where the entry under `key` lies, or would."""
+    """Return the path of the entry under `key`, whether it exists or not."""
     name = sha256_json(key)
     return cache_root() / kind / name[:2] / name
 
 
 def read_entry(kind: str, key: Any) -> bytes | None:
-    """The bytes kept under `key`; None where there are none, or where they were damaged."""
+    """Return the bytes stored under `key`, None if there are none or if they are damaged."""
     try:
         data = entry_path(kind, key).read_bytes()
     except OSError:
@@ -43,19 +43,23 @@ def read_entry(kind: str, key: Any) -> bytes | None:
 
 
 def write_entry(kind: str, key: Any, body: bytes) -> None:
-    """Keep `body` under `key`."""
+    """Store `body` under `key`.
+
+    Raises:
+        UserError: the cache folder is not writable.
+    """
     path = entry_path(kind, key)
     try:
         write_bytes(path, body + bytes.fromhex(sha256_bytes(body)))
     except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise UserError(
-            f"cannot write to the cache {cache_root()}; set EXPRBENCH_CACHE to a folder of yours"
+            f"cannot write to the cache {cache_root()}; set EXPRBENCH_CACHE to a writable folder"
         ) from error
 
 
 @contextmanager
 def entry_lock(kind: str, key: Any) -> Iterator[None]:
-    """Hold what is kept under `key`, so that two processes do not make it at once."""
+    """Lock the entry under `key`, so that two processes do not compute it at once."""
     from filelock import FileLock
 
     path = entry_path(f"locks/{kind}", key)
@@ -64,11 +68,13 @@ def entry_lock(kind: str, key: Any) -> Iterator[None]:
         yield
 
 
-def cached(kind: str, key: Any, make: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
-    """The value under `key`, made and kept when it is not there."""
+def cached(
+    kind: str, key: Any, compute: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]
+) -> T:
+    """Return the value under `key`; compute and store it if it is not in the cache."""
     body = read_entry(kind, key)
     if body is not None:
         return unpack(body)
-    value = make()
+    value = compute()
     write_entry(kind, key, pack(value))
     return value

@@ -1,4 +1,4 @@
-"""The child's side of `exprbench.core.processes`, and what every other child process of this project shares."""
+"""The child process of `exprbench.core.processes`, and the exit with the parent that all child processes share."""
 
 import os
 import pickle
@@ -18,9 +18,9 @@ POLL_S = 1.0
 
 
 def end_with_parent() -> None:
-    """End this process within a second of its parent's death, whatever it is doing, and on SIGTERM cleanly.
+    """End this process within a second of its parent's death, and cleanly on SIGTERM.
 
-    Call it first thing, from the main thread.
+    Call it first, from the main thread.
     """
     signal.signal(signal.SIGTERM, _exit)
     parent = os.getppid()

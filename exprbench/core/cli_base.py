@@ -1,4 +1,4 @@
-"""What every command line of this project shares: exit statuses, and help that shows examples."""
+"""Base of all command lines in this repository: exit statuses, and help with examples."""
 
 import argparse
 import errno
@@ -10,13 +10,13 @@ from typing import NoReturn
 from exprbench.core.errors import UserError
 
 DONE, USER_MISTAKE, TOO_MANY_FAILED, STOPPED = 0, 2, 3, 130
-NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO}
 
 Handler = Callable[[argparse.Namespace], int | None]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with examples kept as they were typed, and mistakes told in one line."""
+    """Argument parser with an examples section in its help and one-line error messages."""
 
     def __init__(self, *, examples: str = "", **options: object) -> None:
         epilog = f"examples:\n{examples}" if examples else None
@@ -28,10 +28,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
-    """Parse, call the verb's `handler`, and turn what happens into an exit status.
+    """Parse the arguments, call the verb's `handler` and return the exit status.
 
-    0 done; 1 a bug, with its traceback; 2 a user's mistake or a full or read-only disk, in one line; 3 done, but more
-    items failed than allowed (the handler returns it); 130 stopped by Ctrl-C.
+    0 done; 1 a bug, with its traceback; 2 a user error, or a full or read-only disk, with a one-line message; 3 done,
+    but more items failed than allowed (returned by the handler); 130 stopped by Ctrl-C.
     """
     args = parser.parse_args(argv)
     if not hasattr(args, "handler"):
@@ -40,27 +40,27 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     try:
         return args.handler(args) or DONE
     except UserError as error:
-        return _mistake(str(error))
+        return _report_user_error(str(error))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         return STOPPED
-    except BrokenPipeError:  # the reader of our output (head, less) has gone: nothing is wrong
+    except BrokenPipeError:  # the reader of the output (head, less) has ended: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
-        if error.errno not in NOT_OURS:
+        if error.errno not in DISK_ERRORS:
             raise
-        return _mistake(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+        return _report_user_error(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
 
 
 def shard(text: str) -> tuple[int, int]:
-    """The value of a flag `--shard I/N`: every N-th item, from the I-th, counted from 1."""
+    """Parse the value of a flag `--shard I/N`: every N-th item, from the I-th, counted from 1."""
     part, _, whole = text.partition("/")
     if not (part.isdecimal() and whole.isdecimal() and 1 <= int(part) <= int(whole)):
         raise argparse.ArgumentTypeError(f"{text!r}; expected I/N, like 2/8")
     return int(part), int(whole)
 
 
-def _mistake(line: str) -> int:
+def _report_user_error(line: str) -> int:
     print(f"error: {line}", file=sys.stderr)
     return USER_MISTAKE

@@ -1,16 +1,16 @@
-"""The two kinds of failure that are not bugs."""
+"""The two kinds of errors that are not bugs."""
 
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake the user can mend: one line saying what, where and how. Commands print it and exit with status 2."""
+    """An error that the user can fix: one line with fact and remedy. Commands print it and exit with status 2."""
 
 
 class ItemError(Exception):
-    """One item (a clip, a case) failed for a named reason; the run goes on without it.
+    """The failure of one item (a clip, a case); the run continues without it.
 
-    `code` is a short stable word for counting, `detail` a sentence for people.
+    `code` is a short stable identifier for counting, `detail` a sentence for people.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -22,8 +22,8 @@ class ItemError(Exception):
         return f"{self.code}: {self.detail}" if self.detail else self.code
 
 
-def unknown_name(kind: str, given: str, known: list[str]) -> UserError:
-    """An error that names the nearest known word, or all of them."""
-    near = get_close_matches(given, known, n=1)
+def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
+    """Return an error that suggests the nearest known name, or lists all of them."""
+    near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return UserError(f"unknown {kind} {given!r}; {hint}")
+    return UserError(f"unknown {kind} {name!r}; {hint}")

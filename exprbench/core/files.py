@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, hashes, and paths that stay in their folder."""
+"""Atomic writes, hashes, JSON, and paths that stay inside their folder."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from exprbench.core.errors import UserError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes otherwise."""
+    """Yield a temporary path that replaces `path` when the block succeeds, and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -34,23 +34,23 @@ def _umask() -> int:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, like the others here."""
+    """Write a file atomically, like all functions of this module."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8 text."""
+    """Write text as UTF-8."""
     write_bytes(path, text.encode())
 
 
 def dump_json(value: Any) -> str:
-    """JSON as this project writes it: sorted keys, two spaces, NaN refused."""
+    """Return JSON text with sorted keys and an indent of two spaces; NaN raises `ValueError`."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON as `dump_json` gives it."""
+    """Write a value as `dump_json` formats it."""
     write_text(path, dump_json(value))
 
 
@@ -65,25 +65,25 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
-        raise UserError(f"{path} is not whole JSON ({error}); restore or remove it") from error
+        raise UserError(f"{path} is not valid JSON ({error}); restore or remove it") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not an object; restore or remove it")
     return value
 
 
 def sha256_bytes(data: bytes) -> str:
-    """Hash in hexadecimal digits."""
+    """Return the SHA-256 of bytes in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_json(value: Any) -> str:
-    """Hash of a JSON value, whatever the order of its keys."""
+    """Return the SHA-256 of a JSON value, independent of the order of its keys."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
 def sha256_path(path: Path) -> str:
-    """Hash of a file's bytes; of a folder, the hash over the names and bytes of the files that lie in it directly."""
-    if path.is_dir():  # a folder in it may be a link to anywhere, a pipe never ends
+    """Return the SHA-256 of a file, or of the names and contents of the files directly in a folder."""
+    if path.is_dir():  # not recursive: a subfolder can be a link to anywhere, and a pipe never ends
         return sha256_json({child.name: sha256_path(child) for child in sorted(path.iterdir()) if child.is_file()})
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
@@ -97,10 +97,14 @@ def _digest(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """`folder/relative`, refused when it would lie outside `folder` (absolute, `..`, or through a link)."""
+    """Return `folder/relative`.
+
+    Raises:
+        UserError: the path is outside `folder` (absolute, with `..`, or through a link).
+    """
     try:
         within = not Path(relative).is_absolute() and (folder / relative).resolve().is_relative_to(folder.resolve())
-    except (ValueError, OSError, RuntimeError):  # a NUL, half a character, a link to itself
+    except (ValueError, OSError, RuntimeError):  # a NUL byte, an invalid character, a link to itself
         within = False
     if not within:
         raise UserError(f"{relative!r} leads out of {folder}; paths in a benchmark are relative to its folder")

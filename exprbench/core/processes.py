@@ -1,8 +1,8 @@
-"""Supervised child processes: one pool for all work that is done item by item.
+"""Supervised worker processes for work that is done item by item.
 
 A worker is `python -m exprbench.core.child_process`, so the caller's script is never run a second time and needs no
 `if __name__ == "__main__"`. Each worker has one item at a time. A worker that crashes, hangs, needs too much memory or
-is killed from outside costs one item at most; the pool replaces it. Workers end when their parent does.
+is killed from outside costs at most one item; the pool replaces it. Workers end with their parent.
 """
 
 import os
@@ -61,11 +61,11 @@ class RemoteTraceback(Exception):
 
 
 class WorkerKilled(ItemError):
-    """The workers of an item were killed from outside; says nothing about the item."""
+    """The workers of an item were killed from outside, which is not an error of the item."""
 
 
 def num_cores() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -234,11 +234,11 @@ class _Worker:
     def _launch(self) -> None:
         self.discard()
         self.is_ready = False
-        self.connection, theirs = Pipe()
-        self.process = spawn(
-            ["exprbench.core.child_process", str(theirs.fileno())], threads=self.threads, pass_fds=(theirs.fileno(),)
-        )
-        theirs.close()
+        self.connection, child_end = Pipe()
+        number = child_end.fileno()
+        command = ["exprbench.core.child_process", str(number)]
+        self.process = spawn(command, threads=self.threads, pass_fds=(number,))
+        child_end.close()
         self._send((sys.path, self.setup))
 
     def _send(self, message: Any) -> None:
@@ -297,7 +297,7 @@ class _Worker:
 
 
 def spawn(arguments: Sequence[str], *, threads: int | None = None, **options: Any) -> subprocess.Popen:
-    """Start `python -m MODULE ARGUMENT ...` in a session of its own, out of reach of Ctrl-C.
+    """Start `python -m MODULE ARGUMENT ...` in its own session, which Ctrl-C does not reach.
 
     Args:
         arguments: the module, which calls `child_process.end_with_parent`, and its arguments.
@@ -331,7 +331,7 @@ def _signal_group(process: subprocess.Popen, number: signal.Signals) -> None:
 
 
 def exit_text(status: int) -> str:
-    """Return how a process ended, such as `was killed by SIGKILL`, from its return code."""
+    """Return a description of how a process ended, such as `was ended by SIGKILL`, from its return code."""
     if status >= 0:
         return f"exited with status {status}"
     try:
@@ -361,7 +361,7 @@ def _resident(pid: int) -> int:
 
 
 def machine_memory_bytes() -> int:
-    """Return the memory this process may use: the machine's, or its control group's if that is less."""
+    """Return the memory available to this process: the machine's, or its control group's limit if that is less."""
     total = psutil.virtual_memory().total
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

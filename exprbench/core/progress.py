@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress display: a bar on a terminal, otherwise a plain line every ten seconds."""
 
 import sys
 import time
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-SECONDS_BETWEEN_LINES = 10.0
+LINE_INTERVAL_S = 10.0
 
 
 def progress(items: Iterable[T], *, total: int, label: str, unit: str = "item") -> Iterator[T]:
-    """Yield `items` while telling standard error how far along they are."""
+    """Yield `items` and report progress on standard error."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -20,16 +20,16 @@ def progress(items: Iterable[T], *, total: int, label: str, unit: str = "item") 
 
 
 def _plain(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]:
-    start = said = time.monotonic()
+    start = last = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - said >= SECONDS_BETWEEN_LINES and done < total:
-            said = now
-            left_s = (now - start) / done * (total - done)
-            print(f"{label}: {done}/{total} {unit}s, {left_s:.0f} s left", file=sys.stderr, flush=True)
+        if now - last >= LINE_INTERVAL_S and done < total:
+            last = now
+            remaining_s = (now - start) / done * (total - done)
+            print(f"{label}: {done}/{total} {unit}s, {remaining_s:.0f} s left", file=sys.stderr, flush=True)
 
 
 def say(line: str) -> None:
-    """A line for people, on standard error, so that standard output stays data."""
+    """Print a line on standard error, which keeps standard output for data."""
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Dataclasses as schemas: settings with constraints, and JSON from elsewhere decoded or refused in one line."""
+"""Dataclasses as schemas: settings with constraints, and validated decoding of JSON."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from exprbench.core.errors import UserError, unknown_name
 
 T = TypeVar("T")
-MAX_WHOLE = 10**300  # beyond it no float is near
+MAX_WHOLE = 10**300  # larger integers do not convert to a float
 NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
 
 
@@ -24,9 +24,11 @@ def setting(
     """Declare a field of a settings dataclass, with its help text and constraints; see `check_settings`.
 
     Args:
-        choices: the values a text may have.
-        minimum: the least value of a number.
-        above: a bound that a number must exceed.
+        default: default value.
+        help: help text of the flag.
+        choices: allowed values of a text.
+        minimum: smallest allowed value of a number.
+        above: exclusive lower bound of a number.
     """
     return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "above": above})
 
@@ -35,8 +37,9 @@ def check_settings(settings: Any, name: Callable[[str], str], *, minimum: float 
     """Check the fields of a settings dataclass against their constraints.
 
     Args:
-        name: from a field's name to what the user calls it.
-        minimum: of numbers without a constraint of their own.
+        settings: a dataclass whose fields were declared with `setting`.
+        name: maps a field's name to the name shown to the user, such as `--steps`.
+        minimum: smallest allowed value of numbers without their own constraint.
 
     Raises:
         UserError: the first violation, with what was expected.
@@ -58,13 +61,16 @@ def check_settings(settings: Any, name: Callable[[str], str], *, minimum: float 
 
 
 def decode(kind: type[T], value: Any, where: str) -> T:
-    """A value of type `kind` from parsed JSON.
+    """Return parsed JSON as a value of type `kind`.
 
-    Knows dataclasses (unknown and missing keys are errors), dict[str, X], list[X], tuple[X, ...], tuple[X, Y], unions,
-    literals and plain values; numbers are finite. `where` names the place in error messages.
+    Supports dataclasses (unknown and missing keys are errors), dict[str, X], list[X], tuple[X, ...], tuple[X, Y],
+    optional values, literals and plain values; numbers must be finite.
+
+    Args:
+        where: path of the value in error messages.
 
     Raises:
-        UserError: what was found, where, and what was expected.
+        UserError: the value does not match `kind`; the message names the value, its path and what was expected.
     """
     if is_dataclass(kind):
         return _decode_fields(kind, _expect(dict, value, where, "an object"), where)
@@ -76,8 +82,8 @@ def decode(kind: type[T], value: Any, where: str) -> T:
             raise UserError(f"{where} is {value!r}; expected one of {', '.join(map(repr, args))}")
         return value
     if origin is dict:
-        given = _expect(dict, value, where, "an object")
-        return {k: decode(args[1], v, f"{where}.{k}") for k, v in given.items()}  # type: ignore[return-value]
+        entries = _expect(dict, value, where, "an object")
+        return {k: decode(args[1], v, f"{where}.{k}") for k, v in entries.items()}  # type: ignore[return-value]
     if origin in (list, tuple):
         return _decode_sequence(origin, args, _expect(list, value, where, "a list"), where)
     return _decode_plain(kind, value, where)

@@ -1,5 +1,5 @@
-"""A small benchmark drawn by us: animated faces whose landmarks, gaze, head pose and expression are known exactly.
+"""A small drawn benchmark: animated faces with exactly known landmarks, gaze, head pose and expression.
 
-`motion` moves a person, `head` turns the movement into landmarks, `cast` says how people look, `scene` puts them into
-frames with their tracks, `damage` makes known errors, `network` stands in for Inception and I3D.
+`animation` generates the motion of a person, `head` turns it into landmarks, `cast` defines the appearance of people,
+`scene` renders frames and tracks, `damage` applies known errors, `toy_networks` replaces Inception and I3D.
 """

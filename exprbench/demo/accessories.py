@@ -1,4 +1,4 @@
-"""Ears, what is worn on them and before the eyes, and the book that hides a face."""
+"""Draw ears, earrings, glasses, and the book that hides a face."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ FRAME: Colour = (70, 44, 48)
 RED: Colour = (190, 84, 74)
 PAPER: Colour = (248, 238, 220)
 
-# Centimetres outwards and up from where the ear begins.
+# Centimetres outwards and up from the base of the ear.
 EAR = "0 0.6, 0.7 1.5, 1.7 1.5, 2.1 0.2, 1.6 -1.8, 0.9 -3.4, 0.2 -3.6, 0 -2.4"
 INNER_EAR = "0.5 0.5, 1.2 0.8, 1.4 -0.1, 1 -1.6, 0.6 -1.9"
 LOBE = "0.5 -3.4"
-# The viewer's right half, centimetres from the middle of the spine, y down.
+# The viewer's right half of the book, centimetres from the middle of its spine, y down.
 COVER = "0 -5.9, 5.6 -6.6, 8.4 -6.4, 8.4 8.6, 5.6 8.4, 0 9.1"
 PLATE = "-6.6 -3.6, -1.8 -3.2, -1.8 0.6, -6.6 0.2"
 
 
 def draw_ear(canvas: Canvas, view: View, side: int) -> None:
-    """The person's right (0) or left (1) ear, with a hoop of gold where earrings are worn."""
+    """Draw the person's right (0) or left (1) ear, with a gold hoop if the person wears earrings."""
     u, skin = view.unit, view.character.skin
     fill(canvas, curve(_on_ear(view, EAR, side), closed=True), darker(skin, 0.08 if side == 0 else 0.22))
     fill(canvas, curve(_on_ear(view, INNER_EAR, side), closed=True), darker(skin, 0.42), 0.7)
@@ -36,7 +36,7 @@ def _on_ear(view: View, points: str, side: int) -> np.ndarray:
 
 
 def draw_glasses(canvas: Canvas, view: View) -> None:
-    """Round glasses in front of the eyes."""
+    """Draw round glasses in front of the eyes."""
     u, p = view.unit, view.character.proportions
     x, z = (p.eye_gap + p.eye_width) / 2, 0.9
     for s in (-1, 1):
@@ -53,7 +53,7 @@ def draw_glasses(canvas: Canvas, view: View) -> None:
 
 
 def draw_book(canvas: Canvas, view: View) -> None:
-    """An open book, seen from its covers, and the hands that hold it: nothing is to be seen of the face."""
+    """Draw an open book, seen from its covers, and the hands that hold it; it covers the face."""
     u, accent = view.unit, view.character.accent
     cover = RED if sum(accent) > 600 else darker(accent, 0.15)
     middle = shifted(view.centre, 0, -1.4 * u)

@@ -1,4 +1,4 @@
-"""The 52 blendshapes in MediaPipe's order, and how each moves the contours of a face."""
+"""The 52 blendshapes in MediaPipe's order, and the displacement of the face's contours by each."""
 
 from collections.abc import Callable
 from functools import cache
@@ -21,13 +21,13 @@ NAMES = (
     *_sided("mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"),
 )
 
-# All in the head's frame, in centimetres: x to the person's left (the viewer's right), y up, z forward.
+# All coordinates are in the head's frame, in centimetres: x to the person's left (the viewer's right), y up, z forward.
 Move = Callable[[np.ndarray], None]
-ALONG = np.linspace(-1, 1, 11)  # of the lips, from the person's right corner to the left one
-SPACED = np.sin(np.pi / 2 * ALONG)  # the lips' points stand closer towards the corners
+ALONG = np.linspace(-1, 1, 11)  # along the lips, from the person's right corner to the left one
+SPACED = np.sin(np.pi / 2 * ALONG)  # points are denser towards the corners
 MIDDLE = 1 - SPACED**2
 CORNER = SPACED**2
-GAPE = 0.32 + 0.68 * np.sqrt(np.maximum(MIDDLE, 0))  # how far along the lips an open jaw takes them
+GAPE = 0.32 + 0.68 * np.sqrt(np.maximum(MIDDLE, 0))  # displacement along the lips by an open jaw
 RIGHT_TO_LEFT = np.clip(0.5 + 0.8 * SPACED, 0, 1)
 TOP, INNER_TOP, INNER_BOTTOM, BOTTOM = range(4)
 UPPER, LOWER = (TOP, INNER_TOP), (INNER_BOTTOM, BOTTOM)
@@ -37,24 +37,24 @@ CHEEKS = list(OVAL[8:14] + OVAL[23:29])
 
 
 def index(name: str) -> int:
-    """Place of a blendshape in MediaPipe's order."""
+    """Return the index of a blendshape in MediaPipe's order."""
     return NAMES.index(name)
 
 
 @cache
-def places(name: str) -> tuple[int, ...]:
-    """Where a blendshape lies: one place, or the left's and the right's for a name without its side."""
+def indices(name: str) -> tuple[int, ...]:
+    """Return the index of a blendshape, or the indices of both sides for a name without Left or Right."""
     return tuple(i for i, n in enumerate(NAMES) if n in (name, f"{name}Left", f"{name}Right"))
 
 
 def contour_moves(points: np.ndarray) -> np.ndarray:
-    """(52, 468, 3) displacement of the contours at a full blendshape; zero elsewhere.
+    """Return the displacement (52, 468, 3) of the contours by each blendshape at 1; it is zero for other points.
 
     Args:
-        points: (468, 3) neutral points in the head's frame, whose lids say how far a blink goes.
+        points: (468, 3) neutral points in the head's frame; the opening of the lids scales the blink.
     """
     moves = np.zeros((len(NAMES), NUM_MESH, 3))
-    for name, move in _whole_moves().items():
+    for name, move in _central_moves().items():
         move(moves[index(name)])
     for side, suffix in enumerate(("Right", "Left")):
         for name, move in (_eye_moves(points, side) | _side_moves(side)).items():
@@ -67,10 +67,10 @@ def _add(m: np.ndarray, points: list[int], weight: np.ndarray | float, x: float,
 
 
 def _lips(m: np.ndarray, rows: tuple[int, ...], weight: np.ndarray | float, x: float, y: float, z: float = 0) -> None:
-    """Move rows of the lips; the corners, which an upper and a lower row share, go with the upper one."""
+    """Move rows of the lips; the corners, shared by an upper and a lower row, move with the upper one."""
     for row in rows:
-        own = slice(None) if row in UPPER else slice(1, -1)
-        _add(m, list(LIPS[row][own]), np.broadcast_to(weight, len(ALONG))[own], x, y, z)
+        moved = slice(None) if row in UPPER else slice(1, -1)
+        _add(m, list(LIPS[row][moved]), np.broadcast_to(weight, len(ALONG))[moved], x, y, z)
 
 
 def _eye_moves(points: np.ndarray, side: int) -> dict[str, Move]:
@@ -93,7 +93,7 @@ def _eye_moves(points: np.ndarray, side: int) -> dict[str, Move]:
 
 
 def _side_moves(side: int) -> dict[str, Move]:
-    """Brows, nose and mouth of the person's right (0) or left (1) side."""
+    """Return the moves of brows, nose and mouth on the person's right (0) or left (1) side."""
     out = 1 if side else -1
     brow, outer_to_inner = list(UPPER_BROW[side] + LOWER_BROW[side]), np.tile(np.linspace(0, 1, 5), 2)
     half = RIGHT_TO_LEFT if side else RIGHT_TO_LEFT[::-1]
@@ -128,14 +128,14 @@ def _side_moves(side: int) -> dict[str, Move]:
 
 
 def _open_jaw(m: np.ndarray, amount: float) -> None:
-    """What an open jaw does to the lips."""
+    """Move the lips by an open jaw."""
     _lips(m, (INNER_BOTTOM,), GAPE, 0, -2.6 * amount, -0.4 * amount)
     _lips(m, (BOTTOM,), GAPE, 0, -2.5 * amount, -0.4 * amount)
     _lips(m, UPPER, SPACED**4, 0, -0.8 * amount)
 
 
 def _narrow(m: np.ndarray, x: float, z: float, rows: tuple[float, ...]) -> None:
-    """Bring the corners together and the lips forward; each row also moves up by so much in its middle."""
+    """Move the corners together and the lips forward; the middle of each row also moves up by its entry in `rows`."""
     for row, y in zip(UPPER + LOWER, rows, strict=True):
         _lips(m, (row,), SPACED, -x, 0)
         _lips(m, (row,), MIDDLE, 0, y, 0.6 * z)
@@ -147,8 +147,8 @@ def _jaw(m: np.ndarray, x: float, z: float) -> None:
     _lips(m, LOWER, 0.8 * MIDDLE, x, 0, z)
 
 
-def _whole_moves() -> dict[str, Move]:
-    """What has no side, or moves the whole mouth to one."""
+def _central_moves() -> dict[str, Move]:
+    """Return the moves of blendshapes without sides, or that move the whole mouth to one side."""
 
     def jaw_open(m: np.ndarray) -> None:
         _open_jaw(m, 1)

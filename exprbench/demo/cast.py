@@ -1,4 +1,4 @@
-"""The people of the demo: six drawn with care, and as many more as there are seeds."""
+"""The people of the demo: six designed characters, and random ones from a seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -21,10 +21,13 @@ BACKDROPS = (PEACH, SAGE, SKY, BUTTER, LILAC, ROSE)
 
 @dataclass(frozen=True, kw_only=True)
 class Character:
-    """How one person looks.
+    """Appearance of one person.
 
-    `hair_style` is one of `hair.STYLES`, `clothes` one of `clothes.STYLES`; `wears` holds any of glasses, earrings,
-    freckles, beard, lashes, blush, lines.
+    Attributes:
+        hair_style: key of `hair.STYLES`.
+        clothes: key of `clothes.STYLES`.
+        wears: any of glasses, earrings, freckles, beard, stubble, lashes, blush, lines.
+        stature_cm: height of the head above the average.
     """
 
     name: str
@@ -180,18 +183,18 @@ CLOTHS: tuple[Colour, ...] = (
 IRISES: tuple[Colour, ...] = ((74, 46, 32), (104, 70, 40), (92, 130, 94), (88, 122, 152), (118, 108, 92))
 
 
-def invent(seed: int) -> Character:
-    """Somebody new; the same seed, the same person."""
+def random_character(seed: int) -> Character:
+    """Return a random character, determined by the seed."""
     rng = np.random.default_rng([seed, 52])
 
-    def one(options: Sequence[Any]) -> Any:
+    def choose(options: Sequence[Any]) -> Any:
         return options[int(rng.integers(len(options)))]
 
-    style = one(["bob", "curls", "bun", "swept", "waves", "scarf"])
+    style = choose(["bob", "curls", "bun", "swept", "waves", "scarf"])
     shade = int(rng.integers(len(SKINS)))
-    fair = max(1, len(HAIRS) - 2 * shade)  # of the shades of hair and eyes, dark ones first, those a skin goes with
-    hair = one(CLOTHS if style == "scarf" else HAIRS[:fair])
-    skin, top, accent = SKINS[shade], one(CLOTHS), one(CLOTHS)
+    num_shades = max(1, len(HAIRS) - 2 * shade)  # of hair and eyes, dark ones first, that are plausible with the skin
+    hair = choose(CLOTHS if style == "scarf" else HAIRS[:num_shades])
+    skin, top, accent = SKINS[shade], choose(CLOTHS), choose(CLOTHS)
     extras = [name for name, chance in EXTRAS.items() if rng.random() < chance and name not in UNLIKELY.get(style, ())]
     return Character(
         name=f"person {seed}",
@@ -199,15 +202,15 @@ def invent(seed: int) -> Character:
         hair=hair,
         brows=darker(HAIRS[0] if style == "scarf" else hair, 0.4),
         hair_style=style,
-        eyes=one(IRISES[:fair]),
+        eyes=choose(IRISES[:num_shades]),
         lips=mix(skin, (186, 40, 62), rng.uniform(0.35, 0.6)),
-        clothes=one(["sweater", "turtleneck", "shirt", "jacket", "cardigan"]),
+        clothes=choose(["sweater", "turtleneck", "shirt", "jacket", "cardigan"]),
         top=top,
         accent=lighter(accent, 0.6),
-        backdrop=one(BACKDROPS),
+        backdrop=choose(BACKDROPS),
         stature_cm=float(rng.uniform(-1, 1)),
         wears=frozenset(extras),
-        proportions=_invent_proportions(rng),
+        proportions=_random_proportions(rng),
     )
 
 
@@ -223,9 +226,9 @@ UNLIKELY = {
 }
 
 
-def _invent_proportions(rng: np.random.Generator) -> Proportions:
-    """Every measure within a tenth of its usual value, the depth of jaw and brows a little more."""
-    usual = Proportions()
+def _random_proportions(rng: np.random.Generator) -> Proportions:
+    """Return proportions that deviate from the average by up to 6 %, some of them by up to 25 %."""
+    average = Proportions()
     spread = {f.name: 0.06 for f in fields(Proportions)} | {"jaw": 0.12, "brow_thickness": 0.25, "nose_width": 0.12}
     spread |= {"lip_top": 0.2, "lip_bottom": 0.2, "eye_open": 0.12}
-    return Proportions(**{name: getattr(usual, name) * rng.uniform(1 - s, 1 + s) for name, s in spread.items()})
+    return Proportions(**{name: getattr(average, name) * rng.uniform(1 - s, 1 + s) for name, s in spread.items()})

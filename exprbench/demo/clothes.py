@@ -1,4 +1,4 @@
-"""Neck, shoulders and clothes."""
+"""Draw neck, shoulders and clothes."""
 
 from collections.abc import Callable
 
@@ -31,19 +31,19 @@ PEARL = (252, 244, 232)
 
 
 def draw_body(canvas: Canvas, view: View, face: np.ndarray) -> None:
-    """Shoulders, neck and what they wear; the chin throws its shadow on the neck."""
+    """Draw shoulders, neck and clothes; the chin casts a shadow on the neck."""
     _shoulders(canvas, view)
     _neck(canvas, view, face)
     STYLES[view.character.clothes][0](canvas, view)
 
 
 def _on_body(view: View, points: str, side: int = 1) -> np.ndarray:
-    """(n, 2) pixels of points of the body, on the viewer's right or (-1) left; broader in a broader person."""
+    """Return pixels (n, 2) of points of the body on the viewer's right or (-1) left, scaled by the person's width."""
     return view.stand(path(points) * (side * view.character.proportions.width / 14.2, 1))
 
 
 def _both(view: View, right: str, *, smooth: bool = True) -> np.ndarray:
-    """(n, 2) pixels along a line on the right and back up on the left."""
+    """Return pixels (n, 2) along a line on the right side and back along its mirror image on the left."""
     sides = [_on_body(view, right, side) for side in (1, -1)]
     return np.concatenate([curve(sides[0]), curve(sides[1])[::-1]] if smooth else [sides[0], sides[1][::-1]])
 
@@ -75,7 +75,7 @@ def _neck(canvas: Canvas, view: View, face: np.ndarray) -> None:
 
 
 def _bow(view: View, width: float, height: float, depth: float) -> np.ndarray:
-    """(16, 2) pixels of a round neckline, from the right to the left."""
+    """Return pixels (16, 2) of a round neckline, from the right to the left."""
     angle = np.linspace(0, np.pi, 16)
     wide = width * view.character.proportions.width / 14.2
     return view.stand(np.column_stack([wide * np.cos(angle), height - depth * np.sin(angle)]))
@@ -87,8 +87,8 @@ def _sweater(canvas: Canvas, view: View) -> None:
     stroke(canvas, bow, 1.7 * u, darker(c.top, 0.22))
     stroke(canvas, shifted(bow, 0, -0.12 * u), 1.2 * u, mix(c.top, c.accent, 0.35))
     for point in bow[3:14]:
-        way = (point - view.stand(np.array([0, -8]))) * 0.045
-        stroke(canvas, np.array([point - way, point + way]), 0.12 * u, darker(c.top, 0.4), 0.6)
+        half = (point - view.stand(np.array([0, -8]))) * 0.045
+        stroke(canvas, np.array([point - half, point + half]), 0.12 * u, darker(c.top, 0.4), 0.6)
 
 
 def _turtleneck(canvas: Canvas, view: View) -> None:
@@ -123,7 +123,7 @@ def _jacket(canvas: Canvas, view: View) -> None:
 
 
 def _flaps(canvas: Canvas, view: View, right: str) -> None:
-    """A collar's or a jacket's two turned-down sides, and their shadows."""
+    """Draw the two turned-down sides of a collar or a jacket, and their shadows."""
     u, top = view.unit, view.character.top
     for side in (-1, 1):
         flap = _on_body(view, right, side)
@@ -139,12 +139,12 @@ def _cardigan(canvas: Canvas, view: View) -> None:
     for side in (-1, 1):
         edge = curve(_on_body(view, "5.8 -8.8, 4.6 -15, 2.4 -24, 0.4 -34", side))
         stroke(canvas, edge, 1.2 * u, darker(c.top, 0.2))
-    for at in curve(_bow(view, 4.4, -8.8, 5.2))[21:70:8]:
-        fill(canvas, oval(at, 0.4 * u), PEARL)
-        fill(canvas, oval(shifted(at, 0.08 * u, 0.1 * u), 0.3 * u), darker(PEARL, 0.12), 0.7)
+    for point in curve(_bow(view, 4.4, -8.8, 5.2))[21:70:8]:
+        fill(canvas, oval(point, 0.4 * u), PEARL)
+        fill(canvas, oval(shifted(point, 0.08 * u, 0.1 * u), 0.3 * u), darker(PEARL, 0.12), 0.7)
 
 
-# Each style's drawing over the shoulders, and the right half of its neckline.
+# The function that draws each style over the shoulders, and the right half of its neckline.
 STYLES: dict[str, tuple[Callable[[Canvas, View], None], str]] = {
     "sweater": (_sweater, ROUND),
     "turtleneck": (_turtleneck, ROUND),

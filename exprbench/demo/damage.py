@@ -1,4 +1,4 @@
-"""What goes wrong in a reenactment, by a known amount: each function changes what it says and nothing else."""
+"""Known errors of a reenactment: each function changes one property of an animation by a known amount."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -12,22 +12,22 @@ UP = np.array([0.0, 1.0, 0.0])
 
 
 def at_frames(motion: Animation, frames: np.ndarray) -> Animation:
-    """The motion with frame `frames[t]` of the old at its frame t."""
+    """Return an animation with frame `frames[t]` of `motion` at its frame t."""
     return Animation(**{f.name: getattr(motion, f.name)[frames] for f in fields(Animation)})
 
 
 def delayed(motion: Animation, num_frames: int) -> Animation:
-    """Everything `num_frames` later; the first frame is held until then."""
+    """Return the animation delayed by `num_frames`; the first frame is held until then."""
     return at_frames(motion, np.maximum(np.arange(len(motion)) - num_frames, 0))
 
 
 def frozen(motion: Animation, frame: int = 0) -> Animation:
-    """A still image: one frame for all."""
+    """Return the animation held at one frame."""
     return at_frames(motion, np.full(len(motion), frame))
 
 
 def swapped(motions: Sequence[Animation]) -> list[Animation]:
-    """Every person with the motion of the next, the last with that of the first."""
+    """Return the animations with every person given the next one's, and the last the first one's."""
     return [*motions[1:], *motions[:1]]
 
 
@@ -40,7 +40,7 @@ def jittered(
     blendshape: float = 0.04,
     offset_cm: float = 0.12,
 ) -> Animation:
-    """Noise of these standard deviations in every frame, as of an estimator that looks at single frames."""
+    """Return the animation with Gaussian noise of these standard deviations, independent for each frame."""
     rng = np.random.default_rng([seed, 77])
     t = len(motion)
     turn = Rotation.from_rotvec(np.radians(rng.normal(0, head_deg, (t, 3)))).as_matrix()
@@ -57,26 +57,28 @@ def jittered(
 
 
 def gaze_turned(motion: Animation, angle_deg: float) -> Animation:
-    """Every gaze turned sideways (to the viewer's right) by exactly this angle, about the axis closest to the vertical
-    that is perpendicular to it; lids and blendshapes stay as they are."""
+    """Return the animation with every gaze turned by exactly `angle_deg` to the viewer's right.
+
+    The rotation axis is the one perpendicular to the gaze that is closest to the vertical. Blendshapes do not change.
+    """
     axis = UP - (motion.gaze @ UP)[:, None] * motion.gaze
     return replace(motion, gaze=_turned(motion.gaze, axis, angle_deg))
 
 
 def head_turned(motion: Animation, angle_deg: float, *, axis: Sequence[float] = (0, 1, 0)) -> Animation:
-    """The head turned by exactly this angle about an axis of its own (by default to its left), the gaze held."""
+    """Return the animation with the head turned by exactly `angle_deg` about an axis of its frame; the gaze is kept."""
     unit = np.asarray(axis, np.float64) / np.linalg.norm(axis)
     turn = Rotation.from_rotvec(np.radians(angle_deg) * unit).as_matrix()
     return replace(motion, rotation=motion.rotation @ turn)
 
 
 def expression_scaled(motion: Animation, factor: float) -> Animation:
-    """All blendshapes times a factor in [0, 1]: a face that shows less than it should."""
+    """Return the animation with all blendshapes multiplied by a factor in [0, 1]."""
     return replace(motion, blendshapes=motion.blendshapes * factor)
 
 
 def _turned(vectors: np.ndarray, axes: np.ndarray, angle_deg: np.ndarray | float) -> np.ndarray:
-    """Vectors (T, 3) turned about axes (T, 3) of any length by angles in degrees."""
+    """Return vectors (T, 3) rotated about axes (T, 3) of any length by angles in degrees."""
     units = axes / np.linalg.norm(axes, axis=1, keepdims=True)
     angles = np.broadcast_to(np.radians(angle_deg), len(vectors))[:, None]
     return Rotation.from_rotvec(angles * units).apply(vectors)

@@ -1,4 +1,4 @@
-"""A picture of people: background, then every person from the back to the front."""
+"""Draw a frame: the background, then every person from the back to the front."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,7 +18,7 @@ OVERSAMPLING = 2
 
 
 def draw(views: Sequence[View], size: tuple[int, int], backdrop: Backdrop) -> np.ndarray:
-    """(H, W, 3) uint8 RGB picture of `size` (width, height); views are in pixels times `OVERSAMPLING`."""
+    """Return an (H, W, 3) uint8 RGB frame of `size` (width, height); views are in pixels times `OVERSAMPLING`."""
     canvas = Canvas(_background(size, backdrop).copy())
     for view in views:
         draw_person(canvas, view)
@@ -27,7 +27,7 @@ def draw(views: Sequence[View], size: tuple[int, int], backdrop: Backdrop) -> np
 
 @lru_cache(maxsize=16)
 def _background(size: tuple[int, int], backdrop: Backdrop) -> np.ndarray:
-    """A wall in soft light with a large pale disc on it."""
+    """Return a wall with a vertical gradient and a large pale disc."""
     width, height = size[0] * OVERSAMPLING, size[1] * OVERSAMPLING
     share = np.linspace(0, 1, height)[:, None, None]
     top, bottom = (np.array(c, np.float64) for c in backdrop)
@@ -44,7 +44,7 @@ def _background(size: tuple[int, int], backdrop: Backdrop) -> np.ndarray:
 
 
 def draw_person(canvas: Canvas, view: View) -> None:
-    """One person, from the back to the front."""
+    """Draw one person, from the back to the front."""
     style, wears = STYLES[view.character.hair_style], view.character.wears
     face = face_outline(view)
     near = 0 if view.rotation[0, 2] > 0 else 1  # the ear on the side the head turns away from

@@ -1,4 +1,4 @@
-"""The face: skin, brows, eyes, nose and mouth, drawn from its landmarks."""
+"""Draw skin, brows, eyes, nose and mouth from the landmarks of a face."""
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ MOUTH: Colour = (98, 28, 36)
 
 
 def face_outline(view: View) -> np.ndarray:
-    """(n, 2) smooth outline of the skin of the face: the hull of its points, evened out."""
+    """Return the smooth outline (n, 2) of the face's skin: the smoothed convex hull of its points."""
     skin = np.vstack([view.points[:NUM_MESH], view.place(forehead(view.character.proportions))])
     hull = cv2.convexHull(skin.astype(np.float32))[:, 0].astype(np.float64)
     ring = np.vstack([hull, hull[:1]])
@@ -43,7 +43,7 @@ def face_outline(view: View) -> np.ndarray:
 
 
 def draw_skin(canvas: Canvas, view: View, outline: np.ndarray) -> None:
-    """The skin with its soft light, from the upper left, and its shadows."""
+    """Draw the skin with soft light from the upper left, and its shadows."""
     u, skin = view.unit, view.character.skin
     low, high = outline.min(0), outline.max(0)
     shadow, deep, light = darker(skin, 0.3), darker(skin, 0.5), lighter(skin, 0.5)
@@ -62,9 +62,9 @@ def draw_skin(canvas: Canvas, view: View, outline: np.ndarray) -> None:
         Spot(view.points[152] + (-0.3 * u, -1.4 * u), (1.6 * u, 0.9 * u), light, 0.25),
     ]
     for cheek, away in zip(CHEEKS, (-1, 1), strict=True):
-        at = view.points[cheek] + (0.3 * away * u, 0.5 * u)
+        centre = view.points[cheek] + (0.3 * away * u, 0.5 * u)
         strength = (0.62 if "blush" in view.character.wears else 0.34) * (0.3 + 0.7 * max(skin) / 255)
-        spots.append(Spot(at, (1.75 * u, 1.25 * u), blush, strength + 0.2 * view.value("mouthSmile")))
+        spots.append(Spot(centre, (1.75 * u, 1.25 * u), blush, strength + 0.2 * view.value("mouthSmile")))
     fill_soft(canvas, outline, skin, spots)
     if "freckles" in view.character.wears:
         _freckles(canvas, view)
@@ -75,7 +75,7 @@ BEARD = {"beard": 0.94, "stubble": 0.3}
 
 
 def draw_beard(canvas: Canvas, view: View, outline: np.ndarray) -> None:
-    """A beard or its shadow: along the jaw and round the mouth, which is drawn over it."""
+    """Draw a beard or stubble along the jaw and around the mouth, which is drawn over it."""
     p, u = view.points, view.unit
     outer = p[list(JAW)] + 0.22 * u * _unit(p[list(JAW)] - p[4])
     left, right = (
@@ -116,13 +116,13 @@ def _freckles(canvas: Canvas, view: View) -> None:
 
 
 def draw_brow(canvas: Canvas, view: View, side: int) -> None:
-    """One brow, thick at its inner end."""
+    """Draw one brow, thicker at its inner end."""
     ring = np.concatenate([view.at(*UPPER_BROW[side]), view.at(*LOWER_BROW[side][::-1])])
     fill(canvas, curve(ring, closed=True), view.character.brows)
 
 
 def draw_eye(canvas: Canvas, view: View, side: int) -> None:
-    """One eye: ball, iris, lids and lashes, whatever is left open of it."""
+    """Draw one eye: eyeball and iris as far as the lids are open, lids and lashes."""
     upper, lower = _lids(view, side)
     top, bottom = curve(upper), curve(lower)
     u, skin, width = view.unit, view.character.skin, np.linalg.norm(upper[0] - upper[-1])
@@ -141,13 +141,13 @@ def draw_eye(canvas: Canvas, view: View, side: int) -> None:
 
 
 def _down(view: View) -> np.ndarray:
-    """(2,) unit vector down the face."""
+    """Return the unit vector (2,) down the face, in the image."""
     axis = -view.rotation[:2, 1] * (1, -1)
     return axis / np.linalg.norm(axis)
 
 
 def _lids(view: View, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both lids (9, 2); where they would cross they meet."""
+    """Return both lids (9, 2), limited so that they do not cross."""
     upper, lower, down = view.at(*UPPER_LID[side]), view.at(*LOWER_LID[side]), _down(view)
     crossed = np.minimum((lower - upper) @ down, 0)[:, None] * down
     return upper + crossed, lower
@@ -180,7 +180,7 @@ def _lashes(canvas: Canvas, view: View, top: np.ndarray, bottom: np.ndarray, ope
 
 
 def draw_nose(canvas: Canvas, view: View) -> None:
-    """The nose by its shadow on the right, its underside and its nostrils; the light is on its tip."""
+    """Draw the nose: a shadow on its right, its underside, its nostrils, and a highlight on its tip."""
     u, skin = view.unit, view.character.skin
     bridge = 0.5 * (view.points[197] + view.points[195])
     side = curve(np.vstack([bridge, view.at(195, 5, 4, 1, 2, 327, 294, 278, 344, 420)]), closed=True)
@@ -200,7 +200,7 @@ def draw_nose(canvas: Canvas, view: View) -> None:
 
 
 def draw_mouth(canvas: Canvas, view: View) -> None:
-    """Lips, and teeth and tongue between them when they part."""
+    """Draw the lips, and teeth and tongue if the mouth is open."""
     rows = [view.at(*row) for row in LIPS]
     down, u = _down(view), view.unit
     rows[2] = rows[2] - np.minimum((rows[2] - rows[1]) @ down, 0)[:, None] * down
@@ -223,7 +223,7 @@ def draw_mouth(canvas: Canvas, view: View) -> None:
 
 
 def _inside_mouth(inside: Canvas, view: View, top: np.ndarray, bottom: np.ndarray, gap: float) -> None:
-    """The dark, the tongue, and the upper teeth, whose edge bends with the corners of the mouth."""
+    """Draw the mouth cavity, the tongue and the upper teeth, whose edge bends with the corners of the mouth."""
     u, down, middle = view.unit, _down(view), len(top) // 2
     fill(inside, np.concatenate([top, bottom[::-1]]), MOUTH)
     tongue = bottom[middle] - down * u * (0.42 * gap - 0.25)
@@ -239,7 +239,7 @@ def _inside_mouth(inside: Canvas, view: View, top: np.ndarray, bottom: np.ndarra
 
 
 def _smile_lines(canvas: Canvas, view: View) -> None:
-    """Folds from the nose towards the corners of the mouth: with a smile, and always in an older face."""
+    """Draw the folds from the nose to the corners of the mouth: in a smile, and always in an older face."""
     u = view.unit
     if "beard" in view.character.wears:
         return
@@ -252,7 +252,7 @@ def _smile_lines(canvas: Canvas, view: View) -> None:
 
 
 def draw_features(canvas: Canvas, view: View) -> None:
-    """Everything on the skin."""
+    """Draw nose, mouth, eyes and brows."""
     draw_nose(canvas, view)
     draw_mouth(canvas, view)
     for side in (0, 1):

@@ -1,11 +1,11 @@
-"""Six styles of hair: what lies behind the face, and what falls over it."""
+"""Draw six hair styles: the part behind the face, and the part in front of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from exprbench.demo.dome import beside, cap, falling, hanging, shine, skull, strand
+from exprbench.demo.dome import cap, falling, from_face_edge, hanging, shine, skull, strand
 from exprbench.demo.paint import Canvas, clipped, curve, darker, fill, lighter, oval, shifted, stroke
 from exprbench.demo.view import View
 
@@ -28,15 +28,16 @@ def _bob_front(canvas: Canvas, view: View) -> None:
         fill(canvas, shape, hair if side < 0 else darker(hair, 0.12))
         with clipped(canvas, shape) as inside:
             for line in ("0.5 2 -4.6, 0.9 -4 -4.6, 0.6 -9 -4", "-0.3 2 -4.6, 0.1 -4 -4.6, -0.2 -9 -4"):
-                bend = hanging(view, beside(view, line, side), 26, closed=False)
+                bend = hanging(view, from_face_edge(view, line, side), 26, closed=False)
                 stroke(inside, bend, (0.02 * u, 0.22 * u, 0.02 * u), darker(hair, 0.5), 0.5)
     fringe = "-98 -12, -80 -2, -64 7, -48 12, -26 11, -4 12, 20 10, 44 13, 64 7, 80 -2, 98 -12"
     shape = cap(view, on, fringe)
     fill(canvas, shape, hair)
     with clipped(canvas, shape) as inside:
         shine(inside, view, on, "-62 42, -20 54, 30 52, 64 38", "-62 34, -20 41, 30 40, 64 33")
-        for at in (-66, -52, -36, -20, -6, 12, 28, 44, 58, 70):
-            strand(inside, view, on, np.array([(at, 8), (at * 0.93, 32), (at * 0.7, 58)]), darker(hair, 0.5))
+        for azimuth in (-66, -52, -36, -20, -6, 12, 28, 44, 58, 70):
+            line = np.array([(azimuth, 8), (azimuth * 0.93, 32), (azimuth * 0.7, 58)])
+            strand(inside, view, on, line, darker(hair, 0.5))
 
 
 def _curls_back(canvas: Canvas, view: View) -> None:
@@ -61,9 +62,9 @@ def _curls_front(canvas: Canvas, view: View) -> None:
 
 
 def _curls(view: View, elevation: float, reach: float, size_cm: float, count: int) -> list[tuple[np.ndarray, float]]:
-    """Centres and radii of a row of curls."""
-    places = np.column_stack([np.linspace(-reach, reach, count), np.full(count, elevation)])
-    return [(point, size_cm * view.unit) for point in skull(view, 1.2).over(view, places)]
+    """Return centres and radii, in pixels, of a row of curls."""
+    angles = np.column_stack([np.linspace(-reach, reach, count), np.full(count, elevation)])
+    return [(point, size_cm * view.unit) for point in skull(view, 1.2).over(view, angles)]
 
 
 def _bun_back(canvas: Canvas, view: View) -> None:
@@ -84,9 +85,10 @@ def _bun_front(canvas: Canvas, view: View) -> None:
     fill(canvas, shape, hair)
     with clipped(canvas, shape) as inside:
         shine(inside, view, on, "-70 40, -40 58, -10 66", "-70 32, -38 47, -10 54")
-        for at in (-80, -62, -44, -26, -8, 10, 28, 46, 64, 80):
-            low = 26 if abs(at) < 60 else 8
-            strand(inside, view, on, np.array([(at, low), (at * 0.8, 52), (at * 0.4, 80)]), lighter(hair, 0.2))
+        for azimuth in (-80, -62, -44, -26, -8, 10, 28, 46, 64, 80):
+            low = 26 if abs(azimuth) < 60 else 8
+            line = np.array([(azimuth, low), (azimuth * 0.8, 52), (azimuth * 0.4, 80)])
+            strand(inside, view, on, line, lighter(hair, 0.2))
 
 
 def _swept_back(canvas: Canvas, view: View) -> None:
@@ -100,10 +102,10 @@ def _swept_front(canvas: Canvas, view: View) -> None:
     right = "-9.7 3.7 -2.5, -5.5 4.4 -2, -1.6 3.4 -2, 0.3 1 -2.6, -0.5 -1.2 -1.6, -4.1 -0.5 0.6, -7.7 -0.5 1"
     left = "-3.4 -1.3 0.6, -1.3 -2.6 -0.9, -0.2 -0.6 -3, -1.3 2.2 -3"
     top = np.array((0, view.character.proportions.forehead, 0))
-    quiff = np.concatenate([beside(view, right, 1), beside(view, left, -1)]) + top
+    quiff = np.concatenate([from_face_edge(view, right, 1), from_face_edge(view, left, -1)]) + top
     shape = curve(view.place(quiff), closed=True)
     fill(canvas, shape, hair)
-    lock = beside(view, "-1.1 -1.4 0.6, -1.9 1 0.4, -3.8 2.5 -0.4, -6.2 3 -1.4", -1) + top
+    lock = from_face_edge(view, "-1.1 -1.4 0.6, -1.9 1 0.4, -3.8 2.5 -0.4, -6.2 3 -1.4", -1) + top
     with clipped(canvas, shape) as inside:
         for x in (0.0, 2.0, 4.0, 6.0, 8.0):
             line = curve(view.place(lock + np.array((x, 0, 0))))
@@ -137,7 +139,7 @@ def _wavy_lock(canvas: Canvas, view: View, side: int) -> None:
     lock += ", -0.6 -15.2 -4, -1.2 -11.5 -3.8, 0.1 -8 -3.8, -0.9 -4 -3.4, -0.6 0 -3"
     shape = falling(view, lock, 20, (side,))
     fill(canvas, shape, hair if side < 0 else darker(hair, 0.1))
-    wave = beside(view, "-0.5 2 -4, -0.5 -3 -4, 0.4 -7.5 -4, -0.4 -11.5 -4, 0.1 -15 -4", side)
+    wave = from_face_edge(view, "-0.5 2 -4, -0.5 -3 -4, 0.4 -7.5 -4, -0.4 -11.5 -4, 0.1 -15 -4", side)
     with clipped(canvas, shape) as inside:
         for x, shade in ((0.0, darker(hair, 0.4)), (0.7, lighter(hair, 0.5))):
             bend = hanging(view, wave + np.array((side * x, 0, 0)), 20, closed=False)
@@ -149,12 +151,12 @@ def _scarf_back(canvas: Canvas, view: View) -> None:
 
 
 def _scarf_middle(canvas: Canvas, view: View) -> None:
-    """What is wrapped round the neck and lies on the shoulders, under the chin."""
+    """Draw the part of the scarf around the neck and on the shoulders, under the chin."""
     cloth, u = view.character.hair, view.unit
     sides = "-3 5 -6, 0.6 2.5 -5.5, 1.2 -2 -5, 0.9 -7 -4.5, 1.2 -10.5 -4, 3.2 -14.5 -3, -1 -18 -2, -5.5 -19.5 -1"
     shape = falling(view, sides, 13)
     fill(canvas, shape, darker(cloth, 0.12))
-    left, right = beside(view, "1 -4 -4, -4 -10.6 -1", -1), beside(view, "-6 -12.4 -1, 0.6 -8.5 -4", 1)
+    left, right = from_face_edge(view, "1 -4 -4, -4 -10.6 -1", -1), from_face_edge(view, "-6 -12.4 -1, 0.6 -8.5 -4", 1)
     with clipped(canvas, shape) as inside:
         for drop in (0.0, 1.7, 3.4, 5.2):
             fold = np.concatenate([left, right]) - (0, drop, 0)
@@ -185,7 +187,7 @@ def _scarf_front(canvas: Canvas, view: View) -> None:
 
 @dataclass(frozen=True)
 class Style:
-    """How hair is drawn: behind everything, over the face, over the clothes; and whether the ears show."""
+    """Hair style: functions that draw it behind the person, over the face and over the clothes; whether ears show."""
 
     back: Draw
     front: Draw

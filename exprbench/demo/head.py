@@ -1,4 +1,4 @@
-"""A parametric head: 478 points of MediaPipe's numbering on a surface of our own, moved by blendshapes and posed.
+"""Parametric head: 478 points with MediaPipe's numbering on an analytic surface, moved by blendshapes and posed.
 
 The head's frame is in centimetres: x to the person's left (the viewer's right), y up, z forward, with the origin on the
 bridge of the nose at the height of the eyes.
@@ -21,18 +21,18 @@ from exprbench.demo.mesh import (
     WING,
 )
 from exprbench.demo.mesh import spread as spread_over_mesh
-from exprbench.faces.derived import eye_ball
+from exprbench.faces.gaze import eye_ball
 from exprbench.faces.landmark_groups import EYE_POINTS
 
-PIVOT = np.array([0.0, -3.0, -7.0])  # what the head turns about
-ABOVE_OVAL = 0.9  # how much of the forehead lies above MediaPipe's oval
+PIVOT = np.array([0.0, -3.0, -7.0])  # centre of the head's rotation
+ABOVE_OVAL = 0.9  # height of the forehead above MediaPipe's oval
 LIMBUS = 0.245  # radius of the iris over the width of the eye
 MIRROR = np.array([-1.0, 1.0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proportions:
-    """What makes one face differ from another, in centimetres (`jaw` is an exponent: 1.8 pointed, 2.6 square)."""
+    """Proportions of a face, in centimetres; `jaw` is an exponent (1.8: pointed, 2.6: square)."""
 
     width: float = 14.2
     forehead: float = 6.4
@@ -56,7 +56,7 @@ class Proportions:
 
 
 def surface(xy: np.ndarray, p: Proportions) -> np.ndarray:
-    """Depth z (n,) of the face at points (n, 2) of its front view."""
+    """Return the depth z (n,) of the face at points (n, 2) of its front view."""
     x, y = np.abs(xy[:, 0]), xy[:, 1]
     side = np.clip(x / (0.53 * p.width), 0, 0.995)
     z = 6.0 * ((1 - side**2.4) ** (1 / 2.4) - 1)
@@ -73,9 +73,9 @@ def surface(xy: np.ndarray, p: Proportions) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def shape(p: Proportions) -> tuple[np.ndarray, np.ndarray]:
-    """Neutral points (468, 3) and what a full blendshape adds (52, 468, 3), in the head's frame.
+    """Return neutral points (468, 3) and their displacement by each blendshape at 1 (52, 468, 3), in the head's frame.
 
-    The contours are placed and moved by design; the skin between them follows harmonically.
+    The contours are designed; the points between them are harmonic interpolations.
     """
     contours = _contours(p)
     known = np.array(list(contours))
@@ -86,9 +86,9 @@ def shape(p: Proportions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _contours(p: Proportions) -> dict[int, np.ndarray]:
-    """Front view (2,) of every point that is placed by design."""
-    placed = dict(zip(OVAL, _oval(p), strict=True))
-    placed |= {i: np.array([0, -f * p.nose_length]) for i, f in zip(MIDLINE, MIDLINE_DOWN, strict=True)}
+    """Return index -> front view (2,) of every designed point."""
+    points = dict(zip(OVAL, _oval(p), strict=True))
+    points |= {i: np.array([0, -f * p.nose_length]) for i, f in zip(MIDLINE, MIDLINE_DOWN, strict=True)}
     for side, mirror in enumerate((MIRROR, np.ones(2))):
         for lines, xy in (
             ((UPPER_LID, LOWER_LID), _eye(p)),
@@ -96,13 +96,13 @@ def _contours(p: Proportions) -> dict[int, np.ndarray]:
             ((WING,), [_wing(p)]),
         ):
             for line, part in zip(lines, xy, strict=True):
-                placed |= dict(zip(line[side], part * mirror, strict=True))
+                points |= dict(zip(line[side], part * mirror, strict=True))
     for line, part in zip(LIPS, _lips(p), strict=True):
-        placed |= dict(zip(line, part, strict=True))
-    return placed
+        points |= dict(zip(line, part, strict=True))
+    return points
 
 
-MIDLINE_DOWN = (-0.07, 0.11, 0.3, 0.48, 0.66, 0.81, 0.88, 0.94, 0.97, 1.0)  # of the nose's length
+MIDLINE_DOWN = (-0.07, 0.11, 0.3, 0.48, 0.66, 0.81, 0.88, 0.94, 0.97, 1.0)  # in lengths of the nose
 WING_XY = ((0.28, 0.82), (0.5, 0.78), (0.86, 0.76), (1.0, 0.87), (0.95, 0.96), (0.6, 1.0), (0.26, 1.0))
 
 
@@ -113,7 +113,7 @@ def _oval(p: Proportions) -> np.ndarray:
 
 
 def _outline(p: Proportions, angle: np.ndarray, top: float) -> np.ndarray:
-    """Front view (n, 2) of the edge of the face at angles from straight up to the viewer's right."""
+    """Return the front view (n, 2) of the edge of the face at angles from straight up to the viewer's right."""
     across, up = np.sin(angle), np.cos(angle)
     centre = -1.2
     high = np.where(up > 0, top - centre, p.chin + centre)
@@ -124,7 +124,7 @@ def _outline(p: Proportions, angle: np.ndarray, top: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def forehead(p: Proportions) -> np.ndarray:
-    """(13, 3) edge of the forehead under the hair, above MediaPipe's oval, in the head's frame."""
+    """Return the edge (13, 3) of the forehead under the hair, above MediaPipe's oval, in the head's frame."""
     xy = _outline(p, np.radians(np.linspace(-60, 60, 13)), p.forehead)
     return np.column_stack([xy, surface(xy, p)])
 
@@ -166,10 +166,11 @@ def _lips(p: Proportions) -> list[np.ndarray]:
 
 
 def pose_points(p: Proportions, blendshapes: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """(..., 468, 3) points in the camera's frame, centimetres from the pivot.
+    """Return points (..., 468, 3) in the camera's frame, in centimetres from the pivot.
 
     Args:
-        blendshapes: (..., 52).
+        p: proportions of the face.
+        blendshapes: (..., 52) in [0, 1].
         rotation: (..., 3, 3) head to camera.
     """
     points, moves = shape(p)
@@ -178,16 +179,16 @@ def pose_points(p: Proportions, blendshapes: np.ndarray, rotation: np.ndarray) -
 
 
 def iris_points(mesh: np.ndarray, rotation: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """(..., 10, 3) irises of eyes that look along `gaze` (..., 3), in the frame and unit of `mesh` (x right, y up)."""
+    """Return iris points (..., 10, 3) of eyes with gaze (..., 3), in the frame and unit of `mesh` (x right, y up)."""
     return np.concatenate(
         [_iris(mesh[..., outer, :], mesh[..., inner, :], rotation, gaze) for outer, inner, _ in EYE_POINTS], -2
     )
 
 
 def _iris(outer: np.ndarray, inner: np.ndarray, rotation: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    ball, radius = eye_ball(outer, inner, rotation)
+    centre_of_eye, radius = eye_ball(outer, inner, rotation)
     width = np.linalg.norm(outer - inner, axis=-1, keepdims=True)
-    centre = ball + radius * gaze
+    centre = centre_of_eye + radius * gaze
     right = np.cross(rotation[..., 1], gaze)
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     up = np.cross(gaze, right)

@@ -1,4 +1,4 @@
-"""Toy methods: how each reenacts, from a flawless copy to known errors."""
+"""Toy reenactment methods: an exact copy, and copies with known errors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from exprbench.demo.animation import Animation
 from exprbench.demo.damage import delayed, frozen, gaze_turned, jittered, swapped
 
 Method = Callable[[Sequence[Animation]], list[Animation]]
-"""From the motions of the drivers' faces to those of the faces that are drawn, left to right."""
+"""Maps the animations of the drivers' faces to those of the drawn faces, left to right."""
 
 DELAY = 2
 GAZE_DEG = 5.0
@@ -22,10 +22,10 @@ def _jittered(motions: Sequence[Animation]) -> list[Animation]:
 
 
 def _swapped(motions: Sequence[Animation]) -> list[Animation]:
-    """The motions change places, the people do not; somebody alone keeps theirs."""
+    """Return the animations swapped between the people, who keep their places; one person's is unchanged."""
     if len(motions) == 1:
         return list(motions)
-    return [replace(m, offset_cm=own.offset_cm) for m, own in zip(swapped(motions), motions, strict=True)]
+    return [replace(m, offset_cm=original.offset_cm) for m, original in zip(swapped(motions), motions, strict=True)]
 
 
 METHODS: dict[str, Method] = {

@@ -1,4 +1,4 @@
-"""Anti-aliased flat shapes with soft insides. Points are (n, 2) in pixels of the canvas, colours RGB in [0, 255]."""
+"""Anti-aliased shapes with soft shading. Points are (n, 2) in pixels of the canvas, colours RGB in [0, 255]."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ WHITE: Colour = (255, 252, 246)
 
 @dataclass(frozen=True)
 class Canvas:
-    """(H, W, 3) uint8 pixels and where their upper left corner lies."""
+    """(H, W, 3) uint8 RGB pixels and the coordinates of their upper left corner."""
 
     pixels: np.ndarray
     origin: tuple[int, int] = (0, 0)
 
     def window(self, points: np.ndarray) -> "Canvas":
-        """The part of the canvas that holds the points; it may be empty."""
+        """Return the part of the canvas around the points; it can be empty."""
         height, width = self.pixels.shape[:2]
         left, top = self.origin
         (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
@@ -30,13 +30,13 @@ class Canvas:
         return Canvas(self.pixels[y0:y1, x0:x1], (left + x0, top + y0))
 
     def fixed(self, points: np.ndarray) -> np.ndarray:
-        """Points in OpenCV's fixed-point coordinates, where a pixel's centre is whole."""
+        """Return points in OpenCV's fixed-point coordinates, in which pixel centres are whole numbers."""
         return np.rint((points - self.origin - 0.5) * (1 << SHIFT)).astype(np.int32)
 
 
 @cache
 def _spline(count: int, per: int, closed: bool) -> np.ndarray:
-    """Catmull-Rom weights: `per` points between each pair of `count` given ones."""
+    """Return Catmull-Rom weights for `per` points between each pair of `count` control points."""
     segments = count if closed else count - 1
     s = np.tile(np.arange(per) / per, segments)
     start = np.repeat(np.arange(segments), per)
@@ -45,32 +45,32 @@ def _spline(count: int, per: int, closed: bool) -> np.ndarray:
     basis = np.stack([-s + 2 * s**2 - s**3, 2 - 5 * s**2 + 3 * s**3, s + 4 * s**2 - 3 * s**3, -(s**2) + s**3]) / 2
     weights = np.zeros((len(s), count))
     for step, weight in zip((-1, 0, 1, 2), basis, strict=True):
-        at = (start + step) % count if closed else np.clip(start + step, 0, count - 1)
-        np.add.at(weights, (np.arange(len(s)), at), weight)
+        column = (start + step) % count if closed else np.clip(start + step, 0, count - 1)
+        np.add.at(weights, (np.arange(len(s)), column), weight)
     return weights
 
 
 def curve(points: np.ndarray, *, closed: bool = False, per: int = 6) -> np.ndarray:
-    """A smooth line through the points."""
+    """Return a smooth line through the points, with `per` points per segment."""
     points = np.asarray(points, np.float64)
     return _spline(len(points), per, closed) @ points
 
 
 @cache
 def path(text: str) -> np.ndarray:
-    """(n, d) points written as "x y, x y, ..." or "x y z, ...", read only."""
+    """Return read-only points (n, d) from text such as "x y, x y, ..." or "x y z, ..."."""
     points = np.array([point.split() for point in text.split(",")], np.float64)
     points.flags.writeable = False
     return points
 
 
 def shifted(points: np.ndarray, right: float, down: float) -> np.ndarray:
-    """Points moved by so many pixels."""
+    """Return points moved by `right` and `down` pixels."""
     return points + np.array((right, down))
 
 
 def oval(centre: np.ndarray, across: np.ndarray | float, up: np.ndarray | float | None = None) -> np.ndarray:
-    """(48, 2) outline of an ellipse from its centre and two conjugate half axes (one number: a circle)."""
+    """Return the outline (48, 2) of an ellipse from its centre and two conjugate half axes (one number: a circle)."""
     if np.isscalar(across):
         across, up = (across, 0.0), (0.0, across if up is None else up)
     cos, sin = _circle()
@@ -78,13 +78,13 @@ def oval(centre: np.ndarray, across: np.ndarray | float, up: np.ndarray | float 
 
 
 def ribbon(line: np.ndarray, widths: tuple[float, ...] | float) -> np.ndarray:
-    """Outline of a stroke along a line; the widths are spread evenly over its length."""
+    """Return the outline of a stroke along a line, with widths interpolated along its length."""
     along = np.empty_like(line)
     along[1:-1], along[0], along[-1] = line[2:] - line[:-2], line[1] - line[0], line[-1] - line[-2]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
     half = _half_widths(widths if isinstance(widths, tuple) else (widths,), len(line)) / length
-    aside = along[:, ::-1] * half[:, None] * (-1, 1)
-    return np.concatenate([line + aside, (line - aside)[::-1]])
+    normal = along[:, ::-1] * half[:, None] * (-1, 1)
+    return np.concatenate([line + normal, (line - normal)[::-1]])
 
 
 @lru_cache(maxsize=1024)
@@ -99,17 +99,17 @@ def _circle() -> tuple[np.ndarray, np.ndarray]:
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """A colour on the way from a to b."""
+    """Return a linear mix of two colours; share 0 is `a`, 1 is `b`."""
     return tuple(round(float(x + (y - x) * share)) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
 def darker(colour: Colour, share: float = 0.25) -> Colour:
-    """The colour in a warm shadow."""
+    """Return the colour mixed with a warm shadow."""
     return mix(colour, tuple(c * k for c, k in zip(colour, (0.52, 0.36, 0.40), strict=True)), share)  # type: ignore[arg-type]
 
 
 def lighter(colour: Colour, share: float = 0.25) -> Colour:
-    """The colour in warm light."""
+    """Return the colour mixed with warm light."""
     return mix(colour, (255, 240, 214), share)
 
 
@@ -134,16 +134,16 @@ def stroke(
 
 @contextmanager
 def clipped(canvas: Canvas, outline: np.ndarray) -> Iterator[Canvas]:
-    """What is drawn on the canvas given shows inside the outline only."""
+    """Yield a canvas on which drawings are visible only inside the outline."""
     window = canvas.window(outline)
     before = window.pixels.copy()
     yield window
     if before.size:
-        _keep(before, window, outline)
+        _restore_outside(before, window, outline)
 
 
 def fill_soft(canvas: Canvas, outline: np.ndarray, base: Colour, spots: Sequence["Spot"]) -> None:
-    """Fill an outline with a colour on which soft spots of other colours lie, in their order."""
+    """Fill an outline with a colour and soft spots of other colours on it, in their order."""
     window = canvas.window(outline)
     if not window.pixels.size:
         return
@@ -156,12 +156,12 @@ def fill_soft(canvas: Canvas, outline: np.ndarray, base: Colour, spots: Sequence
     for spot in spots:
         soft += spot.weight(x, y)[..., None] * (np.float32(spot.colour) - soft)
     cv2.resize(np.rint(soft).astype(np.uint8), (width, height), dst=window.pixels, interpolation=cv2.INTER_CUBIC)
-    _keep(before, window, outline)
+    _restore_outside(before, window, outline)
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A soft spot of colour: strongest at its centre, gone at about twice its radii."""
+    """Soft spot of colour: strongest at its centre, invisible beyond about twice its radii."""
 
     centre: np.ndarray
     radii: tuple[float, float]
@@ -169,14 +169,14 @@ class Spot:
     strength: float
 
     def weight(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(len(y), len(x)) share of the spot's colour."""
+        """Return the share (len(y), len(x)) of the spot's colour."""
         across = np.exp(-(((x - self.centre[0]) / self.radii[0]) ** 2))
         down = np.exp(-(((y - self.centre[1]) / self.radii[1]) ** 2))
         return np.float32(self.strength) * np.multiply.outer(down, across).astype(np.float32)
 
 
-def _keep(before: np.ndarray, window: Canvas, outline: np.ndarray) -> None:
-    """Put back what was there outside of the outline."""
+def _restore_outside(before: np.ndarray, window: Canvas, outline: np.ndarray) -> None:
+    """Restore the pixels outside of the outline."""
     mask = np.zeros(before.shape[:2], np.uint8)
     cv2.fillPoly(mask, [window.fixed(outline)], 255, cv2.LINE_AA, SHIFT)
     weight = mask.astype(np.float32) / 255

@@ -1,8 +1,8 @@
-"""`exprbench demo`: a benchmark of drawn faces, six toy methods, their scores. Nothing is downloaded.
+"""`exprbench demo`: score six toy methods on a benchmark of drawn faces, without downloads.
 
-Everything goes the way of real data: videos are written and decoded, the folder is built, checked and scored by the
-same code. Only the faces' tracks are given, so that they are exact and no model is needed, and FID and FVD see through
-a small fixed network, which their ids say.
+The data take the same path as real data: videos are written, decoded, built into a benchmark and scored by the same
+code. There are two differences: the face tracks are given, so that they are exact and no model is needed, and FID and
+FVD use small fixed networks, which their ids name.
 """
 
 import shutil
@@ -26,7 +26,7 @@ from exprbench.faces.video_tracks import GIVEN_SUFFIX
 from exprbench.media import write_image, write_video
 from exprbench.records import ScoreRecord
 from exprbench.scoring import score
-from exprbench.scoring.plan import file_name_of
+from exprbench.scoring.plan import method_file_name
 
 NUM_FRAMES = 50
 HEIGHT = 256
@@ -42,7 +42,7 @@ People = tuple[Character, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What `demo` has made: the benchmark, and a record for each method."""
+    """Results of `demo`: the benchmark, and the score record and its path for each method."""
 
     bench: Benchmark
     records: dict[str, ScoreRecord]
@@ -50,41 +50,47 @@ class Demo:
 
 
 def demo(out: Path | str = "runs/demo", *, workers: int | None = None) -> Demo:
-    """Draw a benchmark under `out`, make every toy method's videos, score them, and write their records.
+    """Draw a benchmark and the videos of every toy method, score them and write their records.
+
+    Args:
+        out: output folder; a previous demo in it is replaced.
+        workers: number of processes; 0 runs everything in this process; None uses all cores.
 
     Raises:
-        UserError: `out` holds something that is not a demo.
+        UserError: `out` contains something other than a demo.
     """
     root = Path(out)
     if root.exists() and any(root.iterdir()) and not (root / "inputs").is_dir():
-        raise UserError(f"{root} holds something else; name another folder with --out")
+        raise UserError(f"{root} contains something other than a demo; choose another folder with --out")
     shutil.rmtree(root, ignore_errors=True)
     workers = num_cores() if workers is None else workers
-    _do(_draw_input, list(_inputs(root / "inputs")), workers, "draw the inputs", "file")
+    _run(_draw_input, list(_inputs(root / "inputs")), workers, "draw the inputs", "file")
     folders = {name: root / "inputs" / name for name in ("portraits", "driving", "multi_portraits", "multi_driving")}
     bench = build(**folders, out=root / "bench", name="demo", workers=workers)
     jobs = [(case, method) for method in METHODS for case in bench.cases]
-    _do(partial(_draw_prediction, bench, root / "predictions"), jobs, workers, "draw the predictions", "video")
+    _run(partial(_draw_prediction, bench, root / "predictions"), jobs, workers, "draw the predictions", "video")
     records, paths = {}, {}
     for method in METHODS:
-        paths[method] = root / "records" / f"{file_name_of(method)}.json"
+        paths[method] = root / "records" / f"{method_file_name(method)}.json"
         records[method] = score(
             benchmark=root / "bench",
-            predictions=root / "predictions" / file_name_of(method),
+            predictions=root / "predictions" / method_file_name(method),
             method=method,
             out=paths[method],
             networks={"fid": DemoImageNet(), "fvd": DemoClipNet()},
-            workers=1,  # so little work that starting processes would cost more
+            workers=1,  # starting more processes would take longer
         )
     return Demo(bench=bench, records=records, paths=paths)
 
 
-def _do(function: object, items: list, workers: int, label: str, unit: str) -> None:
+def _run(function: object, items: list, workers: int, label: str, unit: str) -> None:
     for _ in process_map(function, items, workers=workers, label=label, unit=unit):  # type: ignore[arg-type]
         pass
 
 
-Job = tuple[Path, People, tuple[int, ...] | None]  # where to, who, and the seeds of their motions (None: a still)
+Job = tuple[
+    Path, People, tuple[int, ...] | None
+]  # path, people, and the seeds of their motions (None for a still image)
 
 
 def _inputs(folder: Path) -> Iterator[Job]:
@@ -105,27 +111,27 @@ def _draw_input(job: Job) -> None:
 
 
 def _draw(path: Path, people: People, motions: Sequence[Animation]) -> None:
-    """A picture or a video of people, with its exact tracks beside it."""
+    """Write an image or a video of people, and a file with its exact tracks."""
     frames, tracks = render(people, motions, (_width(people), HEIGHT))
     if path.suffix == ".png":
         write_image(path, next(frames))
     else:
         write_video(path, frames, crf=CRF)
-    _give(path, tracks)
+    _save_given_tracks(path, tracks)
 
 
 def _width(people: People) -> int:
     return HEIGHT if len(people) == 1 else 7 * HEIGHT // 4
 
 
-def _give(path: Path, tracks: FaceTracks) -> None:
+def _save_given_tracks(path: Path, tracks: FaceTracks) -> None:
     save_tracks(path.with_name(path.stem + GIVEN_SUFFIX), replace(tracks, video_sha256=sha256_path(path)))
 
 
 def _draw_prediction(bench: Benchmark, folder: Path, job: tuple[Case, str]) -> None:
-    """A method's video of a case. A self case without any error is the driver's own file."""
+    """Write a method's video of a case; if the method changes nothing in a self case, copy the driver's file."""
     case, method = job
-    path = folder / file_name_of(method) / f"{case.case_id}.mp4"
+    path = folder / method_file_name(method) / f"{case.case_id}.mp4"
     people, motions = _cast(bench, case)
     changed = METHODS[method](motions)
     if case.track == "self" and all(a is b for a, b in zip(changed, motions, strict=True)):
@@ -138,10 +144,10 @@ def _draw_prediction(bench: Benchmark, folder: Path, job: tuple[Case, str]) -> N
 
 
 def _cast(bench: Benchmark, case: Case) -> tuple[People, list[Animation]]:
-    """Whom a case shows, and the motions that drive them."""
+    """Return the people that a case shows, and the animations that drive them."""
     drivers = {**DRIVERS, **MULTI_DRIVERS}
-    told = [drivers[Path(bench.assets[path].original).stem] for path in case.drivers]
-    motions = [perform(told[d][1][f], NUM_FRAMES) for d, f in filter(None, case.face_map)]
+    inputs = [drivers[Path(bench.assets[path].original).stem] for path in case.drivers]
+    motions = [perform(inputs[d][1][f], NUM_FRAMES) for d, f in filter(None, case.face_map)]
     if case.track == "self":
-        return told[0][0], motions
+        return inputs[0][0], motions
     return {**PORTRAITS, **MULTI_PORTRAITS}[Path(bench.assets[case.source].original).stem], motions

@@ -1,4 +1,4 @@
-"""People in a frame: what they look like, frame by frame, and the tracks that are exactly what was drawn."""
+"""Render people into frames, with the exact tracks of their faces."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,11 +9,11 @@ from exprbench.demo.cast import Backdrop, Character
 from exprbench.demo.draw import OVERSAMPLING, draw
 from exprbench.demo.head import iris_points, pose_points
 from exprbench.demo.view import View
-from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.derived import rotation, to_camera
+from exprbench.faces import FaceTrack, FaceTracks, rotation
+from exprbench.faces.gaze import to_camera
 
-HEIGHT_CM, SLOT_CM = 31.0, 22.0  # what a frame shows of a person; closer in a frame too narrow for that
-EYE_LINE = 0.54  # where the pivot of the heads is, from the top
+HEIGHT_CM, SLOT_CM = 31.0, 22.0  # visible height and width per person; the smaller scale is used
+EYE_LINE = 0.54  # height of the heads' pivots, from the top of the frame
 DEPTH_CM = 50.0
 SWAY_OF_BODY = 0.35
 MADE_BY = "drawn, exact"
@@ -26,22 +26,23 @@ def render(
     *,
     backdrop: Backdrop | None = None,
 ) -> tuple[Iterator[np.ndarray], FaceTracks]:
-    """Frames (H, W, 3) uint8 RGB of people side by side, left to right, and their tracks.
+    """Return an iterator over (H, W, 3) uint8 RGB frames of people next to each other, left to right, and their tracks.
 
     Args:
-        motions: one a person, of equal length; where one is not seen the face is behind a book and its track says so.
+        people: characters, left to right.
+        motions: one animation per person, of equal length; in frames that are not `seen`, a book covers the face.
         size: (width, height) in pixels.
         backdrop: colours of the wall; by default the first person's.
 
     Raises:
-        ValueError: no people, or not one motion of one length for each.
+        ValueError: there are no people, or not one animation per person, or their lengths differ.
     """
     lengths = [len(m) for m in motions]
     if not people or len(people) != len(motions) or len(set(lengths)) != 1:
         raise ValueError(f"{len(people)} people with motions of {lengths} frames; expected one each, all of one length")
     unit = min(size[1] / HEIGHT_CM, size[0] / len(people) / SLOT_CM)
-    stands = [_stand(i, len(people), person, size, unit) for i, person in enumerate(people)]
-    tracks = [_track(*one, unit, size) for one in zip(people, motions, stands, strict=True)]
+    rest = [_rest_position(i, len(people), person, size, unit) for i, person in enumerate(people)]
+    tracks = [_track(*parts, unit, size) for parts in zip(people, motions, rest, strict=True)]
     faces = FaceTracks(
         num_frames=lengths[0],
         width=size[0],
@@ -53,8 +54,8 @@ def render(
 
     def frames() -> Iterator[np.ndarray]:
         for t in range(lengths[0]):
-            everybody = zip(people, motions, tracks, stands, strict=True)
-            views = [_view(p, m, track["landmarks"], t, at, unit, size) for p, m, track, at in everybody]
+            drawn = zip(people, motions, tracks, rest, strict=True)
+            views = [_view(p, m, track["landmarks"], t, position, unit, size) for p, m, track, position in drawn]
             yield draw(views, size, backdrop or people[0].backdrop)
 
     return frames(), faces
@@ -63,28 +64,28 @@ def render(
 def portrait(
     character: Character, size: tuple[int, int], *, expression: Mapping[str, float] | None = None
 ) -> tuple[np.ndarray, FaceTracks]:
-    """A still (H, W, 3) uint8 RGB of somebody who looks into the camera, and its track of one frame.
+    """Return an (H, W, 3) uint8 RGB image of a person who looks into the camera, and its tracks of one frame.
 
     Args:
-        expression: blendshapes by name ("mouthSmile" is both sides); `EXPRESSIONS["calm"]` by default.
+        expression: blendshapes by name ("mouthSmile" sets both sides); `EXPRESSIONS["calm"]` by default.
     """
     frames, tracks = render([character], [still(expression or EXPRESSIONS["calm"])], size)
     return next(frames), tracks
 
 
-def _stand(i: int, count: int, person: Character, size: tuple[int, int], unit: float) -> np.ndarray:
-    """(2,) pixel of the pivot of somebody's head at rest."""
+def _rest_position(i: int, count: int, person: Character, size: tuple[int, int], unit: float) -> np.ndarray:
+    """Return the pixel (2,) of the pivot of a person's head at rest."""
     return np.array([size[0] * (i + 0.5) / count, size[1] * EYE_LINE - unit * person.stature_cm])
 
 
 def _track(
-    person: Character, motion: Animation, stand: np.ndarray, unit: float, size: tuple[int, int]
+    person: Character, motion: Animation, rest: np.ndarray, unit: float, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
-    """The arrays of a track in float32. The irises stand where the gaze comes out of them as they are rounded."""
+    """Return the arrays of a track in float32; irises are computed from the rounded mesh, so that the gaze is exact."""
     frame = np.array([size[0], -size[1], -size[0]])
     pose = _pose(motion)
-    at = stand + unit * motion.offset_cm * (1, -1)
-    origin = np.column_stack([at[:, 0], -at[:, 1], np.zeros(len(at))])[:, None]
+    position = rest + unit * motion.offset_cm * (1, -1)
+    origin = np.column_stack([position[:, 0], -position[:, 1], np.zeros(len(position))])[:, None]
     mesh = (pose_points(person.proportions, motion.blendshapes, motion.rotation) * unit + origin) / frame
     mesh = mesh.astype(np.float32)
     irises = iris_points(to_camera(mesh, size), rotation(pose), motion.gaze) / frame
@@ -108,7 +109,7 @@ def _pose(motion: Animation) -> np.ndarray:
 
 
 def _unseen(track: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The track with nothing known where the face is hidden."""
+    """Return the arrays of a track with NaN in frames in which the face is hidden."""
     seen = track["seen"]
     known = {name: array.copy() for name, array in track.items() if name != "seen"}
     for array in known.values():
@@ -121,7 +122,7 @@ def _view(
     motion: Animation,
     landmarks: np.ndarray,
     t: int,
-    stand: np.ndarray,
+    rest: np.ndarray,
     unit: float,
     size: tuple[int, int],
 ) -> View:
@@ -131,8 +132,8 @@ def _view(
         points=landmarks[t, :, :2].astype(np.float64) * size * OVERSAMPLING,
         rotation=motion.rotation[t],
         blendshapes=motion.blendshapes[t],
-        centre=(stand + sway) * OVERSAMPLING,
-        body=(stand + SWAY_OF_BODY * sway) * OVERSAMPLING,
+        centre=(rest + sway) * OVERSAMPLING,
+        body=(rest + SWAY_OF_BODY * sway) * OVERSAMPLING,
         unit=unit * OVERSAMPLING,
         hidden=not motion.seen[t],
     )

@@ -1,4 +1,4 @@
-"""The picture that opens the README: the cast, each caught in a moment."""
+"""The image at the top of the README: the cast with different expressions."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from exprbench.media import write_image
 
 STEP = 3
 
-# expression, head (yaw, pitch, roll) and gaze (right, up) in degrees, for everybody in turn
+# Expression, head (yaw, pitch, roll) and gaze (right, up) in degrees, of each character in the two rows.
 MOMENTS = (
     (("smile", (-12, 3, -6), (8, 2)), ("surprise", (8, 4, 4), (14, 6))),
     (("laugh", (10, 4, 6), (0, 0)), ("doubt", (-16, -3, -4), (-24, -4))),
@@ -23,12 +23,12 @@ MOMENTS = (
 
 
 def strip(*, side: int = 224) -> np.ndarray:
-    """(2 side, 6 side, 3) uint8 RGB: six people in a row, and once more in another mood."""
+    """Return (2 side, 6 side, 3) uint8 RGB: six people in a row, and again with other expressions."""
     return np.vstack([np.hstack([_moment(i, row, side) for i in range(len(CAST))]) for row in (0, 1)])
 
 
 def save_strip(path: Path, *, side: int = 224) -> None:
-    """Write the strip as a PNG of less than 300 kB: its soft light in steps of 3, which compress."""
+    """Write the strip as a PNG below 300 kB; values are rounded to steps of 3, which compress better."""
     write_image(path, strip(side=side) // STEP * STEP)
 
 

@@ -1,25 +1,27 @@
-"""One face in one frame, ready to be drawn."""
+"""Geometry of one face in one frame, in pixels of the canvas."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from exprbench.demo.blendshapes import places
+from exprbench.demo.blendshapes import indices
 from exprbench.demo.cast import Character
 from exprbench.demo.head import PIVOT
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """Where everything of one face lies on the canvas.
+    """Geometry of one face in one frame.
 
-    Shapes:
+    Attributes:
+        character: appearance of the person.
         points: (478, 2) landmarks in pixels of the canvas.
         rotation: (3, 3) head to camera.
-        blendshapes: (52,).
-        centre: (2,) pixel of the head's pivot, `body` that of the pivot of somebody who does not sway.
-        unit: pixels of a centimetre.
-        hidden: is the face behind a book?
+        blendshapes: (52,) in [0, 1].
+        centre: (2,) pixel of the head's pivot.
+        body: (2,) pixel of the head's pivot at rest, moved with the sway of the body.
+        unit: pixels per centimetre.
+        hidden: whether a book covers the face.
     """
 
     character: Character
@@ -31,27 +33,27 @@ class View:
     unit: float
     hidden: bool = False
 
-    def at(self, *indices: int) -> np.ndarray:
-        """(n, 2) pixels of landmarks."""
-        return self.points[list(indices)]
+    def at(self, *landmarks: int) -> np.ndarray:
+        """Return pixels (n, 2) of landmarks."""
+        return self.points[list(landmarks)]
 
     def place(self, points: np.ndarray) -> np.ndarray:
-        """(n, 2) pixels of points (n, 3) that are fixed to the head, in its frame."""
+        """Return pixels (n, 2) of points (n, 3) in the head's frame."""
         return self.project((np.asarray(points) - PIVOT) @ self.rotation.T)
 
     def project(self, camera: np.ndarray) -> np.ndarray:
-        """(n, 2) pixels of points (n, 3) in centimetres from the pivot in the camera's frame."""
+        """Return pixels (n, 2) of points (n, 3) in the camera's frame, in centimetres from the pivot."""
         return self.centre + self.unit * camera[..., :2] * (1, -1)
 
     def stand(self, points: np.ndarray) -> np.ndarray:
-        """(n, 2) pixels of points (n, 2) of the body, in centimetres from the pivot at rest, x right and y up."""
+        """Return pixels (n, 2) of points (n, 2) of the body, in centimetres from the pivot at rest (x right, y up)."""
         return self.body + self.unit * np.asarray(points) * (1, -1)
 
     def hang(self, points: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-        """(n, 2) pixels of points (n, 3) in the head's frame of which a share (n,) hangs down to the body."""
+        """Return pixels (n, 2) of points (n, 3) in the head's frame that move with the body by a share (n,)."""
         share = np.broadcast_to(share, len(points))[:, None]
         return (1 - share) * self.place(points) + share * self.stand((np.asarray(points) - PIVOT)[:, :2])
 
     def value(self, name: str) -> float:
-        """A blendshape, the mean of both sides for a name without its side."""
-        return float(np.clip(self.blendshapes[list(places(name))].mean(), 0, 1))
+        """Return the value of a blendshape, the mean of both sides for a name without Left or Right."""
+        return float(np.clip(self.blendshapes[list(indices(name))].mean(), 0, 1))

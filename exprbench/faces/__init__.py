@@ -1,9 +1,10 @@
-"""Who is where in every frame: tracks, landmarks, gaze, expression, head pose.
+"""Face tracking: tracks, landmarks, gaze, expression and head pose of every person in a video.
 
-What needs MediaPipe or OpenCV lies in the modules and is loaded when used; the record of a face is light.
+Modules that need MediaPipe or OpenCV are not imported here; `FaceTrack` and the functions below need only NumPy.
 """
 
-from exprbench.faces.derived import axis_angle, eye_closed, gaze, rotation
+from exprbench.faces.gaze import eye_closed, gaze
+from exprbench.faces.head_pose import axis_angle, rotation
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, save_tracks
 
 __all__ = [

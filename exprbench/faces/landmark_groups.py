@@ -14,7 +14,7 @@ EYES = (
 )
 BROWS = (46, 52, 53, 55, 63, 65, 66, 70, 105, 107, 276, 282, 283, 285, 293, 295, 296, 300, 334, 336)
 OUTER_EYE_CORNERS = (33, 263)
-EYE_POINTS = ((33, 133, 468), (263, 362, 473))  # (outer corner, inner corner, iris centre) of right and left eye
+EYE_POINTS = ((33, 133, 468), (263, 362, 473))  # outer corner, inner corner, iris centre; right eye, left eye
 # corners of the eyes, bridge and tip of the nose, forehead, temples, cheekbones
 RIGID = (33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 10, 127, 356, 234, 454)
 FIVE_POINTS = (468, 473, 1, 61, 291)  # irises, tip of the nose, corners of the mouth

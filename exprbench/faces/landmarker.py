@@ -1,4 +1,4 @@
-"""MediaPipe's Face Landmarker on crops: one instance a process, IMAGE mode (VIDEO mode is not repeatable)."""
+"""MediaPipe's Face Landmarker on crops, in IMAGE mode; VIDEO mode is not deterministic."""
 
 import ctypes
 import os
@@ -16,21 +16,19 @@ import numpy as np
 from exprbench.faces.boxes import Box, non_maximum_suppression, overlap
 from exprbench.faces.search import tiles
 
-CROPS = (
-    2.0,
-    1.6,
-    2.5,
-    3.2,
-)  # side of the square in which a face is looked at over the face's own: the next if not seen
-SURE_SCORE = 0.7  # of the detector; what it scores lower, from its own threshold of 0.5 up, is mostly not a face,
-SECOND_CROPS = (1.6, 2.0)  # and has to reach it in a crop of this size around it (faces cut by the border do)
-MIN_LOOK_SCORE = 0.3  # of the detector where a face is expected; the landmark network's own check comes after it
-MAX_FACES_A_CROP = 4
+# Side of the square crop over the side of the face; the next one is tried if the face is not found.
+CROPS = (2.0, 1.6, 2.5, 3.2)
+# Detections below this score, down to the detector's own threshold of 0.5, are mostly not faces. They must reach it in
+# one of the confirmation crops around them, as faces cut by the border of a tile do.
+CONFIRMED_SCORE = 0.7
+CONFIRMATION_CROPS = (1.6, 2.0)
+MIN_EXPECTED_SCORE = 0.3  # detector threshold where a face is expected; the landmark network checks it again
+MAX_FACES_PER_CROP = 4
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face in one frame. `points` (478, 3) in pixels of the full frame; `pose` in the camera of its crop."""
+    """One face in one frame: `points` (478, 3) in pixels of the full frame, `pose` (4, 4) in the camera of its crop."""
 
     points: np.ndarray
     blendshapes: np.ndarray
@@ -38,25 +36,25 @@ class Face:
 
     @cached_property
     def box(self) -> Box:
-        """What the landmarks span, in pixels."""
+        """Return the bounding box of the landmarks, in pixels."""
         low, high = self.points[:, :2].min(0), self.points[:, :2].max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     @cached_property
     def centre(self) -> np.ndarray:
-        """(2,) middle of the box, in pixels."""
+        """Return the centre (2,) of the box, in pixels."""
         x0, y0, x1, y1 = self.box
         return np.array([(x0 + x1) / 2, (y0 + y1) / 2])
 
     @cached_property
     def side(self) -> float:
-        """The longer side of the face's box, in pixels."""
+        """Return the longer side of the box, in pixels."""
         x0, y0, x1, y1 = self.box
         return max(x1 - x0, y1 - y0)
 
 
 class Landmarker:
-    """Finds faces in frames and reads their landmarks in crops. Frames are (H, W, 3) uint8 RGB."""
+    """Face detector for frames and face landmarker for crops. Frames are (H, W, 3) uint8 RGB."""
 
     def __init__(self, model: Path) -> None:
         from mediapipe.tasks.python import BaseOptions, vision
@@ -70,42 +68,43 @@ class Landmarker:
             self._landmarker = vision.FaceLandmarker.create_from_options(
                 vision.FaceLandmarkerOptions(
                     base_options=BaseOptions(model_asset_path=str(model)),
-                    num_faces=MAX_FACES_A_CROP,
-                    min_face_detection_confidence=MIN_LOOK_SCORE,
+                    num_faces=MAX_FACES_PER_CROP,
+                    min_face_detection_confidence=MIN_EXPECTED_SCORE,
                     output_face_blendshapes=True,
                     output_facial_transformation_matrixes=True,
                 )
             )
             for task in (self._detector, self._landmarker):
                 task.detect(_image(np.zeros((64, 64, 3), np.uint8)))
-                _keep_to_the_end(task)
+                _never_close(task)
 
     def search(self, frame: np.ndarray) -> list[Box]:
-        """Boxes of faces anywhere in the frame, however small beside it; the most certain first."""
+        """Return boxes of faces anywhere in the frame, of all sizes, by descending score."""
         height, width = frame.shape[:2]
-        found = []
+        detections = []
         for x0, y0, x1, y1 in tiles(width, height):
-            found += self._detect(frame[y0:y1, x0:x1], (x0, y0))
-        return [box for score, box in non_maximum_suppression(found) if score >= SURE_SCORE or self._sure(frame, box)]
+            detections += self._detect(frame[y0:y1, x0:x1], (x0, y0))
+        kept = non_maximum_suppression(detections)
+        return [box for score, box in kept if score >= CONFIRMED_SCORE or self._is_confirmed(frame, box)]
 
     def _detect(self, crop: np.ndarray, origin: tuple[int, int]) -> list[tuple[float, Box]]:
-        found = []
+        scored_boxes = []
         for detection in self._detector.detect(_image(crop)).detections:
             box = detection.bounding_box
             left, top = origin[0] + box.origin_x, origin[1] + box.origin_y
-            found.append((detection.categories[0].score, (left, top, left + box.width, top + box.height)))
-        return found
+            scored_boxes.append((detection.categories[0].score, (left, top, left + box.width, top + box.height)))
+        return scored_boxes
 
-    def _sure(self, frame: np.ndarray, box: Box) -> bool:
-        for size in SECOND_CROPS:
-            crop, origin = square(frame, *_square_of(box, size))
-            found = self._detect(crop, origin) if crop is not None else []
-            if any(score >= SURE_SCORE and overlap(other, box) > 0.5 for score, other in found):
+    def _is_confirmed(self, frame: np.ndarray, box: Box) -> bool:
+        for size in CONFIRMATION_CROPS:
+            crop, origin = square(frame, *_box_square(box, size))
+            detections = self._detect(crop, origin) if crop is not None else []
+            if any(score >= CONFIRMED_SCORE and overlap(other, box) > 0.5 for score, other in detections):
                 return True
         return False
 
     def detect(self, frame: np.ndarray, centre: np.ndarray, side: float) -> list[Face]:
-        """The faces in the square of `side` pixels around `centre`; what lies beyond the frame repeats its border."""
+        """Return the faces in the square of `side` pixels around `centre`; beyond the frame its border is repeated."""
         crop, origin = square(frame, centre, side)
         if crop is None:
             return []
@@ -114,8 +113,8 @@ class Landmarker:
         return [_face(*part, origin, len(crop)) for part in parts]
 
 
-def _square_of(box: Box, size: float) -> tuple[np.ndarray, float]:
-    """Centre and side of the square `size` times as large as a box."""
+def _box_square(box: Box, size: float) -> tuple[np.ndarray, float]:
+    """Return the centre and side, in pixels, of the square with `size` times the longer side of a box."""
     x0, y0, x1, y1 = box
     return np.array([(x0 + x1) / 2, (y0 + y1) / 2]), size * max(x1 - x0, y1 - y0)
 
@@ -127,7 +126,7 @@ def _face(landmarks: list[Any], blendshapes: list[Any], pose: np.ndarray, origin
 
 
 def square(frame: np.ndarray, centre: np.ndarray, side: float) -> tuple[np.ndarray | None, tuple[int, int]]:
-    """A square crop of whole pixels and its upper left corner; None where it does not meet the frame."""
+    """Return a square crop of whole pixels and its upper left corner; None if it is outside the frame."""
     height, width = frame.shape[:2]
     size = max(32, round(side))
     x0, y0 = (round(float(c) - size / 2) for c in centre)
@@ -148,17 +147,17 @@ def _image(pixels: np.ndarray) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MediaPipe's C++ parts greet on standard error; what is written there while they start goes nowhere."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    """Discard standard error, to which MediaPipe's C++ code writes messages when it starts."""
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
-def _keep_to_the_end(task: Any) -> None:
-    """MediaPipe's tasks cannot be closed while the interpreter shuts down: they raise and print; so they never are."""
+def _never_close(task: Any) -> None:
+    """Keep a MediaPipe task alive until the process ends; closing it during interpreter shutdown raises and prints."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))

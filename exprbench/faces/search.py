@@ -1,19 +1,19 @@
-"""Where to look for faces in a frame: overlapping squares of several sizes.
+"""Tiles for face detection: overlapping squares of several sizes.
 
-MediaPipe's detector sees its input at 128 x 128 pixels and finds faces that span more than about a tenth of it, so
-small heads in wide frames are found only in parts of the frame.
+MediaPipe's detector resizes its input to 128 x 128 pixels and detects faces larger than about a tenth of it, so small
+heads in wide frames are detected only in tiles.
 """
 
 from math import ceil
 
 MIN_TILE = 192
 NUM_LEVELS = 3
-OVERLAP = 0.35  # of a tile; a face too large to lie whole in one tile is found on the level above
+OVERLAP = 0.35  # of neighbouring tiles; a face too large for it is complete in a tile of the next larger size
 
 
 def tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """The whole frame, then squares of its short side, of half and of a quarter of it, none below 192 pixels."""
-    found = {(0, 0, width, height): None}
+    """Return the whole frame, then squares of its short side, of half and of a quarter of it, at least 192 pixels."""
+    boxes = {(0, 0, width, height): None}
     short = min(width, height)
     for level in range(NUM_LEVELS):
         side = short >> level
@@ -21,8 +21,8 @@ def tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
             break
         for y in _starts(height, side):
             for x in _starts(width, side):
-                found[x, y, x + side, y + side] = None
-    return list(found)
+                boxes[x, y, x + side, y + side] = None
+    return list(boxes)
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Who is where in every frame: the one neutral record of faces that everything else reads."""
+"""Face tracks: the landmarks, blendshapes and head pose of every person in every frame of a video."""
 
 import json
 from dataclasses import dataclass, replace
@@ -22,16 +22,16 @@ class TracksError(ItemError):
 
 @dataclass(frozen=True, kw_only=True)
 class FaceTrack:
-    """One person through one video of T frames. Where `seen` is false the other arrays hold NaN.
+    """One person in a video of T frames; in frames in which `seen` is false the other arrays are NaN.
 
-    Shapes and frames of reference:
+    Attributes:
         seen: (T,) bool.
-        box: (T, 4) float32, x0 y0 x1 y1 of the landmarks, in [0, 1] of the full frame (beyond it where a face is cut).
+        box: (T, 4) float32, x0 y0 x1 y1 of the landmarks, in [0, 1] of the full frame (beyond it if a face is cut off).
         landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, z in the
             unit of x, smaller towards the camera.
         blendshapes: (T, 52) float32 in [0, 1], in MediaPipe's order (`_neutral` first).
-        pose: (T, 4, 4) float32, canonical head to camera: x right, y up, z towards the viewer, centimetres. The camera
-            is that of the square crop around the face, so that where a face stands in the frame does not turn it.
+        pose: (T, 4, 4) float32, canonical head to camera: x right, y up, z towards the viewer, in centimetres. The
+            camera is that of a square crop around the face, so the rotation does not depend on the place in the frame.
     """
 
     seen: np.ndarray
@@ -59,11 +59,11 @@ class FaceTrack:
 
     @property
     def seen_rate(self) -> float:
-        """Share of frames in which the face is seen."""
+        """Return the share of frames in which the face is seen."""
         return float(self.seen.mean()) if len(self.seen) else 0.0
 
     def first(self, num_frames: int) -> "FaceTrack":
-        """The track's first frames."""
+        """Return the track over its first frames."""
         arrays = (self.seen, self.box, self.landmarks, self.blendshapes, self.pose)
         seen, box, landmarks, blendshapes, pose = (array[:num_frames] for array in arrays)
         return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
@@ -86,9 +86,12 @@ def unseen(num_frames: int) -> FaceTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceTracks:
-    """Every person of one video, left to right by where each is first seen.
+    """The tracks of all people in a video, left to right by where each is first seen.
 
-    `made_by` says where the tracks come from (a model's hash and parameters, or "given").
+    Attributes:
+        num_frames, width, height, fps: of the video; width and height in pixels.
+        made_by: origin of the tracks, such as the model's hash and the tracker's version.
+        video_sha256: hash of the video; empty if unknown.
     """
 
     num_frames: int
@@ -102,7 +105,7 @@ class FaceTracks:
     def __post_init__(self) -> None:
         counts, texts = (self.num_frames, self.width, self.height), (self.made_by, self.video_sha256)
         if any(type(n) is not int or n < 0 for n in counts) or any(type(text) is not str for text in texts):
-            raise ValueError(f"{counts} frames, width and height, or a text that is none")
+            raise ValueError(f"{counts} frames, width and height, with texts {texts}; expected whole numbers and texts")
         if not 0 < self.fps < np.inf:
             raise ValueError(f"{self.fps} frames a second")
         for track in self.tracks:
@@ -110,18 +113,18 @@ class FaceTracks:
                 raise ValueError(f"a track of {len(track.seen)} frames in a video of {self.num_frames}")
 
     def first(self, num_frames: int) -> "FaceTracks":
-        """The tracks over the video's first frames."""
+        """Return the tracks over the video's first frames."""
         tracks = tuple(track.first(num_frames) for track in self.tracks)
         return replace(self, num_frames=min(num_frames, self.num_frames), tracks=tracks)
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
+        """Return (width, height) in pixels."""
         return self.width, self.height
 
 
 def pack_tracks(tracks: FaceTracks) -> bytes:
-    """The bytes of a `.npz` (no pickles); the same tracks give the same bytes."""
+    """Return tracks as the bytes of a `.npz` without pickles; equal tracks give equal bytes."""
     scalars = ("num_frames", "width", "height", "fps", "made_by", "video_sha256")
     meta = {"schema": SCHEMA, **{name: getattr(tracks, name) for name in scalars}}
     arrays = {name: _stack(tracks, name) for name in ("seen", "box", "landmarks", "blendshapes", "pose")}
@@ -129,7 +132,7 @@ def pack_tracks(tracks: FaceTracks) -> bytes:
 
 
 def save_tracks(path: Path, tracks: FaceTracks) -> None:
-    """Write tracks as a `.npz` that `load_tracks` reads."""
+    """Write tracks as a `.npz` for `load_tracks`."""
     write_bytes(path, pack_tracks(tracks))
 
 
@@ -147,10 +150,10 @@ def _stack(tracks: FaceTracks, name: str) -> np.ndarray:
 
 
 def unpack_tracks(data: bytes) -> FaceTracks:
-    """The tracks in the bytes of a `.npz`.
+    """Return the tracks in the bytes of a `.npz`.
 
     Raises:
-        TracksError: `tracks_invalid`, saying what is wrong.
+        TracksError: `tracks_invalid`, with the reason.
     """
     try:
         return _from_arrays(unpack_arrays(data))
@@ -159,7 +162,7 @@ def unpack_tracks(data: bytes) -> FaceTracks:
 
 
 def load_tracks(path: Path) -> FaceTracks:
-    """Read tracks written by `save_tracks`, or by a user's own code in the same layout; errors as `unpack_tracks`."""
+    """Load tracks from a file of `save_tracks`, or of other code with the same layout; raises as `unpack_tracks`."""
     return unpack_tracks(path.read_bytes())
 
 

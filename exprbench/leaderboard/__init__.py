@@ -1,4 +1,4 @@
-"""Score records turned into tables in the layout of the paper's Table 1, and the pages under `results/`."""
+"""Tables of score records in the layout of the paper's Table 1, and the pages under `results/`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,16 @@ __all__ = ["FORMATS", "Table", "make_table", "table"]
 def table(
     records: Sequence[ScoreRecord | Path | str], *, format: str = "md", mix: bool = False, extras: bool = False
 ) -> str:
-    """Records, or their files, as a table.
+    """Return a table of score records as text.
 
     Args:
-        format: md, latex, csv, json or html.
+        records: records, or paths of their files.
+        format: `md`, `latex`, `csv`, `json` or `html`.
         mix: allow records of different protocols or benchmarks in one table, marked.
-        extras: add every further column that some record has.
+        extras: add every further column of the records.
+
+    Raises:
+        UserError: unknown format, invalid record, or records that cannot be in one table.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))

@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX, CSV, JSON or HTML."""
+"""Render a table as Markdown, LaTeX, CSV, JSON or HTML."""
 
 import csv
 import html
@@ -9,7 +9,6 @@ from typing import Any
 
 from exprbench.core.files import dump_json
 from exprbench.leaderboard.rows import Cell, Column, Row, Table
-from exprbench.metrics import Metric
 
 TRACK_NAMES = {"self": "Self Reenactment", "cross": "Cross Reenactment"}
 MARKS = {"d": "\u2020", "c": "\u2021", "m": "\u00a7"}
@@ -18,7 +17,7 @@ NOTHING = "\u2013"
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub's Markdown; the best in bold, notes and protocol below."""
+    """Return the table as GitHub Markdown, with the best values in bold and notes and protocol below."""
     lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title} {_arrow(c)}{_unit(c)}" for c in table.columns)]]
     lines += [
         [row.dataset, _md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)]
@@ -30,7 +29,7 @@ def to_markdown(table: Table) -> str:
 
 
 def md_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table whose first row is the head; two columns to the left, numbers to the right."""
+    """Return the lines of a Markdown table; the first row is its header, and all but two columns are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * w if i < 2 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     padded = [
@@ -61,13 +60,13 @@ def _md_cell(cell: Cell) -> str:
 
 
 def _md_escape(text: str) -> str:
-    """Text that Markdown shows as it is; underscores within words and ids like `fid[a,b]` need no care."""
+    """Escape text for Markdown; underscores within words and ids such as `fid[a,b]` need no escaping."""
     escaped = re.sub(r"([\\`*|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\w)\[|\](?=[(:\[]))", r"\\\1", text)
     return html.escape(escaped, quote=False).replace("\n", " ")
 
 
 def to_latex(table: Table) -> str:
-    """A `tabular` for the package booktabs, in the layout of the paper's Table 1."""
+    """Return a LaTeX `tabular` for the package booktabs, in the layout of the paper's Table 1."""
     spans = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{name}}}" for name, n in spans if n)
     arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
@@ -97,7 +96,7 @@ def _tex(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One row a method and dataset; numbers as the table prints them, empty where there is none."""
+    """Return CSV with one row per method and dataset; numbers as printed in the table, empty if there is none."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["dataset", "method", *(c.key for c in table.columns)])
@@ -106,7 +105,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Everything: unscaled values, intervals, counts, notes and reasons."""
+    """Return JSON with unscaled values, intervals, counts, notes and reasons."""
     return dump_json(
         {
             "columns": [_json_column(c) for c in table.columns],
@@ -119,9 +118,9 @@ def to_json(table: Table) -> str:
 
 def _json_column(column: Column) -> dict[str, Any]:
     metric = column.metric
-    told = {"key": column.key, "track": column.track, "metric": metric.name, "unit": metric.unit}
-    kind = "metric" if isinstance(metric, Metric) else "extra"
-    return {**told, "kind": kind, "table_scale": metric.table_scale, "higher_is_better": metric.higher_is_better}
+    fields = {"key": column.key, "track": column.track, "metric": metric.name, "unit": metric.unit}
+    kind = "extra" if metric.is_extra else "metric"
+    return {**fields, "kind": kind, "table_scale": metric.table_scale, "higher_is_better": metric.higher_is_better}
 
 
 def _json_row(row: Row) -> dict[str, Any]:
@@ -145,7 +144,7 @@ thead tr:last-child th { border-bottom: 2px solid #1c2330 } .group { text-align:
 
 
 def to_html(table: Table) -> str:
-    """A page of its own; hover over a number for its interval."""
+    """Return a standalone HTML page; each number has its interval as a tooltip."""
     groups = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
     titles = "".join(f"<th>{html.escape(c.title)} {_arrow(c)}{html.escape(_unit(c))}</th>" for c in table.columns)

@@ -1,4 +1,4 @@
-"""From records to rows: which numbers stand side by side, which are best, and which need a word of warning."""
+"""Build table rows from records: comparability, best values, and notes on incomplete ones."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ FULL_COVERAGE = 0.999
 TABLE_1 = {"self": ("fid", "fvd", "psnr", "ssim", "lmd", "mae"), "cross": ("aed", "apd", "mae")}
 DATASETS = {"single": "Single", "multi": "Multi"}
 NOTES = {
-    "d": f"fewer than {LOW_DETECT_RATE:.0%} of the reference's faces are found; what is not found is left out, so the"
-    " number may flatter and is never best",
-    "c": "frames or whole cases are missing; the number stands for the others",
-    "m": "of another protocol or benchmark than the first row (--mix)",
+    "d": f"fewer than {LOW_DETECT_RATE:.0%} of the reference's faces are detected; the others are excluded, so the"
+    " value can be too favourable and is never marked as best",
+    "c": "frames or whole cases are missing; the value covers the others",
+    "m": "different protocol or benchmark than the first row (--mix)",
 }
 
 
@@ -29,12 +29,12 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Return the heading: `FID`, or an extra's own name."""
+        """Return the column heading, such as `FID`, or an extra's name."""
         return self.metric.title
 
     @property
     def key(self) -> str:
-        """`self_FID`: of its own in a table, where MAE stands twice."""
+        """Return the unique key of the column, such as `self_FID`; MAE is a column of both tracks."""
         return f"{self.track}_{self.title}"
 
     @property
@@ -45,7 +45,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A number as printed and as measured. `notes` are keys of `NOTES`; `why` says why there is none."""
+    """A number as printed and as measured; `notes` are keys of `NOTES`, `why` is the reason if there is no number."""
 
     text: str = ""
     aggregate: Aggregate | None = None
@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A method on a split."""
+    """A method's results on a split."""
 
     dataset: str
     method: str
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under columns; `about` are lines a reader has to know."""
+    """Table of rows and columns; `about` are lines on benchmark, protocol and missing columns."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -73,28 +73,33 @@ class Table:
 
     @property
     def notes(self) -> dict[str, str]:
-        """The notes that some cell refers to."""
+        """Return key -> text of the notes used by a cell."""
         used = {note for row in self.rows for cell in row.cells.values() for note in cell.notes}
         return {key: text for key, text in NOTES.items() if key in used}
 
 
 def paper_columns() -> tuple[Column, ...]:
-    """The nine columns of the paper's Table 1."""
+    """Return the nine columns of the paper's Table 1."""
     return tuple(Column(track=track, metric=METRICS[name]) for track, names in TABLE_1.items() for name in names)
 
 
 def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False) -> Table:
-    """Records as rows, in the order given.
+    """Return a table with the records as rows, in the given order.
+
+    Args:
+        records: at least one record.
+        mix: allow records of different protocols or benchmarks, marked.
+        extras: add every further column of the records.
 
     Raises:
-        UserError: they are of different protocols, ids or benchmarks, and `mix` does not allow it.
+        UserError: the records have different protocols, ids or benchmarks, and `mix` is false.
     """
     if not records:
         raise UserError("a table needs at least one record")
-    strangers = _strangers(records, mix)
+    incomparable = _incomparable(records, mix)
     columns = paper_columns() + (_extra_columns(records) if extras else ())
     rows = [
-        _row(record, split, columns, "m" if i in strangers else "")
+        _row(record, split, columns, "m" if i in incomparable else "")
         for split in DATASETS
         for i, record in enumerate(records)
         if any(record.group(split, track) for track in ("self", "cross"))
@@ -105,22 +110,22 @@ def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: boo
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
     present = {(g.track, name) for r in records for g in r.groups for name in g.aggregates}
     shown = {(c.track, c.metric.name) for c in paper_columns()}
-    wanted = [(t, m) for t in ("self", "cross") for m in COLUMNS.values() if (t, m.name) in present - shown]
-    return tuple(Column(track=track, metric=metric) for track, metric in wanted)
+    extra = [(t, m) for t in ("self", "cross") for m in COLUMNS.values() if (t, m.name) in present - shown]
+    return tuple(Column(track=track, metric=metric) for track, metric in extra)
 
 
-def _strangers(records: Sequence[ScoreRecord], mix: bool) -> set[int]:
-    """The records that are not like the first."""
-    found = set()
+def _incomparable(records: Sequence[ScoreRecord], mix: bool) -> set[int]:
+    """Return the indices of records that cannot be compared with the first."""
+    indices = set()
     for i, record in enumerate(records[1:], 1):
         differences = list(_differences(records[0], record))
         if differences and not mix:
             raise UserError(
-                f"{records[0].method} and {record.method} cannot stand in one table: {differences[0]};"
-                " score them alike, or pass --mix to do it all the same, marked"
+                f"{records[0].method} and {record.method} cannot be in one table: {differences[0]};"
+                " score them with the same settings, or pass --mix to mark the difference"
             )
-        found |= {i} if differences else set()
-    return found
+        indices |= {i} if differences else set()
+    return indices
 
 
 def _differences(a: ScoreRecord, b: ScoreRecord) -> Iterable[str]:
@@ -152,25 +157,25 @@ def _cell(group: Group | None, column: Column, note: str) -> Cell:
 
 
 def printed(metric: Metric, value: float) -> str:
-    """A value as a table prints it: scaled, with the metric's decimals."""
+    """Return a value as printed in a table: scaled, with the metric's number of decimals."""
     return f"{value * metric.table_scale:.{metric.decimals}f}"
 
 
 def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[Row]:
-    """Within a dataset, the best number of every column; equal ones share it; a lone method has no best."""
+    """Yield the rows with the best value of each column and dataset marked, and ties; a single method has none."""
     for row in rows:
         peers = [r for r in rows if r.dataset == row.dataset]
         cells = {}
         for column in columns:
             cell, values = row.cells[column.key], [_comparable(r.cells[column.key], column) for r in peers]
-            own, known = _comparable(cell, column), [v for v in values if v is not None]
-            best = own is not None and len(known) > 1 and own == max(known)
+            value, known = _comparable(cell, column), [v for v in values if v is not None]
+            best = value is not None and len(known) > 1 and value == max(known)
             cells[column.key] = replace(cell, best=best)
         yield replace(row, cells=cells)
 
 
 def _comparable(cell: Cell, column: Column) -> float | None:
-    """What larger is better for; None for a number that must not be best."""
+    """Return a number that is larger for a better value, None for a cell that must not be marked as best."""
     if cell.aggregate is None or "d" in cell.notes or "m" in cell.notes:
         return None
     return float(cell.text) * (1 if column.metric.higher_is_better else -1)
@@ -184,12 +189,12 @@ def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterabl
     yield f"Protocol: {', '.join(f'{key} {value}' for key, value in sorted(first.protocol.items()))}."
     devices = sorted({record.device for record in records})
     if len(devices) > 1:
-        yield f"Scored on different devices, on which networks give slightly different features: {', '.join(devices)}."
-    gaps: dict[str, Any] = {}
+        yield f"Scored on different devices, whose network features differ slightly: {', '.join(devices)}."
+    missing: dict[str, Any] = {}
     for record in records:
         for group in record.groups:
-            for name, why in group.unscored.items():
+            for name, reason in group.unscored.items():
                 if any(c.metric.name == name and c.track == group.track for c in columns):
-                    gaps.setdefault(f"{name}: {why}", []).append(f"{record.method}, {group.split} {group.track}")
-    for why, where in gaps.items():
-        yield f"No {why} ({'; '.join(where)})."
+                    missing.setdefault(f"{name}: {reason}", []).append(f"{record.method}, {group.split} {group.track}")
+    for reason, groups in missing.items():
+        yield f"No {reason} ({'; '.join(groups)})."

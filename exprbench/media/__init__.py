@@ -1,4 +1,4 @@
-"""Frames in and out of video files, and time. Nothing here knows about faces."""
+"""Read and write videos and images, and resample frames in time."""
 
 from exprbench.media.clip import Clip, ClipInfo, open_clip, read_clip
 from exprbench.media.errors import MediaError

@@ -1,4 +1,4 @@
-"""Reading clips: video files through the decoding process, and folders of PNG frames."""
+"""Read clips: video files through a decoder process, and folders of PNG frames."""
 
 import atexit
 import json
@@ -21,15 +21,15 @@ from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image
 
 PIPE_BYTES = 1 << 20
-# glibc gives the memory of every frame back to the system and takes it anew, page by page, which costs the decoder a
-# quarter of its time; told to keep so much, it does not. Other systems know nothing of these.
+# By default, glibc returns the memory of every frame to the system and allocates it again, page by page, which takes a
+# quarter of the decoder's time. Other systems ignore these variables.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 STALL_S = 60.0
 
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What a clip says of itself. `fps` and `duration_s` are the header's word; frames are counted by reading."""
+    """Properties of a clip: size in pixels, and frame rate and duration according to its header."""
 
     width: int
     height: int
@@ -40,9 +40,9 @@ class ClipInfo:
 
 
 class Clip(Protocol):
-    """Frames of one video, once through: (H, W, 3) uint8 RGB arrays at a constant rate, all of one size.
+    """Frames of one video, readable once: (H, W, 3) uint8 RGB arrays at a constant rate, all of one size.
 
-    Iterating raises `MediaError` where the file turns out damaged, after the frames before the damage.
+    If the file is damaged, iterating raises `MediaError` after the frames before the damage.
     """
 
     info: ClipInfo
@@ -63,10 +63,10 @@ def open_clip(
 
     Args:
         path: an H.264, HEVC, VP9, AV1, MPEG-4 ... file in any common container, or a folder `00000.png, 00001.png ...`.
-        fps: the rate wanted; frames are picked by time. None gives every frame as it comes. A folder has no clock:
-            its frames are taken to be at the rate wanted.
-        max_frames: stop after so many.
-        stall_s: seconds without a sign of life after which the decoder is killed (`timeout`).
+        fps: frames per second; frames are selected by time. None returns every frame of the file. The frames of a
+            folder have no times; they are assumed to be at this rate (25 if None).
+        max_frames: number of frames after which to stop.
+        stall_s: seconds without a frame after which the decoder is killed (`timeout`).
 
     Raises:
         MediaError: with one of the codes in `exprbench.media.errors`.
@@ -79,17 +79,17 @@ def open_clip(
     if path.is_file() and path.stat().st_size == 0:
         raise MediaError("zero_bytes")
     rate = None if fps is None else str(Fraction(fps).limit_denominator(100_000))
-    return Decoding({"task": "decode", "path": str(path.absolute()), "fps": rate, "max_frames": max_frames}, stall_s)
+    return DecodedClip({"task": "decode", "path": str(path.absolute()), "fps": rate, "max_frames": max_frames}, stall_s)
 
 
 def read_clip(path: Path | str, **options: Any) -> tuple[np.ndarray, ClipInfo]:
-    """All frames as one (T, H, W, 3) uint8 array; options as for `open_clip`. For clips known to be short."""
+    """Return all frames as one (T, H, W, 3) uint8 array, and the clip's properties; options as for `open_clip`."""
     with open_clip(path, **options) as clip:
         return np.stack(list(clip)), clip.info
 
 
 class _Folder:
-    """A folder of lossless frames."""
+    """Folder of PNG frames."""
 
     def __init__(self, folder: Path, fps: float, max_frames: int | None) -> None:
         numbered = [(int(p.stem), p) for p in folder.glob("*.png") if re.fullmatch(r"\d+", p.stem, re.ASCII)]
@@ -116,12 +116,12 @@ class _Folder:
         pass
 
 
-class Decoding:
-    """A `Clip` whose frames come from a decoding process, in answer to a request (see `exprbench.media.decoder`)."""
+class DecodedClip:
+    """A `Clip` whose frames come from a decoder process, in response to a request (see `exprbench.media.decoder`)."""
 
     def __init__(self, request: dict[str, Any], stall_s: float) -> None:
-        self.decoder: _Decoder | None = _Decoder.take()
-        self.decoder.ask(request)
+        self.decoder: DecoderProcess | None = DecoderProcess.acquire()
+        self.decoder.send(request)
         self.stall_s = stall_s
         try:
             self.info = ClipInfo(**json.loads(self.expect(INFO)[1]))
@@ -130,7 +130,7 @@ class Decoding:
             raise
 
     def expect(self, *kinds: bytes) -> tuple[bytes, bytearray, int]:
-        """The next message, which must be of one of these kinds: (kind, body, count)."""
+        """Return the next message, which must be of one of these kinds, as (kind, body, count)."""
         kind, count, body = self.decoder.receive(self.stall_s)
         if kind == ERROR:
             self.release()
@@ -151,11 +151,11 @@ class Decoding:
                 yield frame
 
     def release(self) -> None:
-        """The answer is complete: the process can serve another file."""
-        self.decoder.give_back()
+        """Return the process to the idle ones; the response is complete."""
+        self.decoder.make_idle()
         self.decoder = None
 
-    def __enter__(self) -> "Decoding":
+    def __enter__(self) -> "DecodedClip":
         return self
 
     def __exit__(
@@ -164,15 +164,15 @@ class Decoding:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        if self.decoder:  # left in the middle of an answer
+        if self.decoder:  # closed before the end of the response
             self.decoder.kill()
             self.decoder = None
 
 
-class _Decoder:
-    """A decoding process; idle ones are kept for the next file."""
+class DecoderProcess:
+    """Decoder process; idle ones are reused for the next file."""
 
-    idle: list["_Decoder"] = []  # noqa: RUF012
+    idle: list["DecoderProcess"] = []  # noqa: RUF012
 
     def __init__(self) -> None:
         self.process = spawn(
@@ -186,23 +186,31 @@ class _Decoder:
         _widen(self.process.stdout)
 
     @classmethod
-    def take(cls) -> "_Decoder":
+    def acquire(cls) -> "DecoderProcess":
+        """Return an idle process, or a new one."""
         while cls.idle:
             decoder = cls.idle.pop()
             if decoder.owner == os.getpid() and decoder.process.poll() is None:
                 return decoder
         return cls()
 
-    def give_back(self) -> None:
+    def make_idle(self) -> None:
+        """Keep the process for the next file."""
         self.idle.append(self)
 
     def kill(self) -> None:
+        """End the process."""
         self.process.kill()
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
 
-    def ask(self, request: dict[str, Any]) -> None:
+    def send(self, request: dict[str, Any]) -> None:
+        """Send a request.
+
+        Raises:
+            MediaError: `open_failed`, if the process has ended.
+        """
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
@@ -210,24 +218,29 @@ class _Decoder:
             raise MediaError("open_failed", "the decoder could not be started") from None
 
     def receive(self, stall_s: float) -> tuple[bytes, int, bytearray]:
+        """Return the next message as (kind, count, body).
+
+        Raises:
+            MediaError: `timeout`, or `decode_errors` if the process crashed.
+        """
         kind, count, size = MESSAGE.unpack(self._read(MESSAGE.size, stall_s))
         return kind, count, self._read(size, stall_s)
 
     def _read(self, size: int, stall_s: float) -> bytearray:
         data = bytearray(size)
-        rest = memoryview(data)
-        while rest:
+        remaining = memoryview(data)
+        while remaining:
             if not select.select([self.process.stdout], [], [], stall_s)[0]:
                 raise MediaError("timeout", f"no frame for {stall_s:g} s")
-            got = self.process.stdout.readinto(rest)
-            if not got:
+            count = self.process.stdout.readinto(remaining)
+            if not count:
                 raise MediaError("decode_errors", f"the decoder crashed (exit status {self.process.wait()})")
-            rest = rest[got:]
+            remaining = remaining[count:]
         return data
 
 
 def _widen(pipe: Any) -> None:
-    """Ask for a larger pipe buffer, where the system has such a thing: fewer switches between the two processes."""
+    """Enlarge the buffer of a pipe, if the system supports it, for fewer switches between the two processes."""
     try:
         import fcntl
 
@@ -238,7 +251,7 @@ def _widen(pipe: Any) -> None:
 
 @atexit.register
 def _kill_idle() -> None:
-    for decoder in _Decoder.idle:
+    for decoder in DecoderProcess.idle:
         if decoder.owner == os.getpid():
             decoder.kill()
-    _Decoder.idle.clear()
+    DecoderProcess.idle.clear()

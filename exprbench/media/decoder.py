@@ -1,9 +1,9 @@
-"""The process that decodes: `python -m exprbench.media.decoder`.
+"""The decoder process: `python -m exprbench.media.decoder`.
 
-It takes one JSON request a line on standard input and answers on standard output with messages (see `MESSAGE`):
-`info`, then `frame`s, then `done`, or an `error` at any point. It is a process of its own so that a file that crashes
-or hangs a decoder takes nothing down with it, and it ends when its parent does. The pipe is the only buffer, so
-memory stays bounded whatever the length of the video.
+It reads one JSON request per line from standard input and responds on standard output with messages (see `MESSAGE`):
+`info`, then `frame`s, then `done`, or an `error` at any point. A separate process isolates the caller from files that
+crash or hang a decoder; it ends with its parent. The pipe is the only buffer, so memory does not grow with the length
+of the video.
 """
 
 import json
@@ -21,28 +21,28 @@ from exprbench.media.stream import StreamReader, open_container, video_stream
 
 MESSAGE = struct.Struct("<cIQ")  # kind, times the frame is shown, bytes that follow
 INFO, FRAME, DONE, ERROR = b"i", b"f", b"d", b"e"
-CLOCK = 10**6  # times in requests are rounded to a microsecond
+MAX_DENOMINATOR = 10**6  # of times in seconds: requests are rounded to a microsecond
 
 
 def main() -> None:
     """Serve requests until standard input closes."""
     end_with_parent()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever a library prints must not end up among the frames
+    os.dup2(2, 1)  # output of libraries must not mix with the messages
     import av
 
     av.logging.set_level(None)
     for line in sys.stdin.buffer:
-        _Reply(out).answer(json.loads(line))
+        _Response(out).handle(json.loads(line))
 
 
-class _Reply:
-    """One request being answered."""
+class _Response:
+    """Response to one request."""
 
     def __init__(self, out: Any) -> None:
         self.out = out
 
-    def answer(self, request: dict[str, Any]) -> None:
+    def handle(self, request: dict[str, Any]) -> None:
         try:
             task = {"decode": self.decode, "pick": self.pick, "probe": self.probe}[request.pop("task")]
             self.send(DONE, _to_bytes(task(**request)))
@@ -56,20 +56,20 @@ class _Reply:
             self.send(ERROR, _to_bytes(["open_failed", f"{type(error).__name__}: {error}"]))
 
     def send(self, kind: bytes, body: Any, count: int = 0) -> None:
-        rest = memoryview(body).cast("B")
-        self.out.write(MESSAGE.pack(kind, count, len(rest)))
-        while rest:
-            rest = rest[self.out.write(rest) :]
+        remaining = memoryview(body).cast("B")
+        self.out.write(MESSAGE.pack(kind, count, len(remaining)))
+        while remaining:
+            remaining = remaining[self.out.write(remaining) :]
 
     def decode(self, path: str, fps: str | None, max_frames: int | None) -> dict[str, Any]:
-        """Send up to `max_frames` frames at `fps` (null: every frame as it comes); return what was met on the way."""
+        """Send up to `max_frames` frames at `fps` (None sends every frame); return the number of decoded frames."""
         with open_container(path) as container:
             reader = StreamReader(container, video_stream(container))
             timed = reader.timed()
-            shown = ((f, 1) for f, _, _ in timed) if fps is None else resample(timed, Fraction(fps))
+            resampled = ((f, 1) for f, _, _ in timed) if fps is None else resample(timed, Fraction(fps))
             sent = 0
-            for frame, wanted in shown:
-                count = wanted if max_frames is None else min(wanted, max_frames - sent)
+            for frame, repeats in resampled:
+                count = repeats if max_frames is None else min(repeats, max_frames - sent)
                 if count:
                     rgb = reader.to_rgb(frame)
                     if not sent:
@@ -82,11 +82,11 @@ class _Reply:
             return {"num_decoded": reader.num_good + reader.num_damaged}
 
     def pick(self, video: dict[str, Any], times_s: list[float], sides: list[int | None]) -> dict[str, Any]:
-        """Send the frames nearest to the times, at least as large as the short and the long side given."""
-        span, num_bytes, lies = _located(video)
-        with open_container(**lies) as container:
+        """Send the frames nearest to the times, scaled to at least the given short and long side."""
+        span, num_bytes, location = _parse_video(video)
+        with open_container(**location) as container:
             reader = StreamReader(container, video_stream(container), *sides)
-            times = [Fraction(t).limit_denominator(CLOCK) for t in times_s]
+            times = [Fraction(t).limit_denominator(MAX_DENOMINATOR) for t in times_s]
             sent = 0
             for frame, count in pick(reader, times, span, num_bytes):
                 rgb = reader.to_rgb(frame)
@@ -96,24 +96,24 @@ class _Reply:
                 sent += count
             reader.raise_on_damage(whole=reader.knows_end)
             if not sent:
-                raise MediaError("too_short", "no frame lies in the span")
+                raise MediaError("too_short", "the span contains no frame")
             return {"num_decoded": reader.num_good + reader.num_damaged}
 
     def probe(self, video: dict[str, Any]) -> dict[str, Any]:
-        """What the container tells, and one decoded frame."""
-        span, num_bytes, lies = _located(video)
-        with open_container(**lies) as container:
+        """Return the fields of `VideoFacts`, from the container and one decoded frame."""
+        span, num_bytes, location = _parse_video(video)
+        with open_container(**location) as container:
             reader = StreamReader(container, video_stream(container))
             facts = describe(reader, span, num_bytes)
             reader.raise_on_damage(whole=reader.knows_end)
             return facts
 
 
-def _located(video: dict[str, Any]) -> tuple[Span, int, dict[str, Any]]:
-    """Span, size and place of a video in a request."""
-    start_s = Fraction(video.pop("start_s")).limit_denominator(CLOCK)
+def _parse_video(video: dict[str, Any]) -> tuple[Span, int, dict[str, Any]]:
+    """Return span, size and location of a video in a request."""
+    start_s = Fraction(video.pop("start_s")).limit_denominator(MAX_DENOMINATOR)
     duration_s = video.pop("duration_s")
-    end_s = None if duration_s is None else start_s + Fraction(duration_s).limit_denominator(CLOCK)
+    end_s = None if duration_s is None else start_s + Fraction(duration_s).limit_denominator(MAX_DENOMINATOR)
     return Span(start_s, end_s), video.pop("num_bytes"), video
 
 

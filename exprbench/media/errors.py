@@ -1,4 +1,4 @@
-"""Why a file gave no frames, or not all of them."""
+"""Errors of reading media files."""
 
 from exprbench.core.errors import ItemError
 
@@ -15,7 +15,7 @@ CODES = {
 
 
 class MediaError(ItemError):
-    """A file that could not be read; `code` is one of `CODES`."""
+    """A file that cannot be read, or not to its end; `code` is one of `CODES`."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         if code not in CODES:

@@ -1,4 +1,4 @@
-"""Still images."""
+"""Read and write still images."""
 
 import warnings
 from pathlib import Path
@@ -10,14 +10,14 @@ from exprbench.media.errors import MediaError
 
 MAX_BYTES = 200_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
-MAX_PIXELS = 1 << 26  # 8192 x 8192, as for videos: what claims more is a header that lies
+MAX_PIXELS = 1 << 26  # 8192 x 8192, as for videos; a header with more is wrong
 
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned upright by its EXIF orientation, transparency dropped, 16 bits reduced to 8.
+    """Return an image as (H, W, 3) uint8 RGB, upright by its EXIF orientation; transparency is dropped.
 
     Raises:
-        MediaError: missing_file, zero_bytes or open_failed.
+        MediaError: `missing_file`, `zero_bytes` or `open_failed`.
     """
     import cv2
 
@@ -27,9 +27,9 @@ def read_image(path: Path) -> np.ndarray:
         raise MediaError(
             "zero_bytes" if path.stat().st_size == 0 else "open_failed", f"{path.name}: not an image's size"
         )
-    _refuse_huge(path)
+    _check_size(path)
     data = np.fromfile(path, np.uint8)
-    _refuse_overlong(path, data)
+    _check_png_chunks(path, data)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -39,8 +39,11 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def _refuse_huge(path: Path) -> None:
-    """A few bytes of header can make a decoder ask for gigabytes; those Pillow does not know are left to OpenCV."""
+def _check_size(path: Path) -> None:
+    """Raise if the header claims too many pixels, which would make a decoder allocate gigabytes.
+
+    Formats that Pillow does not support are checked by OpenCV.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -53,25 +56,25 @@ def _refuse_huge(path: Path) -> None:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         return
     if width * height > MAX_PIXELS:
-        raise MediaError("open_failed", f"{path.name}: its header tells of {width}x{height} pixels")
+        raise MediaError("open_failed", f"{path.name}: its header claims {width}x{height} pixels")
 
 
-def _refuse_overlong(path: Path, data: np.ndarray) -> None:
-    """OpenCV makes room for as many bytes as a part of a PNG says it has, before it sees that they are not there."""
+def _check_png_chunks(path: Path, data: np.ndarray) -> None:
+    """Raise if a chunk of a PNG claims to be longer than the file: OpenCV allocates its length before reading it."""
     if data[:8].tobytes() != PNG:
         return
-    at, kind = len(PNG), b""
+    offset, kind = len(PNG), b""
     while kind != b"IEND":
-        length, kind = data[at : at + 4].tobytes(), data[at + 4 : at + 8].tobytes()
-        at += 12 + int.from_bytes(length, "big")
-        if at > len(data):
+        length, kind = data[offset : offset + 4].tobytes(), data[offset + 4 : offset + 8].tobytes()
+        offset += 12 + int.from_bytes(length, "big")
+        if offset > len(data):
             raise MediaError(
                 "open_failed", f"{path.name} is cut short, or a part of it says it is longer than the file"
             )
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an (H, W, 3) uint8 RGB image as PNG, whole or not at all; the same pixels give the same bytes."""
+    """Write an (H, W, 3) uint8 RGB image as PNG, atomically; equal pixels give equal bytes."""
     import cv2
 
     ok, data = cv2.imencode(".png", image[..., ::-1])

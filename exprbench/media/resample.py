@@ -1,4 +1,4 @@
-"""From timestamped frames to a constant frame rate, by time, without drift."""
+"""Resample timestamped frames to a constant frame rate, by time and without drift."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -8,16 +8,15 @@ F = TypeVar("F")
 
 
 def resample(frames: Iterable[tuple[F, Fraction, Fraction]], fps: Fraction) -> Iterator[tuple[F, int]]:
-    """How often each frame is shown at `fps`: the output frame at time k/fps is the input frame that starts nearest.
+    """Yield (frame, count): how often each frame is repeated at `fps`.
+
+    The output frame at time k / fps is the input frame whose start is nearest; the earlier of two equally near ones.
+    Counts are 0 or more and add up to round(fps * end of the last frame), at least one. Times are fractions, so that
+    there is no drift, for example at 29.97 fps.
 
     Args:
-        frames: (frame, start, end) with times in seconds, starts non-decreasing, the first at 0.
-        fps: output frames a second.
-
-    Yields:
-        (frame, count) with count >= 0, in the order of the input. Of two frames equally near, the earlier is taken;
-        the counts add up to round(fps * end of the last frame), at least one. Times are fractions, so that an hour of
-        29.97 fps ends on the frame it should.
+        frames: (frame, start, end) with times in seconds; starts are non-decreasing, the first is 0.
+        fps: output frames per second.
     """
     shown = 0
     previous = None

@@ -1,4 +1,4 @@
-"""Reading a few frames of a clip, or one of its spans, without decoding the rest; and what a container tells."""
+"""Read single frames or a span of a video without decoding the rest, and probe its properties."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from exprbench.media.clip import STALL_S, Clip, Decoding, _Decoder
+from exprbench.media.clip import STALL_S, Clip, DecodedClip, DecoderProcess
 from exprbench.media.decoder import DONE
 from exprbench.media.errors import MediaError
 from exprbench.media.video import VideoSource
@@ -15,10 +15,13 @@ from exprbench.media.video import VideoSource
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """What a span of a video is, as counted in its packets and seen in one decoded frame (`width` and `height` upright,
-    pixels square). Of more than ten minutes it is the header's word, and `num_keyframes` is 0.
+    """Properties of a span of a video, from its packets and one decoded frame.
 
-    `constant_rate`: no pause between two frames differs from the mean by more than 2 ms.
+    For videos longer than ten minutes they are those of the header, and `num_keyframes` is 0.
+
+    Attributes:
+        width, height: size in pixels of an upright frame with square pixels.
+        constant_rate: whether all intervals between frames are within 2 ms of the mean.
     """
 
     width: int
@@ -44,40 +47,40 @@ def open_frames(
     long_side: int | None = None,
     stall_s: float = STALL_S,
 ) -> Clip:
-    """Open a video for reading, for each of the times, the frame that starts nearest to it.
+    """Open a video for reading the frames whose starts are nearest to given times.
 
     Args:
-        video: a file, or what a `VideoSource` tells of.
-        times_s: seconds from the start of the span, ascending; of two frames equally near, the earlier is taken. A
-            constant rate is `[k / fps for k in ...]`: the frames `open_clip` gives.
-        short_side: with `long_side`, scales in the decoder: frames come in the smallest size whose sides are at least
-            this long, never larger than they are.
+        video: a file, or a `VideoSource`.
+        times_s: seconds from the start of the span, ascending; the earlier of two equally near frames is read. The
+            times `[k / fps for k in ...]` give the frames of `open_clip`.
+        short_side: with `long_side`, scales frames in the decoder to the smallest size whose sides are at least this
+            long, at most to their original size.
         long_side: see `short_side`.
         stall_s: as for `open_clip`.
 
     Raises:
-        MediaError: with one of the codes in `exprbench.media.errors`; too_short where no frame lies in the span.
+        MediaError: with one of the codes in `exprbench.media.errors`; `too_short` if the span contains no frame.
     """
     if not times_s or any(b < a for a, b in pairwise(times_s)):
-        raise ValueError("times_s must hold at least one time, and be ascending")
+        raise ValueError("times_s must contain at least one time, and be ascending")
     sides = [short_side, long_side]
-    return Decoding({"task": "pick", "video": _request(video), "times_s": list(times_s), "sides": sides}, stall_s)
+    return DecodedClip({"task": "pick", "video": _request(video), "times_s": list(times_s), "sides": sides}, stall_s)
 
 
 def probe(video: VideoSource | Path | str, *, stall_s: float = STALL_S) -> VideoFacts:
-    """What a video is, at the cost of reading it and decoding one frame.
+    """Return the properties of a video, reading all of it but decoding only one frame.
 
     Raises:
         MediaError: as for `open_frames`.
     """
-    decoder = _Decoder.take()
+    decoder = DecoderProcess.acquire()
     try:
-        decoder.ask({"task": "probe", "video": _request(video)})
+        decoder.send({"task": "probe", "video": _request(video)})
         kind, _, body = decoder.receive(stall_s)
     except BaseException:
         decoder.kill()
         raise
-    decoder.give_back()
+    decoder.make_idle()
     if kind != DONE:
         raise MediaError(*json.loads(body))
     return VideoFacts(**json.loads(body))

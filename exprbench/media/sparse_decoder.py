@@ -1,9 +1,9 @@
-"""Sparse decoding: the frames nearest to given times, and of the others only those that these depend on.
+"""Sparse decoding: decode the frames nearest to given times, and only the frames they depend on.
 
-The packets of a span are read before any is decoded, so that the times of all its frames are known. Then the decoder
-is fed from the key frame before a wanted frame up to that frame: where key frames are few this is one run through the
-span, where they are many it jumps. Frames that no other depends on are left out when they are not wanted. What is too
-large to be held packed is read in windows around the times or, where these lie close, in sequence.
+The packets of a span are read before decoding, so that the times of all its frames are known. The decoder then gets the
+packets from the key frame before each requested frame up to that frame: with few key frames this is one run through the
+span, with many key frames it skips parts. Frames that are neither requested nor referenced are not decoded. Spans whose
+packets do not fit into memory are read in windows around the times.
 """
 
 from collections import deque
@@ -18,71 +18,72 @@ from exprbench.media.stream import MAX_GAP_S, StreamReader
 
 F = TypeVar("F")
 
-KEEP_BYTES = 1 << 27  # of packets held at a time
-WINDOW_S = 2  # before and after a time, where a span is too large to be held
-LEAVE_OUT = ("h264", "hevc")  # codecs whose decoders can leave out single frames and give the others bit for bit
-CLOCKLESS = ("avi",)  # containers that store no times of presentation: only decoding tells the order of frames
-HEADER_ONLY_S = 600  # a longer video is described by its header alone
-FIRST = 64  # packets within which a first frame is complete
+KEEP_BYTES = 1 << 27  # of packets in memory at a time
+WINDOW_S = 2  # before and after a time, for spans that do not fit into memory
+SKIPPABLE = ("h264", "hevc")  # codecs whose decoders can skip frames without changing the others
+WITHOUT_TIMES = ("avi",)  # containers without presentation times: the order of frames is known only by decoding
+HEADER_ONLY_S = 600  # longer videos are described by their header
+FIRST_PACKETS = 64  # number of packets that contain a complete first frame
 
 
 @dataclass(frozen=True)
 class Span:
-    """Part of a video, in seconds from its first frame; the end is None where it is the video's own."""
+    """Part of a video, in seconds from its first frame; the end is None for the end of the video."""
 
     start_s: Fraction
     end_s: Fraction | None
 
     @property
     def whole(self) -> bool:
-        """Is it all of the video?"""
+        """Return whether the span is the whole video."""
         return not self.start_s and self.end_s is None
 
 
 def pick(reader: StreamReader, times_s: list[Fraction], span: Span, num_bytes: int) -> Iterator[tuple[Any, int]]:
-    """Yield (frame, how many of the times it is the nearest to), in order.
+    """Yield (frame, number of times it is the nearest to), in order.
 
     Args:
-        reading: a video just opened.
-        times_s: seconds from the start of the span, ascending. Of two frames equally near, the earlier is taken.
-        span: frames outside of it are not taken.
+        reader: reader of a video that was just opened.
+        times_s: seconds from the start of the span, ascending; the earlier of two equally near frames is used.
+        span: frames outside of it are not used.
         num_bytes: size of the video.
     """
     times = [span.start_s + t for t in times_s]
-    for window, wanted in _windows(reader, times, span, num_bytes):
-        packets = None if reader.container.format.name in CLOCKLESS else _packets(reader, window)
+    for window, window_times in _windows(reader, times, span, num_bytes):
+        packets = None if reader.container.format.name in WITHOUT_TIMES else _packets(reader, window)
         if packets is None:
             _rewind(reader, Fraction(0))
-            yield from nearest(_in_sequence(reader, window), wanted)
+            yield from nearest(_in_sequence(reader, window), window_times)
         else:
-            yield from _from_packets(reader, packets, window, wanted)
+            yield from _from_packets(reader, packets, window, window_times)
 
 
 def nearest(timed: Iterable[tuple[F, Fraction]], times: Iterable[Fraction]) -> Iterator[tuple[F, int]]:
-    """Yield each of the timed items that is nearest to one of the times, and to how many; both come in order."""
-    left = deque(times)
+    """Yield each of the timed items that is nearest to one of the times, and the number of these; both are in order."""
+    remaining = deque(times)
     previous: tuple[F, Fraction] | None = None
-    for item, at in timed:
+    for item, time in timed:
         if previous is not None:
             count = 0
-            while left and left[0] - previous[1] <= at - left[0]:
-                left.popleft()
+            while remaining and remaining[0] - previous[1] <= time - remaining[0]:
+                remaining.popleft()
                 count += 1
             if count:
                 yield previous[0], count
-            if not left:
+            if not remaining:
                 return
-        previous = item, at
-    if previous is not None and left:
-        yield previous[0], len(left)
+        previous = item, time
+    if previous is not None and remaining:
+        yield previous[0], len(remaining)
 
 
 def packets_of(reader: StreamReader, span: Span) -> list[Any]:
-    """The packets that make up a span, in the order of decoding, to be copied as they are.
+    """Return the packets of a span, in decoding order, that can be copied without re-encoding.
 
-    Empty where its first frame is no key frame, where its packets lean on others, or where their times cannot be told.
+    The list is empty if the first frame is not a key frame, if packets depend on others outside of the span, or if
+    their times are unknown.
     """
-    packets = None if reader.container.format.name in CLOCKLESS else _packets(reader, span)
+    packets = None if reader.container.format.name in WITHOUT_TIMES else _packets(reader, span)
     shown = _shown(reader, packets, span) if packets else []
     if not shown or not packets[shown[0][0]].is_keyframe or any(packet.dts is None for packet in packets):
         return []
@@ -95,32 +96,32 @@ def packets_of(reader: StreamReader, span: Span) -> list[Any]:
 def _windows(
     reader: StreamReader, times: list[Fraction], span: Span, num_bytes: int
 ) -> list[tuple[Span, list[Fraction]]]:
-    """The parts of a span that are read one after the other, with the times in each."""
+    """Return the parts of a span that are read one after the other, with the times in each."""
     if _fits(reader, span, num_bytes):
         return [(span, times)]
     windows: list[tuple[Span, list[Fraction]]] = []
     for t in times:
         if windows and t - WINDOW_S <= windows[-1][0].end_s:
-            window, wanted = windows.pop()
-            windows.append((Span(window.start_s, _ends(t, span)), [*wanted, t]))
+            window, window_times = windows.pop()
+            windows.append((Span(window.start_s, _window_end(t, span)), [*window_times, t]))
         else:
-            windows.append((Span(max(span.start_s, t - WINDOW_S), _ends(t, span)), [t]))
+            windows.append((Span(max(span.start_s, t - WINDOW_S), _window_end(t, span)), [t]))
     return windows
 
 
 def _fits(reader: StreamReader, span: Span, num_bytes: int) -> bool:
-    """Can the packets of a span be held? Yes where the header tells no duration to judge by."""
+    """Return whether the packets of a span fit into memory; true if the header has no duration."""
     claimed_s = Fraction(reader.claimed_s)
     end_s = claimed_s if span.end_s is None else span.end_s
     return not claimed_s or (end_s - span.start_s) * num_bytes <= KEEP_BYTES * claimed_s
 
 
-def _ends(t: Fraction, span: Span) -> Fraction:
+def _window_end(t: Fraction, span: Span) -> Fraction:
     return t + WINDOW_S if span.end_s is None else min(t + WINDOW_S, span.end_s)
 
 
 def _rewind(reader: StreamReader, to_s: Fraction) -> None:
-    """Go to the key frame before a time."""
+    """Seek to the key frame before a time."""
     import av
 
     stream = reader.stream
@@ -132,7 +133,7 @@ def _rewind(reader: StreamReader, to_s: Fraction) -> None:
 
 
 def _packets(reader: StreamReader, span: Span) -> list[Any] | None:
-    """The packets of a span in the order of decoding, from a key frame on; None where that cannot be told."""
+    """Return the packets of a span in decoding order, starting with a key frame; None if that is not possible."""
     if span.start_s:
         _rewind(reader, span.start_s)
     packets: list[Any] = []
@@ -153,12 +154,12 @@ def _packets(reader: StreamReader, span: Span) -> list[Any] | None:
 
 
 def _time(reader: StreamReader, pts: int) -> Fraction:
-    """Seconds from the first frame."""
+    """Return a presentation time in seconds from the first frame."""
     return (pts - (reader.stream.start_time or 0)) * Fraction(reader.stream.time_base)
 
 
 def _shown(reader: StreamReader, packets: list[Any], span: Span) -> list[tuple[int, Fraction]]:
-    """(position in `packets`, time) of the frames of a span, in the order in which they are shown."""
+    """Return (index into `packets`, time) of the frames of a span, in presentation order."""
     timed = sorted((packet.pts, i) for i, packet in enumerate(packets) if not packet.is_discard)
     if not timed:
         return []
@@ -169,7 +170,7 @@ def _shown(reader: StreamReader, packets: list[Any], span: Span) -> list[tuple[i
         reader.end_s = (last.pts + last.duration - timed[0][0]) * Fraction(reader.stream.time_base)
         reader.knows_end = True
     first = _time(reader, timed[0][0]) if not span.start_s else Fraction(0)
-    half = reader.frame_s / 2  # a frame that starts a rounding before the span is of the span
+    half = reader.frame_s / 2  # a frame that starts before the span by a rounding error is part of it
     shown = [(i, _time(reader, pts) - first) for pts, i in timed]
     return [(i, t) for i, t in shown if t > span.start_s - half and (span.end_s is None or t < span.end_s - half)]
 
@@ -177,19 +178,19 @@ def _shown(reader: StreamReader, packets: list[Any], span: Span) -> list[tuple[i
 def _from_packets(
     reader: StreamReader, packets: list[Any], span: Span, times: list[Fraction]
 ) -> Iterator[tuple[Any, int]]:
-    wanted = list(nearest(_shown(reader, packets, span), times))
-    counts = {packets[i].pts: count for i, count in wanted}
-    for first, last, group in _runs(packets, [i for i, _ in wanted]):
+    requested = list(nearest(_shown(reader, packets, span), times))
+    counts = {packets[i].pts: count for i, count in requested}
+    for first, last, group in _runs(packets, [i for i, _ in requested]):
         frames = ((frame, Fraction(frame.pts)) for frame in _decoded(reader, packets[first : last + 1], counts))
-        left = deque(group)
-        for frame, met in nearest(frames, [Fraction(pts) for pts in group]):
-            yield frame, sum(counts[left.popleft()] for _ in range(met))
+        remaining = deque(group)
+        for frame, count in nearest(frames, [Fraction(pts) for pts in group]):
+            yield frame, sum(counts[remaining.popleft()] for _ in range(count))
 
 
-def _runs(packets: list[Any], wanted: list[int]) -> Iterator[tuple[int, int, list[int]]]:
-    """(first packet, last packet, times of the wanted frames) of each run of the decoder."""
+def _runs(packets: list[Any], requested: list[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield (first packet, last packet, times of the requested frames) of each run of the decoder."""
     run: tuple[int, int, list[int]] | None = None
-    for i in wanted:
+    for i in requested:
         key = _key_before(packets, i)
         if run and key <= run[1]:
             run = run[0], max(run[1], i), [*run[2], packets[i].pts]
@@ -202,23 +203,23 @@ def _runs(packets: list[Any], wanted: list[int]) -> Iterator[tuple[int, int, lis
 
 
 def _key_before(packets: list[Any], i: int) -> int:
-    """The nearest packet before the i-th from which on the frame it completes can be decoded."""
+    """Return the index of the last key frame packet from which the frame of the i-th packet can be decoded."""
     return next((k for k in range(i, 0, -1) if packets[k].is_keyframe and packets[k].pts <= packets[i].pts), 0)
 
 
-def _decoded(reader: StreamReader, packets: list[Any], wanted: dict[int, int]) -> Iterator[Any]:
+def _decoded(reader: StreamReader, packets: list[Any], requested: dict[int, int]) -> Iterator[Any]:
     context = reader.stream.codec_context
     if context.is_open:
         context.flush_buffers()
     for packet in packets:
-        if context.name in LEAVE_OUT:
-            context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        if context.name in SKIPPABLE:
+            context.skip_frame = "DEFAULT" if packet.pts in requested else "NONREF"
         yield from reader.decode(packet)
     yield from reader.decode(None)
 
 
 def _in_sequence(reader: StreamReader, span: Span) -> Iterator[tuple[Any, Fraction]]:
-    """The frames of a span with their times, every frame before them decoded too."""
+    """Yield the frames of a span with their times, decoding the whole video up to its end."""
     half = reader.frame_s / 2
     for frame, start_s, _ in reader.timed():
         if span.end_s is not None and start_s >= span.end_s - half:
@@ -228,12 +229,12 @@ def _in_sequence(reader: StreamReader, span: Span) -> Iterator[tuple[Any, Fracti
 
 
 def describe(reader: StreamReader, span: Span, num_bytes: int) -> dict[str, Any]:
-    """What `VideoFacts` holds: from the packets and one decoded frame, or from the header where it is long."""
-    held = _fits(reader, span, num_bytes) and (span.end_s is not None or reader.claimed_s <= HEADER_ONLY_S)
-    packets = _packets(reader, span) if held else None
+    """Return the fields of `VideoFacts`: from the packets and one decoded frame, or from the header of a long video."""
+    read_packets = _fits(reader, span, num_bytes) and (span.end_s is not None or reader.claimed_s <= HEADER_ONLY_S)
+    packets = _packets(reader, span) if read_packets else None
     if not packets:
         _rewind(reader, span.start_s)
-    frames = _decoded(reader, packets[:FIRST], {}) if packets else reader.frames()
+    frames = _decoded(reader, packets[:FIRST_PACKETS], {}) if packets else reader.frames()
     frame = next(iter(frames), None)
     if frame is None:
         raise MediaError("decode_errors", "not one frame could be decoded")
@@ -255,7 +256,7 @@ def describe(reader: StreamReader, span: Span, num_bytes: int) -> dict[str, Any]
 def _counted(reader: StreamReader, packets: list[Any], span: Span) -> dict[str, Any]:
     shown = _shown(reader, packets, span)
     if not shown:
-        raise MediaError("too_short", "no frame lies in the span")
+        raise MediaError("too_short", "the span contains no frame")
     gaps = [b[1] - a[1] for a, b in pairwise(shown)]
     frame_s = sum(gaps, Fraction(0)) / len(gaps) if gaps else reader.frame_s
     return {

@@ -1,4 +1,4 @@
-"""A video file being decoded: its stream, its frames in time, and what went wrong on the way."""
+"""Decode a video stream: its frames and their times, and counts of damaged data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import numpy as np
 from exprbench.media.errors import MediaError
 from exprbench.media.video import Piece, open_bytes
 
-MAX_PIXELS = 1 << 26  # 8192 x 8192: a larger frame is a header that lies
-MAX_GAP_S = 60  # so is a longer pause between two frames
+MAX_PIXELS = 1 << 26  # 8192 x 8192; a header with more is wrong
+MAX_GAP_S = 60  # between two frames; a longer gap is a wrong timestamp
 MAX_CONSECUTIVE_ERRORS = 8
 MIN_SHARE_OF_DURATION = 0.95
 
-# Demuxers that read only the file they are given: no playlists, which name other files.
+# Demuxers that read a single file; playlists, which name other files, are excluded.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,apng,ivf,nut,mxf,"
     "h264,hevc,av1,obu,m4v,yuv4mpegpipe,dv,rm,swf,wtv"
@@ -27,10 +27,10 @@ Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from t
 
 @dataclass
 class StreamReader:
-    """A stream being decoded, and a count of what went wrong.
+    """Reader of a video stream that counts damaged data.
 
-    Frames come in their own size, or where `short_side` or `long_side` are given in the smallest size, up to their own,
-    whose sides are at least that long.
+    Frames keep their size; with `short_side` or `long_side` they are scaled to the smallest size, up to the original,
+    whose sides are at least this long.
     """
 
     container: Any
@@ -42,25 +42,25 @@ class StreamReader:
     num_unreadable: int = 0
     gave_up: bool = False
     end_s: Fraction = Fraction(0)
-    knows_end: bool = False  # of the whole video, without having decoded it
+    knows_end: bool = False  # `end_s` is known without decoding the whole video
     gap_s: Fraction = Fraction(0)  # between the last two frames
     size: tuple[int, int] | None = None
     scaler: Any = None
 
     @property
     def frame_s(self) -> Fraction:
-        """How long a frame is shown, on the average the header tells."""
+        """Return the duration of a frame in seconds, from the average rate in the header."""
         return 1 / Fraction(self.stream.average_rate or self.stream.base_rate or 25)
 
     @property
     def claimed_s(self) -> float:
-        """The duration the header tells; 0 where it tells none."""
+        """Return the duration in seconds according to the header, 0 if it has none."""
         if self.stream.duration:
             return float(self.stream.duration * self.stream.time_base)
         return (self.container.duration or 0) / 1e6
 
     def describe(self, shape: tuple[int, int, int]) -> dict[str, Any]:
-        """What `ClipInfo` holds, for frames of a shape."""
+        """Return the fields of `ClipInfo`, for frames of a shape."""
         return {
             "width": shape[1],
             "height": shape[0],
@@ -71,68 +71,68 @@ class StreamReader:
         }
 
     def timed(self) -> Iterator[Timed]:
-        """Frames with their start and end, starts never going back."""
+        """Yield frames with their start and end in seconds; starts are non-decreasing."""
         origin_s, start_s = None, Fraction(0)
         for frame in self.frames():
             pts_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
             if origin_s is None:
                 origin_s = pts_s or Fraction(0)
             else:
-                before_s = start_s
+                previous_s = start_s
                 start_s = start_s + self.frame_s if pts_s is None else max(start_s, pts_s - origin_s)
-                self.gap_s = start_s - before_s
+                self.gap_s = start_s - previous_s
                 if self.gap_s > MAX_GAP_S:
                     raise MediaError("decode_errors", f"the clock jumps by {float(self.gap_s):.0f} s")
             self.end_s = start_s + self.shown_s(frame)
             yield frame, start_s, self.end_s
 
     def shown_s(self, frame: Any) -> Fraction:
-        """How long a frame is shown, as it says itself or as the one before was."""
-        told_s = (frame.duration or 0) * Fraction(frame.time_base or 0)
-        return told_s if 0 < told_s <= 1 else self.gap_s or self.frame_s
+        """Return the duration of a frame in seconds: its own, or that of the previous one."""
+        duration_s = (frame.duration or 0) * Fraction(frame.time_base or 0)
+        return duration_s if 0 < duration_s <= 1 else self.gap_s or self.frame_s
 
     def frames(self) -> Iterator[Any]:
-        """Every frame that decodes; too many unreadable packets in a row end it."""
-        in_a_row = 0
+        """Yield every frame that can be decoded; stops after too many consecutive unreadable packets."""
+        num_consecutive = 0
         for frames in self.decoded_packets():
-            in_a_row = in_a_row + 1 if frames is None else 0
-            self.gave_up = in_a_row == MAX_CONSECUTIVE_ERRORS
+            num_consecutive = num_consecutive + 1 if frames is None else 0
+            self.gave_up = num_consecutive == MAX_CONSECUTIVE_ERRORS
             if self.gave_up:
                 return
-            yield from self.counted(frames or [])
+            yield from self.count(frames or [])
 
-    def counted(self, frames: list[Any]) -> list[Any]:
-        """The same frames, good and damaged ones counted."""
+    def count(self, frames: list[Any]) -> list[Any]:
+        """Count good and damaged frames, and return the frames."""
         damaged = sum(frame.is_corrupt for frame in frames)
         self.num_damaged += damaged
         self.num_good += len(frames) - damaged
         return frames
 
     def packets(self) -> Iterator[Any]:
-        """The packets from here on, undecoded; too many unreadable ones in a row end it."""
+        """Yield the packets from the current position; stops after too many consecutive unreadable ones."""
         import av
 
         packets = self.container.demux(self.stream)
-        in_a_row = 0
-        while in_a_row < MAX_CONSECUTIVE_ERRORS:
+        num_consecutive = 0
+        while num_consecutive < MAX_CONSECUTIVE_ERRORS:
             try:
                 packet = next(packets)
             except (StopIteration, av.error.EOFError):
                 return
             except av.error.FFmpegError:
                 self.num_unreadable += 1
-                in_a_row += 1
+                num_consecutive += 1
             else:
-                in_a_row = 0
+                num_consecutive = 0
                 if packet.size:
                     yield packet
 
     def decode(self, packet: Any) -> list[Any]:
-        """The frames a packet completes, or None (the end) does."""
+        """Return the frames that a packet completes; None flushes the decoder."""
         import av
 
         try:
-            return self.counted(self.stream.decode(packet))
+            return self.count(self.stream.decode(packet))
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
@@ -140,7 +140,7 @@ class StreamReader:
             return []
 
     def decoded_packets(self) -> Iterator[list[Any] | None]:
-        """The frames each packet completes; None for one that cannot be read."""
+        """Yield the frames that each packet completes, None for an unreadable packet."""
         import av
 
         packets = self.container.demux(self.stream)
@@ -154,26 +154,26 @@ class StreamReader:
                 yield None
 
     def to_rgb(self, frame: Any) -> np.ndarray:
-        """(H, W, 3) uint8 RGB: upright, pixels square, and of the first frame's size whatever comes later."""
+        """Return a frame as (H, W, 3) uint8 RGB: upright, with square pixels, at the size of the first frame."""
         if self.size is None:
             aspect = Fraction(self.stream.sample_aspect_ratio or 1)
-            self.size = self._fitted(round(frame.width * aspect), frame.height)
-        rgb = self._scaled(frame) if self.short_side or self.long_side else self._as_it_is(frame)
+            self.size = self._output_size(round(frame.width * aspect), frame.height)
+        rgb = self._scaled(frame) if self.short_side or self.long_side else self._unscaled(frame)
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(rgb, turns) if turns else rgb)
 
-    def _as_it_is(self, frame: Any) -> np.ndarray:
+    def _unscaled(self, frame: Any) -> np.ndarray:
         return frame.to_ndarray(format="rgb24", width=self.size[0], height=self.size[1])
 
     def _scaled(self, frame: Any) -> np.ndarray:
         from av.video.reformatter import VideoReformatter
 
-        self.scaler = self.scaler or VideoReformatter()  # one for all frames: setting it up costs as much as a frame
+        self.scaler = self.scaler or VideoReformatter()  # created once: creating it takes as long as scaling a frame
         width, height = self.size
         scaled = self.scaler.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
         return scaled.to_ndarray()
 
-    def _fitted(self, width: int, height: int) -> tuple[int, int]:
+    def _output_size(self, width: int, height: int) -> tuple[int, int]:
         short, long = sorted((width, height))
         if not (self.short_side or self.long_side):
             return width, height
@@ -181,7 +181,7 @@ class StreamReader:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def raise_on_damage(self, *, whole: bool) -> None:
-        """Raise for what was met on the way; `whole` says that the video was read to its end."""
+        """Raise `MediaError` for missing or damaged frames; `whole` is true if the video was read to its end."""
         end_s = float(self.end_s)
         ends_early = end_s < MIN_SHARE_OF_DURATION * self.claimed_s and self.claimed_s - end_s > 0.1
         if whole and ends_early and not self.gave_up:
@@ -189,12 +189,12 @@ class StreamReader:
         if whole and not self.num_good + self.num_damaged:
             raise MediaError("decode_errors", "not one frame could be decoded")
         if self.num_damaged or self.num_unreadable:
-            told = f"{self.num_damaged} damaged frames and {self.num_unreadable} unreadable packets"
-            raise MediaError("decode_errors", f"{told} beside {self.num_good} good frames")
+            damage = f"{self.num_damaged} damaged frames and {self.num_unreadable} unreadable packets"
+            raise MediaError("decode_errors", f"{damage}, with {self.num_good} good frames")
 
 
 def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_bytes: int = 0) -> Any:
-    """A container in a file of its own, or in pieces of others (see `VideoSource`)."""
+    """Open a container in a file, or in pieces of other files (see `VideoSource`)."""
     import av
 
     try:
@@ -205,7 +205,7 @@ def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_by
 
 
 def video_stream(container: Any) -> Any:
-    """The stream to be shown."""
+    """Return the video stream of a container, with single-threaded decoding."""
     import av
 
     cover_art = av.stream.Disposition.attached_pic
@@ -215,6 +215,6 @@ def video_stream(container: Any) -> Any:
     best = container.streams.best("video")
     stream = best if best in streams else streams[0]
     if not 0 < stream.width * stream.height <= MAX_PIXELS:
-        raise MediaError("open_failed", f"its header tells of frames of {stream.width}x{stream.height} pixels")
-    stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # the other cores decode other files
+        raise MediaError("open_failed", f"its header claims frames of {stream.width}x{stream.height} pixels")
+    stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # other cores decode other files
     return stream

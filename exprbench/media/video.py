@@ -1,4 +1,4 @@
-"""Where the bytes of a video lie: a file, or a part of an archive that is read without being unpacked."""
+"""Location of a video's bytes: a file, or a part of an archive that is read without unpacking it."""
 
 import io
 import tempfile
@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 from exprbench.media.errors import MediaError
 
 CHUNK = 1 << 20
-IN_MEMORY = 1 << 26  # bytes of an unpacked member that are held in memory; more go to a temporary file
+IN_MEMORY = 1 << 26  # bytes of an inflated video in memory; a larger one is written to a temporary file
 
 
 @dataclass(frozen=True)
 class Piece:
-    """`num_bytes` bytes of a file from `offset` on."""
+    """Run of `num_bytes` bytes of a file, starting at `offset`."""
 
     path: str
     offset: int
@@ -24,15 +24,15 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSource:
-    """A span of a video, wherever it lies.
+    """Span of a video in a file or an archive.
 
     Attributes:
-        path: the file, where the video is a file of its own.
-        pieces: otherwise, the runs of bytes that make it up, in order: one for a member of a zip or tar; several where
-            the archive itself was cut into parts.
-        unpacked_bytes: the video's size where the pieces are deflated; 0 where they are stored.
-        start_s: where the span begins, in seconds from the video's first frame.
-        duration_s: how long it lasts; None to the end.
+        path: the file, if the video is a single file.
+        pieces: otherwise, the runs of bytes that make up the video, in order: one for a member of a zip or tar,
+            several if the archive is split into parts.
+        unpacked_bytes: size of the video if the pieces are deflated; 0 if they are stored uncompressed.
+        start_s: start of the span, in seconds from the video's first frame.
+        duration_s: duration of the span in seconds; None for the rest of the video.
     """
 
     path: str = ""
@@ -43,10 +43,10 @@ class VideoSource:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the video, as far as it is known without unpacking it.
+        """Return the size of the video.
 
         Raises:
-            MediaError: missing_file, where the file or one of the pieces' files is gone.
+            MediaError: `missing_file`, if its file or the file of a piece does not exist.
         """
         paths = [piece.path for piece in self.pieces] or [self.path]
         for path in paths:
@@ -58,13 +58,13 @@ class VideoSource:
 
 
 def open_bytes(pieces: list[Piece], unpacked_bytes: int) -> BinaryIO:
-    """A seekable file over the pieces, inflated where `unpacked_bytes` says that they are deflated."""
+    """Return a seekable file over the pieces, inflated if `unpacked_bytes` is not 0."""
     joined = io.BufferedReader(_Joined(pieces), CHUNK)
     return _inflate(joined, unpacked_bytes) if unpacked_bytes else joined
 
 
 class _Joined(io.RawIOBase):
-    """Pieces of files, read as one file."""
+    """Pieces of files as one seekable file."""
 
     def __init__(self, pieces: list[Piece]) -> None:
         self.pieces = pieces
@@ -81,9 +81,6 @@ class _Joined(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
         self.position = max(0, base + offset)
-        return self.position
-
-    def tell(self) -> int:
         return self.position
 
     def readinto(self, buffer: Any) -> int:
@@ -105,15 +102,15 @@ class _Joined(io.RawIOBase):
 
 
 def _inflate(packed: BinaryIO, unpacked_bytes: int) -> BinaryIO:
-    unpacked = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (the caller closes it)
+    unpacked, size = tempfile.SpooledTemporaryFile(IN_MEMORY), 0  # noqa: SIM115 (the caller closes it)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     with packed:
-        while unpacked.tell() < unpacked_bytes and (block := packed.read(CHUNK)):
+        while size < unpacked_bytes and (block := packed.read(CHUNK)):
             try:
-                unpacked.write(inflater.decompress(block, unpacked_bytes - unpacked.tell()))
+                size += unpacked.write(inflater.decompress(block, unpacked_bytes - size))
             except zlib.error as error:
                 raise MediaError("open_failed", f"its archive is damaged: {error}") from error
-    if unpacked.tell() < unpacked_bytes:
-        raise MediaError("truncated", f"its archive gives {unpacked.tell()} of {unpacked_bytes} bytes")
+    if size < unpacked_bytes:
+        raise MediaError("truncated", f"its archive gives {size} of {unpacked_bytes} bytes")
     unpacked.seek(0)
     return unpacked

@@ -1,4 +1,4 @@
-"""Writing videos and frame folders."""
+"""Write videos and frame folders."""
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -10,8 +10,8 @@ import numpy as np
 from exprbench.core.files import atomic_path
 from exprbench.media.images import write_image
 
-CRF = 17  # x264's scale; visually lossless
-# x264's fast bit-rate control rounds as its memory happens to lie: the same frames gave up to 25 files in 25 runs.
+CRF = 17  # of x264; visually lossless
+# Otherwise rounding in x264's rate control depends on memory alignment: equal frames gave up to 25 files in 25 runs.
 EXACT = "cpu-independent=1"
 
 
@@ -24,18 +24,18 @@ def write_video(
     metadata: Mapping[str, str] | None = None,
     audio: Path | None = None,
 ) -> int:
-    """Write (H, W, 3) uint8 RGB frames as H.264, yuv420p, constant frame rate; return how many.
+    """Write (H, W, 3) uint8 RGB frames as H.264 (yuv420p, constant frame rate) and return their number.
 
-    The file appears whole or not at all. One thread, exact arithmetic and no timestamps: the same frames give
-    the same bytes. A last odd row or column is dropped (yuv420p has none).
+    The file is written atomically. With one thread, exact arithmetic and no timestamps, equal frames give equal bytes.
+    A last odd row or column is cropped, because yuv420p needs even sizes.
 
     Args:
-        path: the file.
-        frames: of one size.
-        fps: frames a second.
-        crf: x264's quality.
-        metadata: what the container says of itself (`title`, `comment` and the other keys MP4 knows).
-        audio: a file whose sound goes with the frames, as long as they last; one without sound changes nothing.
+        path: the MP4 file.
+        frames: frames of one size, at least one.
+        fps: frames per second.
+        crf: quality of x264; lower is better.
+        metadata: metadata of the container (`title`, `comment` and the other keys of MP4).
+        audio: file whose audio is added, up to the duration of the frames; ignored if it has no audio.
     """
     import av
 
@@ -44,53 +44,53 @@ def write_video(
     with (
         atomic_path(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as out,
-        _Sound(audio) as sound,
+        _AudioCopy(audio) as audio_copy,
     ):
         out.metadata.update(metadata or {})
         stream = None
         for frame in frames:
             if stream is None:
                 stream = _stream(out, frame.shape, fps, crf)
-                sound.begin(out)
+                audio_copy.begin(out)
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgb24")
             picture.pts = count
             out.mux(stream.encode(picture))
             count += 1
-            sound.add(count / fps)
+            audio_copy.add(count / fps)
         if stream is None:
             raise ValueError(f"no frames to write to {path}")
         out.mux(stream.encode())
-        sound.finish()
+        audio_copy.finish()
     return count
 
 
-class _Sound:
-    """A file's sound on its way into another, as AAC; nothing where there is no file, or no sound in it."""
+class _AudioCopy:
+    """Copies the audio of a file into another as AAC; does nothing if there is no file, or no audio in it."""
 
     def __init__(self, path: Path | None) -> None:
         import av
 
         self.file = av.open(str(path)) if path else None
-        self.given = next(iter(self.file.streams.audio), None) if self.file else None
+        self.source = next(iter(self.file.streams.audio), None) if self.file else None
 
     def begin(self, out: Any) -> None:
         self.out, self.written_s = out, Fraction(0)
-        if self.given:
-            self.stream = out.add_stream("aac", rate=self.given.codec_context.sample_rate)
-            self.stream.layout = self.given.codec_context.layout
-            self.frames = self.file.decode(self.given)
+        if self.source:
+            self.stream = out.add_stream("aac", rate=self.source.codec_context.sample_rate)
+            self.stream.layout = self.source.codec_context.layout
+            self.frames = self.file.decode(self.source)
 
     def add(self, until_s: float | Fraction) -> None:
-        while self.given and self.written_s < until_s and (frame := next(self.frames, None)):
+        while self.source and self.written_s < until_s and (frame := next(self.frames, None)):
             self.written_s += Fraction(frame.samples, frame.sample_rate)
             frame.pts = None
             self.out.mux(self.stream.encode(frame))
 
     def finish(self) -> None:
-        if self.given:
+        if self.source:
             self.out.mux(self.stream.encode())
 
-    def __enter__(self) -> "_Sound":
+    def __enter__(self) -> "_AudioCopy":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +113,7 @@ def _even(frame: np.ndarray) -> np.ndarray:
 
 
 def write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:
-    """Write frames without loss as `00000.png, 00001.png ...`; return how many."""
+    """Write frames as `00000.png, 00001.png ...` and return their number."""
     count = 0
     for count, frame in enumerate(frames, 1):
         write_image(folder / f"{count - 1:05d}.png", frame)

@@ -1,8 +1,8 @@
-"""Metrics: one module per metric, pure functions on arrays, and the registry that says what each column is.
+"""Metrics: one module per metric, with pure functions on arrays, and the registry of columns.
 
-Importing this package loads only the registry, which imports nothing heavy.
+Importing this package loads only the registry, without heavy libraries.
 """
 
-from exprbench.metrics.registry import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids, parent_of
+from exprbench.metrics.registry import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids, parent_metric
 
-__all__ = ["COLUMNS", "EXTRAS", "METRICS", "PROFILES", "Metric", "metric_ids", "parent_of"]
+__all__ = ["COLUMNS", "EXTRAS", "METRICS", "PROFILES", "Metric", "metric_ids", "parent_metric"]

@@ -1,4 +1,4 @@
-"""AED: difference of expression coefficients, per frame: MediaPipe's 52 blendshapes, or SMIRK's expression."""
+"""AED: difference of expression coefficients per frame, MediaPipe's 52 blendshapes or SMIRK's expression."""
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _part(pair: FacePair, part: str) -> np.ndarray:
 
 
 def l1_mean(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return (T,) mean absolute differences of coefficients (T, K), NaN where one is NaN."""
+    """Return (T,) mean absolute differences of coefficients (T, K), NaN if one of them is NaN."""
     return np.abs(_difference(reference, predicted)).mean(-1)
 
 

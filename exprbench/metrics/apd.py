@@ -1,4 +1,4 @@
-"""APD: difference of head rotations, per frame."""
+"""APD: difference of head rotations per frame."""
 
 from collections.abc import Callable
 
@@ -25,9 +25,9 @@ def apd_deg(pair: FacePair) -> np.ndarray:
 def axis_angle_l1(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return (T,) mean absolute differences of the three components of axis-angle vectors (T, 3), in radians.
 
-    A rotation by an angle a about an axis is also one by a - 2 pi, and near a half turn the two representations change
-    places. The nearest pair counts; it differs from the plain formula only if the two angles together exceed 130
-    degrees, so not for heads that roughly face the camera.
+    A rotation by an angle a about an axis is also one by a - 2 pi, and near a half turn the axis-angle vector switches
+    between the two. The nearest pair is used; it differs from the plain formula only if the two angles add up to over
+    130 degrees, so not for heads that roughly face the camera.
     """
     return _nearest(reference, predicted, lambda difference: np.abs(difference).mean(-1))
 

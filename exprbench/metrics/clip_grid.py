@@ -1,10 +1,10 @@
-"""Which frames of a video make the clips of FVD, and how a frame is brought to the network's size."""
+"""The clips of FVD: which frames of a video form a clip, and how frames are resized."""
 
 import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-MIN_FRAMES = 10  # I3D halves time three times and then averages over two; its users ask for ten
+MIN_FRAMES = 10  # I3D halves the time axis three times and then pools over two; common code requires ten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,12 +12,13 @@ class ClipGrid:
     """How videos are cut into clips.
 
     Attributes:
-        num_frames: frames of a clip; None takes the whole video as one clip.
-        hop: frames from one clip's start to the next one's; None takes one clip a video.
-        start: of the one clip: the video's first frame, or a place drawn from `seed` and the video's name.
-        fit: `squash224` (bilinear, whatever the aspect), `crop224` (short side to 224, middle square, bilinear), or
+        num_frames: frames per clip; None takes the whole video as one clip.
+        hop: frames between the starts of consecutive clips; None takes one clip per video.
+        start: start of the single clip: the first frame, or a random one from `seed` and the video's name.
+        fit: `squash224` (bilinear, ignoring the aspect ratio), `crop224` (short side to 224, centre crop, bilinear), or
             `aa-crop224` (the same with antialiasing).
-        biased: covariance over n instead of n - 1, as some libraries have it.
+        biased: covariance over n instead of n - 1, as in some libraries.
+        seed: seed of a random start.
     """
 
     num_frames: int | None = 16
@@ -35,35 +36,35 @@ class ClipGrid:
 
     @property
     def cut(self) -> str:
-        """How the frames are chosen, as part of an id: `16f,hop16`."""
+        """Return the selection of frames as part of an id, such as `16f,hop16`."""
         if self.num_frames is None:
             return "allf"
-        place = f"hop{self.hop}" if self.hop else f"seed{self.seed}" if self.start == "seeded" else "first"
-        return f"{self.num_frames}f,{place}"
+        position = f"hop{self.hop}" if self.hop else f"seed{self.seed}" if self.start == "seeded" else "first"
+        return f"{self.num_frames}f,{position}"
 
     def label(self, fit: str | None = None) -> str:
-        """The part of a metric's id that says all this: `16f,hop16,squash224`."""
+        """Return the part of a metric's id that describes the grid, such as `16f,hop16,squash224`."""
         fit = self.fit if fit is None else fit
         return ",".join(part for part in (self.cut, fit, "cov1/n" if self.biased else "") if part)
 
     def spans(self, video_frames: int, video: str = "") -> list[tuple[int, int]]:
-        """(first, after last) frame of every clip of a video; none where it is too short for one."""
+        """Return (first frame, frame after the last) of every clip of a video, an empty list if it is too short."""
         length = video_frames if self.num_frames is None else self.num_frames
         if video_frames < max(length, MIN_FRAMES):
             return []
         if self.hop:
             return [(first, first + length) for first in range(0, video_frames - length + 1, self.hop)]
-        first = self._drawn(video_frames - length + 1, video) if self.start == "seeded" else 0
+        first = self._random_start(video_frames - length + 1, video) if self.start == "seeded" else 0
         return [(first, first + length)]
 
-    def _drawn(self, places: int, video: str) -> int:
+    def _random_start(self, num_starts: int, video: str) -> int:
         digest = hashlib.sha256(f"{self.seed}:{video}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") % places
+        return int.from_bytes(digest[:8], "big") % num_starts
 
 
 DEFAULT_GRID = ClipGrid()
 
-# What other libraries do with a folder of videos, as far as it can be done again: see docs/metrics.md.
+# The clips of other libraries, as far as they can be reproduced; see docs/metrics.md.
 PRESETS = {
     "styleganv16": ClipGrid(hop=None, start="seeded", biased=True),
     "videogpt": ClipGrid(hop=None, fit="crop224"),

@@ -1,7 +1,7 @@
-"""Why a metric has no number."""
+"""Errors of metrics."""
 
 from exprbench.core.errors import ItemError
 
 
 class MetricError(ItemError):
-    """No number can be given: `too_few_samples`, `features_not_finite` or `frame_too_small`; the detail says more."""
+    """A metric has no value: `too_few_samples`, `features_not_finite` or `frame_too_small`."""

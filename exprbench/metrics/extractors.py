@@ -1,7 +1,7 @@
-"""What FID and FVD ask of a network, and feeding it while a video streams by.
+"""Feature extractors of FID and FVD: their protocol, and accumulators that apply them to the frames of a video.
 
-Any object with an `id`, `prepare` and `features` serves. `id` becomes part of the metric's id (`fid[toy64]`,
-`fvd[toy64,16f,hop16]`), so it has to say everything the features depend on.
+Any object with the attributes of the protocol can be used. Its `id` becomes part of the metric's id (`fid[toy64]`,
+`fvd[toy64,16f,hop16]`), so it must name everything the features depend on.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from exprbench.metrics.clip_grid import DEFAULT_GRID, ClipGrid
 
 
 class FrameExtractor(Protocol):
-    """From frames to features.
+    """Feature extractor for frames.
 
     Attributes:
-        id: what the features depend on: network, preprocessing, layer.
-        num_features: d.
-        batch: how many frames `features` is best given at once.
+        id: network, preprocessing and layer of the features.
+        num_features: number d of features per frame.
+        batch: number of frames per call of `features`.
     """
 
     id: str
@@ -27,19 +27,18 @@ class FrameExtractor(Protocol):
     batch: int
 
     def prepare(self, frame: np.ndarray) -> Any:
-        """One (H, W, 3) uint8 RGB frame as the network wants it: small, however large the frame that goes by."""
+        """Return the network's input for one (H, W, 3) uint8 RGB frame; its size must not depend on the frame's."""
         ...
 
     def features(self, prepared: Sequence[Any]) -> np.ndarray:
-        """(n, d) float32 features of n prepared frames."""
+        """Return (n, d) float32 features of n prepared frames."""
         ...
 
 
 class ClipExtractor(Protocol):
-    """From clips to features; as `FrameExtractor`, but `features` is given n clips of prepared frames each.
+    """Feature extractor for clips: as `FrameExtractor`, but `features` takes n clips of prepared frames.
 
-    An extractor whose frames are brought to size as a grid of clips says, rather than in a way that its `id` tells, has
-    that as its attribute `fit`.
+    An extractor that resizes frames by the grid's `fit`, instead of a method named by `id`, has an attribute `fit`.
     """
 
     id: str
@@ -52,48 +51,50 @@ class ClipExtractor(Protocol):
 
 
 def fid_id(extractor: FrameExtractor) -> str:
-    """The id of FID through an extractor."""
+    """Return the id of FID with an extractor."""
     return f"fid[{extractor.id}]"
 
 
 def fvd_id(extractor: ClipExtractor, grid: ClipGrid = DEFAULT_GRID) -> str:
-    """The id of FVD through an extractor, on a grid of clips."""
+    """Return the id of FVD with an extractor, on a grid of clips."""
     return f"fvd[{extractor.id},{grid.label(fit=getattr(extractor, 'fit', ''))}]"
 
 
 @dataclass
 class FrameFeatures:
-    """Add a video's frames; `compute` gives their (n, d) float32 features."""
+    """Accumulator of the (n, d) float32 features of a video's frames."""
 
     extractor: FrameExtractor
-    waiting: list[Any] = field(default_factory=list)
-    done: list[np.ndarray] = field(default_factory=list)
+    pending: list[Any] = field(default_factory=list)
+    parts: list[np.ndarray] = field(default_factory=list)
 
     def update(self, frame: np.ndarray) -> None:
         """Take the next (H, W, 3) uint8 RGB frame."""
-        self.waiting.append(self.extractor.prepare(frame))
-        if len(self.waiting) == self.extractor.batch:
+        self.pending.append(self.extractor.prepare(frame))
+        if len(self.pending) == self.extractor.batch:
             self._run()
 
     def _run(self) -> None:
-        self.done.append(self.extractor.features(self.waiting))
-        self.waiting = []
+        self.parts.append(self.extractor.features(self.pending))
+        self.pending = []
 
     def compute(self) -> np.ndarray:
-        """Features of all frames added, in order."""
-        if self.waiting:
+        """Return the features of all frames, in order."""
+        if self.pending:
             self._run()
-        return _stacked(self.done, self.extractor.num_features)
+        return _stacked(self.parts, self.extractor.num_features)
 
 
 @dataclass
 class ClipFeatures:
-    """Add a video's frames; `compute` gives the (n, d) float32 features of its clips.
+    """Accumulator of the (n, d) float32 features of a video's clips.
 
     Args:
-        num_frames: how many frames are going to be added at most: the reference's, for both sides of a pair, so that
-            both are cut alike. Clips that turn out incomplete are left out.
-        video: the name from which a seeded grid draws its place.
+        extractor: the feature extractor.
+        num_frames: maximum number of frames: that of the reference for both videos of a pair, so that both are cut
+            into the same clips. Incomplete clips are dropped.
+        grid: how the video is cut into clips.
+        video: name of the video, which determines the start in a seeded grid.
     """
 
     extractor: ClipExtractor
@@ -101,8 +102,8 @@ class ClipFeatures:
     grid: ClipGrid = DEFAULT_GRID
     video: str = ""
     frames: dict[int, Any] = field(default_factory=dict)
-    waiting: list[list[Any]] = field(default_factory=list)
-    done: list[np.ndarray] = field(default_factory=list)
+    pending: list[list[Any]] = field(default_factory=list)
+    parts: list[np.ndarray] = field(default_factory=list)
     count: int = 0
 
     def __post_init__(self) -> None:
@@ -118,24 +119,24 @@ class ClipFeatures:
                 self._clip(range(first, last))
 
     def _clip(self, times: range) -> None:
-        self.waiting.append([self.frames[t] for t in times])
+        self.pending.append([self.frames[t] for t in times])
         later = [first for first, last in self.spans if last > times.stop]
         self.frames = {t: f for t, f in self.frames.items() if later and t >= min(later)}
-        if len(self.waiting) == self.extractor.batch:
+        if len(self.pending) == self.extractor.batch:
             self._run()
 
     def _run(self) -> None:
-        self.done.append(self.extractor.features(self.waiting))
-        self.waiting = []
+        self.parts.append(self.extractor.features(self.pending))
+        self.pending = []
 
     def compute(self) -> np.ndarray:
-        """Features of all clips, in order."""
-        if self.grid.num_frames is None and self.count < self.num_frames:  # the whole video, however much came
+        """Return the features of all clips, in order."""
+        if self.grid.num_frames is None and self.count < self.num_frames:  # the whole video, even if it is shorter
             for first, last in self.grid.spans(self.count, self.video):
                 self._clip(range(first, last))
-        if self.waiting:
+        if self.pending:
             self._run()
-        return _stacked(self.done, self.extractor.num_features)
+        return _stacked(self.parts, self.extractor.num_features)
 
 
 def _stacked(parts: list[np.ndarray], num_features: int) -> np.ndarray:
@@ -143,7 +144,7 @@ def _stacked(parts: list[np.ndarray], num_features: int) -> np.ndarray:
 
 
 def frame_features(frames: Sequence[np.ndarray], extractor: FrameExtractor) -> np.ndarray:
-    """(n, d) float32 features of frames at hand."""
+    """Return (n, d) float32 features of frames."""
     collector = FrameFeatures(extractor)
     for frame in frames:
         collector.update(frame)
@@ -153,7 +154,7 @@ def frame_features(frames: Sequence[np.ndarray], extractor: FrameExtractor) -> n
 def clip_features(
     frames: Sequence[np.ndarray], extractor: ClipExtractor, grid: ClipGrid = DEFAULT_GRID, video: str = ""
 ) -> np.ndarray:
-    """(n, d) float32 features of the clips of a video at hand."""
+    """Return (n, d) float32 features of the clips of a video."""
     collector = ClipFeatures(extractor, len(frames), grid, video)
     for frame in frames:
         collector.update(frame)

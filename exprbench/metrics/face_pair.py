@@ -1,4 +1,4 @@
-"""One face in a prediction and in its reference, frame by frame: the input of every face metric."""
+"""A face in a prediction and in its reference, frame by frame: the input of all face metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ NUM_EXPRESSION = 50  # of SMIRK's 55 coefficients; 2 of the eyelids and 3 of the
 class FacePair:
     """A reference track and the predicted track matched to it, over the same T frames.
 
-    Each property returns the two sides, reference first; rows of frames in which a side does not see the face are NaN.
+    Each property returns the two sides, reference first; rows of frames without the face on a side are NaN.
 
     Attributes:
         reference_size, predicted_size: (width, height) in pixels of the video each track is from.
@@ -41,7 +41,7 @@ class FacePair:
 
     @property
     def seen(self) -> np.ndarray:
-        """Return (T,) bool: frames in which both sides see the face."""
+        """Return (T,) bool: frames in which the face is seen on both sides."""
         return self.reference.seen & self.predicted.seen
 
     @property

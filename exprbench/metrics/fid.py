@@ -1,8 +1,8 @@
-"""FID (Heusel et al. 2017): the Frechet distance between frames as the TF-2015 Inception's pool3 sees them.
+"""FID (Heusel et al. 2017): the Fréchet distance between pool3 features of frames by the TF-2015 Inception.
 
-How a frame is brought to 299 x 299 is part of the metric (Parmar et al. 2022). `clean299` is clean-fid's way: Pillow's
-bicubic filter with antialiasing, on each channel as floats, clipped, not rounded; then (x - 128) / 128. `pytorch299` is
-pytorch-fid's: bilinear without antialiasing on x / 255, then 2 x - 1. Both squash the aspect.
+The resize to 299 x 299 is part of the metric (Parmar et al. 2022). `clean299` is that of clean-fid: Pillow's bicubic
+filter with antialiasing on each channel as floats, clipped, not rounded; then (x - 128) / 128. `pytorch299` is that of
+pytorch-fid: bilinear without antialiasing on x / 255, then 2 x - 1. Both ignore the aspect ratio.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,16 @@ Resize = Literal["clean299", "pytorch299"]
 
 
 class InceptionFeatures:
-    """A `FrameExtractor`: pytorch-fid's Inception with the weights of `path`.
+    """`FrameExtractor` with pytorch-fid's Inception.
+
+    Args:
+        path: file of the weights.
+        device: device of the network.
+        resize: `clean299` or `pytorch299`.
+        batch: frames per batch.
 
     Raises:
-        WeightsError: `weights_differ`, when the file is of another network.
+        WeightsError: `weights_differ`, if the file is of another network.
     """
 
     num_features = NUM_FEATURES
@@ -43,19 +49,19 @@ class InceptionFeatures:
         self.batch = batch
         self.device = device
         self.resize = resize
-        # measured: a quarter less time on a CPU; on a GPU in float32 the plain order is left
+        # takes a quarter less time on a CPU; not faster on a GPU in float32
         self.order = torch.channels_last if device == "cpu" else torch.contiguous_format
         self.network = _inception(path).to(device, memory_format=self.order)
 
     def prepare(self, frame: np.ndarray) -> "torch.Tensor":
-        """(3, 299, 299) float32 on the device, in the network's range."""
+        """Return a frame as (3, 299, 299) float32 on the device, in the network's range."""
         with exact():
             if self.resize == "pytorch299":
                 return _pytorch(frame, self.device)
             return _clean(frame, self.device).sub_(128).div_(128)
 
     def features(self, prepared: Sequence["torch.Tensor"]) -> np.ndarray:
-        """(n, 2048) float32."""
+        """Return (n, 2048) float32 features."""
         import torch
 
         with exact():
@@ -64,7 +70,7 @@ class InceptionFeatures:
 
 
 def _inception(path: Path) -> Any:
-    """pytorch-fid's network. Its own loader would download the weights; it is handed ours instead."""
+    """Return pytorch-fid's network with the weights of a file; its own loader would download them."""
     from pytorch_fid import inception
 
     state = load_state(path)
@@ -78,7 +84,7 @@ def _inception(path: Path) -> Any:
 
 
 def clean299(frame: np.ndarray) -> np.ndarray:
-    """(3, 299, 299) float32 in [0, 255] of an (H, W, 3) uint8 frame, by Pillow."""
+    """Return an (H, W, 3) uint8 frame as (3, 299, 299) float32 in [0, 255], resized by Pillow."""
     from PIL import Image
 
     channels = [Image.fromarray(frame[..., c].astype(np.float32)) for c in range(3)]
@@ -86,7 +92,7 @@ def clean299(frame: np.ndarray) -> np.ndarray:
 
 
 def _clean(frame: np.ndarray, device: str) -> "torch.Tensor":
-    """`clean299` on a device: by Pillow on a CPU, elsewhere the same as two products with the filter's matrices."""
+    """Return `clean299` on a device: by Pillow on a CPU, otherwise as products with the filter's matrices."""
     import torch
 
     if device == "cpu":
@@ -95,7 +101,7 @@ def _clean(frame: np.ndarray, device: str) -> "torch.Tensor":
 
 
 def by_matrices(frame: np.ndarray, device: str) -> "torch.Tensor":
-    """`clean299` without Pillow; it differs in the rounding of single precision."""
+    """Return `clean299` without Pillow; it differs in the rounding of single precision."""
     height, width = frame.shape[:2]
     across, down = (_matrix_on(length, device) for length in (width, height))
     return (down @ (as_tensor(frame, device)[0] @ across.T)).clamp_(0, 255)
@@ -109,15 +115,15 @@ def _matrix_on(length: int, device: str) -> "torch.Tensor":
 
 
 def bicubic_matrix(length: int, out: int) -> np.ndarray:
-    """(out, length) weights of Pillow's bicubic filter, antialiased: the filter grows with the scale, rows sum to 1."""
+    """Return the weights (out, length) of Pillow's bicubic filter with antialiasing; rows sum to 1."""
     scale = length / out
     stretch = max(scale, 1.0)
     centres = (np.arange(out) + 0.5) * scale
     first = np.maximum(np.floor(centres - BICUBIC_SUPPORT * stretch + 0.5), 0)
     last = np.minimum(np.floor(centres + BICUBIC_SUPPORT * stretch + 0.5), length)
-    places = np.arange(length)
-    weights = _bicubic((places + 0.5 - centres[:, None]) / stretch)
-    weights[(places < first[:, None]) | (places >= last[:, None])] = 0
+    positions = np.arange(length)
+    weights = _bicubic((positions + 0.5 - centres[:, None]) / stretch)
+    weights[(positions < first[:, None]) | (positions >= last[:, None])] = 0
     return weights / weights.sum(1, keepdims=True)
 
 

@@ -1,11 +1,11 @@
-"""The Frechet distance between two sets of features, seen as Gaussians:
+"""The Fréchet distance between two sets of features, each modelled as a Gaussian:
 
     d^2 = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)        (Dowson and Landau 1982)
 
-The last term needs no matrix root. With S = R R^T on both sides it is the sum of the singular values of R_a^T R_b. With
-no more samples than dimensions R is the centred samples themselves, the matrix is small and the result exact;
-otherwise R_a is a Cholesky factor, and the sum is that of the roots of the eigenvalues of R_a^T S_b R_a, which are
-cheaper to get. Everything is float64.
+The last term needs no matrix square root: with S = R R^T on both sides it is the sum of the singular values of
+R_a^T R_b. With n <= d samples, R consists of the centred samples, so the matrix is small and the result exact.
+Otherwise R_a is a Cholesky factor, and the term is the sum of the square roots of the eigenvalues of R_a^T S_b R_a,
+which takes less time. All arithmetic is float64.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ import numpy as np
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.moments import Moments, moments
 
-TOLERANCE = 1e-10  # of tr S_a + tr S_b: a distance this little below zero is zero
-NOISE = 1e-12  # an eigenvalue this small beside the largest may be rounding error
-PIVOT = 1e-7  # smallest pivot of a Cholesky factor over its largest; below, the matrix counts as singular
+TOLERANCE = 1e-10  # relative to tr S_a + tr S_b: a negative distance up to this size is rounded to zero
+NOISE = 1e-12  # relative to the largest eigenvalue: a smaller one can be a rounding error
+PIVOT = 1e-7  # smallest pivot of a Cholesky factor over its largest; below, the matrix is treated as singular
 EPSILON = np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
 class Root:
-    """A matrix (d, r) with covariance = matrix matrix^T; `lower` where it is a Cholesky factor."""
+    """Square root of a covariance: `matrix` (d, r) with covariance = matrix matrix^T; `lower` if a Cholesky factor."""
 
     matrix: np.ndarray
     lower: bool = False
@@ -34,7 +34,7 @@ class Root:
 class Gaussian:
     """One side of the distance: n samples of d dimensions, their mean (d,), and their covariance or a root of it.
 
-    Built by `gaussian`. One that has its root can be compared with many others at little cost.
+    Built by `gaussian`. If the root is known, further distances to this side take less time.
     """
 
     n: int
@@ -50,28 +50,28 @@ class Gaussian:
 
     @property
     def dims(self) -> int:
-        """Dimensions of the features."""
+        """Return the number of dimensions of the features."""
         return len(self.mean)
 
     @cached_property
     def trace(self) -> float:
-        """Of the covariance."""
+        """Return the trace of the covariance."""
         if self.covariance is not None:
             return float(np.trace(self.covariance))
         return float(np.linalg.norm(self.given_root.matrix) ** 2)  # type: ignore[union-attr]
 
     @cached_property
     def root(self) -> Root:
-        """A root of the covariance."""
+        """Return a square root of the covariance."""
         return self.given_root or _root(self.covariance, min(self.n - 1, self.dims))
 
     @property
     def has_root(self) -> bool:
-        """Is a root there already?"""
+        """Return whether the root is known already."""
         return self.given_root is not None or "root" in vars(self)
 
     def scaled(self, factor: float) -> "Gaussian":
-        """The same with its covariance times `factor`."""
+        """Return the Gaussian with its covariance multiplied by `factor`."""
         if self.covariance is not None:
             return Gaussian(self.n, self.mean, covariance=self.covariance * factor)
         root = Root(self.root.matrix * np.sqrt(factor), self.root.lower)
@@ -79,7 +79,7 @@ class Gaussian:
 
     @cached_property
     def rank(self) -> int:
-        """Numerical rank of the covariance."""
+        """Return the numerical rank of the covariance."""
         matrix = self.root.matrix
         if self.root.lower:
             return self.dims
@@ -88,9 +88,9 @@ class Gaussian:
 
 
 def gaussian(source: np.ndarray | Moments) -> Gaussian:
-    """From (n, d) features, or from their moments.
+    """Return the Gaussian of (n, d) features, or of their moments.
 
-    Features are better where n <= d: no d x d matrix is made, and nothing is lost to rounding.
+    For n <= d, features are better: no (d, d) matrix is computed, and the result is exact up to rounding.
 
     Raises:
         MetricError: `too_few_samples` for n < 2, `features_not_finite`.
@@ -111,39 +111,43 @@ Side = Gaussian | Moments | np.ndarray
 
 
 def frechet_distance(a: Side, b: Side) -> float:
-    """Squared Frechet distance; each side may be (n, d) features, their moments, or what `gaussian` makes of them.
+    """Return the squared Fréchet distance between two sets of features.
+
+    Args:
+        a, b: (n, d) features, their `Moments`, or the result of `gaussian`.
 
     Raises:
-        MetricError: as `gaussian`.
+        MetricError: as for `gaussian`.
+        ValueError: the sides have different dimensions.
     """
     a, b = (side if isinstance(side, Gaussian) else gaussian(side) for side in (a, b))
     if a.dims != b.dims:
-        raise ValueError(f"features of {a.dims} and of {b.dims} dimensions")
-    apart = a.mean - b.mean
+        raise ValueError(f"features of {a.dims} and {b.dims} dimensions; expected the same number")
+    difference = a.mean - b.mean
     traces = a.trace + b.trace
-    return _not_negative(float(apart @ apart) + traces - 2 * cross_term(a, b), traces)
+    return _clip_rounding(float(difference @ difference) + traces - 2 * cross_term(a, b), traces)
 
 
-def _not_negative(value: float, scale: float) -> float:
-    """Rounding may leave a zero distance just below zero; anything further below is a mistake."""
+def _clip_rounding(value: float, scale: float) -> float:
+    """Return a distance, 0 for a negative value within rounding errors; raise `ArithmeticError` for others."""
     if value < -TOLERANCE * scale:
-        raise ArithmeticError(f"a Frechet distance of {value}, where tr S_a + tr S_b is {scale}")
+        raise ArithmeticError(f"a Fréchet distance of {value}, with tr S_a + tr S_b = {scale}")
     return max(0.0, value)
 
 
 def cross_term(a: Gaussian, b: Gaussian) -> float:
-    """tr (S_a S_b)^(1/2)."""
+    """Return tr (S_a S_b)^(1/2)."""
     a, b = (b, a) if b.has_root and not a.has_root else (a, b)
     if a.root.lower and (b.covariance is not None or b.root.lower):
         values = np.linalg.eigvalsh(_congruent(a.root.matrix, b))
-        # roots of what should be zero and is rounding error would add up; regular matrices have no such values
+        # the roots of eigenvalues that are rounding errors would add up; regular matrices have none
         if values[0] > NOISE * values[-1] or b.root.lower:
             return float(np.sqrt(np.maximum(values, 0)).sum())
     return float(np.linalg.svd(a.root.matrix.T @ b.root.matrix, compute_uv=False).sum())
 
 
 def _congruent(lower: np.ndarray, other: Gaussian) -> np.ndarray:
-    """L^T S L for a Cholesky factor L and the other side's covariance S; only the lower triangle is filled."""
+    """Return L^T S L for a Cholesky factor L and the other side's covariance S, in the lower triangle."""
     from scipy.linalg.lapack import dsygst
 
     covariance = other.covariance if other.covariance is not None else other.root.matrix @ other.root.matrix.T
@@ -152,7 +156,7 @@ def _congruent(lower: np.ndarray, other: Gaussian) -> np.ndarray:
 
 
 def _root(covariance: np.ndarray, max_rank: int) -> Root:
-    """A Cholesky factor where the covariance is regular, else its eigenvectors times the roots of the eigenvalues."""
+    """Return a Cholesky factor of a regular covariance, otherwise eigenvectors times the roots of the eigenvalues."""
     if max_rank == len(covariance):
         try:
             lower = np.linalg.cholesky(covariance)

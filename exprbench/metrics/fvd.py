@@ -1,8 +1,8 @@
-"""FVD (Unterthiner et al. 2019): the Frechet distance between clips as I3D, trained on Kinetics-400, sees them.
+"""FVD (Unterthiner et al. 2019): the Fréchet distance between features of clips by I3D, trained on Kinetics-400.
 
 The network is the torchscript conversion published by the authors of StyleGAN-V; its features are the 400 logits before
-the softmax, averaged over time. Frames go in as 224 x 224, scaled to [-1, 1]. Which frames make a clip, and how they
-get to that size, is the business of `exprbench.metrics.clip_grid`.
+the softmax, averaged over time. Its input is 224 x 224, in [-1, 1]. `exprbench.metrics.clip_grid` defines the frames of
+a clip and their resize.
 """
 
 import math
@@ -25,10 +25,16 @@ NUM_FEATURES = 400
 
 
 class I3DFeatures:
-    """A `ClipExtractor`: the torchscript I3D of `path`, with frames brought to size as `fit` says.
+    """`ClipExtractor` with the torchscript I3D.
+
+    Args:
+        path: the torchscript file.
+        device: device of the network.
+        fit: resize of the frames; see `ClipGrid.fit`.
+        batch: clips per batch.
 
     Raises:
-        WeightsError: `weights_differ`, when the file is no torchscript or gives no 400 features.
+        WeightsError: `weights_differ`, if the file is not torchscript or does not return 400 features.
     """
 
     id = "i3d-k400"
@@ -42,16 +48,16 @@ class I3DFeatures:
         self.network = _load(path, device)
 
     def prepare(self, frame: np.ndarray) -> "torch.Tensor":
-        """(3, 224, 224) float32 on the device, in [-1, 1]."""
+        """Return a frame as (3, 224, 224) float32 on the device, in [-1, 1]."""
         with exact():
             return fitted(as_tensor(frame, self.device), self.fit)[0].mul_(2 / 255).sub_(1)
 
     def features(self, prepared: Sequence[Sequence["torch.Tensor"]]) -> np.ndarray:
-        """(n, 400) float32 of n clips of one length."""
+        """Return (n, 400) float32 features of n clips of equal length."""
         import torch
 
         clips = torch.stack([torch.stack(list(clip), dim=1) for clip in prepared])
-        with exact():  # resized and scaled already: the network's own way is switched off
+        with exact():  # frames are resized and scaled already
             logits = self.network(x=clips, rescale=False, resize=False, return_features=True)
         if logits.shape != (len(prepared), NUM_FEATURES):
             raise WeightsError("weights_differ", f"{self.path} gives features of shape {tuple(logits.shape)}, not 400")
@@ -62,7 +68,7 @@ def _load(path: Path, device: str) -> Any:
     import torch
 
     try:
-        with warnings.catch_warnings():  # torchscript is what is published, deprecated or not
+        with warnings.catch_warnings():  # the network is published only as torchscript, which is deprecated
             warnings.simplefilter("ignore", FutureWarning)
             return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
@@ -70,7 +76,7 @@ def _load(path: Path, device: str) -> Any:
 
 
 def fitted(image: "torch.Tensor", fit: str) -> "torch.Tensor":
-    """An image (1, 3, H, W) as (1, 3, 224, 224): squashed, or scaled by its short side and cropped in the middle."""
+    """Return an image (1, 3, H, W) resized to (1, 3, 224, 224), or scaled by its short side and centre-cropped."""
     from torch.nn.functional import interpolate
 
     if fit == "squash224":

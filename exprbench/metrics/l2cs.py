@@ -1,9 +1,9 @@
 """Gaze by L2CS-Net (Abdelrahman et al. 2023), trained on Gaze360: a ResNet-50 with two heads of 90 bins of 4 degrees.
 
-The file's two heads are called `fc_yaw_gaze` and `fc_pitch_gaze`, and that is what they give: the first was trained on
-the first number of the data set's labels, which is the yaw. The publishers' own pipeline hands the first head's output
-to a variable called pitch, and code that trusts its names swaps the angles; a picture and its mirror image tell (the
-yaw changes its sign, the pitch does not).
+The heads `fc_yaw_gaze` and `fc_pitch_gaze` of the file predict yaw and pitch: the first was trained on the first number
+of the data set's labels, which is the yaw. The published pipeline assigns the first head's output to a variable called
+pitch; code that follows its names swaps the angles. An image and its mirror image show the correct order: the sign of
+the yaw changes, the pitch does not.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ SIDE = 224
 INPUT_SIDE = 448
 NUM_BINS, DEGREES_A_BIN, FIRST_BIN_DEG = 90, 4.0, -180.0
 HEADS = ("fc_yaw_gaze", "fc_pitch_gaze")
-UNUSED = "fc_finetune."  # left in the file from an earlier experiment of its authors
+UNUSED = "fc_finetune."  # layer in the file that the published network does not use
 
 
 def crop(frame: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-    """(224, 224, 3) uint8: what the landmarks (K, 2 or 3) span, inside the frame, squashed to a square.
+    """Return the bounding box of the landmarks (K, 2 or 3), within the frame, resized to (224, 224, 3) uint8.
 
-    The publishers crop by RetinaFace's box, which like the mesh goes from the forehead to the chin.
+    The published pipeline crops by RetinaFace's box, which also extends from the forehead to the chin.
     """
     height, width = frame.shape[:2]
     limit = np.array([width, height])
@@ -40,10 +40,15 @@ def crop(frame: np.ndarray, points_px: np.ndarray) -> np.ndarray:
 
 
 class GazeNetwork:
-    """From crops to directions.
+    """L2CS-Net: gaze directions of face crops.
+
+    Args:
+        path: file of the weights.
+        device: device of the network.
+        batch: crops per batch.
 
     Raises:
-        WeightsError: `weights_differ`, when the file is of another network.
+        WeightsError: `weights_differ`, if the file is of another network.
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", batch: int = 16) -> None:
@@ -53,13 +58,13 @@ class GazeNetwork:
         self.batch = batch
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(n, 3) float64 unit gaze vectors of n crops, in the camera's frame: x right, y up, z towards the viewer."""
+        """Return (n, 3) float64 unit gaze vectors of n crops: x right, y up, z towards the viewer."""
         parts = [self._angles(crops[i : i + self.batch]) for i in range(0, len(crops), self.batch)]
         angles = np.concatenate(parts) if parts else np.zeros((0, 2))
         return direction(angles[:, 0], angles[:, 1])
 
     def _angles(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(n, 2) yaw and pitch in radians."""
+        """Return (n, 2) yaw and pitch in radians."""
         import torch
 
         images = torch.from_numpy(np.stack([_enlarged(c) for c in crops])).to(self.device)
@@ -77,28 +82,28 @@ def load(device: str) -> Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]]
 
 
 def expected_deg(logits: np.ndarray) -> np.ndarray:
-    """(n,) degrees: the mean of the bins (n, 90) under their softmax."""
+    """Return (n,) angles in degrees: the expectation over the bins from logits (n, 90)."""
     weights = np.exp(logits - logits.max(1, keepdims=True))
     return (weights @ np.arange(NUM_BINS)) / weights.sum(1) * DEGREES_A_BIN + FIRST_BIN_DEG
 
 
 def direction(yaw: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """(..., 3) unit vectors, x right, y up, z towards the viewer, from Gaze360's angles in radians.
+    """Return (..., 3) unit vectors, x right, y up, z towards the viewer, from Gaze360's angles in radians.
 
-    Its yaw grows to the left of the picture and its pitch upwards; both are 0 for a look into the lens.
+    Yaw increases to the left of the image, pitch upwards; both are 0 for a gaze into the lens.
     """
     return np.stack([-np.cos(pitch) * np.sin(yaw), np.sin(pitch), np.cos(pitch) * np.cos(yaw)], axis=-1)
 
 
 def _enlarged(crop: np.ndarray) -> np.ndarray:
-    """(448, 448, 3) uint8, by Pillow's bilinear filter as torchvision's `Resize` uses it on pictures."""
+    """Return a crop as (448, 448, 3) uint8, by Pillow's bilinear filter, as torchvision's `Resize` of images."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(crop).resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BILINEAR))
 
 
 def _network() -> "torch.nn.Module":
-    """torchvision's ResNet-50 up to its pooled features, and beside it the two heads under the file's names."""
+    """Return torchvision's ResNet-50 up to its pooled features, and the two heads with the names of the file."""
     import torch
     from torchvision.models import resnet50
 

@@ -1,6 +1,6 @@
-"""LMD: mean distance between the landmarks of two faces, per frame.
+"""LMD: mean distance between the landmarks of two faces per frame.
 
-Functions take a `FacePair` of T frames and return (T,) float64, NaN where either side does not see the face.
+Functions take a `FacePair` of T frames and return (T,) float64, NaN in frames without the face on either side.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def _mean_distance(pair: FacePair, points: Points) -> np.ndarray:
 
 
 def _points(pair: FacePair, points: Points) -> tuple[np.ndarray, np.ndarray]:
-    """Return (T, K, 2) landmarks of both sides, NaN where either does not see the face."""
+    """Return (T, K, 2) landmarks of both sides, NaN in frames without the face on either side."""
     chosen = points if isinstance(points, slice) else list(points)
     sides = (side.landmarks[:, chosen, :2].astype(np.float64) for side in (pair.reference, pair.predicted))
     reference, predicted = (np.where(pair.seen[:, None, None], side, np.nan) for side in sides)

@@ -15,7 +15,7 @@ def mae(pair: FacePair) -> np.ndarray:
 
 
 def mae_open(pair: FacePair) -> np.ndarray:
-    """Return (T,) angles in degrees, averaged over the eyes that are open in the reference; NaN if none is."""
+    """Return (T,) angles in degrees, averaged over the eyes that are open in the reference; NaN if both are closed."""
     return mean_open_angle_deg(*pair.gazes, pair.eyes_closed)
 
 
@@ -26,18 +26,18 @@ def mae_in_head(pair: FacePair) -> np.ndarray:
 
 
 def angle_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return (...) angles in [0, 180] between directions (..., 3), NaN where one of them is."""
+    """Return (...) angles in [0, 180] degrees between directions (..., 3), NaN if one of them is NaN."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1)))
 
 
 def mean_angle_deg(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return (T,) angles between directions (T, E, 3), averaged over the eyes."""
+    """Return (T,) angles in degrees between directions (T, E, 3), averaged over the eyes."""
     return angle_deg(reference, predicted).mean(-1)
 
 
 def mean_open_angle_deg(reference: np.ndarray, predicted: np.ndarray, closed: np.ndarray) -> np.ndarray:
-    """Return (T,) angles averaged over the eyes that are not `closed` (T, E); NaN where all are."""
+    """Return (T,) angles in degrees, averaged over the eyes that are not `closed` (T, E); NaN if all are closed."""
     num = (~closed).sum(-1)
     total = np.where(closed, 0, angle_deg(reference, predicted)).sum(-1)
     return np.where(num > 0, total / np.maximum(num, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Mean and scatter of feature vectors, in float64, that merge: parts in any grouping give those of the whole."""
+"""Mean and scatter of feature vectors in float64, which can be merged from parts in any grouping."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import numpy as np
 
 from exprbench.metrics.errors import MetricError
 
-ROWS_AT_ONCE = 2048
+MAX_ROWS = 2048  # converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of n vectors of d numbers: `mean` (d,) and `scatter` (d, d), the sum of (x - mean)(x - mean)^T."""
+    """Moments of n vectors of d numbers: `mean` (d,) and `scatter` (d, d), the sum of (x - mean)(x - mean)^T."""
 
     n: int
     mean: np.ndarray
@@ -20,36 +20,36 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """(d, d), over n - 1."""
+        """Return the covariance (d, d), over n - 1."""
         return self.scatter / (self.n - 1)
 
 
 def moments(features: np.ndarray) -> Moments:
-    """Of (n, d) features."""
+    """Return the moments of (n, d) features."""
     features = np.asarray(features)
     if features.ndim != 2:
         raise ValueError(f"features of shape {features.shape}, expected (n, d)")
-    parts = (features[i : i + ROWS_AT_ONCE] for i in range(0, len(features), ROWS_AT_ONCE))
-    return merge(_of_rows(part.astype(np.float64)) for part in parts)
+    parts = (features[i : i + MAX_ROWS] for i in range(0, len(features), MAX_ROWS))
+    return merge(_row_moments(part.astype(np.float64)) for part in parts)
 
 
-def moments_of_parts(parts: Iterable[np.ndarray]) -> Moments:
-    """Of features that come in pieces (n_i, d), small pieces taken together."""
-    return merge(_of_rows(block) for block in _blocks(parts))
+def moments_from_parts(parts: Iterable[np.ndarray]) -> Moments:
+    """Return the moments of features in parts (n_i, d); small parts are concatenated."""
+    return merge(_row_moments(block) for block in _blocks(parts))
 
 
 def _blocks(parts: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
-    waiting: list[np.ndarray] = []
+    pending: list[np.ndarray] = []
     for part in parts:
-        waiting.append(part)
-        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
-            yield np.concatenate(waiting).astype(np.float64)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting).astype(np.float64)
+        pending.append(part)
+        if sum(map(len, pending)) >= MAX_ROWS:
+            yield np.concatenate(pending).astype(np.float64)
+            pending = []
+    if pending:
+        yield np.concatenate(pending).astype(np.float64)
 
 
-def _of_rows(rows: np.ndarray) -> Moments:
+def _row_moments(rows: np.ndarray) -> Moments:
     if not len(rows):
         return Moments(0, np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2))
     mean = rows.mean(0)
@@ -58,10 +58,10 @@ def _of_rows(rows: np.ndarray) -> Moments:
 
 
 def merge(parts: Iterable[Moments]) -> Moments:
-    """Moments of the union (Chan, Golub and LeVeque 1979).
+    """Return the moments of the union of parts (Chan, Golub and LeVeque 1979).
 
     Raises:
-        MetricError: `too_few_samples`, where there is nothing to merge.
+        MetricError: `too_few_samples`, if there are no parts.
     """
     merged: Moments | None = None
     for part in parts:
@@ -75,7 +75,7 @@ def _pair(a: Moments, b: Moments) -> Moments:
     n = a.n + b.n
     if not (a.n and b.n):
         return a if a.n else b
-    apart = b.mean - a.mean
+    difference = b.mean - a.mean
     scatter = a.scatter + b.scatter
-    scatter += np.outer(apart, apart * (a.n * b.n / n))
-    return Moments(n, a.mean + apart * (b.n / n), scatter)
+    scatter += np.outer(difference, difference * (a.n * b.n / n))
+    return Moments(n, a.mean + difference * (b.n / n), scatter)

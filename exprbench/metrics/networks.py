@@ -1,4 +1,4 @@
-"""Loading other people's networks: state dicts checked by name and shape, and exact arithmetic on every device."""
+"""Load published networks: state dicts checked by name and shape, and deterministic arithmetic on every device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """The tensors of a state-dict file, nothing else unpickled.
+    """Return the tensors of a state-dict file; other objects are not unpickled.
 
     Raises:
-        WeightsError: `weights_differ`, when the file holds something else.
+        WeightsError: `weights_differ`, if the file contains something else.
     """
     import pickle
 
@@ -33,7 +33,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> "torch.nn.Module":
-    """Put a state dict into a network, in evaluation mode; every difference in names or shapes is an error.
+    """Load a state dict into a network and return it in evaluation mode; names and shapes must match.
 
     Raises:
         WeightsError: `weights_differ`, with the missing, unexpected and misshapen entries.
@@ -48,7 +48,7 @@ def fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> "torc
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """No gradients; on a GPU no TF32 and no algorithm chosen by the clock: equal input gives equal float32."""
+    """Disable gradients and, on a GPU, TF32 and benchmarked algorithms: equal inputs give equal float32 results."""
     import torch
 
     with (
@@ -59,9 +59,9 @@ def exact() -> Iterator[None]:
 
 
 def as_tensor(frame: Any, device: str) -> "torch.Tensor":
-    """An (H, W, 3) uint8 frame as a (1, 3, H, W) float32 tensor of 0 to 255 on a device."""
+    """Return an (H, W, 3) uint8 frame as a (1, 3, H, W) float32 tensor in [0, 255] on a device."""
     import numpy as np
     import torch
 
-    image = torch.from_numpy(np.array(frame)).to(device)  # a copy: PyTorch warns of frames that are read-only
+    image = torch.from_numpy(np.array(frame)).to(device)  # a copy, because PyTorch warns about read-only arrays
     return image.permute(2, 0, 1)[None].float()

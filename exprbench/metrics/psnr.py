@@ -12,7 +12,9 @@ def squared_error(reference: np.ndarray, predicted: np.ndarray) -> int:
     """Return the exact sum of squared differences of two (H, W, 3) uint8 frames."""
     if reference.shape != predicted.shape or reference.dtype != np.uint8 or predicted.dtype != np.uint8:
         raise ValueError(f"frames of {reference.shape} and {predicted.shape}; expected uint8 and one shape")
-    return round(cv2.norm(reference, predicted, cv2.NORM_L2SQR))  # summed as integers, but it goes through a root
+    return round(
+        cv2.norm(reference, predicted, cv2.NORM_L2SQR)
+    )  # cv2 sums integers, but returns a float from a square root
 
 
 def decibel(total_error: int, num_values: int) -> float:

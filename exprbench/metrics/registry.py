@@ -1,4 +1,4 @@
-"""The registry of columns: what each number means, what it is computed from, what it needs, and how a table prints it.
+"""The registry of columns: meaning, inputs, model files, and format in tables of every number.
 
 Everything that depends on a column (scoring, tables, reports) reads it here. To add one, write its function in a file
 of this package and add an entry below; `docs/extending.md` shows an example. An id spells out the variant: numbers
@@ -210,9 +210,9 @@ APD = Metric(
 )
 
 
-def _variant(of: Metric, name: str, meaning: str, **changes: Any) -> Metric:
-    """Return a variant that shares everything else with the metric it belongs to."""
-    return replace(of, name=name, title=name, meaning=meaning, tracks=(), **changes)
+def _variant(metric: Metric, name: str, meaning: str, **changes: Any) -> Metric:
+    """Return a variant of a metric that differs only in name, meaning and `changes`."""
+    return replace(metric, name=name, title=name, meaning=meaning, tracks=(), **changes)
 
 
 def _lmd(name: str, variant: str, meaning: str, **changes: Any) -> Metric:
@@ -341,6 +341,6 @@ def metric_ids(profile: str) -> dict[str, str]:
     return {m.name: m.ids[profile] for m in COLUMNS.values() if profile in m.ids}
 
 
-def parent_of(metric_id: str) -> Metric:
+def parent_metric(metric_id: str) -> Metric:
     """Return the metric of Table 1 that an id is a variant of, such as FID for `fid[toy64]`."""
     return METRICS[metric_id.split("[", 1)[0]]

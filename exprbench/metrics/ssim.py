@@ -1,11 +1,11 @@
-"""SSIM (Wang et al. 2004): 11x11 Gaussian of sigma 1.5, K = (0.01, 0.03), L = 255, population covariance, the mean over
-the channels of RGB and over the pixels whose window lies in the frame.
+"""SSIM (Wang et al. 2004): 11x11 Gaussian of sigma 1.5, K = (0.01, 0.03), L = 255, population covariance, averaged over
+the channels of RGB and over the pixels whose window is inside the frame.
 
 With s = x + y and d = x - y of two images, and bars for Gaussian means, 4 Cov(x, y) = Var s - Var d, and
     SSIM = (s_bar^2 - d_bar^2 + 2 C1) (Var s - Var d + 2 C2) / ((s_bar^2 + d_bar^2 + 2 C1) (Var s + Var d + 2 C2))
-takes four filters where the textbook form takes five. They run in single precision on s and d with a constant taken
-out of each, so that large flat parts of a frame lie near zero, where rounding does no harm. Where a look at a sample
-of the pixels says it still could, and in small frames, the filters run in double precision.
+needs four filters instead of the five of the textbook form. They run in single precision on s and d minus a constant
+each, so that large flat areas are near zero, where rounding errors are small. If a sample of the pixels shows that the
+errors could still matter, and for small frames, the filters run in double precision.
 """
 
 import threading
@@ -19,15 +19,15 @@ from exprbench.metrics.errors import MetricError
 
 SIGMA, RADIUS = 1.5, 5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-BAND_VALUES = 400_000  # of a frame in work at a time: bounded memory whatever its size, and it stays in the cache
+BAND_VALUES = 400_000  # values of a frame processed at a time: bounds memory and fits into the CPU cache
 SMALL = 128
 STRIDE = 16  # of the sample
-# How far single-precision filters are off over a constant c, in parts of c^2, and over noise around one (measured).
-# The errors of different levels differ in sign: they add up like the sides of right triangles. Over 190 pairs of
-# frames, filmed, drawn and made up to be hard, the true error was at most five times the sum.
+# Measured error of single-precision filters on a constant c, relative to c^2, and on noise around it. Errors of
+# different levels differ in sign, so their squares are added. On 190 pairs of frames (filmed, drawn, and synthetic
+# hard cases) the true error was at most five times this estimate.
 BIAS_FLAT, BIAS_NOISE = 3e-7, 4e-8
 MAX_BIAS = 1.6e-7
-LEVELS_A_BIN = 8
+LEVELS_PER_BIN = 8
 
 
 def _gaussian() -> np.ndarray:
@@ -37,20 +37,20 @@ def _gaussian() -> np.ndarray:
 
 
 def _to_single(kernel: np.ndarray) -> np.ndarray:
-    """In single precision, with a sum of exactly 1: the outermost taps, having the finest steps, take up the rest."""
+    """Return the kernel in single precision with a sum of exactly 1; the outermost weights absorb the difference."""
     single = kernel.astype(np.float32)
-    rest = np.float32((1 - single.astype(np.float64).sum()) / 2)
-    single[[0, -1]] += rest
+    difference = np.float32((1 - single.astype(np.float64).sum()) / 2)
+    single[[0, -1]] += difference
     return single
 
 
 KERNEL = _gaussian()
 KERNEL_SINGLE = _to_single(KERNEL)
-_kept = threading.local()
+_thread_buffers = threading.local()
 
 
 def ssim(reference: np.ndarray, predicted: np.ndarray) -> float:
-    """SSIM of one frame; (H, W, 3) uint8, at least 11 pixels a side.
+    """Return the SSIM of one (H, W, 3) uint8 frame, of at least 11 pixels per side.
 
     Raises:
         MetricError: `frame_too_small`.
@@ -74,7 +74,7 @@ def frame_mean(values: Sequence[float], num_values: int) -> float:
 
 
 def _bands(reference: np.ndarray, predicted: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Both frames in horizontal bands that overlap by a window."""
+    """Return both frames in horizontal bands that overlap by a window."""
     height, width = reference.shape[:2]
     rows = max(1, BAND_VALUES // (3 * width))
     starts = range(0, height - 2 * RADIUS, rows)
@@ -82,7 +82,7 @@ def _bands(reference: np.ndarray, predicted: np.ndarray) -> list[tuple[np.ndarra
 
 
 def _shift(reference: np.ndarray, predicted: np.ndarray) -> tuple[int, int] | None:
-    """What to take out of s and of d; None where single precision might be wrong in the sixth digit."""
+    """Return the constants subtracted from s and d, None if single precision could be wrong in the sixth digit."""
     (x, x_right, x_below), (y, y_right, y_below) = _sample(reference), _sample(predicted)
     s, d = x + y, x - y
     var_s = ((s - x_right - y_right) ** 2 + (s - x_below - y_below) ** 2) / 4
@@ -97,37 +97,37 @@ def _shift(reference: np.ndarray, predicted: np.ndarray) -> tuple[int, int] | No
 
 
 def _sample(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every 16th pixel of every 16th row, its right and its lower neighbour, each as one row of float32."""
+    """Return every 16th pixel of every 16th row, its right and its lower neighbours, each as a float32 vector."""
     last_row, last_column = len(frame) - 1, frame.shape[1] - 1
-    places = (
+    parts = (
         frame[:last_row:STRIDE, :last_column:STRIDE],
         frame[:last_row:STRIDE, 1::STRIDE],
         frame[1::STRIDE, :last_column:STRIDE],
     )
-    return tuple(part.astype(np.float32).ravel() for part in places)  # type: ignore[return-value]
+    return tuple(part.astype(np.float32).ravel() for part in parts)  # type: ignore[return-value]
 
 
 def _sum_of_levels(levels: np.ndarray, shift: int, weights: np.ndarray) -> float:
-    """Root of the sum over levels of the squared sum of weights times (level - shift)^2, over the number of pixels."""
-    bins = ((levels + 512) / LEVELS_A_BIN).astype(np.intp)
+    """Return sqrt(sum over levels of (sum of weights * (level - shift)^2)^2) / number of pixels."""
+    bins = ((levels + 512) / LEVELS_PER_BIN).astype(np.intp)
     return float(np.linalg.norm(np.bincount(bins, weights=weights * (levels - shift) ** 2))) / len(levels)
 
 
 @dataclass(frozen=True)
 class _Buffers:
-    """Arrays reused from frame to frame: allocating them anew would cost as much as the filters."""
+    """Arrays that are reused between frames; allocating them takes as long as the filters."""
 
     whole: np.ndarray  # (2, rows, 3 * width) int16
     real: np.ndarray  # (5, rows, 3 * width) float32 or float64
 
 
 def _buffers(rows: int, row_values: int, real: type) -> _Buffers:
-    """This thread's buffers for bands of so many rows."""
-    kept = getattr(_kept, real.__name__, None)
-    if kept is None or kept.whole.shape[1] < rows or kept.whole.shape[2] != row_values:
-        kept = _Buffers(np.empty((2, rows, row_values), np.int16), np.empty((5, rows, row_values), real))
-        setattr(_kept, real.__name__, kept)
-    return _Buffers(kept.whole[:, :rows], kept.real[:, :rows])
+    """Return this thread's buffers for bands of `rows` rows."""
+    buffers = getattr(_thread_buffers, real.__name__, None)
+    if buffers is None or buffers.whole.shape[1] < rows or buffers.whole.shape[2] != row_values:
+        buffers = _Buffers(np.empty((2, rows, row_values), np.int16), np.empty((5, rows, row_values), real))
+        setattr(_thread_buffers, real.__name__, buffers)
+    return _Buffers(buffers.whole[:, :rows], buffers.real[:, :rows])
 
 
 def _filter(source: np.ndarray, into: np.ndarray, add: float = 0.0) -> None:
@@ -137,7 +137,7 @@ def _filter(source: np.ndarray, into: np.ndarray, add: float = 0.0) -> None:
 
 
 def _band(reference: np.ndarray, predicted: np.ndarray, shift: tuple[int, int], real: type) -> float:
-    """Sum of SSIM over a band's inner pixels and channels."""
+    """Return the sum of SSIM over a band's inner pixels and channels."""
     rows, width, _ = reference.shape
     buffers = _buffers(rows, 3 * width, real)
     s, d = buffers.whole
@@ -155,7 +155,7 @@ def _band(reference: np.ndarray, predicted: np.ndarray, shift: tuple[int, int], 
 def _mean_and_variance(
     image: np.ndarray, shift: int, mean: np.ndarray, variance: np.ndarray, spare: np.ndarray, add: float = 0.0
 ) -> None:
-    """Local mean, and variance plus `add`, of an image (used up), by way of the image less a constant."""
+    """Compute the local mean, and the variance plus `add`, of an image minus a constant; overwrites the image."""
     if shift:
         image -= np.int16(shift)
     _filter(image, mean)
@@ -171,7 +171,7 @@ def _mean_and_variance(
 def _sum_similarity(
     s_bar: np.ndarray, d_bar: np.ndarray, var_s: np.ndarray, var_d: np.ndarray, spare: np.ndarray
 ) -> float:
-    """The formula above, summed over the inner part; `var_s` comes with 2 C2 added, and all arrays are used up."""
+    """Return the sum of the formula above over the inner part; `var_s` includes 2 C2; all arrays are overwritten."""
     s_bar *= s_bar
     s_bar += s_bar.dtype.type(2 * C1)
     d_bar *= d_bar

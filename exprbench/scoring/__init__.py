@@ -1,4 +1,4 @@
-"""Cases times metrics: a method's videos in, a score record out."""
+"""Score a method's videos: from predictions to a score record."""
 
 from exprbench.scoring.run import score
 

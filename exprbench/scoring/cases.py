@@ -1,4 +1,4 @@
-"""One case: resolved into computations, computed in a single pass, reduced to a score.
+"""Score one case: resolve it into computations, compute them in a single pass, reduce the results.
 
 `resolve_case` decides what each column needs, or why it cannot be computed. `single_pass` decodes. `_reduce` turns the
 results into the case's `CaseScore`. The score is cached under the keys of everything it was computed from.
@@ -34,7 +34,7 @@ from exprbench.scoring.plan import ScoringPlan, verified
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
-VERSION = "case-2"  # raise it when a change makes cases come out differently
+VERSION = "case-2"  # increase it when a change of the code changes scores of cases
 PREDICTION, SHAPE, PIXELS = "prediction", "shape", "pixels"
 
 Results = dict[str, Any]
@@ -45,10 +45,10 @@ class ResolvedCase:
     """Everything that a case's score is computed from.
 
     Attributes:
-        columns: per-case columns that have a meaning on the case's track.
+        columns: per-case columns that are defined on the case's track.
         unscored: column -> why it cannot be computed.
         computations: what the single pass computes.
-        given: name -> video whose tracks come with it, as a file of their own.
+        given: name -> video with a track file next to it.
     """
 
     plan: ScoringPlan
@@ -65,7 +65,7 @@ class ResolvedCase:
         return {
             "version": VERSION,
             "case": self.case.to_row(),
-            "benchmark": {path: asset.sha256 for path, asset in self.plan.assets_of(self.case).items()},
+            "benchmark": {path: asset.sha256 for path, asset in self.plan.case_assets(self.case).items()},
             "columns": {metric.name: self.plan.ids[metric.name] for metric in self.columns},
             "unscored": self.unscored,
             "without": sorted(self.plan.without),
@@ -80,7 +80,7 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
     """Return a case's score, from the cache if nothing it depends on has changed.
 
     Raises:
-        UserError: the benchmark is not what it was.
+        UserError: the benchmark has changed since it was opened.
     """
     try:
         resolved = resolve_case(plan, case)
@@ -98,7 +98,7 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
 
 
 def recall_case(plan: ScoringPlan, case: Case) -> CaseScore | None:
-    """Return the score of a case if everything it takes is in the cache, or the error if it has no video."""
+    """Return the score of a case from the cache, an error score if it has no video, or None if it is not cached."""
     try:
         return _recall(resolve_case(plan, case))
     except ItemError as error:
@@ -109,7 +109,7 @@ def _recall(resolved: ResolvedCase) -> CaseScore | None:
     body = read_entry("cases", resolved.key())
     if body is None:
         return None
-    features = [c for c in resolved.computations if c.kind == "features"]  # what set distances will read
+    features = [c for c in resolved.computations if c.kind == "features"]  # set distances read them
     return decode(CaseScore, json.loads(body), "cache") if all(c.is_cached() for c in features) else None
 
 
@@ -143,7 +143,7 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     drivers = tuple(driver_input(plan, relative) for relative in dict.fromkeys(case.drivers))
     on_track = plan.columns_on(case.track)
     columns = tuple(metric for metric in on_track if metric.per == "case")
-    unscored = {m.name: reason for m in columns if (reason := plan.unavailable(m))}
+    unscored = {m.name: reason for m in columns if (reason := plan.unavailable_reason(m))}
     computations = [shape_computation(SHAPE, prediction)]
     if case.track == "self":
         computations += feature_computations(plan, case, prediction, drivers[0])
@@ -190,18 +190,18 @@ def feature_computations(
     plan: ScoringPlan, case: Case, prediction: VideoInput, reference: VideoInput
 ) -> list[Computation]:
     """Return the computations of the features that the set columns of a self case need, of both sides."""
-    found = {}
+    computations = {}
     num_frames = plan.bench.assets[case.drivers[0]].num_frames
     for metric in plan.columns_on(case.track):
-        if metric.kind == "set" and not plan.unavailable(metric):
+        if metric.kind == "set" and not plan.unavailable_reason(metric):
             for side, video in (("prediction", prediction), ("reference", reference)):
                 name = feature_name(metric, side)
-                found[name] = feature_computation(plan, metric, name, video, num_frames, case.case_id)
-    return list(found.values())
+                computations[name] = feature_computation(plan, metric, name, video, num_frames, case.case_id)
+    return list(computations.values())
 
 
 def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
-    """Return the score that the results add up to."""
+    """Return the case's score from the results of the computations."""
     num_frames, width, height = results[SHAPE]
     scored = replace(
         _blank(resolved.plan, resolved.case),
@@ -216,9 +216,9 @@ def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     _reduce_own_sets(resolved, results, num_frames, values)
     faces = [m.name for m in resolved.columns if m.kind == "face"]
     if faces and PREDICTION in results:
-        found = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
-        values, unscored = {**values, **found.values}, {**unscored, **found.unscored}
-        scored = replace(scored, **found.counts())
+        face_scores = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
+        values, unscored = {**values, **face_scores.values}, {**unscored, **face_scores.unscored}
+        scored = replace(scored, **face_scores.counts())
     order = [metric.name for metric in resolved.columns]
     return replace(
         scored,
@@ -228,13 +228,14 @@ def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
 
 
 def _reduce_pixels(
-    columns: Sequence[Metric], found: Results, values: dict[str, float], unscored: dict[str, str]
+    columns: Sequence[Metric], pixels: Results, values: dict[str, float], unscored: dict[str, str]
 ) -> None:
     for metric in columns:
-        if metric.kind == "pixel" and metric.measure in found["errors"]:
-            unscored[metric.name] = found["errors"][metric.measure]
+        if metric.kind == "pixel" and metric.measure in pixels["errors"]:
+            unscored[metric.name] = pixels["errors"][metric.measure]
         elif metric.kind == "pixel":
-            values[metric.name] = metric.function(metric.compute)(found["values"][metric.measure], found["num_values"])
+            per_frame = pixels["values"][metric.measure]
+            values[metric.name] = metric.function(metric.compute)(per_frame, pixels["num_values"])
 
 
 def _reduce_own_sets(resolved: ResolvedCase, results: Results, num_frames: int, values: dict[str, float]) -> None:
@@ -271,7 +272,7 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
 
 
 def _source_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
-    """Return the faces of the source image of a cross case, None if no detector sees them or there is no detector."""
+    """Return the faces of a cross case's source image, None if they are not detected or there is no landmarker."""
     path = plan.bench.path(case.source)
     if case.track == "self" or not plan.bench.assets[case.source].faces_found:
         return None

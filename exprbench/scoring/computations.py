@@ -1,4 +1,4 @@
-"""The computations behind columns: faces, pixels, features and face readings, with their cache keys."""
+"""Computations behind the columns: faces, pixels, features and face readings, with their cache keys."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -22,12 +22,12 @@ from exprbench.metrics.registry import ClipStream
 from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.single_pass import Computation, FramePair, VideoInput
 
-PIXELS = "pixels-1"  # raise a version when a change makes the results come out differently
+PIXELS = "pixels-1"  # increase a version when a change of the code changes the results
 
 
 @dataclass
 class Shape:
-    """Counts a video's frames and keeps their size."""
+    """Accumulator of a video's number of frames and their size."""
 
     num_frames: int = 0
     size: tuple[int, int] = (0, 0)
@@ -55,7 +55,7 @@ def _dump(value: Any, encoder: Any) -> bytes:
 
 @dataclass
 class PixelValues:
-    """Measures of a prediction's frames against the reference's, at the reference's size."""
+    """Accumulator of per-frame measures of a prediction and its reference, at the reference's size."""
 
     functions: dict[str, Any]
     values: dict[str, list[float]] = field(init=False)
@@ -107,7 +107,7 @@ def pixel_computation(name: str, reference: VideoInput, prediction: VideoInput, 
 
 @dataclass
 class Faces:
-    """Tracks every face of a video."""
+    """Accumulator of the face tracks of a video."""
 
     tracker: FaceTracker
     video_sha256: str
@@ -117,7 +117,7 @@ class Faces:
         self.tracker.update(frame)
 
     def compute(self) -> FaceTracks:
-        """Return everyone's track."""
+        """Return the tracks of all people."""
         return collect(self.tracker, self.video_sha256)
 
 
@@ -138,13 +138,13 @@ def feature_computation(
 ) -> Computation:
     """Return the computation of the features that a set column reads of a video of at most `num_frames` frames.
 
-    Both sides of a case use the same `num_frames` and `case_id`, so that both are cut into the same clips.
+    Both sides of a case use the same `num_frames` and `case_id`, so that they are cut into the same clips.
     """
     stream = metric.stream
     drawn = case_id if isinstance(stream, ClipStream) and stream.grid.start == "seeded" else ""
     key = {
         "video": video.sha256,
-        "network": plan.weights_of(metric) or plan.networks[metric.parent].id,
+        "network": plan.weight_hashes(metric) or plan.networks[metric.parent].id,
         "stream": asdict(stream),  # type: ignore[arg-type]
         "device": plan.device,
         "fps": video.fps,
@@ -186,7 +186,7 @@ def _inception(resize: str, device: str) -> Any:
 
 @dataclass
 class FaceCrops:
-    """Crops one tracked face out of a video and reads the crops with a network."""
+    """Accumulator of crops of one tracked face, which a network reads at the end."""
 
     reader: FaceReader
     device: str
@@ -203,10 +203,10 @@ class FaceCrops:
 
     def compute(self) -> dict[str, np.ndarray]:
         """Return name -> (T, n) readings, NaN in frames without the face."""
-        found = self.reader.network(self.device)(self.crops) if self.crops else {}
+        outputs = self.reader.network(self.device)(self.crops) if self.crops else {}
         seen = self.track.seen
         whole = {name: np.full((len(seen), size), np.nan) for name, size in self.reader.outputs.items()}
-        for name, values in found.items():
+        for name, values in outputs.items():
             whole[name][seen] = values
         return whole
 

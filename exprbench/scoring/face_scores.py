@@ -1,4 +1,4 @@
-"""Scores of the faces of a case: reference tracks matched to predicted ones, and the errors between them."""
+"""Score the faces of a case: match reference tracks to predicted ones and compute the errors between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +19,16 @@ from exprbench.scoring.plan import Missing
 
 @dataclass(frozen=True, kw_only=True)
 class FaceInputs:
-    """The faces of both sides, and who is driven by whom.
+    """The faces of both videos of a case, and the driver of each face.
 
     Attributes:
-        missing: what happens with a reference face that a predicted frame does not show.
-        is_self: whether the prediction reenacts its own driver, so that faces match by place.
-        driver_tracks: everyone in each of the driving videos.
+        missing: treatment of a reference face that a predicted frame does not show.
+        is_self: whether the prediction reenacts its own driver, so that faces match by position.
+        driver_tracks: the tracks of each driving video.
         face_map: for each face of the source, (driver, face of the driver), None for a face that is not driven.
         source_tracks: the faces of the source image of a cross case, if known.
-        read: what a network reads in a tracked face of a driver, given by its number, or of the prediction (None).
+        read: returns a network's readings of a tracked face, from the name of the reader, the number of the driver
+            (None for the prediction), and the track.
     """
 
     profile: str
@@ -100,13 +101,13 @@ def _match(inputs: FaceInputs) -> tuple[list[_Face], int]:
     tracks = [main_faces(inputs.driver_tracks[driver])[face] for _, driver, face in driven]
     if inputs.is_self:
         matching = match_tracks(replace(inputs.driver_tracks[0], tracks=tuple(tracks)), predicted)
-        found = matching.predicted
+        matches = matching.predicted
     else:
         matching = match_source(len(inputs.face_map), predicted, inputs.source_tracks)
-        found = tuple(matching.predicted[i] for i, _, _ in driven)
+        matches = tuple(matching.predicted[i] for i, _, _ in driven)
     faces = [
         _Face(driver=driver, track=track, predicted=None if j is None else predicted.tracks[j])
-        for (_, driver, _), track, j in zip(driven, tracks, found, strict=True)
+        for (_, driver, _), track, j in zip(driven, tracks, matches, strict=True)
     ]
     return faces, _num_extra(predicted, matching)
 
@@ -117,32 +118,32 @@ def _num_extra(tracks: FaceTracks, matching: Matching) -> int:
 
 
 def _pair(inputs: FaceInputs, face: _Face, readers: Sequence[str]) -> FacePair:
-    """Return both tracks over the frames both videos have, with what the networks read in them."""
+    """Return both tracks over the frames both videos have, with the readings of the networks."""
     predicted = inputs.prediction_tracks
     num_frames = min(len(face.track.seen), predicted.num_frames)
     sides = (face.driver, face.track), (None, face.predicted)
-    reference, theirs = (_readings(inputs, readers, *side, num_frames) for side in sides)
+    reference_readings, predicted_readings = (_readings(inputs, readers, *side, num_frames) for side in sides)
     return FacePair(
         reference=face.track.first(num_frames),
         predicted=face.predicted.first(num_frames) if face.predicted else unseen(num_frames),
         reference_size=inputs.driver_tracks[face.driver].size,
         predicted_size=predicted.size,
         profile=inputs.profile,
-        readings=(reference, theirs),
+        readings=(reference_readings, predicted_readings),
     )
 
 
 def _readings(
     inputs: FaceInputs, readers: Sequence[str], driver: int | None, track: FaceTrack | None, num_frames: int
 ) -> Readings:
-    """Return what networks read in a face over the first frames; NaN if it is not there."""
-    found: dict[str, np.ndarray] = {}
+    """Return the readings of a face over the first frames; NaN if there is no track."""
+    readings: dict[str, np.ndarray] = {}
     for reader in readers:
         if track is None:
-            found |= {name: np.full((num_frames, size), np.nan) for name, size in READERS[reader].outputs.items()}
+            readings |= {name: np.full((num_frames, size), np.nan) for name, size in READERS[reader].outputs.items()}
         else:
-            found |= {name: values[:num_frames] for name, values in inputs.read(reader, driver, track).items()}
-    return found
+            readings |= {name: values[:num_frames] for name, values in inputs.read(reader, driver, track).items()}
+    return readings
 
 
 def _errors(inputs: FaceInputs, pair: FacePair, columns: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""From cases to the numbers of a leaderboard: means over videos, with intervals, coverage and reasons."""
+"""Aggregate case scores to the numbers of a leaderboard: means over videos, with intervals, coverage and reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +18,13 @@ def make_group(
     """Return the aggregates of the cases of one split and track.
 
     Args:
-        sets: group column -> its distance, or the reason why there is none.
+        split, track: of the group.
+        cases: scores of its cases.
+        columns: columns that are defined on the track.
+        sets: group column -> its distance, or the reason why it has none.
     """
     scored = [case for case in cases if case.outcome == "scored"]
-    found = {m.name: sets[m.name] if m.per == "group" else _mean_over_videos(m.name, scored) for m in columns}
+    results = {m.name: sets[m.name] if m.per == "group" else _mean_over_videos(m.name, scored) for m in columns}
     rates = [case.detect_rate for case in scored if case.detect_rate is not None]
     return Group(
         split=split,  # type: ignore[arg-type]
@@ -32,8 +35,8 @@ def make_group(
         coverage=_mean([case.coverage if case.outcome == "scored" else 0.0 for case in cases]) or 0.0,
         detect_rate=_mean(rates),
         errors=dict(sorted(Counter(case.code for case in cases if case.outcome == "error").items())),
-        aggregates={name: value for name, value in found.items() if isinstance(value, Aggregate)},
-        unscored={name: reason for name, reason in found.items() if isinstance(reason, str)},
+        aggregates={name: value for name, value in results.items() if isinstance(value, Aggregate)},
+        unscored={name: reason for name, reason in results.items() if isinstance(reason, str)},
     )
 
 

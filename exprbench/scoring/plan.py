@@ -1,4 +1,4 @@
-"""The plan of a run: which columns are computed, how, on what, and which cannot be."""
+"""The plan of a run: the columns to compute, their settings, and reasons for those that cannot be computed."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ScoringPlan:
     """The settings that all cases of a run share; sent to every worker.
 
     Attributes:
-        missing: what happens with a reference face that a predicted frame does not show.
+        missing: treatment of a reference face that a predicted frame does not show.
         without: required model file that is unavailable -> reason.
         networks: `fid` or `fvd` -> extractor used instead of the published network.
     """
@@ -42,72 +42,72 @@ class ScoringPlan:
     @cached_property
     def ids(self) -> dict[str, str]:
         """Return column -> id for every column of the profile."""
-        own = {}
+        custom = {}
         if "fid" in self.networks:
             network = self.networks["fid"]
-            own |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
+            custom |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
         if "fvd" in self.networks:
-            own["fvd"] = fvd_id(self.networks["fvd"])
-        return {**metric_ids(self.profile), **own}
+            custom["fvd"] = fvd_id(self.networks["fvd"])
+        return {**metric_ids(self.profile), **custom}
 
     def columns_on(self, track: str) -> list[Metric]:
-        """Return the columns that have a meaning on a track, in the registry's order."""
+        """Return the columns that are defined on a track, in the registry's order."""
         return [m for m in COLUMNS.values() if m.name in self.columns and track in m.defined_on]
 
-    def unavailable(self, metric: Metric) -> str:
-        """Return why a column cannot be computed, empty if it can. The landmarker is not asked for: see `face_errors`.
+    def unavailable_reason(self, metric: Metric) -> str:
+        """Return the reason why a column cannot be computed, empty if it can.
 
-        Tracks can be given, so that the landmarker's absence is a question of each case.
+        A missing landmarker is not a reason: tracks can be given, so `resolve_case` checks it for each case.
         """
         if metric.parent in self.networks:
-            own = self.ids[metric.name] != metric.ids[self.profile]
-            return "" if own else f"not defined for the network {self.networks[metric.parent].id}"
+            is_defined = self.ids[metric.name] != metric.ids[self.profile]
+            return "" if is_defined else f"not defined for the network {self.networks[metric.parent].id}"
         files = [name for name in metric.weights[self.profile] if name != LANDMARKER]
         return next((self.without[name] for name in files if name in self.without), "")
 
-    def weights_of(self, metric: Metric) -> dict[str, str]:
-        """Return model file -> sha256 of the files behind a column; none for a network of the caller's."""
+    def weight_hashes(self, metric: Metric) -> dict[str, str]:
+        """Return model file -> SHA-256 of the files behind a column, empty for a custom network."""
         names = () if metric.parent in self.networks else metric.weights[self.profile]
         return {name: weights.get(name).sha256 for name in names if name not in self.without}
 
-    def assets_of(self, case: Case) -> dict[str, Asset]:
+    def case_assets(self, case: Case) -> dict[str, Asset]:
         """Return the files of the benchmark that a case's score depends on."""
         paths = (case.source, *case.drivers)
         tracks = [path.rsplit(".", 1)[0] + GIVEN_SUFFIX for path in paths]
         return {path: self.bench.assets[path] for path in (*paths, *tracks) if path in self.bench.assets}
 
-    def faces_from(self) -> str:
-        """Return where faces come from on the reference's and the prediction's side; part of the protocol."""
+    def face_sources(self) -> str:
+        """Return the origin of the face tracks of references and predictions; part of the protocol."""
         drivers = {d for case in self.bench.cases for d in case.drivers}
         given = [d.removesuffix(".mp4") + GIVEN_SUFFIX in self.bench.assets for d in drivers]
-        theirs = any(self.predictions.glob(f"*{GIVEN_SUFFIX}"))
-        sides = (all(given), theirs) if all(given) or not any(given) else (False, theirs)
+        of_predictions = any(self.predictions.glob(f"*{GIVEN_SUFFIX}"))
+        sides = (all(given), of_predictions) if all(given) or not any(given) else (False, of_predictions)
         names = ["given" if side else tracks_made_by() for side in sides]
         return names[0] if names[0] == names[1] else f"reference {names[0]}; prediction {names[1]}"
 
 
-def choose_columns(wanted: Sequence[str] | None, profile: str) -> tuple[str, ...]:
+def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]:
     """Return the columns to compute: those named, with the cheap variants of each metric; None means all metrics."""
     if profile not in PROFILES:
         raise unknown_name("profile", profile, list(PROFILES))
     ids = metric_ids(profile)
-    for name in wanted or ():
+    for name in names or ():
         if name not in ids:
             raise unknown_name("metric", name, list(ids))
-    chosen = set(wanted or METRICS)
+    chosen = set(names or METRICS)
     cheap = {extra.name for extra in EXTRAS.values() if extra.parent in chosen and not extra.on_request}
     return tuple(name for name in ids if name in chosen | cheap)
 
 
 def missing_weights(columns: Sequence[str], profile: str) -> dict[str, str]:
     """Return required but unavailable model files, mapped to instructions for obtaining them."""
-    found = {}
+    instructions = {}
     for name in sorted({name for column in columns for name in COLUMNS[column].weights[profile]}):
         try:
             weights.require(name)
         except weights.WeightsError as error:
-            found[name] = str(error)
-    return found
+            instructions[name] = str(error)
+    return instructions
 
 
 def check_method(name: str) -> str:
@@ -121,7 +121,7 @@ def check_method(name: str) -> str:
     return name.strip()
 
 
-def file_name_of(method: str) -> str:
+def method_file_name(method: str) -> str:
     """Return a file name for a method: letters, digits, dots and dashes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", method).strip("-.") or "method"
 

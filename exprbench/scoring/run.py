@@ -1,4 +1,4 @@
-"""`score`: all cases of a benchmark for one method, put together into a record."""
+"""`score`: score all cases of a benchmark for one method and write the record."""
 
 import getpass
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 import exprbench
 from exprbench import weights
-from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, wrong_with_case
+from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
 from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.processes import num_cores, process_map
@@ -24,7 +24,7 @@ from exprbench.metrics.registry import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import failed_case, recall_case, score_case
 from exprbench.scoring.groups import make_group
-from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, file_name_of, missing_weights
+from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, method_file_name, missing_weights
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
@@ -48,35 +48,36 @@ def score(
     shard: tuple[int, int] = (1, 1),
     networks: dict[str, Any] | None = None,
 ) -> ScoreRecord:
-    """Score a method's videos and write the record.
+    """Score a method's videos, write the record and return it.
 
-    What was computed before is taken from the cache, so a run that was stopped goes on where it was, and a second run
-    gives the same record in seconds.
+    Results are cached, so that a stopped run resumes and a repeated one takes seconds.
 
     Args:
-        benchmark: an ExprBench folder.
-        predictions: a folder with `{case_id}.mp4`, or `{case_id}/00000.png ...`, for every case. Face tracks that lie
-            beside a video (`{case_id}.tracks.npz`) are used instead of looking for faces.
-        out: where the record goes; `{method}.json` in the current folder by default.
+        benchmark: benchmark folder.
+        predictions: folder with `{case_id}.mp4`, or `{case_id}/00000.png ...`, for every case. A track file next to a
+            video (`{case_id}.tracks.npz`) is used instead of the face tracker.
+        method: name of the method.
+        out: path of the record; `{method}.json` in the current folder by default.
         profile: `mediapipe`, or `paper` for gaze by L2CS-Net and expression and pose by SMIRK.
-        metrics: names of metrics and extras; all eight metrics by default. A metric brings the extras that cost little.
+        metrics: names of metrics and extras; all eight metrics by default. A metric includes its extras that need no
+            further passes through a network.
         split, track: score only these.
-        missing: what becomes of a reference's face that a frame does not show: `exclude` leaves the frame out of the
-            mean (and lowers the detect rate), `penalty` gives it the worst value.
-        workers: processes; all cores by default.
+        missing: treatment of a reference's face that a frame does not show: `exclude` excludes the frame from the mean
+            (and lowers the detect rate), `penalty` gives it the worst value.
+        workers: number of processes; 0 runs everything in this process; None uses all cores.
         device: `cpu`, `cuda` or `auto`, for the networks.
-        shard: (i, n) scores only every n-th case, for n machines that share a cache; the record then holds these cases.
-        networks: "fid" or "fvd" -> an extractor to use instead of the published network; ids change with it.
+        shard: (i, n) scores only every n-th case, for n machines that share a cache; the record has only these cases.
+        networks: "fid" or "fvd" -> extractor used instead of the published network; it changes the metric's id.
 
     Raises:
-        UserError: what was given cannot be scored.
+        UserError: an argument is invalid, or the benchmark or predictions cannot be scored.
     """
     start = time.time()
     bench = Benchmark.open(benchmark)
     method = check_method(method)
-    path = Path(out) if out else Path(f"{file_name_of(method)}.json")
+    path = Path(out) if out else Path(f"{method_file_name(method)}.json")
     if not Path(predictions).is_dir():
-        raise UserError(f"{predictions} is not a folder; it should hold one video a case, {{case_id}}.mp4")
+        raise UserError(f"{predictions} is not a folder; expected a folder with one video per case, {{case_id}}.mp4")
     columns = choose_columns(metrics, profile)
     plan = ScoringPlan(
         bench=bench,
@@ -92,14 +93,14 @@ def score(
     if not cases:
         raise UserError(f"{benchmark} has no {split or ''} {track or ''} cases".replace("  ", " "))
     for case in cases:
-        for wrong in wrong_with_case(bench, case):
-            raise UserError(f"{benchmark}: {case.case_id} {wrong}")
+        for problem in case_problems(bench, case):
+            raise UserError(f"{benchmark}: {case.case_id} {problem}")
     workers = num_cores() if workers is None else workers
     with _sole_writer(path):
         _check_target(path, method)
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
-            raise UserError(f"{benchmark} was changed while it was being scored; nothing was written")
+            raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
         timing = {"seconds": round(time.time() - start, 3), "started_at": round(start, 3), "workers": float(workers)}
         record = make_record(plan, method, cases, scores, timing)
         save_record(path, record)
@@ -107,14 +108,14 @@ def score(
 
 
 def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:
-    """Case id -> score; what is in the cache is taken from there, the rest shared out, self cases first.
+    """Return case id -> score; cases that are not in the cache are distributed to the workers, self cases first.
 
-    Self cases watch every driver once; the cross cases that come after them find its tracks.
+    Self cases compute the tracks of every driver once; the cross cases after them read these from the cache.
     """
-    kept = {case.case_id: recall_case(plan, case) for case in cases}
-    scores = {case_id: found for case_id, found in kept.items() if found}
-    left = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
-    for case, result in process_map(partial(score_case, plan), left, workers=workers, label="score", unit="case"):
+    cached = {case.case_id: recall_case(plan, case) for case in cases}
+    scores = {case_id: score for case_id, score in cached.items() if score}
+    remaining = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
+    for case, result in process_map(partial(score_case, plan), remaining, workers=workers, label="score", unit="case"):
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
     return scores
 
@@ -122,11 +123,11 @@ def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[s
 def make_record(
     plan: ScoringPlan, method: str, cases: Sequence[Case], scores: dict[str, CaseScore], timing: dict[str, float]
 ) -> ScoreRecord:
-    """The record of scored cases."""
+    """Return the record of scored cases."""
     used: dict[str, str] = {}
     for column in plan.columns:
-        if not plan.unavailable(COLUMNS[column]):
-            used |= plan.weights_of(COLUMNS[column])
+        if not plan.unavailable_reason(COLUMNS[column]):
+            used |= plan.weight_hashes(COLUMNS[column])
     return ScoreRecord(
         schema=SCHEMA,
         method=method,
@@ -137,7 +138,7 @@ def make_record(
             "frames": "paired by index, the first scored like any other",
             "resize": RESIZE,
             "missing faces": MISSING[plan.missing],
-            "faces": plan.faces_from(),
+            "faces": plan.face_sources(),
         },
         ids={column: plan.ids[column] for column in plan.columns},
         weights=dict(sorted(used.items())),
@@ -160,27 +161,27 @@ def _group(
 
 
 def _versions() -> dict[str, str]:
-    found = {"exprbench": exprbench.__version__, "python": platform.python_version()}
+    versions = {"exprbench": exprbench.__version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _device(asked: str, columns: Sequence[str], profile: str, networks: dict[str, Any]) -> str:
-    """`cpu` or `cuda`; torch is asked only where a network of ours is going to run."""
-    if asked not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device is {asked!r}; expected auto, cpu or cuda")
-    own = (COLUMNS[column] for column in columns if COLUMNS[column].parent not in networks)
-    ours = {name for metric in own for name in metric.weights[profile]} - {LANDMARKER}
-    if asked == "cpu" or not any(weights.locate(name) for name in ours):
+def _device(requested: str, columns: Sequence[str], profile: str, networks: dict[str, Any]) -> str:
+    """Return `cpu` or `cuda`; torch is imported only if a published network is going to run."""
+    if requested not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device is {requested!r}; expected auto, cpu or cuda")
+    metrics = (COLUMNS[column] for column in columns if COLUMNS[column].parent not in networks)
+    files = {name for metric in metrics for name in metric.weights[profile]} - {LANDMARKER}
+    if requested == "cpu" or not any(weights.locate(name) for name in files):
         return "cpu"
     import torch
 
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but torch sees no GPU here; use --device cpu")
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, but torch finds no GPU; use --device cpu")
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -191,27 +192,29 @@ def _device_name() -> str:
 
 
 def _check_target(path: Path, method: str) -> None:
-    """A record of the same method may be replaced; anything else is left alone."""
+    """Raise if the record cannot be written, or would replace anything but a record of the same method."""
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path.parent):
                 return
         except OSError as error:
-            raise UserError(f"{path.parent} cannot be written to ({error.strerror}); see --out") from error
+            raise UserError(
+                f"{path.parent} is not writable ({error.strerror}); choose another folder with --out"
+            ) from error
     try:
-        there = load_record(path).method
+        existing = load_record(path).method
     except UserError:
         if path.suffix != ".json" or not path.is_file():
-            raise UserError(f"{path} is not a score record; name another file with --out") from None
-        return  # a record cut short by a full disk, say: made anew
-    if there != method:
-        raise UserError(f"{path} is the record of {there!r}, not of {method!r}; name another file with --out")
+            raise UserError(f"{path} is not a score record; choose another file with --out") from None
+        return  # a truncated record, for example after a full disk, is replaced
+    if existing != method:
+        raise UserError(f"{path} is the record of {existing!r}, not of {method!r}; choose another file with --out")
 
 
 @contextmanager
 def _sole_writer(path: Path) -> Iterator[None]:
-    """Two runs that write one record would undo each other's work: the second is told who is at it."""
+    """Lock a record, so that two runs do not write it at once; raise `UserError` with the holder if it is locked."""
     from filelock import FileLock, Timeout
 
     lock = entry_path("locks/records", str(path.absolute()))
@@ -222,5 +225,5 @@ def _sole_writer(path: Path) -> Iterator[None]:
             holder.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}")
             yield
     except Timeout:
-        who = holder.read_text() if holder.is_file() else "another process"
-        raise UserError(f"{path} is being written by {who}; wait for it, or name another file with --out") from None
+        owner = holder.read_text() if holder.is_file() else "another process"
+        raise UserError(f"{path} is being written by {owner}; wait for it, or choose another file with --out") from None

@@ -1,4 +1,4 @@
-"""Distances between the sets of all videos: FID, FVD and their variants, over the self cases of a split."""
+"""Distances between sets of videos: FID, FVD and their variants, over the self cases of a split."""
 
 import json
 from collections.abc import Sequence
@@ -19,31 +19,31 @@ from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput
 
-VERSION = "sets-2"  # raise it when a change makes distances come out differently
+VERSION = "sets-2"  # increase it when a change of the code changes distances
 
 Pair = tuple[Case, CaseScore]
 
 
 def set_distances(plan: ScoringPlan, pairs: Sequence[Pair]) -> dict[str, Aggregate | str]:
-    """Return set column -> its distance over the scored cases, or the reason why there is none.
+    """Return set column -> its distance over the scored cases, or the reason why it has none.
 
-    Both sides consist of the same cases and, of each, the frames both have: a missing prediction leaves its reference
-    out too.
+    Both sides consist of the same cases and of the frames both videos have; if a prediction is missing, its reference
+    is excluded too.
     """
     scored = [(case, score) for case, score in pairs if score.outcome == "scored"]
     features = {case.case_id: _computations(plan, case, score) for case, score in scored}
-    found: dict[str, Aggregate | str] = {}
+    results: dict[str, Aggregate | str] = {}
     for metric in plan.columns_on("self"):
         if metric.per == "group":
             try:
-                found[metric.name] = plan.unavailable(metric) or _distance(metric, scored, features)
+                results[metric.name] = plan.unavailable_reason(metric) or _distance(metric, scored, features)
             except MetricError as error:
-                found[metric.name] = str(error)
-    return found
+                results[metric.name] = str(error)
+    return results
 
 
 def _computations(plan: ScoringPlan, case: Case, score: CaseScore) -> dict[str, Computation]:
-    """Return the features that scoring a case has left in the cache; the hash is that of the file that was scored."""
+    """Return the feature computations of the file that was scored; their results are in the cache."""
     path = find_prediction(plan.predictions, case)
     prediction = VideoInput(path=path, sha256=score.prediction_sha256, fps=plan.bench.fps)
     return {c.name: c for c in feature_computations(plan, case, prediction, driver_input(plan, case.drivers[0]))}

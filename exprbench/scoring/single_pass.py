@@ -1,8 +1,8 @@
-"""One decode of each video for everything that is computed from its frames.
+"""Decode each video once for everything that is computed from its frames.
 
-A `Computation` says what is wanted of a video, or of two videos frame by frame, and under which key the result is
-cached. `single_pass` takes what is in the cache, decodes the rest once, and feeds the frames to accumulators with
-`update` and `compute`.
+A `Computation` describes a result computed from one video, or from two videos frame by frame, and its key in the cache.
+`single_pass` returns cached results and decodes the videos of the others once, feeding their frames to accumulators
+with `update` and `compute`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ RESIZE = "bicubic, antialiased (Pillow)"
 
 
 class Accumulator(Protocol):
-    """Takes a video's frames in order and has a result at the end."""
+    """Takes a video's frames in order and computes a result at the end."""
 
     def update(self, frame: Any) -> None:
         """Take the next (H, W, 3) uint8 RGB frame, or the next `FramePair` of a computation of two videos."""
@@ -36,7 +36,7 @@ class Accumulator(Protocol):
 class VideoInput:
     """A video file or frame folder of known content, read at `fps` up to `max_frames`.
 
-    `of_benchmark` decides whose mistake an unreadable file is: the user's, or the method's, which costs one case.
+    An unreadable file is a user error if `of_benchmark`, otherwise an error of the method, which fails one case.
     """
 
     path: Path
@@ -92,7 +92,7 @@ def resize(frame: np.ndarray, width: int, height: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Computation:
-    """A result computed from the frames of one video, or of a reference and a prediction in step.
+    """A result computed from the frames of one video, or of a reference and a prediction frame by frame.
 
     Attributes:
         name: key of the result among those of the same pass.
@@ -132,29 +132,29 @@ class Computation:
 
 
 def single_pass(computations: Sequence[Computation]) -> dict[str, Any]:
-    """Return the result of every computation by its name, decoding each video at most once.
+    """Return name -> result of every computation, decoding each video at most once.
 
-    Results that another process is computing are waited for. Computations of one key, as of a prediction that equals
-    its reference, are done once.
+    If another process is computing a result, it is waited for. Computations with equal keys, for example of a
+    prediction that equals its reference, are done once.
 
     Raises:
         MediaError: a method's video cannot be read to its end.
         UserError: a benchmark's video cannot.
     """
-    wanted = {computation.entry: computation for computation in computations}
-    results = _recall(wanted)
-    if missing := wanted.keys() - results.keys():
+    by_entry = {computation.entry: computation for computation in computations}
+    results = _recall(by_entry)
+    if missing := by_entry.keys() - results.keys():
         with ExitStack() as locks:
-            for entry in sorted(missing):  # in one order in all processes, so that no two wait for each other
-                locks.enter_context(entry_lock(wanted[entry].kind, wanted[entry].key))
-            results |= _recall({entry: wanted[entry] for entry in missing})
-            results |= _compute([wanted[entry] for entry in wanted if entry not in results])
+            for entry in sorted(missing):  # the same order in all processes prevents deadlocks
+                locks.enter_context(entry_lock(by_entry[entry].kind, by_entry[entry].key))
+            results |= _recall({entry: by_entry[entry] for entry in missing})
+            results |= _compute([by_entry[entry] for entry in by_entry if entry not in results])
     return {computation.name: results[computation.entry] for computation in computations}
 
 
-def _recall(wanted: dict[str, Computation]) -> dict[str, Any]:
+def _recall(by_entry: dict[str, Computation]) -> dict[str, Any]:
     results = {}
-    for entry, computation in wanted.items():
+    for entry, computation in by_entry.items():
         with suppress(LookupError):
             results[entry] = computation.recall()
     return results

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from exprbench import Benchmark, UserError, build, check
-from exprbench.building.source_files import gather, safe_name
+from exprbench.building.source_files import list_inputs, safe_name
 from exprbench.media import read_clip, read_image, write_image
 from tests.people import clip, person, still
 from tests.videos import numbered, numbers, write
@@ -155,7 +155,7 @@ def test_a_wrong_sources_file_is_a_users_mistake(folders, tmp_path, text, messag
 
 def test_an_existing_folder_is_not_touched(folders, tmp_path):
     (tmp_path / "bench").mkdir()
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         build(**folders, out=tmp_path / "bench")
 
 
@@ -183,7 +183,7 @@ def test_only_media_files_are_gathered_in_the_order_of_their_names(tmp_path):
     for name in ("b.mp4", "a.mp4", ".hidden.mp4", "notes.txt", "a.tracks.npz", "sources.csv"):
         (tmp_path / name).write_text("file\n")
     (tmp_path / "folder").mkdir()
-    assert [i.path.name for i in gather(tmp_path, "driver", "single")] == ["a.mp4", "b.mp4"]
+    assert [i.path.name for i in list_inputs(tmp_path, "driver", "single")] == ["a.mp4", "b.mp4"]
 
 
 def test_pixels_of_a_driver_survive_normalisation(folders, tmp_path):
@@ -212,7 +212,7 @@ def test_turned_and_transparent_portraits_become_plain_ones(folders, tmp_path):
 
 
 def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monkeypatch):
-    monkeypatch.setitem(build.__globals__["draw_sizes"].__globals__["PAPER_SIZES"], ("portrait", "single"), 2)
+    monkeypatch.setitem(build.__globals__["draw_subset"].__globals__["PAPER_SIZES"], ("portrait", "single"), 2)
     bench = build(**folders, out=tmp_path / "bench", workers=0)
     assert [item.reason for item in bench.left_out] == ["not_drawn"]
     assert len([a for a in bench.assets.values() if a.kind == "portrait" and a.split == "single"]) == 2
@@ -288,9 +288,9 @@ def test_a_changed_description_is_refused(folders, tmp_path, change, message):
     ("old", "new", "message"),
     [
         ("single-self-0001", "../../etc/passwd", "is not the id"),
-        ("single-self-0001", "single-self-0002", "there twice"),
+        ("single-self-0001", "single-self-0002", "listed twice"),
         ("single-self-0001", "multi-self-0009", "is not the id"),
-        ("driving/dee.mp4,0.0", "driving/dee.mp4,7.0", "names a driver there is not"),
+        ("driving/dee.mp4,0.0", "driving/dee.mp4,7.0", "names a driver that the case does not have"),
         ("driving/dee.mp4,0.0", "driving/dee.mp4,x", "expected driver.face"),
         ("face_map", "map", "its columns are"),
         ("driving/dee.mp4,0.0", "../outside.mp4,0.0", "do not belong together"),
@@ -313,7 +313,7 @@ def test_paths_cannot_leave_the_folder(folders, tmp_path):
 
 
 def test_what_is_not_a_benchmark(tmp_path):
-    with pytest.raises(UserError, match="holds no benchmark"):
+    with pytest.raises(UserError, match="has no benchmark"):
         Benchmark.open(tmp_path)
 
 

@@ -12,8 +12,8 @@ from exprbench.demo.animation import (
     perform,
     still,
 )
-from exprbench.demo.blendshapes import NAMES, index, places
-from exprbench.faces.derived import BLINKS
+from exprbench.demo.blendshapes import NAMES, index, indices
+from exprbench.faces.gaze import BLINKS
 
 SEEDS = range(8)
 FRAMES = 125
@@ -27,8 +27,8 @@ def test_blendshapes_are_in_mediapipes_order():
     assert len(NAMES) == len(set(NAMES)) == 52
     assert NAMES[0] == "_neutral"
     assert (index("eyeBlinkLeft"), index("eyeBlinkRight")) == BLINKS
-    assert places("mouthSmile") == (44, 45)
-    assert places("jawOpen") == (25,)
+    assert indices("mouthSmile") == (44, 45)
+    assert indices("jawOpen") == (25,)
     face_landmarker = pytest.importorskip("mediapipe.tasks.python.vision.face_landmarker")
     theirs = [shape.name.replace("_", "").lower() for shape in face_landmarker.Blendshapes]
     assert [name.replace("_", "").lower() for name in NAMES] == theirs
@@ -117,4 +117,4 @@ def test_a_still_holds_what_it_is_given():
 
 def test_expressions_name_blendshapes():
     for expression in EXPRESSIONS.values():
-        assert all(places(name) for name in expression)
+        assert all(indices(name) for name in expression)

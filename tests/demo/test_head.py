@@ -3,7 +3,7 @@ import pytest
 
 from exprbench.demo.animation import perform
 from exprbench.demo.blendshapes import NAMES, index
-from exprbench.demo.cast import CAST, invent
+from exprbench.demo.cast import CAST, random_character
 from exprbench.demo.head import Proportions, iris_points, pose_points, shape
 from exprbench.demo.mesh import (
     IRISES,
@@ -20,9 +20,9 @@ from exprbench.demo.mesh import (
     spread,
 )
 from exprbench.faces import axis_angle, gaze
-from exprbench.faces.derived import EYES
+from exprbench.faces.landmark_groups import EYE_POINTS
 
-PEOPLE = [*CAST, *(invent(seed) for seed in range(6))]
+PEOPLE = [*CAST, *(random_character(seed) for seed in range(6))]
 SIZE = (300, 200)
 
 
@@ -122,7 +122,7 @@ def test_irises_are_round_and_face_where_they_look():
     m = perform(3, 20)
     mesh = pose_points(Proportions(), m.blendshapes, m.rotation)
     irises = iris_points(mesh, m.rotation, m.gaze).reshape(20, 2, 5, 3)
-    assert [eye[2] for eye in EYES] == [iris[0] for iris in IRISES]
+    assert [eye[2] for eye in EYE_POINTS] == [iris[0] for iris in IRISES]
     spokes = irises[:, :, 1:] - irises[:, :, :1]
     radii = np.linalg.norm(spokes, axis=-1)
     np.testing.assert_allclose(radii, np.broadcast_to(radii[..., :1], radii.shape), rtol=1e-9)

@@ -89,6 +89,6 @@ def test_the_table_is_printed_and_says_where_things_lie(ran):
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="something other than a demo"):
         demo(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "precious"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exprbench.demo.animation import EXPRESSIONS, perform, still
-from exprbench.demo.cast import CAST, invent
+from exprbench.demo.cast import CAST, random_character
 from exprbench.demo.damage import gaze_turned
 from exprbench.demo.scene import portrait, render
 from exprbench.demo.strip import save_strip
@@ -21,7 +21,7 @@ def angle_deg(a, b):
 
 @pytest.mark.parametrize("size", [SQUARE, (512, 512), (300, 128), (97, 201)])
 def test_tracks_are_exactly_what_was_put_in(size):
-    for i, person in enumerate([*CAST, invent(3)]):
+    for i, person in enumerate([*CAST, random_character(3)]):
         m = perform(i, 50)
         _, tracks = render([person], [m], size)
         track = tracks.tracks[0]

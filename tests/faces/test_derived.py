@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import axis_angle, eye_closed, gaze, rotation
-from exprbench.faces.derived import EYES, eye_ball
+from exprbench.faces.gaze import eye_ball
+from exprbench.faces.landmark_groups import EYE_POINTS
 
 SIZE = (640, 360)
 
@@ -26,7 +27,7 @@ def face_looking(towards, turn, scale=40.0):
     landmarks = np.zeros((478, 3))
     corners = {33: (-1.5, 0, 0), 133: (-0.5, 0, 0.1), 263: (1.5, 0, 0), 362: (0.5, 0, 0.1)}
     points = {i: turn.apply(np.array(p) * scale) + np.array([300, -200, 0]) for i, p in corners.items()}
-    for outer, inner, iris in EYES:
+    for outer, inner, iris in EYE_POINTS:
         centre, radius = eye_ball(points[outer], points[inner], turn.as_matrix())
         points[iris] = centre + radius * towards
     for i, point in points.items():
@@ -55,7 +56,7 @@ def test_a_mirrored_face_looks_the_mirrored_way():
     landmarks, pose = face_looking(towards, turned), posed(turned)
     flip = np.diag([-1.0, 1, 1, 1])
     mirrored = landmarks.copy()
-    for (ro, ri, rp), (lo, li, lp) in ((EYES[0], EYES[1]), (EYES[1], EYES[0])):
+    for (ro, ri, rp), (lo, li, lp) in ((EYE_POINTS[0], EYE_POINTS[1]), (EYE_POINTS[1], EYE_POINTS[0])):
         for a, b in ((ro, lo), (ri, li), (rp, lp)):
             mirrored[a] = landmarks[b] * (-1, 1, 1) + (1, 0, 0)
     read = gaze(mirrored, flip @ pose @ flip, SIZE)

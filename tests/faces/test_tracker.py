@@ -23,8 +23,8 @@ def follow(model):
     def run(frames, fps=25):
         tracker = FaceTracker(model, fps=fps)
         for frame in frames:
-            tracker.add(frame)
-        return tracker.finish()
+            tracker.update(frame)
+        return tracker.compute()
 
     return run
 

@@ -286,7 +286,7 @@ def test_nothing_is_computed_before_mistakes_are_found(model, files, monkeypatch
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not whole JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "holds a list, not an object"),
         ('{"format": 9}', "has format 9; this version reads 1"),
         ('{"format": 1, "base": "b"}', "has no entry for adapter, expression"),

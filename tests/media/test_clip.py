@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from exprbench.media import MediaError, open_clip, read_clip, write_frames, write_image, write_video
-from exprbench.media.clip import _Decoder
+from exprbench.media.clip import DecoderProcess
 from tests.videos import number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(50)]
@@ -219,9 +219,9 @@ def _alive(pid):
 def test_idle_decoders_are_reused(tmp_path):
     path = write(tmp_path / "a.mp4", FRAMES)
     read_clip(path)
-    before = {d.process.pid for d in _Decoder.idle}
+    before = {d.process.pid for d in DecoderProcess.idle}
     read_clip(path)
-    assert {d.process.pid for d in _Decoder.idle} == before
+    assert {d.process.pid for d in DecoderProcess.idle} == before
 
 
 def test_memory_stays_bounded_whatever_the_length(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import FaceTrack
-from exprbench.faces.derived import eye_ball
+from exprbench.faces.gaze import eye_ball
 from exprbench.faces.landmark_groups import EYE_POINTS
 from exprbench.metrics import face_errors as module
 from exprbench.metrics.face_pair import FacePair

@@ -10,8 +10,8 @@ from scipy import linalg
 from torchmetrics.image.fid import _compute_fid
 
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.frechet import Gaussian, _not_negative, frechet_distance, gaussian
-from exprbench.metrics.moments import Moments, merge, moments, moments_of_parts
+from exprbench.metrics.frechet import Gaussian, _clip_rounding, frechet_distance, gaussian
+from exprbench.metrics.moments import Moments, merge, moments, moments_from_parts
 
 DIMS = 24
 
@@ -160,7 +160,7 @@ def test_moments_of_shards_are_those_of_the_whole(sizes, shift):
     for merged in (
         merge(map(moments_or_none, shards)),
         merge(map(moments_or_none, shards[::-1])),
-        moments_of_parts(shards),
+        moments_from_parts(shards),
     ):
         assert merged.n == len(x)
         assert merged.mean == pytest.approx(x.mean(0), rel=1e-12, abs=1e-9)
@@ -217,6 +217,6 @@ def test_features_of_two_lengths_are_refused():
 
 
 def test_only_rounding_is_taken_for_zero():
-    assert _not_negative(-1e-12, 1.0) == 0
+    assert _clip_rounding(-1e-12, 1.0) == 0
     with pytest.raises(ArithmeticError):
-        _not_negative(-1e-3, 1.0)
+        _clip_rounding(-1e-3, 1.0)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from exprbench import weights
-from exprbench.metrics import EXTRAS, METRICS, PROFILES, metric_ids, parent_of
+from exprbench.metrics import EXTRAS, METRICS, PROFILES, metric_ids, parent_metric
 
 # As the design has them; a change here is a change of every published number's name.
 IDS = {
@@ -41,8 +41,8 @@ def test_an_id_leads_to_its_metric():
     for name, extra in EXTRAS.items():
         assert extra.name == name
         for metric_id in extra.ids.values():
-            assert parent_of(metric_id) is METRICS[extra.parent]
-    assert parent_of("fid[demo-net64]") is METRICS["fid"]
+            assert parent_metric(metric_id) is METRICS[extra.parent]
+    assert parent_metric("fid[demo-net64]") is METRICS["fid"]
 
 
 def test_names_of_metrics_and_extras_do_not_clash():

@@ -6,12 +6,12 @@ from exprbench.metrics.errors import MetricError
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.metrics.set_distance import (
     bias_floor,
+    distance_interval,
+    fit_gaussian,
     half_width,
-    interval_of,
     pack_reference,
     prepare,
     set_distance,
-    side_of,
     unpack_reference,
 )
 
@@ -59,7 +59,7 @@ def test_the_influence_is_the_derivative_by_a_videos_weight(shape):
         sides = []
         for side in (reference, predicted):
             many = {f"{key}+{i}": value for key, value in side.items() for i in range(times + (key == extra))}
-            sides.append(side_of(many, biased=True))
+            sides.append(fit_gaussian(many, biased=True))
         return frechet_distance(*sides)
 
     gains = np.array([100 * (repeated(key) - repeated()) for key in list(reference)[:4]])
@@ -147,7 +147,9 @@ def test_one_video_has_a_distance_but_no_interval():
 def test_biased_covariances_are_smaller():
     reference, predicted = videos()
     n = len(pooled(reference))
-    assert side_of(reference, biased=True).trace == pytest.approx(side_of(reference).trace * (n - 1) / n, rel=1e-12)
+    assert fit_gaussian(reference, biased=True).trace == pytest.approx(
+        fit_gaussian(reference).trace * (n - 1) / n, rel=1e-12
+    )
     assert set_distance(reference, predicted, biased=True).value < set_distance(reference, predicted).value
 
 
@@ -160,5 +162,5 @@ def test_nothing_to_compare_is_an_error_with_a_name():
 
 
 def test_an_interval_does_not_reach_below_zero():
-    assert interval_of(1.0, [5.0, -5.0])[0] == 0
-    assert interval_of(1.0, [3.0]) == (None, None)
+    assert distance_interval(1.0, [5.0, -5.0])[0] == 0
+    assert distance_interval(1.0, [3.0]) == (None, None)

@@ -193,7 +193,7 @@ def test_ctrl_c_ends_it_cleanly(reference, tmp_path):
     run.send_signal(signal.SIGINT)
     said, _ = run.communicate(timeout=30)
     if run.returncode == 130:
-        assert "stopped; the same command goes on from here" in said
+        assert "stopped; the same command resumes from here" in said
         assert "Traceback" not in said
     again = command(root, tmp_path / "out", "--workers", "2")
     again.communicate(timeout=300)

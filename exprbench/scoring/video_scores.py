@@ -1,4 +1,4 @@
-"""Score a video that is in memory against its reference: the same computations as for files, without a cache."""
+"""Score a video in memory against its reference: the same computations as for files, without a cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Frames = Sequence[np.ndarray]
 
 @dataclass(frozen=True)
 class VideoScores:
-    """Values by column, and for columns without a value the reason."""
+    """Values by column, and reasons for columns without a value."""
 
     values: dict[str, float]
     unscored: dict[str, str]
@@ -35,12 +35,12 @@ def score_video(
     profile: str = "mediapipe",
     device: str = "cpu",
 ) -> VideoScores:
-    """Score one video against its reference, frame by frame over the frames both have.
+    """Score one video against its reference, over the frames that both have.
 
     Args:
         predicted, reference: (T, H, W, 3) uint8 RGB frames.
         columns: pixel and face columns of the registry.
-        fps: rate of both, for the face tracker.
+        fps: frames per second of both, for the face tracker.
         profile: `mediapipe`, or `paper` for the networks of the paper's profile.
         device: device of those networks.
 
@@ -51,8 +51,8 @@ def score_video(
     faces = [c for c in columns if COLUMNS[c].kind == "face"]
     if faces:
         inputs = _face_inputs(predicted, reference, fps, profile, device)
-        found = score_faces(inputs, faces)
-        values, unscored = values | found.values, unscored | found.unscored
+        face_scores = score_faces(inputs, faces)
+        values, unscored = values | face_scores.values, unscored | face_scores.unscored
     return VideoScores(values, unscored)
 
 
