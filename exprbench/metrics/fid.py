@@ -13,7 +13,9 @@ from unittest import mock
 
 import numpy as np
 
+from exprbench import weights
 from exprbench.metrics.networks import as_tensor, exact, load_state
+from exprbench.metrics.registry import FrameStream
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:
@@ -67,6 +69,11 @@ class InceptionFeatures:
         with exact():
             (pooled,) = self.network(torch.stack(list(prepared)).contiguous(memory_format=self.order))
         return pooled.flatten(1).cpu().numpy()
+
+
+def load(stream: FrameStream, device: str) -> InceptionFeatures:
+    """Return the published network with the resize of a stream."""
+    return InceptionFeatures(weights.require("inception"), device=device, resize=stream.resize)  # type: ignore[arg-type]
 
 
 def _inception(path: Path) -> Any:

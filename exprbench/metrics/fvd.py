@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exprbench import weights
 from exprbench.metrics.clip_grid import DEFAULT_GRID
 from exprbench.metrics.networks import as_tensor, exact
+from exprbench.metrics.registry import ClipStream
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:
@@ -62,6 +64,11 @@ class I3DFeatures:
         if logits.shape != (len(prepared), NUM_FEATURES):
             raise WeightsError("weights_differ", f"{self.path} gives features of shape {tuple(logits.shape)}, not 400")
         return logits.float().cpu().numpy()
+
+
+def load(stream: ClipStream, device: str) -> I3DFeatures:
+    """Return the published network with the frame size of a stream's clips."""
+    return I3DFeatures(weights.require("i3d"), device=device, fit=stream.grid.fit)
 
 
 def _load(path: Path, device: str) -> Any:

@@ -21,15 +21,27 @@ Kind = Literal["set", "pixel", "face"]
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStream:
-    """Features of single frames: the network's input is made by `resize`."""
+    """Features of single frames.
 
+    Attributes:
+        load: function of the stream and a device that returns the network, as `module:function`; see `extractors`.
+        resize: how frames are brought to the network's size.
+    """
+
+    load: str
     resize: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipStream:
-    """Features of clips, which `grid` cuts out of a video."""
+    """Features of clips.
 
+    Attributes:
+        load: as for `FrameStream`.
+        grid: how videos are cut into clips.
+    """
+
+    load: str
     grid: ClipGrid
 
 
@@ -105,7 +117,7 @@ FID = Metric(
     kind="set",
     per="group",
     compute="set_distance:set_distance",
-    stream=FrameStream(resize="clean299"),
+    stream=FrameStream(load="fid:load", resize="clean299"),
     ids=_both(f"fid[{INCEPTION}]"),
     weights=_both(("inception",)),
     tracks=(SELF,),
@@ -117,7 +129,7 @@ FVD = replace(
     parent="fvd",
     title="FVD",
     meaning="Fréchet distance between I3D features of all 16-frame clips and of all reference clips",
-    stream=ClipStream(grid=DEFAULT_GRID),
+    stream=ClipStream(load="fvd:load", grid=DEFAULT_GRID),
     ids=_both(f"fvd[{I3D},{DEFAULT_GRID.label()}]"),
     weights=_both(("i3d",)),
 )
@@ -229,7 +241,7 @@ def _fvd_preset(preset: str) -> Metric:
         FVD,
         f"fvd_{preset}",
         f"FVD over the clips of the preset {preset}",
-        stream=ClipStream(grid=PRESETS[preset]),
+        stream=ClipStream(load="fvd:load", grid=PRESETS[preset]),
         ids=_both(f"fvd[{I3D},{PRESETS[preset].label()}]"),
         on_request=True,
     )
@@ -248,7 +260,7 @@ _EXTRAS = (
         FID,
         "fid_pytorch",
         "FID with the resize of pytorch-fid: bilinear, without antialiasing",
-        stream=FrameStream(resize="pytorch299"),
+        stream=FrameStream(load="fid:load", resize="pytorch299"),
         ids=_both("fid[inception2015,pytorch299,pool3]"),
         on_request=True,
     ),
@@ -331,7 +343,7 @@ _EXTRAS = (
     ),
 )
 
-METRICS: dict[str, Metric] = {m.name: m for m in (FID, FVD, PSNR, SSIM, LMD, MAE, AED, APD)}
+METRICS: dict[str, Metric] = {m.name: m for m in (FID, FVD, PSNR, SSIM, LMD, AED, APD, MAE)}
 EXTRAS: dict[str, Metric] = {m.name: m for m in _EXTRAS}
 COLUMNS: dict[str, Metric] = {**METRICS, **EXTRAS}
 

@@ -14,7 +14,7 @@ from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import pack_tracks, unpack_tracks
 from exprbench.faces.video_tracks import collect, landmarker, tracks_key
-from exprbench.metrics import Metric
+from exprbench.metrics import COLUMNS, Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
 from exprbench.metrics.face_readers import READERS, FaceReader
@@ -153,7 +153,7 @@ def feature_computation(
     }
 
     def start() -> FrameFeatures | ClipFeatures:
-        network = plan.networks.get(metric.parent) or _published(metric, plan.device)
+        network = plan.networks.get(metric.parent) or load_network(metric.name, plan.device)
         if isinstance(stream, ClipStream):
             return ClipFeatures(network, num_frames, stream.grid, case_id)
         return FrameFeatures(network)
@@ -163,25 +163,11 @@ def feature_computation(
     )
 
 
-def _published(metric: Metric, device: str) -> Any:
-    """Return the published network behind a set column."""
-    if isinstance(metric.stream, ClipStream):
-        return _i3d(metric.stream.grid.fit, device)
-    return _inception(metric.stream.resize, device)  # type: ignore[union-attr]
-
-
 @lru_cache(maxsize=4)
-def _i3d(fit: str, device: str) -> Any:
-    from exprbench.metrics.fvd import I3DFeatures
-
-    return I3DFeatures(weights.require("i3d"), device=device, fit=fit)
-
-
-@lru_cache(maxsize=2)
-def _inception(resize: str, device: str) -> Any:
-    from exprbench.metrics.fid import InceptionFeatures
-
-    return InceptionFeatures(weights.require("inception"), device=device, resize=resize)  # type: ignore[arg-type]
+def load_network(name: str, device: str) -> Any:
+    """Return the published network behind a set column; each process loads it once."""
+    metric = COLUMNS[name]
+    return metric.function(metric.stream.load)(metric.stream, device)  # type: ignore[union-attr]
 
 
 @dataclass

@@ -94,7 +94,7 @@ def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]
     for name in names or ():
         if name not in ids:
             raise unknown_name("metric", name, list(ids))
-    chosen = set(names or METRICS)
+    chosen = set(names or (m.name for m in METRICS.values() if not m.on_request))
     cheap = {extra.name for extra in EXTRAS.values() if extra.parent in chosen and not extra.on_request}
     return tuple(name for name in ids if name in chosen | cheap)
 

@@ -77,7 +77,7 @@ def _distance(metric: Metric, scored: Sequence[Pair], features: dict[str, dict[s
             bias_floor=distance.bias_floor,
         )
 
-    return cached("sets", {"version": VERSION, "cases": keys}, measure, _pack, _unpack)
+    return cached("sets", {"version": VERSION, "compute": metric.compute, "cases": keys}, measure, _pack, _unpack)
 
 
 def _load(

@@ -23,7 +23,7 @@ from tests.metrics.test_smirk import published as smirk_state
 from tests.people import clip, person, still
 from tests.scoring.conftest import Method, case_of
 
-LOADED = (computations._i3d, computations._inception, face_readers.loaded)
+LOADED = (computations.load_network, face_readers.loaded)
 
 
 @pytest.fixture
