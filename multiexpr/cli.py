@@ -283,7 +283,8 @@ def _propose(args: argparse.Namespace, recipe: "Recipe | None") -> int:
         print(f"{key} = {after:g}  # was {before:g}")
     print(f"# keeps {proposal.num_kept:,} of {proposal.num_reachable:,} clips that pass all other rules")
     if proposal.num_unknown:
-        print(f"# {proposal.num_unknown:,} more are not fully scored; score them with: multiexpr score --score-all")
+        command = f"multiexpr score {args.out} --score-all"
+        print(f"# clips that are not fully scored: {proposal.num_unknown:,}; score them with: {command}")
     if args.write:
         save_recipe(args.write, proposal.recipe)
     return DONE

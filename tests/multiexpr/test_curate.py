@@ -101,7 +101,7 @@ def test_every_verb_alone(curated, capsys):
     assert cli.main(["select", out, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 4
     assert cli.main(["select", out, "--target", "3", "--write", str(workspace.root / "three.toml")]) == 0
-    assert "# keeps 3 of 5 clips that pass all other rules" in capsys.readouterr().out
+    assert "# keeps 3 of 7 clips that pass all other rules" in capsys.readouterr().out
     assert multiexpr.load_recipe(workspace.root / "three.toml")
     for verb in ("score", "caption", "export", "report"):
         assert cli.main([verb, out]) == 0
