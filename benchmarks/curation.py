@@ -1,8 +1,8 @@
-"""Curation: beside the plain way, above its floor, its memory over the number of clips, and a million verdicts.
+"""Time and memory of curation: against a plain script, against a lower bound, by number of clips, for select.
 
-Clips are made of the films in --media (`benchmarks.curation_clips`). Everything runs in processes of its own, models
-are loaded within the measured time. The plain way does every fourth clip, and with `--whole` every one; `--work` keeps
-the clips for the next run, `--only` makes one table.
+The clips are made from the videos in --media (`benchmarks.curation_clips`). Every measurement is a new process, and its
+time includes loading the models. The plain script processes every fourth clip, or all with `--whole`. `--work` keeps
+the clips for the next run, `--only` runs one table.
 """
 
 import json
@@ -19,25 +19,25 @@ import numpy as np
 
 from benchmarks.common import Row, Table, report
 from benchmarks.curation_clips import make_collection
-from benchmarks.curation_rows import made_up
+from benchmarks.curation_rows import write_synthetic
 from exprbench.core.cli_base import Parser
 from tests.videos import numbered, write
 
 HERE = Path(__file__).resolve().parents[1]
 MEDIA = HERE.parent / "shared" / "data"
-EVERY = 4  # clip the plain way does, for the time of all
-MANY, FEW = 4000, 500  # clips of the memory table
+PLAIN_STRIDE = 4  # the plain script processes every fourth clip, and its time is extrapolated
+MANY, FEW = 4000, 500  # numbers of clips in the memory table
 MILLION_SHARDS, SHARD = 1000, 1000
 
 SCORE = """
 import json, resource, sys, time
 import multiexpr
-from multiexpr.execution.executors import Machines
+from multiexpr.execution.executors import ExecutionConfig
 start = time.perf_counter()
-count = multiexpr.score(sys.argv[1], machines=Machines(workers=int(sys.argv[2]), devices=("cpu",)))
+count = multiexpr.score(sys.argv[1], execution=ExecutionConfig(workers=int(sys.argv[2]), devices=("cpu",)))
 seconds = time.perf_counter() - start
-used = {who: resource.getrusage(getattr(resource, "RUSAGE_" + who)) for who in ("SELF", "CHILDREN")}
-print(json.dumps({"seconds": seconds, "clips": count, **{who: u.ru_maxrss / 1e3 for who, u in used.items()}}))
+usage = {name: resource.getrusage(getattr(resource, "RUSAGE_" + name)) for name in ("SELF", "CHILDREN")}
+print(json.dumps({"seconds": seconds, "clips": count, **{name: u.ru_maxrss / 1e3 for name, u in usage.items()}}))
 """
 SELECT = """
 import json, resource, sys, time
@@ -53,8 +53,8 @@ print(json.dumps({"seconds": seconds, "clips": funnel.num_clips, "kept": funnel.
 """
 
 
-def told(*command: object) -> dict[str, Any]:
-    """What a Python process says last, as JSON."""
+def run_json(*command: object) -> dict[str, Any]:
+    """Run a Python process and return the last line of its output, parsed as JSON."""
     run = subprocess.run(
         [sys.executable, *map(str, command)], cwd=HERE, capture_output=True, text=True, check=False, env=os.environ
     )
@@ -64,94 +64,91 @@ def told(*command: object) -> dict[str, Any]:
 
 
 def index(clips: Path, out: Path, *more: str) -> None:
-    """List a collection in a fresh folder."""
+    """Index a collection in a new folder."""
     shutil.rmtree(out, ignore_errors=True)
-    told_nothing = [sys.executable, "-m", "multiexpr.cli", "index", str(clips), "--out", str(out), *more]
-    subprocess.run(told_nothing, cwd=HERE, check=True, capture_output=True)
+    command = [sys.executable, "-m", "multiexpr.cli", "index", str(clips), "--out", str(out), *more]
+    subprocess.run(command, cwd=HERE, check=True, capture_output=True)
 
 
-def scored(clips: Path, out: Path, workers: int) -> dict[str, Any]:
-    """Score a collection from nothing."""
+def score(clips: Path, out: Path, workers: int) -> dict[str, Any]:
+    """Index and score a collection in a new folder, and return time and memory of scoring."""
     index(clips, out)
-    return told("-c", SCORE, out, workers)
+    return run_json("-c", SCORE, out, workers)
 
 
 def row(name: str, seconds: Sequence[float], firsts: Sequence[float], **more: Any) -> Row:
-    """Several rounds of a way, beside the first way's."""
+    """Return the row of one alternative, given its times and those of the first alternative in the same rounds."""
     slower = float(np.median(np.divide(seconds, firsts)))
     return Row(name=name, median_s=float(np.median(seconds)), fastest_s=min(seconds), times_slower=slower, **more)
 
 
-def beside_plain(clips: Path, work: Path, *, whole: bool) -> Table:
-    """All workers against one process that does everything with every clip."""
+def against_plain(clips: Path, work: Path, *, whole: bool) -> Table:
+    """Compare scoring with the plain script, which runs every stage on every clip in one process."""
     paths = sorted(clips.glob("*.mp4"))
-    chosen = paths if whole else paths[::EVERY]
+    chosen = paths if whole else paths[::PLAIN_STRIDE]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ways = {f"multiexpr score, {n} workers": scored(clips, work / "ours", n)["seconds"] for n in (cores, 1)}
-    plain = told("-m", "benchmarks.curation_plain", *chosen)["seconds"]
-    ways["plain, one process"] = plain * len(paths) / len(chosen)
-    first = next(iter(ways.values()))
-    rows = [
-        row(name, [taken], [first], note=f"{len(paths) / taken:.2f} clips a second") for name, taken in ways.items()
-    ]
+    seconds = {f"multiexpr score, {n} workers": score(clips, work / "ours", n)["seconds"] for n in (cores, 1)}
+    plain_s = run_json("-m", "benchmarks.curation_plain", *chosen)["seconds"]
+    seconds["plain script, one process"] = plain_s * len(paths) / len(chosen)
+    first = next(iter(seconds.values()))
+    rows = [row(name, [s], [first], note=f"{len(paths) / s:.2f} clips per second") for name, s in seconds.items()]
     rows[-1].note += "" if whole else f"; from {len(chosen)} clips"
-    kept = told("-c", SELECT, work / "ours")
+    kept = run_json("-c", SELECT, work / "ours")
     return Table(title=f"{len(paths)} clips of 5 s, {kept['kept']} kept", rows=rows)
 
 
-def above_floor(clips: Path, work: Path, repeats: int) -> Table:
-    """One worker against decoding and models alone, in turns."""
-    ours, floors, arithmetic = [], [], []
+def against_lower_bound(clips: Path, work: Path, repeats: int) -> Table:
+    """Compare one worker with decoding and models alone, in turns."""
+    ours, bounds, arithmetic = [], [], []
     for _ in range(repeats):
-        ours.append(scored(clips, work / "one", 1)["seconds"])
-        parts = told("-m", "benchmarks.curation_floor", work / "one")
+        ours.append(score(clips, work / "one", 1)["seconds"])
+        parts = run_json("-m", "benchmarks.curation_floor", work / "one")
         arithmetic.append(parts.pop("arithmetic"))
-        floors.append(sum(parts.values()))
-    both = np.add(floors, arithmetic).tolist()
+        bounds.append(sum(parts.values()))
+    both = np.add(bounds, arithmetic).tolist()
     rows = [
-        row("floor: planned frames and models", floors, floors),
-        row("the same and the scorers' arithmetic", both, floors),
-        row("multiexpr score, 1 worker", ours, floors),
+        row("lower bound: decoding and models", bounds, bounds),
+        row("lower bound and the scorers' arithmetic", both, bounds),
+        row("multiexpr score, 1 worker", ours, bounds),
     ]
-    return Table(title="Above the floor", rows=rows)
+    return Table(title="Above the lower bound", rows=rows)
 
 
 def memory(clips: Path, work: Path) -> Table:
-    """Peak memory of the parent and of the largest worker, by number of clips."""
+    """Measure the peak memory of the main process and of the largest worker, by number of clips."""
     rows = []
     kinds = sorted({path.name.partition("_")[0] for path in clips.glob("*.mp4")})
-    for copies, cheap in ((1, False), (4, False), (FEW, True), (MANY, True)):
+    for copies, short in ((1, False), (4, False), (FEW, True), (MANY, True)):
         folder = work / f"many-{copies}"
-        _copies(clips, folder, kinds, copies, cheap=cheap)
+        _link_copies(clips, folder, kinds, copies, short=short)
         index(folder, work / "memory", "--no-content-check")
-        found = told("-c", SCORE, work / "memory", 2)
-        what = "dropped by their length" if cheap else "of every kind"
-        name = f"{found['clips']} clips {what}"
-        note = f"largest worker {found['CHILDREN']:.0f} MB"
-        rows.append(Row(name=name, median_s=found["seconds"], fastest_s=found["seconds"],
-                        times_slower=found["SELF"] / (rows[0].peak_mb if rows else found["SELF"]),
-                        peak_mb=found["SELF"], note=note))  # fmt: skip
-    return Table(title="Memory (`times slower` is memory here)", rows=rows)
+        result = run_json("-c", SCORE, work / "memory", 2)
+        name = f"{result['clips']} clips {'dropped by their length' if short else 'of every kind'}"
+        note = f"largest worker {result['CHILDREN']:.0f} MB"
+        rows.append(Row(name=name, median_s=result["seconds"], fastest_s=result["seconds"],
+                        times_slower=result["SELF"] / (rows[0].peak_mb if rows else result["SELF"]),
+                        peak_mb=result["SELF"], note=note))  # fmt: skip
+    return Table(title="Memory of the main process (`times slower` is the ratio of memory here)", rows=rows)
 
 
-def _copies(clips: Path, folder: Path, kinds: list[str], copies: int, *, cheap: bool) -> None:
-    """A few clips under many names; cheap ones are shorter than any recipe takes."""
+def _link_copies(clips: Path, folder: Path, kinds: list[str], copies: int, *, short: bool) -> None:
+    """Link one clip per kind under many names; with `short`, a clip that the default recipe drops by its length."""
     folder.mkdir(parents=True)
-    if cheap:
+    if short:
         write(folder.parent / "short.mp4", [numbered(i) for i in range(5)])
-    sources = [folder.parent / "short.mp4"] if cheap else [next(clips.glob(f"{kind}_*")) for kind in kinds]
+    sources = [folder.parent / "short.mp4"] if short else [next(clips.glob(f"{kind}_*")) for kind in kinds]
     for source in sources:
         for number in range(copies):
             os.link(source, folder / f"{source.stem}-{number:05d}.mp4")
 
 
 def million(work: Path, repeats: int) -> Table:
-    """Verdicts on a million made-up clips, of all fates."""
+    """Measure `select` on up to a million synthetic clips."""
     rows, first = [], 0.0
     for num_shards in (MILLION_SHARDS // 10, MILLION_SHARDS):
         out = work / f"select-{num_shards}"
-        made_up(out, num_shards, SHARD)
-        runs = [told("-c", SELECT, out) for _ in range(repeats)]
+        write_synthetic(out, num_shards, SHARD)
+        runs = [run_json("-c", SELECT, out) for _ in range(repeats)]
         seconds = [run["seconds"] for run in runs]
         first = first or float(np.median(seconds))
         rows.append(row(f"select, {runs[0]['clips']:,} clips", seconds, [first] * repeats,
@@ -160,38 +157,38 @@ def million(work: Path, repeats: int) -> Table:
 
 
 def arguments(argv: Sequence[str] | None) -> Any:
-    """The options."""
+    """Parse the command line."""
     parser = Parser(
         prog="python -m benchmarks.curation",
         description=__doc__.splitlines()[0],
         examples="  python -m benchmarks.curation --media videos/ --whole --json curation.json",
     )
-    parser.add_argument("--media", type=Path, default=MEDIA, help="films the clips are made of")
-    parser.add_argument("--clips", type=int, default=120, help="how many (default: %(default)s)")
-    parser.add_argument("--whole", action="store_true", help="the plain way on every clip")
-    parser.add_argument("--only", choices=("plain", "floor", "memory", "select"), help="one table alone")
-    parser.add_argument("--repeats", type=int, default=1, help="rounds of what is quick (default: %(default)s)")
-    parser.add_argument("--work", type=Path, help="keep the clips in this folder, for other runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE as well")
+    parser.add_argument("--media", type=Path, default=MEDIA, help="folder of the videos that clips are made from")
+    parser.add_argument("--clips", type=int, default=120, help="number of clips (default: %(default)s)")
+    parser.add_argument("--whole", action="store_true", help="run the plain script on all clips")
+    parser.add_argument("--only", choices=("plain", "floor", "memory", "select"), help="table to run (default: all)")
+    parser.add_argument("--repeats", type=int, default=1, help="rounds of floor and select (default: %(default)s)")
+    parser.add_argument("--work", type=Path, help="folder that keeps the clips for other runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file to write")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report."""
+    """Run the tables and report them."""
     args = arguments(argv)
     if not (args.media / "multi").is_dir():
-        raise SystemExit(f"error: {args.media} holds no films; --media names a folder with driving/, multi/ and raw/")
+        raise SystemExit(f"error: there are no videos in {args.media}; give a folder with driving/, multi/ and raw/")
     with tempfile.TemporaryDirectory(prefix="curation-") as temporary:
         clips, work = (args.work or Path(temporary)) / "clips", Path(temporary)
         if not clips.exists() and args.only != "select":
             make_collection(clips, args.media, args.clips)
         tables = {
-            "plain": lambda: beside_plain(clips, work, whole=args.whole),
-            "floor": lambda: above_floor(clips, work, args.repeats),
+            "plain": lambda: against_plain(clips, work, whole=args.whole),
+            "floor": lambda: against_lower_bound(clips, work, args.repeats),
             "memory": lambda: memory(clips, work),
             "select": lambda: million(work, args.repeats),
         }
-        report("curation", [make() for name, make in tables.items() if args.only in (None, name)], args.json)
+        report("curation", [measure() for name, measure in tables.items() if args.only in (None, name)], args.json)
     return 0
 
 

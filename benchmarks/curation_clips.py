@@ -1,7 +1,7 @@
-"""A raw collection for `benchmarks.curation`: clips of 5 s at 720 lines, most of which are to be dropped.
+"""Collection for `benchmarks.curation`: clips of 5 s at 720 lines, most of which the default recipe drops.
 
-They are cut and changed from a folder of filmed clips that is not part of this project: `driving/` (one person each),
-`multi/two_person.mp4`, `raw/` (walkers in the distance, a tree, an animated film).
+They are made from a folder of videos that is not part of this project: `driving/` (one person each),
+`multi/two_person.mp4`, `raw/` (distant walkers, a tree, an animated film).
 """
 
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ import numpy as np
 from exprbench.media import open_clip
 
 FPS, SECONDS, HEIGHT = 25, 4.92, 720  # the mean length of OpenHumanVid's clips is 4.9 s
-SHARES = {"one": 0.55, "far": 0.12, "nobody": 0.12, "dark": 0.05, "blurred": 0.05, "cut": 0.03, "two": 0.08}
-NOBODY = ("raw/tree.avi", "raw/Megamind.avi")
+SHARES = {"one": 0.55, "far": 0.12, "empty": 0.12, "dark": 0.05, "blurred": 0.05, "cut": 0.03, "two": 0.08}
+WITHOUT_PEOPLE = ("raw/tree.avi", "raw/Megamind.avi")
 
 Frames = list[np.ndarray]
 Change = Callable[[Frames, Frames], Frames]
 
 
-def _same(frames: Frames, other: Frames) -> Frames:
+def _unchanged(frames: Frames, other: Frames) -> Frames:
     return frames
 
 
@@ -44,19 +44,19 @@ CHANGES: dict[str, Change] = {"dark": _dark, "blurred": _blurred, "cut": _cut}
 
 
 def make_collection(folder: Path, media: Path, num_clips: int) -> None:
-    """Write about `num_clips` clips, `KIND_000.mp4`, each of another part of its film."""
+    """Write about `num_clips` clips, `KIND_000.mp4`, from different parts of the videos."""
     for kind, share in SHARES.items():
         count = round(share * num_clips)
-        for number, frames in enumerate(islice(_films(kind, media), count)):
+        for number, frames in enumerate(islice(_clips(kind, media), count)):
             _encode(folder / f"{kind}_{number:03d}.mp4", frames)
 
 
-def _films(kind: str, media: Path) -> Iterator[Frames]:
-    """Without end: parts of films of a kind, each beginning elsewhere."""
+def _clips(kind: str, media: Path) -> Iterator[Frames]:
+    """Yield clips of a kind without end, each with another start in its video."""
     singles = sorted(path for path in (media / "driving").glob("*.mp4") if "noface" not in path.name)
-    films = {"one": singles, "far": [media / "raw/vtest.avi"], "nobody": [media / name for name in NOBODY]}
-    paths = films.get(kind, [media / "multi/two_person.mp4"])
-    change = CHANGES.get(kind, _same)
+    videos = {"one": singles, "far": [media / "raw/vtest.avi"], "empty": [media / name for name in WITHOUT_PEOPLE]}
+    paths = videos.get(kind, [media / "multi/two_person.mp4"])
+    change = CHANGES.get(kind, _unchanged)
     other = _part(singles[0], 0)
     number = 0
     while True:
@@ -65,15 +65,15 @@ def _films(kind: str, media: Path) -> Iterator[Frames]:
 
 
 def _part(path: Path, start: int) -> Frames:
-    """Frames from the start-th on; where the film ends it goes on backwards, so that nothing jumps."""
+    """Return the frames of a clip from frame `start` on; short videos continue backwards, without a jump."""
     count = round(SECONDS * FPS)
     with open_clip(path, fps=FPS, max_frames=start + count) as clip:
-        film = [_of_height(frame) for frame in clip]
-    there_and_back = [*film, *film[-2:0:-1]]
-    return [there_and_back[(start + i) % len(there_and_back)] for i in range(count)]
+        frames = [_resize(frame) for frame in clip]
+    loop = [*frames, *frames[-2:0:-1]]
+    return [loop[(start + i) % len(loop)] for i in range(count)]
 
 
-def _of_height(frame: np.ndarray) -> np.ndarray:
+def _resize(frame: np.ndarray) -> np.ndarray:
     width = round(frame.shape[1] * HEIGHT / frame.shape[0] / 2) * 2
     return cv2.resize(frame, (width, HEIGHT))
 

@@ -1,10 +1,10 @@
-"""What no curation of a collection can go below: decoding the planned frames, and the models' own time.
+"""Lower bound of the time of scoring: decoding of the requested frames, and the networks.
 
     python -m benchmarks.curation_floor WORKSPACE
 
-Of a workspace that was scored. One process does, clip by clip, exactly what the scores took: it decodes the planned
-frames in this very process (no pipe, no probing) and asks the networks. Prints seconds by part; the scorers' own
-arithmetic (Laplacians, optical flow, following faces) is told beside them and is not part of the floor.
+For a workspace that is scored, one process repeats what each score needed: it decodes the requested frames in the same
+process, without a pipe or probing, and runs the networks. It prints the seconds of each part; `arithmetic` (Laplacians,
+optical flow, face tracking) is not part of the lower bound.
 """
 
 import json
@@ -25,8 +25,8 @@ from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers, motion
 from multiexpr.scorers.base import Frames, Scorer
-from multiexpr.scoring.stage import largest
-from multiexpr.sources.locate import video_of
+from multiexpr.scoring.stage import largest_size
+from multiexpr.sources.locate import video_source
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.score_files import SCORED
 from multiexpr.storage.workspace import Workspace
@@ -34,80 +34,82 @@ from multiexpr.storage.workspace import Workspace
 WHOLE = Span(Fraction(0), None)
 
 
-class Clock:
-    """Seconds by part; parts inside of others are taken out of these."""
+class PartTimer:
+    """Timer of named parts; the time of a nested part is not counted in the outer one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.inner = 0.0
+        self.nested_s = 0.0
 
-    def time(self, part: str, way: Any, *given: Any) -> Any:
-        """Call and add what it took."""
-        before, self.inner = self.inner, 0.0
+    def time(self, part: str, function: Any, *args: Any) -> Any:
+        """Call a function, add its time to a part, and return its result."""
+        outer_s, self.nested_s = self.nested_s, 0.0
         start = time.perf_counter()
-        found = way(*given)
-        spent = time.perf_counter() - start
-        self.seconds[part] = self.seconds.get(part, 0.0) + spent - self.inner
-        self.inner = before + spent
-        return found
+        result = function(*args)
+        elapsed_s = time.perf_counter() - start
+        self.seconds[part] = self.seconds.get(part, 0.0) + elapsed_s - self.nested_s
+        self.nested_s = outer_s + elapsed_s
+        return result
 
 
 class TimedModels(Models):
-    """Networks on a clock."""
+    """Networks whose time is measured."""
 
-    def __init__(self, recipe: Any, clock: Clock) -> None:
+    def __init__(self, recipe: Any, timer: PartTimer) -> None:
         super().__init__(recipe)
-        self.clock = clock
+        self.timer = timer
 
     def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        return self.clock.time("models", super().people, frames)
+        return self.timer.time("models", super().people, frames)
 
 
 class TimedLandmarker(Landmarker):
-    """MediaPipe on a clock."""
+    """Landmarker whose time is measured."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, timer: PartTimer) -> None:
         super().__init__(motion.weights.require("face_landmarker"))
-        self.clock = clock
+        self.timer = timer
 
-    def detect(self, *given: Any, **named: Any) -> Any:
-        return self.clock.time("models", lambda: super(TimedLandmarker, self).detect(*given, **named))
+    def detect(self, *args: Any, **kwargs: Any) -> Any:
+        return self.timer.time("models", lambda: super(TimedLandmarker, self).detect(*args, **kwargs))
 
-    def search(self, *given: Any, **named: Any) -> Any:
-        return self.clock.time("models", lambda: super(TimedLandmarker, self).search(*given, **named))
+    def search(self, *args: Any, **kwargs: Any) -> Any:
+        return self.timer.time("models", lambda: super(TimedLandmarker, self).search(*args, **kwargs))
 
 
-def decoded(path: str, times_s: list[float], size: Frames) -> list[np.ndarray]:
-    """The frames nearest to the times, in this process."""
+def decode(path: str, times_s: list[float], size: Frames) -> list[np.ndarray]:
+    """Return the frames nearest to the times, decoded in this process."""
     with open_container(path) as container:
         reader = StreamReader(container, video_stream(container), size.short_side or None, size.long_side or None)
         times = [Fraction(t).limit_denominator(10**6) for t in times_s]
-        found = pick(reader, times, WHOLE, Path(path).stat().st_size)
-        return [rgb for frame, count in found for rgb in [reader.to_rgb(frame)] * count]
+        frames = pick(reader, times, WHOLE, Path(path).stat().st_size)
+        return [rgb for frame, count in frames for rgb in [reader.to_rgb(frame)] * count]
 
 
-def planned(scorers: list[Scorer], facts: dict[str, Any]) -> tuple[list[float], Frames]:
-    """The union of what scorers ask for."""
-    plans = [scorer.frames(facts) for scorer in scorers]
-    return sorted({t for plan in plans for t in plan.times_s}), largest(plans)
+def merge_requests(scorers: list[Scorer], facts: dict[str, Any]) -> tuple[list[float], Frames]:
+    """Return the union of the times, and the largest size, that scorers request."""
+    requests = [scorer.frames(facts) for scorer in scorers]
+    return sorted({t for request in requests for t in request.times_s}), largest_size(requests)
 
 
-def watch(clock: Clock, video: VideoSource, scorers: list[Scorer], facts: dict[str, Any], num_results: int) -> None:
-    """Decode for some scorers, and ask the first `num_results` of them for their columns."""
-    times, size = planned(scorers, facts)
-    frames = clock.time("decode", decoded, video.path, times, size)
+def run_scorers(
+    timer: PartTimer, video: VideoSource, scorers: list[Scorer], facts: dict[str, Any], num_results: int
+) -> None:
+    """Decode for scorers, and compute the columns of the first `num_results` of them."""
+    times, size = merge_requests(scorers, facts)
+    frames = timer.time("decode", decode, video.path, times, size)
     measurements = [scorer.start(facts) for scorer in scorers]
     for scorer, measurement in zip(scorers, measurements, strict=True):
-        wanted = set(scorer.frames(facts).times_s)
-        for frame, at in zip(frames, times, strict=False):
-            if at in wanted:
-                clock.time("arithmetic", measurement.update, frame, at)
+        requested_s = set(scorer.frames(facts).times_s)
+        for frame, time_s in zip(frames, times, strict=False):
+            if time_s in requested_s:
+                timer.time("arithmetic", measurement.update, frame, time_s)
     for measurement in measurements[:num_results]:
-        clock.time("arithmetic", measurement.compute)
+        timer.time("arithmetic", measurement.compute)
 
 
-def scored(workspace: Workspace, names: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[str]]]:
-    """(clip, facts of its container, scorers it met) of every clip that opened."""
+def scored_clips(workspace: Workspace, names: list[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[str]]]:
+    """Yield (clip, columns of its container, names of the scorers that ran) of every readable clip."""
     for shard, path in workspace.index_paths():
         rows = {name: read_rows(shard_path(workspace.scores(name), shard)) for name in ("container", *names)}
         for i, clip in enumerate(read_rows(path)):
@@ -116,23 +118,23 @@ def scored(workspace: Workspace, names: list[str]) -> Iterator[tuple[dict[str, A
 
 
 def main() -> None:
-    """Do it all, and tell."""
+    """Repeat the scoring of a workspace and print the seconds of each part as JSON."""
     workspace = Workspace(Path(sys.argv[1]))
     recipe = load_recipe(workspace.recipe)
-    clock = Clock()
-    models = TimedModels(recipe, clock)
-    clock.time("load", models.people, [np.zeros((64, 64, 3), np.uint8)])
-    landmarker = clock.time("load", TimedLandmarker, clock)
+    timer = PartTimer()
+    models = TimedModels(recipe, timer)
+    timer.time("load", models.people, [np.zeros((64, 64, 3), np.uint8)])
+    landmarker = timer.time("load", TimedLandmarker, timer)
     motion.landmarker = lambda: landmarker
     scorers = make_scorers(recipe, models)
     root = Path(workspace.collection()["root"])
-    for clip, facts, met in scored(workspace, [scorer.name for scorer in scorers]):
+    for clip, facts, names in scored_clips(workspace, [scorer.name for scorer in scorers]):
         for costly in (False, True):
             group = [scorer for scorer in scorers if scorer.costly == costly]
-            num_met = sum(scorer.name in met for scorer in group)
-            if num_met:
-                watch(clock, video_of(clip, root), group, facts, num_met)
-    print(json.dumps(clock.seconds))
+            num_results = sum(scorer.name in names for scorer in group)
+            if num_results:
+                run_scorers(timer, video_source(clip, root), group, facts, num_results)
+    print(json.dumps(timer.seconds))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Curation the plain way: one process, every frame decoded once a stage, every stage on every clip.
+"""Curation by a plain script: one process, every frame decoded once per stage, every stage on every clip.
 
     python -m benchmarks.curation_plain CLIP...
 
-People with YOLO frame by frame, blur with OpenCV's Laplacian, faces with MediaPipe's landmarker on whole frames, each
-as its own documentation shows it. Prints the seconds it took and what it found.
+It counts people with YOLO frame by frame, measures blur with OpenCV's Laplacian, and counts faces with MediaPipe's
+landmarker on whole frames, each as in the documentation of the library. It prints the seconds and the results as JSON.
 """
 
 import json
@@ -17,22 +17,22 @@ import numpy as np
 from exprbench import weights
 from multiexpr.models.detector import find_people_model, restrict_ultralytics
 
-PERSON = 0  # of COCO's classes
+PERSON = 0  # class of COCO
 MAX_FACES = 5
 
 
 def frames(path: str) -> Iterator[np.ndarray]:
-    """Every frame, BGR."""
+    """Yield every frame, (H, W, 3) uint8 BGR."""
     video = cv2.VideoCapture(path)
     while True:
-        there, frame = video.read()
-        if not there:
+        is_read, frame = video.read()
+        if not is_read:
             return
         yield frame
 
 
 def people(paths: list[str]) -> list[float]:
-    """Mean number of people a frame."""
+    """Return the mean number of people per frame of each clip."""
     restrict_ultralytics()
     from ultralytics import YOLO
 
@@ -44,7 +44,7 @@ def people(paths: list[str]) -> list[float]:
 
 
 def sharpness(paths: list[str]) -> list[float]:
-    """Mean variance of the Laplacian."""
+    """Return the mean variance of the Laplacian of each clip."""
     return [
         float(np.mean([cv2.Laplacian(cv2.cvtColor(f, cv2.COLOR_BGR2GRAY), cv2.CV_64F).var() for f in frames(path)]))
         for path in paths
@@ -52,7 +52,7 @@ def sharpness(paths: list[str]) -> list[float]:
 
 
 def faces(paths: list[str]) -> list[float]:
-    """Mean number of faces a frame."""
+    """Return the mean number of faces per frame of each clip."""
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -72,12 +72,12 @@ def faces(paths: list[str]) -> list[float]:
 
 
 def main() -> None:
-    """Run the stages one after the other."""
+    """Run all stages on the clips of the command line and print the results as JSON."""
     paths = sys.argv[1:]
     start = time.perf_counter()
-    found = {stage.__name__: stage(paths) for stage in (people, sharpness, faces)}
+    results = {stage.__name__: stage(paths) for stage in (people, sharpness, faces)}
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "clips": len(paths), **found}))
+    print(json.dumps({"seconds": seconds, "clips": len(paths), **results}))
 
 
 if __name__ == "__main__":

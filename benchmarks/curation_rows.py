@@ -1,4 +1,4 @@
-"""A workspace of many clips that were never filmed: their scores are made up, and are of all fates."""
+"""Synthetic workspace of many clips with random scores, for measurements of `select`."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,18 +9,18 @@ from multiexpr.storage.parquet import read_table, shard_path, write_table
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.made import ORDER, dropped_at, failed_at, fill, random_clips
 
-KINDS = 8  # shards whose values differ; the others repeat them under other ids
+NUM_DISTINCT = 8  # shards with different values; the others repeat them under other ids
 
 
-def made_up(out: Path, num_shards: int, shard_rows: int) -> Workspace:
-    """Write `num_shards` shards: index and every scorer's columns."""
+def write_synthetic(out: Path, num_shards: int, shard_rows: int) -> Workspace:
+    """Write `num_shards` shards of `shard_rows` clips: entries, index and the columns of every scorer."""
     workspace = Workspace(out)
-    kinds = min(KINDS, num_shards)
-    fill(workspace, [_clips(shard_rows, seed) for seed in range(kinds)])
-    for shard in range(kinds, num_shards):
+    num_distinct = min(NUM_DISTINCT, num_shards)
+    fill(workspace, [_clips(shard_rows, seed) for seed in range(num_distinct)])
+    for shard in range(num_distinct, num_shards):
         ids = pa.array(f"{shard:06d}{i:014d}" for i in range(shard_rows))
         for folder in (workspace.entries, workspace.index, *map(workspace.scores, ORDER)):
-            table = read_table(shard_path(folder, shard % kinds))
+            table = read_table(shard_path(folder, shard % num_distinct))
             if "clip_id" in table.column_names:
                 table = table.set_column(table.column_names.index("clip_id"), "clip_id", ids)
             write_table(shard_path(folder, shard), table)
@@ -28,17 +28,17 @@ def made_up(out: Path, num_shards: int, shard_rows: int) -> Workspace:
 
 
 def _clips(count: int, seed: int) -> list[dict]:
-    """As a real collection ends: most clips at the people, some in errors, few measured to the end."""
+    """Return clips with the outcomes of a real collection: most dropped by people, few errors, few fully scored."""
     ends = [round(share * count) for share in (0, 0.8, 0.9, 0.91, 1)]
     parts = zip(pairwise(ends), ("people", "sharpness", "error", "motion"), strict=True)
     clips = []
-    for (start, end), last in parts:
-        whole = random_clips(end - start, seed + start)
-        if last == "error":
-            clips += [failed_at("container", "open_failed") for _ in whole]
-        elif last == "motion":
-            clips += whole
+    for (start, end), last_scorer in parts:
+        scored = random_clips(end - start, seed + start)
+        if last_scorer == "error":
+            clips += [failed_at("container", "open_failed") for _ in scored]
+        elif last_scorer == "motion":
+            clips += scored
         else:
-            kept = list(dropped_at(last))
-            clips += [{name: clip[name] for name in kept} for clip in whole]
+            scorers = list(dropped_at(last_scorer))
+            clips += [{name: clip[name] for name in scorers} for clip in scored]
     return clips

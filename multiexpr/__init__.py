@@ -1,9 +1,9 @@
-"""Multi-Expr: from raw collections of human videos to a curated, captioned dataset (paper, section 4.1).
+"""Multi-Expr: curate collections of human videos into a captioned dataset (paper, section 4.1).
 
     import multiexpr
     multiexpr.curate("videos/", "out/")
 
-Names are loaded when they are first used.
+Names are imported on first use.
 """
 
 from exprbench.core.lazy import lazy

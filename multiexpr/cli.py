@@ -1,4 +1,4 @@
-"""The command `multiexpr`: each verb a thin shell over one public function."""
+"""The command `multiexpr`: parses arguments and calls one public function per verb."""
 
 import argparse
 import json
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from multiexpr.recipe import Recipe
 
 EXAMPLES = """\
-  multiexpr curate videos/ --out out/                         a folder of videos to a dataset and a report
-  multiexpr curate OpenVid-1M/ --out out/ --limit 100         the next hundred videos of a large collection
-  multiexpr select out/ --set keep.motion.min_expression=2    other thresholds: seconds, nothing is measured again
-  multiexpr select out/ --target 30000                        thresholds that keep so many
-  multiexpr why out/ 3f2a                                     what became of a clip, and why
-  multiexpr recipe > my.toml                                  the default recipe, every threshold explained"""
+  multiexpr curate videos/ --out out/                         build a dataset and a report from a folder of videos
+  multiexpr curate OpenVid-1M/ --out out/ --limit 100         curate the next 100 videos of a large collection
+  multiexpr select out/ --set keep.motion.min_expression=2    apply other thresholds in seconds, without measuring again
+  multiexpr select out/ --target 30000                        propose thresholds that keep 30000 clips
+  multiexpr why out/ 3f2a                                     explain the verdict on a clip
+  multiexpr recipe > my.toml                                  write the default recipe, with every value explained"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see `multiexpr --help`."""
+    """Run the command line and return its exit status; see `multiexpr --help`."""
     import exprbench
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm's way of saying stop
-    parser = Parser(prog="multiexpr", description="From raw video collections to a curated dataset.", examples=EXAMPLES)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm sends SIGTERM before it ends a job
+    description = "Curate video collections into datasets of clips with expressive faces."
+    parser = Parser(prog="multiexpr", description=description, examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
     for add in (_curate, _index, _score, _select, _caption, _export, _report, _why, _recipe):
@@ -50,49 +51,87 @@ def _curate(verbs: argparse._SubParsersAction) -> None:
         "  multiexpr curate videos/ --out out/ --people-model yolov8x.pt --set keep.people.max_people=4\n"
         "  sbatch --array=0-63 --wrap 'multiexpr curate OpenHumanVid/ --out out/ --executor slurm'",
     )
-    _source(parser)
-    _scoring(parser)
-    _recipes(parser)
-    _machines(parser)
-    parser.add_argument("--max-failed", type=float, metavar="SHARE", help="exit with 3 when more clips end in errors")
+    _add_source(parser)
+    _add_scoring(parser)
+    _add_recipe(parser)
+    _add_execution(parser)
+    parser.add_argument(
+        "--max-failed",
+        type=float,
+        metavar="SHARE",
+        help="share of clips with errors, in [0, 1], above which the exit status is 3 (default: 1)",
+    )
     parser.set_defaults(handler=_run_curate)
 
 
-def _source(parser: Parser) -> None:
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="the collection: a folder, or a video")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to work in")
+def _add_source(parser: Parser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="collection: a folder, or one video")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the curation")
     kinds = "openvid, openhumanvid, hallo3, multiexpr, webdataset or folder"
-    parser.add_argument("--kind", default="auto", help=f"of collection: {kinds} (it is looked at)")
-    parser.add_argument("--limit", type=int, metavar="N", help="take up at most N more of its videos")
+    parser.add_argument("--kind", default="auto", help=f"kind of collection: {kinds} (default: detected)")
     parser.add_argument(
-        "--columns", default="", metavar="OURS=THEIRS,...", help="names of the columns path and caption"
+        "--limit", type=int, metavar="N", help="maximum number of videos to add to the index (default: all)"
     )
-    parser.add_argument("--path-map", action="append", default=[], metavar="OLD=NEW",
-                        help="beginnings of paths in tables, and what they are on disk")  # fmt: skip
-    parser.add_argument("--unlisted", action="store_true", help="take files that no table names, too")
-    parser.add_argument("--no-content-check", action="store_true", help="do not look for files of the same content")
+    parser.add_argument(
+        "--columns",
+        default="",
+        metavar="OURS=THEIRS,...",
+        help="names of the columns `path` and `caption` in the collection's tables, such as "
+        "path=video_name,caption=text (default: the usual ones of its kind)",
+    )
+    parser.add_argument(
+        "--path-map",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="prefix of paths in tables and its replacement on disk, such as clips/=; repeatable",
+    )
+    parser.add_argument("--unlisted", action="store_true", help="include files that no table names")
+    parser.add_argument("--no-content-check", action="store_true", help="skip the search for files with equal content")
 
 
-def _scoring(parser: Parser) -> None:
-    parser.add_argument("--score-all", action="store_true", help="measure everything of every clip, dropped or not")
-    parser.add_argument("--retry-errors", action="store_true", help="try again what ended in an error")
+def _add_scoring(parser: Parser) -> None:
+    parser.add_argument(
+        "--score-all", action="store_true", help="run every scorer on every clip, even after a rule drops it"
+    )
+    parser.add_argument("--retry-errors", action="store_true", help="score clips with errors again")
 
 
-def _recipes(parser: Parser) -> None:
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="TOML; `multiexpr recipe` prints the default one")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="change one value of the recipe, such as keep.people.min_share=0.6")  # fmt: skip
-    parser.add_argument("--people-model", metavar="FILE", help="a YOLO detector: .pt, .onnx, .engine, OpenVINO folder")
+def _add_recipe(parser: Parser) -> None:
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="recipe in TOML (default: DIR/recipe.toml, else the one that `multiexpr recipe` prints)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="value of the recipe to change, such as keep.people.min_share=0.6; repeatable",
+    )
+    parser.add_argument(
+        "--people-model",
+        metavar="FILE",
+        help="YOLO detector of people: .pt, .onnx, .engine or OpenVINO folder (default: yolov8n)",
+    )
 
 
-def _machines(parser: Parser) -> None:
-    parser.add_argument("--executor", default="local", metavar="NAME", help="local, slurm or ray (local)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (one a core)")
-    parser.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or cuda:0,cuda:1 ... (auto)")
+def _add_execution(parser: Parser) -> None:
+    parser.add_argument("--executor", default="local", metavar="NAME", help="local, slurm or ray (default: local)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="number of processes (default: all cores)")
+    parser.add_argument(
+        "--devices",
+        default="auto",
+        metavar="LIST",
+        help="devices of the networks: auto, cpu, or a list such as cuda:0,cuda:1 (default: auto)",
+    )
 
 
-def _given_recipe(args: argparse.Namespace) -> "Recipe | None":
-    """The recipe the command line names; None where the one in use holds."""
+def _load_recipe(args: argparse.Namespace) -> "Recipe | None":
+    """Return the recipe of the command line; None if no option changes the recipe in use."""
     from multiexpr.recipe import load_recipe
 
     people_model = getattr(args, "people_model", None)
@@ -103,7 +142,7 @@ def _given_recipe(args: argparse.Namespace) -> "Recipe | None":
     return load_recipe(args.recipe or (in_use if in_use and in_use.exists() else None), settings)
 
 
-def _given_machines(args: argparse.Namespace) -> "ExecutionConfig":
+def _execution_config(args: argparse.Namespace) -> "ExecutionConfig":
     from multiexpr.execution.executors import ExecutionConfig
 
     devices = tuple(name.strip() for name in args.devices.split(",") if name.strip())
@@ -118,7 +157,7 @@ def _listing_options(args: argparse.Namespace) -> dict:
         raise UserError(f"--limit is {args.limit}; expected 1 or more")
     pairs = [pair.partition("=") for pair in args.path_map]
     if not all(equals for _, equals, _ in pairs):
-        raise UserError("--path-map: expected OLD=NEW, such as clips/=")
+        raise UserError(f"--path-map is {' '.join(args.path_map)!r}; expected OLD=NEW, such as clips/=")
     options = SourceOptions(
         columns=parse_columns(args.columns), path_map={o: n for o, _, n in pairs}, unlisted=args.unlisted
     )
@@ -130,15 +169,20 @@ def _run_curate(args: argparse.Namespace) -> int:
     from multiexpr.reporting.funnel import funnel_lines
 
     funnel = multiexpr.curate(
-        args.source, args.out, recipe=_given_recipe(args), execution=_given_machines(args), score_all=args.score_all,
-        retry_errors=args.retry_errors, **_listing_options(args),
-    )  # fmt: skip
+        args.source,
+        args.out,
+        recipe=_load_recipe(args),
+        execution=_execution_config(args),
+        score_all=args.score_all,
+        retry_errors=args.retry_errors,
+        **_listing_options(args),
+    )
     if funnel is None:
         return DONE
     print("\n".join(funnel_lines(funnel.as_dict())))
     print(f"report: {args.out / 'report.html'}")
-    failed = sum(funnel.errors.values())
-    allowed = args.max_failed is None or failed <= args.max_failed * max(funnel.num_clips, 1)
+    num_failed = sum(funnel.errors.values())
+    allowed = args.max_failed is None or num_failed <= args.max_failed * max(funnel.num_clips, 1)
     return DONE if allowed else TOO_MANY_FAILED
 
 
@@ -146,13 +190,13 @@ def _index(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "index",
-        "List a collection and cut long videos into shots; tell what of it does not fit together.",
+        "List a collection, cut long videos into shots, and report files and table rows that do not match.",
         "  multiexpr index OpenVid-1M/ --out out/\n"
         "  multiexpr index OpenHumanVid/ --out out/ --path-map clips/= --columns path=video_name",
     )
-    _source(parser)
-    _recipes(parser)
-    _machines(parser)
+    _add_source(parser)
+    _add_recipe(parser)
+    _add_execution(parser)
     parser.set_defaults(handler=_run_index)
 
 
@@ -160,27 +204,27 @@ def _run_index(args: argparse.Namespace) -> int:
     import multiexpr
 
     multiexpr.index(
-        args.source, args.out, recipe=_given_recipe(args), execution=_given_machines(args), **_listing_options(args)
+        args.source, args.out, recipe=_load_recipe(args), execution=_execution_config(args), **_listing_options(args)
     )
     return DONE
 
 
-def _workspace(parser: Parser) -> None:
-    parser.add_argument("out", type=Path, metavar="DIR", help="the folder a curation works in")
+def _add_workspace(parser: Parser) -> None:
+    parser.add_argument("out", type=Path, metavar="DIR", help="folder of the curation")
 
 
 def _score(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "score",
-        "Measure what is not measured yet.",
+        "Run the scorers on all clips that are not scored yet.",
         "  multiexpr score out/\n  multiexpr score out/ --score-all --workers 4\n"
         "  srun --ntasks 64 multiexpr score out/ --executor slurm",
     )
-    _workspace(parser)
-    _scoring(parser)
-    _recipes(parser)
-    _machines(parser)
+    _add_workspace(parser)
+    _add_scoring(parser)
+    _add_recipe(parser)
+    _add_execution(parser)
     parser.set_defaults(handler=_run_score)
 
 
@@ -188,9 +232,12 @@ def _run_score(args: argparse.Namespace) -> int:
     import multiexpr
 
     multiexpr.score(
-        args.out, recipe=_given_recipe(args), score_all=args.score_all, retry_errors=args.retry_errors,
-        execution=_given_machines(args),
-    )  # fmt: skip
+        args.out,
+        recipe=_load_recipe(args),
+        score_all=args.score_all,
+        retry_errors=args.retry_errors,
+        execution=_execution_config(args),
+    )
     return DONE
 
 
@@ -198,15 +245,20 @@ def _select(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "select",
-        "Judge every clip by a recipe; nothing is measured.",
+        "Apply a recipe to the stored scores and decide which clips are kept; measures nothing.",
         "  multiexpr select out/\n  multiexpr select out/ --set keep.motion.min_expression=2.0\n"
         "  multiexpr select out/ --target 30000 --write my.toml",
     )
-    _workspace(parser)
-    _recipes(parser)
-    parser.add_argument("--target", type=int, metavar="N", help="propose thresholds that keep about N clips")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="with --target: write the proposed recipe")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (text)")
+    _add_workspace(parser)
+    _add_recipe(parser)
+    parser.add_argument(
+        "--target",
+        type=int,
+        metavar="N",
+        help="number of clips to keep: print thresholds that keep about N, decide nothing",
+    )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="file for the recipe that --target proposes")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="output format (default: text)")
     parser.set_defaults(handler=_run_select)
 
 
@@ -214,7 +266,7 @@ def _run_select(args: argparse.Namespace) -> int:
     import multiexpr
     from multiexpr.reporting.funnel import funnel_lines
 
-    recipe = _given_recipe(args)
+    recipe = _load_recipe(args)
     if args.target is not None:
         return _propose(args, recipe)
     funnel = multiexpr.select(args.out, recipe=recipe).as_dict()
@@ -223,15 +275,16 @@ def _run_select(args: argparse.Namespace) -> int:
 
 
 def _propose(args: argparse.Namespace, recipe: "Recipe | None") -> int:
-    from multiexpr.curation import target
+    from multiexpr.curation import propose_thresholds
     from multiexpr.recipe import save_recipe
 
-    proposal = target(args.out, args.target, recipe=recipe)
+    proposal = propose_thresholds(args.out, args.target, recipe=recipe)
     for key, (before, after) in proposal.changes.items():
         print(f"{key} = {after:g}  # was {before:g}")
-    print(f"# keeps {proposal.num_kept:,} clips; of the kind wanted there are {proposal.num_reachable:,}")
+    print(f"# keeps {proposal.num_kept:,} of {proposal.num_reachable:,} clips that pass all other rules")
     if proposal.num_unknown:
-        print(f"# {proposal.num_unknown:,} more were dropped before all was measured: multiexpr score --score-all")
+        command = f"multiexpr score {args.out} --score-all"
+        print(f"# clips that are not fully scored: {proposal.num_unknown:,}; score them with: {command}")
     if args.write:
         save_recipe(args.write, proposal.recipe)
     return DONE
@@ -241,15 +294,19 @@ def _caption(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "caption",
-        "Caption kept clips: the collection's own text, an OpenAI-compatible endpoint, or CogVLM2.",
+        "Caption kept clips: with the collection's own text, an OpenAI-compatible endpoint, or CogVLM2.",
         "  multiexpr caption out/ --set caption.backend=openai --set caption.url=http://127.0.0.1:8000/v1 "
         "--set caption.model=NAME\n"
         "  multiexpr caption out/ --set caption.backend=cogvlm2 --set caption.model=/models/cogvlm2-llama3-caption",
     )
-    _workspace(parser)
-    _recipes(parser)
-    parser.add_argument("--limit", type=int, metavar="N", help="caption about N more clips: whole shards of them")
-    parser.add_argument("--executor", default="local", metavar="NAME", help="local, or slurm: this rank's share")
+    _add_workspace(parser)
+    _add_recipe(parser)
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="number of clips to caption, rounded up to whole shards (default: all)"
+    )
+    parser.add_argument(
+        "--executor", default="local", metavar="NAME", help="local, or slurm for this rank's shards (default: local)"
+    )
     parser.set_defaults(handler=_run_caption)
 
 
@@ -258,7 +315,7 @@ def _run_caption(args: argparse.Namespace) -> int:
     from multiexpr.execution.executors import ExecutionConfig
 
     counts = multiexpr.caption(
-        args.out, recipe=_given_recipe(args), limit=args.limit, execution=ExecutionConfig(executor=args.executor)
+        args.out, recipe=_load_recipe(args), limit=args.limit, execution=ExecutionConfig(executor=args.executor)
     )
     return TOO_MANY_FAILED if counts["errors"] else DONE
 
@@ -267,20 +324,20 @@ def _export(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "export",
-        "Write the dataset of the kept clips: DIR/dataset.",
+        "Write the dataset of the kept clips to DIR/dataset.",
         '  multiexpr export out/\n  multiexpr export out/ --set \'export.formats=["folder", "webdataset"]\'',
     )
-    _workspace(parser)
-    _recipes(parser)
-    _machines(parser)
+    _add_workspace(parser)
+    _add_recipe(parser)
+    _add_execution(parser)
     parser.set_defaults(handler=_run_export)
 
 
 def _run_export(args: argparse.Namespace) -> int:
     import multiexpr
 
-    count = multiexpr.export(args.out, recipe=_given_recipe(args), execution=_given_machines(args))
-    print(f"{count:,} clips: {args.out / 'dataset'}")
+    num_clips = multiexpr.export(args.out, recipe=_load_recipe(args), execution=_execution_config(args))
+    print(f"{num_clips:,} clips: {args.out / 'dataset'}")
     return DONE
 
 
@@ -288,19 +345,19 @@ def _report(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "report",
-        "Write DIR/report.html: funnel, scores beside thresholds, examples, errors, throughput.",
+        "Write DIR/report.html: funnel, scores with thresholds, examples, errors, throughput.",
         "  multiexpr report out/\n  multiexpr report out/ --recipe my.toml",
     )
-    _workspace(parser)
-    _recipes(parser)
-    _machines(parser)
+    _add_workspace(parser)
+    _add_recipe(parser)
+    _add_execution(parser)
     parser.set_defaults(handler=_run_report)
 
 
 def _run_report(args: argparse.Namespace) -> int:
     import multiexpr
 
-    print(multiexpr.report(args.out, recipe=_given_recipe(args), execution=_given_machines(args)))
+    print(multiexpr.report(args.out, recipe=_load_recipe(args), execution=_execution_config(args)))
     return DONE
 
 
@@ -308,31 +365,33 @@ def _why(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "why",
-        "Every score and threshold of a clip, and the rule that dropped it.",
+        "Print all scores and thresholds of a clip, and the rule that dropped it.",
         "  multiexpr why out/ 3f2a91\n  multiexpr why out/ interviews/0001.mp4 --recipe my.toml",
     )
-    _workspace(parser)
-    parser.add_argument("clip", metavar="CLIP", help="its id, the beginning of it, or its path in the collection")
-    _recipes(parser)
+    _add_workspace(parser)
+    parser.add_argument("clip", metavar="CLIP", help="clip id, its first digits, or the path of the video")
+    _add_recipe(parser)
     parser.set_defaults(handler=_run_why)
 
 
 def _run_why(args: argparse.Namespace) -> int:
     import multiexpr
 
-    print(multiexpr.why(args.out, args.clip, recipe=_given_recipe(args)))
+    print(multiexpr.why(args.out, args.clip, recipe=_load_recipe(args)))
     return DONE
 
 
 def _recipe(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(verbs, "recipe", "Print the default recipe, every value explained.", "  multiexpr recipe > my.toml")
+    parser = _verb(
+        verbs, "recipe", "Print the default recipe with an explanation of every value.", "  multiexpr recipe > my.toml"
+    )
     parser.set_defaults(handler=_run_recipe)
 
 
 def _run_recipe(args: argparse.Namespace) -> int:
-    from multiexpr.recipe import DEFAULT
+    from multiexpr.recipe import DEFAULT_PATH
 
-    print(DEFAULT.read_text(encoding="utf-8"), end="")
+    print(DEFAULT_PATH.read_text(encoding="utf-8"), end="")
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""The verbs as functions: `curate` is all of them in order."""
+"""Public functions of curation: `index`, `score`, `select`, and `curate`, which runs all stages in order."""
 
 import os
 from dataclasses import replace
@@ -10,9 +10,9 @@ from filelock import FileLock, Timeout
 from exprbench.core.errors import UserError
 from exprbench.core.progress import say
 from multiexpr.captions import caption
-from multiexpr.execution.executors import ExecutionConfig, job_of, run_stage
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage
 from multiexpr.exporting.dataset import export
-from multiexpr.indexing.listing import Listed, finish_batch, is_listed, list_collection
+from multiexpr.indexing.listing import ListingSummary, finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import IndexStage
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting import report
@@ -21,7 +21,7 @@ from multiexpr.scoring.stage import ScoreStage
 from multiexpr.selection import verdicts
 from multiexpr.selection.thresholds import Proposal, propose
 from multiexpr.sources import SourceOptions
-from multiexpr.storage.parquet import shards_in
+from multiexpr.storage.parquet import list_shards
 from multiexpr.storage.workspace import Workspace
 
 
@@ -36,38 +36,38 @@ def index(
     resume: bool = False,
     check_content: bool = True,
     execution: ExecutionConfig | None = None,
-) -> Listed:
-    """List a collection, and cut its long videos into shots; what was found.
+) -> ListingSummary:
+    """List a collection, cut its long videos into shots, and return a summary of the listing.
 
     Args:
         source: a folder, or a video.
-        out: the curation's folder, made where it is not there.
-        recipe: its [shots] section tells how long videos are cut.
-        kind: of collection: see `multiexpr.sources.READERS`; `auto` looks.
-        options: names of columns and paths, where they are not the usual ones.
-        limit: take up at most so many of the collection's videos that are not in the index yet.
-        resume: finish what an interrupted call took up before taking up more.
-        check_content: leave out files that are the same as another one.
-        machines: where to work; a rank of several lists the collection only where no other did.
+        out: folder of the curation; created if it does not exist.
+        recipe: its [shots] section sets how long videos are cut; None uses `out/recipe.toml`, else the default.
+        kind: kind of collection, a key of `multiexpr.sources.READERS`; `auto` detects it.
+        options: names of columns and paths that differ from the usual ones of the kind.
+        limit: maximum number of videos to add to the index.
+        resume: finish the videos of an interrupted call before adding others.
+        check_content: skip files whose content equals that of another file.
+        execution: executor and workers; one rank of a Slurm job lists the collection for all.
 
     Raises:
-        UserError: there is no collection, or `out` was made from one of another kind.
+        UserError: there is no collection, or `out` belongs to a collection of another kind.
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
     workspace.root.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.root / "listing.lock"):
-        listed, job = Listed(), job_of(os.environ)
+        summary, job = ListingSummary(), get_job_id(os.environ)
         if execution.executor != "slurm" or not is_listed(workspace, job):
-            listed = list_collection(
+            summary = list_collection(
                 Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
                 check_content=check_content, job=job,
             )  # fmt: skip
-    _say_listed(listed, workspace)
-    if not shards_in(workspace.entries):
-        raise UserError(f"{source} holds no video that can be read; {workspace.mismatches} tells what was found")
+    _report_listing(summary, workspace)
+    if not list_shards(workspace.entries):
+        raise UserError(f"there is no readable video in {source}; see {workspace.mismatches} for the files in it")
     run_stage(_index_stage, workspace, recipe, execution)
-    return listed
+    return summary
 
 
 def _index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
@@ -82,34 +82,34 @@ def score(
     retry_errors: bool = False,
     execution: ExecutionConfig | None = None,
 ) -> int:
-    """Measure what is not measured yet; how many clips were worked on.
+    """Run the scorers on all clips that are not scored yet, and return the number of clips scored.
 
     Args:
-        out: the curation's folder, with an index.
-        recipe: its [score] section tells what is measured, its [keep] section which clips are worth the costly scores.
-        score_all: measure everything of every clip.
-        retry_errors: try again what ended in an error.
-        machines: where to work.
+        out: folder of the curation, with an index.
+        recipe: [score] sets what is measured; clips that fail a rule of [keep] are not measured further.
+        score_all: run every scorer on every clip.
+        retry_errors: score clips with errors again.
+        execution: executor, workers and devices.
 
     Raises:
-        UserError: there is no index, or a model is missing.
+        UserError: there is no index, or a model file is missing.
     """
     workspace = Workspace(Path(out))
-    recipe = with_methods_resolved(recipe or _recipe_in_use(workspace))
+    recipe = resolve_methods(recipe or _recipe_in_use(workspace))
     workspace.shards()
     save_recipe(workspace.recipe, recipe)
     make_stage = partial(ScoreStage, score_all=score_all, retry_errors=retry_errors)
     return run_stage(make_stage, workspace, recipe, execution or ExecutionConfig())
 
 
-def with_methods_resolved(recipe: Recipe) -> Recipe:
-    """The recipe with `auto` replaced by what it means on this machine."""
+def resolve_methods(recipe: Recipe) -> Recipe:
+    """Return the recipe with the aesthetics method `auto` replaced by the one available on this machine."""
     aesthetics = replace(recipe.score.aesthetics, method=aesthetics_method(recipe))
     return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics))
 
 
 def select(out: Path | str, *, recipe: Recipe | None = None) -> verdicts.Funnel:
-    """Judge every clip by a recipe; the funnel. Nothing is measured.
+    """Apply a recipe to the stored scores, write a verdict on every clip, and return the funnel.
 
     Raises:
         UserError: there is no index.
@@ -121,10 +121,14 @@ def select(out: Path | str, *, recipe: Recipe | None = None) -> verdicts.Funnel:
     return funnel
 
 
-def target(out: Path | str, num_clips: int, *, recipe: Recipe | None = None) -> Proposal:
-    """Thresholds that keep about `num_clips`, every rule as strict beside the others as the recipe has it."""
+def propose_thresholds(out: Path | str, num_clips: int, *, recipe: Recipe | None = None) -> Proposal:
+    """Return thresholds that keep about `num_clips`, with the relative strictness of the recipe's rules.
+
+    Raises:
+        UserError: `num_clips` is below 1, or there is no index.
+    """
     if num_clips < 1:
-        raise UserError(f"--target is {num_clips}; expected the number of clips that are to be kept")
+        raise UserError(f"--target is {num_clips}; expected the number of clips to keep, 1 or more")
     workspace = Workspace(Path(out))
     return propose(workspace, recipe or _recipe_in_use(workspace), num_clips)
 
@@ -142,10 +146,10 @@ def curate(
     retry_errors: bool = False,
     execution: ExecutionConfig | None = None,
 ) -> verdicts.Funnel | None:
-    """From a raw collection to a dataset and a report, resuming where an earlier call was interrupted.
+    """Build a dataset and a report from a collection, resume after an interruption, and return the funnel.
 
-    Arguments are those of `index` and `score`. As one of several ranks: None where others still have shards to do;
-    the rank that finds none left does the rest.
+    The arguments are those of `index` and `score`. As one of several ranks: return None while other ranks still score
+    shards; the rank that finds all shards scored runs the remaining stages.
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
@@ -160,7 +164,7 @@ def curate(
 
 
 def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel:
-    recipe = with_methods_resolved(recipe)
+    recipe = resolve_methods(recipe)
     funnel = select(workspace.root, recipe=recipe)
     caption(workspace.root, recipe=recipe)
     export(workspace.root, recipe=recipe, execution=execution)
@@ -170,17 +174,17 @@ def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) ->
 
 
 def _last_rank(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel | None:
-    """The rank that finds all shards done does the rest, alone."""
-    stage = ScoreStage(workspace, with_methods_resolved(recipe))
-    left = sum(not stage.is_done(shard) for shard in stage.shards())
-    if left:
-        say(f"score: this rank's shards are done; {left} are other ranks' to do, and the last one does the rest")
+    """Run the remaining stages if all shards are scored and no other rank runs them."""
+    stage = ScoreStage(workspace, resolve_methods(recipe))
+    num_remaining = sum(not stage.is_done(shard) for shard in stage.shards())
+    if num_remaining:
+        say(f"score: this rank is done; {num_remaining} shards of other ranks remain, the last rank writes the dataset")
         return None
     try:
         with FileLock(workspace.root / "finish.lock", timeout=0):
             return _finish(workspace, recipe, replace(execution, executor="local"))
     except Timeout:
-        say("score: all shards are done; another rank is writing the dataset")
+        say("score: all shards are done; another rank writes the dataset")
         return None
 
 
@@ -188,11 +192,11 @@ def _recipe_in_use(workspace: Workspace) -> Recipe:
     return load_recipe(workspace.recipe if workspace.recipe.exists() else None)
 
 
-def _say_listed(listed: Listed, workspace: Workspace) -> None:
-    parts = [f"{listed.num_entries:,} videos", f"{listed.num_new:,} new"]
-    parts += [f"{n:,} {word}" for n, word in ((listed.num_changed, "changed"), (listed.num_gone, "gone")) if n]
-    parts += [f"{listed.num_waiting:,} left for later"] if listed.num_waiting else []
+def _report_listing(summary: ListingSummary, workspace: Workspace) -> None:
+    parts = [f"{summary.num_entries:,} videos", f"{summary.num_new:,} new"]
+    parts += [f"{n:,} {word}" for n, word in ((summary.num_changed, "changed"), (summary.num_missing, "missing")) if n]
+    parts += [f"{summary.num_waiting:,} not listed yet (--limit)"] if summary.num_waiting else []
     say("index: " + ", ".join(parts))
-    if listed.mismatches:
-        told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(listed.mismatches.items()))
-        say(f"index: {told}; see {workspace.mismatches}")
+    if summary.mismatches:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.mismatches.items()))
+        say(f"index: {counts}; see {workspace.mismatches}")

@@ -1,6 +1,7 @@
-"""The recipe: what is measured, what is kept, how it is captioned and written; read from TOML.
+"""Recipe: all settings of a curation (measurement, thresholds, captions, export), read from TOML.
 
-`recipe.toml` beside this file is the default and explains every value. A recipe of one's own holds only what differs.
+`recipe.toml` in this folder holds the defaults and explains every value. Your own recipe needs only the values that
+differ.
 """
 
 import sys
@@ -18,12 +19,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DEFAULT = Path(__file__).with_name("recipe.toml")
+DEFAULT_PATH = Path(__file__).with_name("recipe.toml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shots:
-    """How long videos are cut; see `recipe.toml`."""
+    """Cutting of long videos into shots; see `recipe.toml`."""
 
     cut: Literal["auto", "always", "never"] = "auto"
     longer_than_s: float = 20.0
@@ -37,7 +38,7 @@ class Shots:
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePeople:
-    """Parameters of the detector of people."""
+    """Parameters of the people detector."""
 
     model: str = "yolov8n"
     num_frames: int = setting(5, above=0)
@@ -57,7 +58,7 @@ class ScoreSharpness:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreAesthetics:
-    """Which aesthetic score, and its parameters."""
+    """Method and parameters of the aesthetic score."""
 
     method: Literal["auto", "photomotion", "laion"] = "auto"
     num_frames: int = setting(5, above=0)
@@ -67,7 +68,7 @@ class ScoreAesthetics:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCuts:
-    """Parameters of the search for cuts inside a clip."""
+    """Parameters of the detection of cuts inside a clip."""
 
     fps: float = setting(12.5, above=0)
     long_side: int = setting(256, above=0)
@@ -76,7 +77,7 @@ class ScoreCuts:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreMotion:
-    """Parameters of the face tracks."""
+    """Parameters of face tracking."""
 
     fps: float = setting(12.5, above=0)
     short_side: int = setting(540, above=0)
@@ -84,7 +85,7 @@ class ScoreMotion:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What is measured, and how."""
+    """Parameters of all scorers."""
 
     clip_timeout_s: float = setting(300.0, above=0)
     people: ScorePeople = field(default_factory=ScorePeople)
@@ -106,7 +107,7 @@ class KeepContainer:
 
 @dataclass(frozen=True, kw_only=True)
 class KeepPeople:
-    """Thresholds on the people seen by the detector; `min_people` holds for faces too."""
+    """Thresholds on detected people; `min_people` applies to faces too."""
 
     min_people: int = setting(2, above=0)
     max_people: int = 0
@@ -125,7 +126,7 @@ class KeepSharpness:
 
 @dataclass(frozen=True, kw_only=True)
 class KeepAesthetics:
-    """Thresholds on the aesthetic score; the one that was measured counts."""
+    """Thresholds on the aesthetic score, one per method."""
 
     min_photomotion: float = 4.0
     min_laion: float = 4.5
@@ -133,14 +134,14 @@ class KeepAesthetics:
 
 @dataclass(frozen=True, kw_only=True)
 class KeepCuts:
-    """Threshold on cuts."""
+    """Threshold on cuts inside a clip."""
 
     max_cut: float = 27.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepMotion:
-    """Thresholds every one of `min_people` persons has to reach."""
+    """Thresholds that `min_people` people have to reach."""
 
     min_seen: float = 0.8
     min_face_px: float = 64.0
@@ -151,7 +152,7 @@ class KeepMotion:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """What is kept."""
+    """Thresholds of all rules."""
 
     container: KeepContainer = field(default_factory=KeepContainer)
     people: KeepPeople = field(default_factory=KeepPeople)
@@ -163,7 +164,7 @@ class Keep:
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """How kept clips are captioned."""
+    """Captioning of kept clips."""
 
     backend: Literal["source", "openai", "cogvlm2", "none"] = "source"
     num_frames: int = setting(8, above=0)
@@ -179,7 +180,7 @@ class Caption:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """How kept clips are written."""
+    """Encoding and formats of the dataset."""
 
     fps: float = 25.0
     crf: int = 17
@@ -201,18 +202,18 @@ class Recipe:
 
 
 def load_recipe(path: Path | None = None, settings: Sequence[str] = ()) -> Recipe:
-    """The default recipe, with what a TOML file and then `section.key=value` settings change in it.
+    """Return the default recipe, changed by a TOML file and then by `section.key=value` settings.
 
     Raises:
-        UserError: the file is missing or not TOML, a key is unknown or a value of another type than expected.
+        UserError: the file is missing or not TOML, a key is unknown, or a value has the wrong type or is out of range.
     """
-    recipe = _merged(Recipe(), _parse(DEFAULT.read_text(encoding="utf-8"), DEFAULT.name), DEFAULT.name)
+    recipe = _merge(Recipe(), _parse(DEFAULT_PATH.read_text(encoding="utf-8"), DEFAULT_PATH.name), DEFAULT_PATH.name)
     if path is not None:
         if not path.is_file():
-            raise UserError(f"there is no recipe {path}; `multiexpr recipe` prints the default one")
-        recipe = _merged(recipe, _parse(path.read_text(encoding="utf-8"), path.name), path.name)
+            raise UserError(f"there is no recipe {path}; write the default one with: multiexpr recipe > {path}")
+        recipe = _merge(recipe, _parse(path.read_text(encoding="utf-8"), path.name), path.name)
     for change in settings:
-        recipe = _merged(recipe, _parse_setting(change), "--set")
+        recipe = _merge(recipe, _parse_setting(change), "--set")
     return recipe
 
 
@@ -220,7 +221,9 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{name} is not TOML: {error}") from error
+        raise UserError(
+            f"{name} is not TOML ({error}); expected tables and keys as `multiexpr recipe` prints them"
+        ) from error
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:
@@ -230,11 +233,11 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     try:
         return tomllib.loads(f"{key}={value}")
     except tomllib.TOMLDecodeError:
-        return _parse(f"{key}={value!r}", "--set")  # a word that needs no quotes in a shell
+        return _parse(f"{key}={value!r}", "--set")  # a string without quotes, as typed in a shell
 
 
-def _merged(base: Any, changes: dict[str, Any], where: str) -> Any:
-    """`base` with the changes of a nested table; what a table does not name stays."""
+def _merge(base: Any, changes: dict[str, Any], where: str) -> Any:
+    """Return `base` with the values of a nested table; other values stay as they are."""
     known = {f.name: getattr(base, f.name) for f in fields(base)}
     changed = {}
     for key, value in changes.items():
@@ -243,29 +246,29 @@ def _merged(base: Any, changes: dict[str, Any], where: str) -> Any:
         inner = is_dataclass(known[key])
         if inner and not isinstance(value, dict):
             raise UserError(f"{where}.{key} is {value!r}; expected a table")
-        changed[key] = _merged(known[key], value, f"{where}.{key}") if inner else value
-    plain = {k: _plain(v) for k, v in {**known, **changed}.items() if not is_dataclass(v)}
+        changed[key] = _merge(known[key], value, f"{where}.{key}") if inner else value
+    plain = {k: _tuple_to_list(v) for k, v in {**known, **changed}.items() if not is_dataclass(v)}
     checked = decode(type(base), {**{k: {} for k, v in known.items() if is_dataclass(v)}, **plain}, where)
     check_settings(checked, lambda key: f"{where}.{key}", minimum=0)
     return replace(checked, **{k: v for k, v in {**known, **changed}.items() if is_dataclass(v)})
 
 
-def _plain(value: Any) -> Any:
+def _tuple_to_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as nested plain values, to be hashed or sent to another process."""
+    """Return the recipe as nested dictionaries of plain values, which can be hashed or sent to another process."""
     return asdict(recipe)
 
 
 def from_dict(values: dict[str, Any]) -> Recipe:
-    """The recipe `as_dict` gave, after a journey through JSON."""
-    return _merged(Recipe(), values, "recipe")
+    """Return the recipe of a dictionary made by `as_dict`, also after a round trip through JSON."""
+    return _merge(Recipe(), values, "recipe")
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The recipe as TOML, every value spelled out."""
+    """Return the recipe as TOML with all values."""
     return "\n".join(_sections("", as_dict(recipe))).lstrip("\n") + "\n"
 
 
@@ -289,5 +292,5 @@ def _toml(value: Any) -> str:
 
 
 def save_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe that `load_recipe` reads."""
+    """Write a recipe as TOML, readable by `load_recipe`."""
     write_text(path, to_toml(recipe))

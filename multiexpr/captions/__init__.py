@@ -1,10 +1,10 @@
-"""Captions, for kept clips only."""
+"""Caption the kept clips."""
 
 from pathlib import Path
 
 from exprbench.core.progress import say
-from multiexpr.captions.stage import CaptionPool, CaptionStage, captioner
-from multiexpr.execution.executors import ExecutionConfig, shards_of_rank
+from multiexpr.captions.stage import CaptionPool, CaptionStage, create_captioner
+from multiexpr.execution.executors import ExecutionConfig, get_rank_shards
 from multiexpr.execution.shard_runner import run_shards
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.storage.workspace import Workspace
@@ -15,35 +15,38 @@ __all__ = ["caption"]
 def caption(
     out: Path | str, *, recipe: Recipe | None = None, limit: int | None = None, execution: ExecutionConfig | None = None
 ) -> dict[str, int]:
-    """Caption kept clips; how many were captioned now, and how many of these failed.
+    """Caption kept clips that have no caption yet.
 
     Args:
-        out: the curation's folder, with verdicts.
-        recipe: its [caption] section tells how, and is the one in use from here on; the one in use where none is given.
-        limit: about so many clips: whole shards of them.
-        machines: `slurm` takes this rank's shards; where the model runs is for the recipe to say.
+        out: folder of the curation, with verdicts.
+        recipe: its [caption] section applies, and the recipe becomes the one in use; None uses `out/recipe.toml`.
+        limit: number of clips to caption, rounded up to whole shards; None captions all.
+        execution: only the executor is used: `slurm` restricts this process to the shards of its rank.
+
+    Returns:
+        `clips`, the number of clips captioned, and `errors`, how many of them failed.
 
     Raises:
-        UserError: there are no verdicts, or the captioner lacks something.
+        UserError: there are no verdicts, or the captioner has no model, URL or server.
     """
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     if recipe.caption.backend == "none":
         return {"clips": 0, "errors": 0}
-    writer = captioner(recipe.caption)
+    captioner = create_captioner(recipe.caption)
     stage = CaptionStage(workspace, recipe)
     save_recipe(workspace.recipe, recipe)
-    todo = _first(stage, shards_of_rank(stage.shards(), execution or ExecutionConfig()), limit)
-    pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, writer)
+    todo = _limit_shards(stage, get_rank_shards(stage.shards(), execution or ExecutionConfig()), limit)
+    pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, captioner)
     num_done = run_shards(stage, workspace, todo, pool)
     num_failed = sum(len(stage.tasks(shard)) for shard in todo)
     if num_failed:
-        say(f"caption: {num_failed} clips got none; the same command asks for them again")
+        say(f"caption: {num_failed} clips failed; the same command tries them again")
     return {"clips": num_done, "errors": num_failed}
 
 
-def _first(stage: CaptionStage, shards: list[int], limit: int | None) -> list[int]:
-    """Shards with as many clips without a caption as the limit allows, one shard at least."""
+def _limit_shards(stage: CaptionStage, shards: list[int], limit: int | None) -> list[int]:
+    """Return the first shards that together have at least `limit` clips without a caption."""
     chosen, count = [], 0
     for shard in shards:
         if limit is not None and count >= limit:

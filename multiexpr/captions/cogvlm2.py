@@ -1,6 +1,6 @@
-"""Captions by CogVLM2-Caption, the paper's captioner, through transformers.
+"""Captions by CogVLM2-Caption, the captioner of the paper, through transformers.
 
-The model's folder brings its own code, which is run: it has to be on this machine, and nothing is fetched.
+The model's folder contains Python code, which is executed. The folder has to be on this machine: nothing is downloaded.
 """
 
 from pathlib import Path
@@ -10,31 +10,31 @@ import numpy as np
 
 from exprbench import weights
 from exprbench.core.errors import UserError
-from multiexpr.captions.prompt import prompt_for
+from multiexpr.captions.prompt import build_prompt
 from multiexpr.recipe import Caption
 
 NAME = "cogvlm2-llama3-caption"
-NUM_FRAMES = 24  # what it was trained with
+NUM_FRAMES = 24  # as in its training
 
 
 def find_model(name: str) -> Path:
-    """The model's folder: a path, or its name in the folders of $EXPRBENCH_WEIGHTS.
+    """Return the folder of the model, given as a path or as a name in the folders of $EXPRBENCH_WEIGHTS.
 
     Raises:
-        UserError: it is nowhere.
+        UserError: there is no such folder.
     """
-    places = [Path(name or NAME), *(folder / (name or NAME) for folder in weights.folders())]
-    found = next((place for place in places if (place / "config.json").is_file()), None)
-    if found is None:
+    candidates = [Path(name or NAME), *(folder / (name or NAME) for folder in weights.folders())]
+    path = next((path for path in candidates if (path / "config.json").is_file()), None)
+    if path is None:
         raise UserError(
             f"there is no captioner {name or NAME!r}; put the files of huggingface.co/THUDM/{NAME} into "
             f"{weights.folders()[0] / NAME}, or choose another caption.backend (openai, source)"
         )
-    return found
+    return path
 
 
-class CogVLM2:
-    """The model on one device; frames are ours, not its own decoder's."""
+class CogVLM2Captioner:
+    """Captioner on one device, loaded on first use; frames are decoded by this project, not by the model's code."""
 
     def __init__(self, params: Caption) -> None:
         self.params = params
@@ -53,7 +53,7 @@ class CogVLM2:
         return tokenizer, model.eval().to(device), device
 
     def caption(self, frames: list[np.ndarray], num_people: int) -> str:
-        """The text for (H, W, 3) uint8 RGB frames of a clip."""
+        """Return a caption of a clip, from (H, W, 3) uint8 RGB frames."""
         import torch
 
         self.loaded = self.loaded or self._load()
@@ -61,7 +61,7 @@ class CogVLM2:
         video = torch.from_numpy(np.stack(frames)).permute(3, 0, 1, 2)  # channels, time, height, width
         built = model.build_conversation_input_ids(
             tokenizer=tokenizer,
-            query=prompt_for(self.params.prompt, num_people, len(frames)),
+            query=build_prompt(self.params.prompt, num_people, len(frames)),
             images=[video],
             history=[],
             template_version="chat",
@@ -70,11 +70,11 @@ class CogVLM2:
         inputs = {name: built[name].unsqueeze(0).to(device) for name in names}
         inputs["images"] = [[built["images"][0].to(device, next(model.parameters()).dtype)]]
         with torch.inference_mode():
-            written = model.generate(
-                **inputs, max_new_tokens=self.params.max_tokens, do_sample=False, pad_token_id=_padding(tokenizer)
+            tokens = model.generate(
+                **inputs, max_new_tokens=self.params.max_tokens, do_sample=False, pad_token_id=_pad_token_id(tokenizer)
             )
-        return tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        return tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 
 
-def _padding(tokenizer: Any) -> int:
+def _pad_token_id(tokenizer: Any) -> int:
     return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -1,4 +1,4 @@
-"""What a captioner is asked."""
+"""Prompt of the captioners."""
 
 DEFAULT = """\
 These are {frames} frames of a clip that shows {people} people, in the order of time. Describe the clip in one \
@@ -8,6 +8,6 @@ show, how this changes during the clip, where the person looks and how the head 
 their looks ("the woman on the left, with short hair"), never by a name. Say only what can be seen."""
 
 
-def prompt_for(template: str, num_people: int, num_frames: int) -> str:
-    """The recipe's prompt, or the default one, for a clip."""
+def build_prompt(template: str, num_people: int, num_frames: int) -> str:
+    """Return the recipe's prompt, or the default one if it is empty, with the numbers of a clip filled in."""
     return (template or DEFAULT).replace("{people}", str(num_people)).replace("{frames}", str(num_frames))

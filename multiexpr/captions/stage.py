@@ -1,4 +1,4 @@
-"""Captions of kept clips, shard by shard, several clips at a time."""
+"""Caption stage: captions kept clips shard by shard, several clips at a time."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import asdict
@@ -13,14 +13,14 @@ import pyarrow as pa
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_json
 from exprbench.media import VideoSource, open_frames
-from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2
-from multiexpr.captions.openai import OpenAI
+from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2Captioner
+from multiexpr.captions.openai import OpenAICaptioner
 from multiexpr.captions.prompt import DEFAULT
 from multiexpr.recipe import Caption, Recipe
 from multiexpr.scorers.base import evenly_spaced
 from multiexpr.selection.verdicts import kept_by_shard
-from multiexpr.sources.locate import check_unchanged, video_of
-from multiexpr.storage.parquet import num_rows, read_note, read_rows, shard_path, write_rows
+from multiexpr.sources.locate import check_unchanged, video_source
+from multiexpr.storage.parquet import num_rows, read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
 VERSION = "captions-1"
@@ -28,7 +28,7 @@ CAPTIONS = pa.schema(
     [("clip_id", pa.string()), ("stamp", pa.string()), ("caption", pa.string()), ("error", pa.string()),
      ("detail", pa.string())]
 )  # fmt: skip
-USED = {  # what a caption depends on, by backend
+CAPTION_SETTINGS = {  # settings that a caption depends on, by backend
     "source": (),
     "openai": ("num_frames", "long_side", "max_tokens", "prompt", "model"),
     "cogvlm2": ("max_tokens", "prompt", "model"),
@@ -38,23 +38,29 @@ Row = dict[str, Any]
 
 
 class Captioner(Protocol):
-    """Writes a text about frames of a clip."""
+    """Model that describes a clip."""
 
     def caption(self, frames: list[np.ndarray], num_people: int) -> str:
-        """The text; `ItemError` where this clip gets none."""
+        """Return a caption of a clip, from (H, W, 3) uint8 RGB frames.
+
+        Raises:
+            ItemError: this clip gets no caption.
+        """
 
 
-def captioner(params: Caption) -> Captioner | None:
-    """The recipe's; None for the collection's own text.
+def create_captioner(params: Caption) -> Captioner | None:
+    """Return the captioner of the recipe, None for the collection's own text.
 
     Raises:
-        UserError: it lacks something.
+        UserError: its model, or the URL of its endpoint, is missing.
     """
-    return {"openai": OpenAI, "cogvlm2": CogVLM2}[params.backend](params) if params.backend != "source" else None
+    if params.backend == "source":
+        return None
+    return {"openai": OpenAICaptioner, "cogvlm2": CogVLM2Captioner}[params.backend](params)
 
 
 class CaptionStage:
-    """Shards of captions: a row for each kept clip. Failed ones are asked for again by the next run."""
+    """Stage that writes a row for each kept clip. Clips that failed are tried again by the next run."""
 
     name = "caption"
     unit = "clip"
@@ -63,23 +69,25 @@ class CaptionStage:
         self.workspace = workspace
         self.params = recipe.caption
         self.kept = kept_by_shard(workspace)
-        used = {key: value for key, value in asdict(self.params).items() if key in USED[self.params.backend]}
+        used = {
+            key: value for key, value in asdict(self.params).items() if key in CAPTION_SETTINGS[self.params.backend]
+        }
         self.fingerprint = sha256_json([VERSION, DEFAULT, self.params.backend, used])
 
     def shards(self) -> list[int]:
-        """Those with kept clips."""
+        """Return the shards with kept clips."""
         return sorted(self.kept)
 
     def size(self, shard: int) -> int:
-        """How many kept clips a shard has."""
+        """Return the number of kept clips of a shard."""
         return len(self.kept[shard])
 
     def is_done(self, shard: int) -> bool:
-        """Has every kept clip of the shard a caption made with these settings, and no other clip one?"""
+        """Return whether exactly the kept clips of the shard have captions made with these settings."""
         path = self._path(shard)
-        if read_note(path) is None or num_rows(path) != self.size(shard):
+        if read_metadata(path) is None or num_rows(path) != self.size(shard):
             return False
-        return len(self._before(shard, self._clips(shard))) == self.size(shard)
+        return len(self._captioned(shard, self._clips(shard))) == self.size(shard)
 
     def _path(self, shard: int) -> Path:
         return shard_path(self.workspace.captions, shard)
@@ -88,66 +96,68 @@ class CaptionStage:
         rows = read_rows(shard_path(self.workspace.index, shard))
         return [row for row in rows if row["clip_id"] in self.kept[shard]]
 
-    def _before(self, shard: int, clips: list[Row]) -> dict[str, Row]:
-        note = read_note(self._path(shard))
-        if note is None or note["fingerprint"] != self.fingerprint:
+    def _captioned(self, shard: int, clips: list[Row]) -> dict[str, Row]:
+        metadata = read_metadata(self._path(shard))
+        if metadata is None or metadata["fingerprint"] != self.fingerprint:
             return {}
         stamps = {clip["clip_id"]: clip["stamp"] for clip in clips}
         rows = read_rows(self._path(shard))
         return {r["clip_id"]: r for r in rows if not r["error"] and stamps.get(r["clip_id"]) == r["stamp"]}
 
     def tasks(self, shard: int) -> dict[int, Row]:
-        """Kept clips without a caption."""
+        """Return requests by position in the shard: kept clips without a caption."""
         clips = self._clips(shard)
-        before = self._before(shard, clips)
+        done = self._captioned(shard, clips)
         people = people_by_clip(self.workspace, shard)
         return {
-            i: {"clip": clip, **people[clip["clip_id"]]}
-            for i, clip in enumerate(clips)
-            if clip["clip_id"] not in before
+            i: {"clip": clip, **people[clip["clip_id"]]} for i, clip in enumerate(clips) if clip["clip_id"] not in done
         }
 
     def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
-        """Write the shard."""
+        """Write the shard's table and return the numbers of clips and errors."""
         clips = self._clips(shard)
-        before = self._before(shard, clips)
+        done = self._captioned(shard, clips)
         rows = []
         for i, clip in enumerate(clips):
             answer = answers.get(i, {})
             error, detail = answer.get("error", ("", ""))
             new = {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "caption": answer.get("caption", ""),
                    "error": error, "detail": detail}  # fmt: skip
-            rows.append(before.get(clip["clip_id"], new))
+            rows.append(done.get(clip["clip_id"], new))
         write_rows(self._path(shard), rows, CAPTIONS, {"fingerprint": self.fingerprint})
         return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
 
 
 def people_by_clip(workspace: Workspace, shard: int) -> dict[str, Row]:
-    """How many people a clip shows and how long it is."""
+    """Return the number of people and the length in seconds of a shard's clips, by clip id."""
     lengths = read_rows(shard_path(workspace.scores("container"), shard), ["clip_id", "length_s"])
-    found = {row["clip_id"]: {"length_s": row["length_s"] or 0.0, "num_people": 2} for row in lengths}
+    facts = {row["clip_id"]: {"length_s": row["length_s"] or 0.0, "num_people": 2} for row in lengths}
     path = shard_path(workspace.scores("motion"), shard)
     for row in read_rows(path, ["clip_id", "face_seen"]) if path.exists() else []:
         if row["face_seen"]:
-            found[row["clip_id"]]["num_people"] = len(row["face_seen"])
-    return found
+            facts[row["clip_id"]]["num_people"] = len(row["face_seen"])
+    return facts
 
 
 class CaptionPool:
-    """Threads that wait for answers; the same to `run_shards` as a pool of workers."""
+    """Pool of threads with the interface of `exprbench.core.processes.Pool`: captioning mostly waits for responses."""
 
-    def __init__(self, root: Path, params: Caption, writer: Captioner | None) -> None:
+    def __init__(self, root: Path, params: Caption, captioner: Captioner | None) -> None:
         self.root = root
         self.params = params
-        self.writer = writer
+        self.captioner = captioner
         self.num_threads = 1 if params.backend == "cogvlm2" else params.concurrency
 
     def map(self, requests: Iterator[tuple[Hashable, Row]]) -> Iterator[tuple[Any, Row | ItemError]]:
-        """Yield (key, answer or ItemError) as they come; no more requests are drawn than there are threads."""
+        """Yield (key, answer or ItemError) in order of completion; at most one request per thread is open.
+
+        Raises:
+            Exception: any other error of a captioner.
+        """
         todo: SimpleQueue = SimpleQueue()
         done: SimpleQueue = SimpleQueue()
         for _ in range(self.num_threads):
-            Thread(target=self._serve, args=(todo, done), daemon=True).start()  # an answer is not waited for at exit
+            Thread(target=self._serve, args=(todo, done), daemon=True).start()  # daemon: exit does not wait for answers
         num_running = 0
         while True:
             while num_running < self.num_threads and (job := next(requests, None)):
@@ -172,11 +182,11 @@ class CaptionPool:
 
     def _answer(self, request: Row) -> Row:
         clip = request["clip"]
-        if self.writer is None:
+        if self.captioner is None:
             return {"caption": clip["caption"]}
         check_unchanged(clip, self.root)
-        frames = self._frames(video_of(clip, self.root), request["length_s"])
-        return {"caption": self.writer.caption(frames, request["num_people"])}
+        frames = self._frames(video_source(clip, self.root), request["length_s"])
+        return {"caption": self.captioner.caption(frames, request["num_people"])}
 
     def _frames(self, video: VideoSource, length_s: float) -> list[np.ndarray]:
         count = NUM_FRAMES if self.params.backend == "cogvlm2" else self.params.num_frames

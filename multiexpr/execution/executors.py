@@ -1,4 +1,4 @@
-"""Where shards are worked on: this machine, one of several ranks, or a Ray cluster. What is done is the same."""
+"""Executors: run a stage on this machine, as one of several ranks, or on a Ray cluster, with the same results."""
 
 import logging
 import os
@@ -11,29 +11,29 @@ from typing import Any
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.processes import num_cores
 from exprbench.core.progress import progress
-from multiexpr.execution.gpu_server import Servers, gpus
+from multiexpr.execution.gpu_server import GpuServers, list_gpus
 from multiexpr.execution.shard_runner import Stage, run_shards
 from multiexpr.execution.worker import clip_pool
 from multiexpr.recipe import Recipe, as_dict, from_dict
 from multiexpr.storage.workspace import Workspace
 
-RANKS = (  # how launchers tell a process which of how many it is
+RANK_VARIABLES = (  # (rank, number of ranks), as launchers set them
     ("RANK", "WORLD_SIZE"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
-JOBS = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")  # what all ranks of one job are told
+JOB_VARIABLES = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")  # equal for all ranks of a job
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """Where to work.
+    """Executor, workers and devices of a run.
 
     Attributes:
-        executor: local, slurm or ray.
-        workers: processes; 0 is one a core (of a Ray cluster: one an actor).
-        devices: `auto`, `cpu`, or names such as `cuda:0`, one process each; workers share them.
+        executor: `local`, `slurm` or `ray`.
+        workers: number of worker processes; 0 means one per core (with Ray, one per actor).
+        devices: `auto`, `cpu`, or names such as `cuda:0`; each named device gets one process that all workers share.
     """
 
     executor: str = "local"
@@ -41,38 +41,41 @@ class ExecutionConfig:
     devices: tuple[str, ...] = ("auto",)
 
 
-MakeStage = Callable[[Workspace, Recipe], Stage]
+StageFactory = Callable[[Workspace, Recipe], Stage]
 
 
-def run_stage(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
-    """Do what a stage lacks; how many clips were worked on by this process.
+def run_stage(make_stage: StageFactory, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
+    """Process the shards of a stage that are not done, and return the number of clips processed by this process.
 
     Args:
-        make_stage: importable, or a `partial` of what is: on a cluster it travels to other machines.
-        workspace: a folder all machines see.
-        recipe: the settings.
-        machines: where to work.
+        make_stage: an importable callable, or a `partial` of one: Ray sends it to other machines.
+        workspace: a folder that all machines can access.
+        recipe: settings of the run.
+        execution: executor, workers and devices.
+
+    Raises:
+        UserError: the executor is unknown, or cannot start.
     """
     if execution.executor not in EXECUTORS:
         raise unknown_name("executor", execution.executor, list(EXECUTORS))
     return EXECUTORS[execution.executor](make_stage, workspace, recipe, execution)
 
 
-def _local(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
+def _local(make_stage: StageFactory, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     stage = make_stage(workspace, recipe)
     return _on_this_machine(stage, stage.shards(), workspace, recipe, execution)
 
 
-def _slurm(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
+def _slurm(make_stage: StageFactory, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     stage = make_stage(workspace, recipe)
-    return _on_this_machine(stage, shards_of_rank(stage.shards(), execution), workspace, recipe, execution)
+    return _on_this_machine(stage, get_rank_shards(stage.shards(), execution), workspace, recipe, execution)
 
 
-def shards_of_rank(shards: list[int], execution: ExecutionConfig) -> list[int]:
-    """The shards this process is to do: its rank's share, where it is one of several."""
+def get_rank_shards(shards: list[int], execution: ExecutionConfig) -> list[int]:
+    """Return the shards of this process: those of its rank with `slurm`, else all."""
     if execution.executor != "slurm":
         return shards
-    rank, num_ranks = rank_of(os.environ)
+    rank, num_ranks = get_rank(os.environ)
     return shards[rank::num_ranks]
 
 
@@ -82,38 +85,38 @@ def _on_this_machine(
     with ExitStack() as stack:
         addresses = None
         if stage.name == "score" and (devices := _devices(execution)):
-            addresses = stack.enter_context(Servers(recipe, devices)).addresses
+            addresses = stack.enter_context(GpuServers(recipe, devices)).addresses
         root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
         pool = stack.enter_context(clip_pool(root, recipe, num_workers=num_workers, servers=addresses))
         return run_shards(stage, workspace, shards, pool)
 
 
 def _devices(execution: ExecutionConfig) -> list[str]:
-    """Devices with a process of their own; none where the networks run in the workers."""
+    """Return the devices that get a GPU server; empty if the networks run in the workers."""
     if execution.devices == ("auto",):
-        return gpus()
+        return list_gpus()
     return [] if execution.devices == ("cpu",) else list(execution.devices)
 
 
-def rank_of(environment: dict[str, str] | os._Environ) -> tuple[int, int]:
-    """(rank, number of ranks) a launcher told: a Slurm array, its tasks, or both; torchrun, Open MPI, MPICH.
+def get_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int]:
+    """Return (rank, number of ranks) set by the launcher: a Slurm array, its tasks, or both; torchrun, Open MPI, MPICH.
 
     Raises:
-        UserError: none did.
+        UserError: no launcher set them.
     """
-    told = ((environment.get(rank), environment.get(number)) for rank, number in RANKS)
-    within = next(((int(rank), int(number)) for rank, number in told if rank and number), None)
+    values = ((environment.get(rank), environment.get(number)) for rank, number in RANK_VARIABLES)
+    task = next(((int(rank), int(number)) for rank, number in values if rank and number), None)
     array = _array_rank(environment)
-    if within is None and array is None:
-        raise UserError("--executor slurm: no rank is told; start it as an array (sbatch --array), with srun, or set "
-                        "RANK and WORLD_SIZE")  # fmt: skip
-    (outer, num_outer), (inner, num_inner) = array or (0, 1), within or (0, 1)
+    if task is None and array is None:
+        raise UserError("--executor slurm: the environment has no rank; start the command as an array (sbatch --array) "
+                        "or with srun, or set RANK and WORLD_SIZE")  # fmt: skip
+    (outer, num_outer), (inner, num_inner) = array or (0, 1), task or (0, 1)
     return outer * num_inner + inner, num_outer * num_inner
 
 
-def job_of(environment: dict[str, str] | os._Environ) -> str:
-    """The launcher's name for all ranks that were started together; empty where it has none."""
-    return next((environment[name] for name in JOBS if environment.get(name)), "")
+def get_job_id(environment: dict[str, str] | os._Environ) -> str:
+    """Return the launcher's id of the job, the same for all its ranks; empty if there is none."""
+    return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), "")
 
 
 def _array_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int] | None:
@@ -125,16 +128,16 @@ def _array_rank(environment: dict[str, str] | os._Environ) -> tuple[int, int] | 
     return (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step, (last - first) // step + 1
 
 
-def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
+def _ray(make_stage: StageFactory, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     stage = make_stage(workspace, recipe)
     todo = [shard for shard in stage.shards() if not stage.is_done(shard)]
     if not todo:
         return 0
-    ray = _started_ray()
+    ray = _start_ray()
     on_gpu = execution.devices != ("cpu",) and ray.cluster_resources().get("GPU", 0) > 0
     workers = execution.workers or 1
     num_actors = max(1, min(len(todo), int(ray.cluster_resources().get("CPU", 1)) // workers))
-    told = {
+    actor_arguments = {
         "make_stage": make_stage,
         "root": str(workspace.root.resolve()),
         "recipe": as_dict(recipe),
@@ -143,18 +146,19 @@ def _ray(make_stage: MakeStage, workspace: Workspace, recipe: Recipe, execution:
     shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
     actors = ray.data.ActorPoolStrategy(size=num_actors)
     done = shards.map_batches(
-        _ShardActor, batch_size=1, compute=actors, num_cpus=workers, num_gpus=int(on_gpu), fn_constructor_kwargs=told
-    )
+        _ShardActor, batch_size=1, compute=actors, num_cpus=workers, num_gpus=int(on_gpu),
+        fn_constructor_kwargs=actor_arguments,
+    )  # fmt: skip
     num_clips = 0
     for row in progress(done.iter_rows(), total=len(todo), label=stage.name, unit="shard"):
-        if row["mistake"]:
-            raise UserError(row["mistake"])
+        if row["user_error"]:
+            raise UserError(row["user_error"])
         num_clips += int(row["clips"])
     return num_clips
 
 
-def _started_ray() -> Any:
-    """Ray, connected to the cluster $RAY_ADDRESS names, or to one of its own; it says and sends little."""
+def _start_ray() -> Any:
+    """Import Ray and connect to the cluster at $RAY_ADDRESS, or to a new local one, without usage reports and logs."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
@@ -170,28 +174,28 @@ def _started_ray() -> Any:
 
 
 class _ShardActor:
-    """What lives on a Ray worker: it does whole shards, as a machine of its own would."""
+    """Ray actor that processes whole shards, each as the local executor would."""
 
-    def __init__(self, make_stage: MakeStage, root: str, recipe: dict[str, Any], execution: ExecutionConfig) -> None:
+    def __init__(self, make_stage: StageFactory, root: str, recipe: dict[str, Any], execution: ExecutionConfig) -> None:
         self.workspace = Workspace(Path(root))
         self.recipe = from_dict(recipe)
         self.stage = make_stage(self.workspace, self.recipe)
         self.execution = execution
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        clips, mistake = 0, ""
+        num_clips, message = 0, ""
         try:
             shards = [int(shard) for shard in batch["shard"]]
-            clips = _on_this_machine(self.stage, shards, self.workspace, self.recipe, self.execution)
+            num_clips = _on_this_machine(self.stage, shards, self.workspace, self.recipe, self.execution)
         except UserError as error:
-            mistake = str(error)
-        return {"clips": [clips], "mistake": [mistake]}
+            message = str(error)
+        return {"clips": [num_clips], "user_error": [message]}
 
 
-EXECUTORS: dict[str, Callable[[MakeStage, Workspace, Recipe, ExecutionConfig], int]] = {
+EXECUTORS: dict[str, Callable[[StageFactory, Workspace, Recipe, ExecutionConfig], int]] = {
     "local": _local,
     "slurm": _slurm,
     "ray": _ray,
 }
 
-__all__ = ["EXECUTORS", "ExecutionConfig", "job_of", "rank_of", "run_stage", "shards_of_rank"]
+__all__ = ["EXECUTORS", "ExecutionConfig", "get_job_id", "get_rank", "get_rank_shards", "run_stage"]

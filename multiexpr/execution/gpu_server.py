@@ -1,8 +1,8 @@
-"""One process a GPU, asked by all workers at once: `python -m multiexpr.execution.gpu_server DEVICE ADDRESS`.
+"""GPU server: one process per GPU, shared by all workers: `python -m multiexpr.execution.gpu_server DEVICE ADDRESS`.
 
-Workers decode; each sends the frames of a clip and waits. What has come in by the time the network is free goes
-through it as one batch, of frames of several clips: the busier the workers, the larger the batches, and never more than
-one clip of each worker waits. On `cpu` it works the same, which is how it is tested.
+Workers decode clips; each sends the frames of one clip and waits for the result. When the network is free, all waiting
+clips go through it in batches of up to `MAX_BATCH` frames, so that batches grow with the load. The device `cpu` works
+the same and is used in tests.
 """
 
 import json
@@ -25,13 +25,13 @@ from exprbench.core.processes import spawn, stop
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, as_dict, from_dict
 
-MAX_BATCH = 64  # frames; more are left for the next round
+MAX_BATCH = 64  # frames per batch, unless a single clip has more
 START_S = 300.0
 KEY = "MULTIEXPR_GPU_KEY"
 
 
-def gpus() -> list[str]:
-    """The GPUs this process may use."""
+def list_gpus() -> list[str]:
+    """Return the names of the GPUs that this process can use."""
     if not any(Path("/dev").glob("nvidia[0-9]*")) or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return []
     import torch
@@ -40,22 +40,22 @@ def gpus() -> list[str]:
 
 
 class RemoteModels(Models):
-    """Networks in another process; asked as if they were here."""
+    """Networks in a GPU server, with the interface of `Models`."""
 
     def __init__(self, recipe: Recipe, address: str) -> None:
         super().__init__(recipe)
         self.connection = Client(address, authkey=bytes.fromhex(os.environ[KEY]))
 
     def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        """As `Models.people`."""
-        counts, boxes = self._ask("people", np.stack(frames))
+        """Return the people in each frame; see `Models.people`."""
+        counts, boxes = self._request("people", np.stack(frames))
         return np.split(boxes.reshape(-1, 5), np.cumsum(counts)[:-1])
 
     def aesthetics(self, crops: np.ndarray) -> np.ndarray:
-        """As `Models.aesthetics`."""
-        return self._ask("aesthetics", crops)[1]
+        """Return LAION scores; see `Models.aesthetics`."""
+        return self._request("aesthetics", crops)[1]
 
-    def _ask(self, task: str, images: np.ndarray) -> tuple[list[int], np.ndarray]:
+    def _request(self, task: str, images: np.ndarray) -> tuple[list[int], np.ndarray]:
         _send(self.connection, {"task": task, "shape": images.shape}, images)
         head, body = _receive(self.connection)
         if "error" in head:
@@ -72,8 +72,8 @@ def _receive(connection: Connection) -> tuple[dict[str, Any], bytes]:
     return json.loads(connection.recv_bytes()), connection.recv_bytes()
 
 
-class Servers:
-    """One server a device, for as long as the block lasts; `addresses` is what workers are told."""
+class GpuServers:
+    """Context manager that runs one GPU server per device; workers connect to `addresses`."""
 
     def __init__(self, recipe: Recipe, devices: list[str]) -> None:
         os.environ.setdefault(KEY, secrets.token_hex(32))
@@ -83,13 +83,13 @@ class Servers:
             _start(recipe, device, address) for device, address in zip(devices, self.addresses, strict=True)
         ]
 
-    def __enter__(self) -> "Servers":
+    def __enter__(self) -> "GpuServers":
         start = time.monotonic()
         for process, address in zip(self.processes, self.addresses, strict=True):
             while not Path(address).exists():
                 if process.poll() is not None or time.monotonic() - start > START_S:
                     self.__exit__()
-                    raise UserError(f"the process for the GPU could not be started: {process.stderr.read()[-500:]}")
+                    raise UserError(f"the GPU server did not start; use --devices cpu: {process.stderr.read()[-500:]}")
                 time.sleep(0.05)
         return self
 
@@ -110,19 +110,20 @@ def _start(recipe: Recipe, device: str, address: str) -> subprocess.Popen:
 
 
 def serve(models: Models, listener: Listener) -> None:
-    """Answer workers until there are no more, and none comes."""
+    """Serve the requests of workers forever; the process ends with its parent."""
     connections: list[Connection] = []
     threading.Thread(target=_accept, args=(listener, connections), daemon=True).start()
     while True:
         ready = wait(list(connections), timeout=0.05)
-        asked = []
+        requests = []
         for connection in ready:
             try:
-                asked.append((connection, *_receive(connection)))
+                requests.append((connection, *_receive(connection)))
             except (EOFError, OSError):
                 connections.remove(connection)
         for task in ("people", "aesthetics"):
-            _answer_all(models, task, [(c, _images(head, body)) for c, head, body in asked if head["task"] == task])
+            images = [(c, _to_images(head, body)) for c, head, body in requests if head["task"] == task]
+            _process_batches(models, task, images)
 
 
 def _accept(listener: Listener, connections: list[Connection]) -> None:
@@ -130,19 +131,19 @@ def _accept(listener: Listener, connections: list[Connection]) -> None:
         connections.append(listener.accept())
 
 
-def _images(head: dict[str, Any], body: bytes) -> np.ndarray:
+def _to_images(head: dict[str, Any], body: bytes) -> np.ndarray:
     return np.frombuffer(body, np.uint8).reshape(head["shape"])
 
 
-def _answer_all(models: Models, task: str, asked: list[tuple[Connection, np.ndarray]]) -> None:
-    """Several clips' images through the network together; each worker gets its own share of the answers."""
-    while asked:
+def _process_batches(models: Models, task: str, requests: list[tuple[Connection, np.ndarray]]) -> None:
+    """Run the network on the images of several clips per batch and send every worker its results."""
+    while requests:
         batch, size = [], 0
-        while asked and (not batch or size + len(asked[0][1]) <= MAX_BATCH):
-            batch.append(asked.pop(0))
+        while requests and (not batch or size + len(requests[0][1]) <= MAX_BATCH):
+            batch.append(requests.pop(0))
             size += len(batch[-1][1])
         try:
-            answers = _through(models, task, [images for _, images in batch])
+            answers = _run_network(models, task, [images for _, images in batch])
         except UserError as error:
             for connection, _ in batch:
                 _send(connection, {"error": str(error)}, np.zeros(0))
@@ -152,16 +153,17 @@ def _answer_all(models: Models, task: str, asked: list[tuple[Connection, np.ndar
             _send(connection, {"counts": [len(np.atleast_1d(a)) for a in answer]}, flat.astype(np.float64))
 
 
-def _through(models: Models, task: str, clips: list[np.ndarray]) -> list[list[np.ndarray]]:
+def _run_network(models: Models, task: str, clips: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """Return the results by clip."""
     ends = np.cumsum([len(images) for images in clips])[:-1]
     if task == "people":
-        found = models.people([image for images in clips for image in images])
-        return [found[start:end] for start, end in zip([0, *ends], [*ends, len(found)], strict=True)]
+        boxes = models.people([image for images in clips for image in images])
+        return [boxes[start:end] for start, end in zip([0, *ends], [*ends, len(boxes)], strict=True)]
     return [[part] for part in np.split(models.aesthetics(np.concatenate(clips)), ends)]
 
 
 def main() -> None:
-    """Serve one device until the parent goes."""
+    """Serve one device until the parent process ends."""
     end_with_parent()
     device, address = sys.argv[1:]
     recipe = from_dict(json.loads(sys.stdin.readline()))

@@ -1,4 +1,4 @@
-"""A worker's side of a stage: networks that stay loaded, and a clip checked before and after each task."""
+"""Worker process of a stage: keeps networks loaded and checks that a clip's file does not change during a task."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class ClipWorker:
-    """Handles requests `{"task": function, "clip": row of the index, ...}` about the clips of a collection.
+    """Handler of requests `{"task": function, "clip": row of the index, ...}` about the clips of a collection.
 
-    A task is a function of the worker and the request; it finds the collection's folder, the recipe and shared objects
-    here.
+    A task is a function of the worker and the request. The worker gives it the folder of the collection (`root`), the
+    recipe and objects that are shared between requests.
     """
 
     def __init__(self, root: Path, recipe: Recipe, models: Models) -> None:
@@ -32,7 +32,7 @@ class ClipWorker:
         self._shared: dict[Any, Any] = {}
 
     def shared(self, create: Callable[[Recipe, Models], T]) -> T:
-        """Return `create(recipe, models)`, created once per process."""
+        """Return `create(recipe, models)`, called once per process."""
         if create not in self._shared:
             self._shared[create] = create(self.recipe, self.models)
         return self._shared[create]
@@ -54,7 +54,13 @@ class ClipWorker:
 
 
 def create_worker(root: str, recipe: Recipe, server: str | None) -> ClipWorker:
-    """Return the handler of a worker process; `server` is the address of a GPU server, None for networks of its own."""
+    """Create the handler of a worker process.
+
+    Args:
+        root: folder of the collection.
+        recipe: settings of the run.
+        server: address of a GPU server; None loads the networks in this process.
+    """
     import cv2
 
     cv2.setNumThreads(1)
@@ -64,6 +70,6 @@ def create_worker(root: str, recipe: Recipe, server: str | None) -> ClipWorker:
 
 
 def clip_pool(root: str, recipe: Recipe, *, num_workers: int, servers: list[str] | None = None) -> Pool:
-    """Return a pool of clip workers, spread over GPU servers if there are any."""
+    """Create a pool of clip workers, spread evenly over the GPU servers if there are any."""
     setups = [partial(create_worker, root, recipe, server) for server in servers or [None]]
     return Pool(setups, num_workers=num_workers, limits=Limits(timeout_s=recipe.score.clip_timeout_s))

@@ -1,4 +1,4 @@
-"""Writing the dataset."""
+"""Write the kept clips as a dataset."""
 
 from multiexpr.exporting.dataset import export
 

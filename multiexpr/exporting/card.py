@@ -1,4 +1,4 @@
-"""The dataset's card: where it comes from, how it was made, and under what terms."""
+"""Dataset card: sources, funnel, recipe, models and terms."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from exprbench.core.files import sha256_path, write_text
 from multiexpr.models.detector import find_people_model
 from multiexpr.recipe import Recipe, to_toml
 from multiexpr.reporting.funnel import funnel_lines
-from multiexpr.selection.verdicts import scorers_used
+from multiexpr.selection.verdicts import active_scorers
 from multiexpr.storage.workspace import Workspace
 
 LICENCES = {
@@ -41,8 +41,9 @@ from datasets import load_dataset
 clips = load_dataset("videofolder", data_dir=".")           # the same, with the videos
 ```
 
-`clips/ab/ID.mp4` lies beside `ID.tracks.npz` (the faces of every person, frame by frame; `exprbench.faces.load_tracks`)
-and `ID.masks.npz` (where each face is, on the grid of the video encoder). People are told left to right.
+The folder of `clips/ab/ID.mp4` also holds `ID.tracks.npz` (the faces of every person, frame by frame;
+`exprbench.faces.load_tracks`) and `ID.masks.npz` (where each face is, on the grid of the video encoder). People are in
+order from left to right.
 """
 
 
@@ -66,11 +67,11 @@ def _funnel(workspace: Workspace) -> list[str]:
 
 def _models(workspace: Workspace, recipe: Recipe) -> list[str]:
     lines = ["| used for | model | sha256 | licence |", "|---|---|---|---|"]
-    used = scorers_used(workspace, recipe)
+    used = active_scorers(workspace, recipe)
     lines.append(f"| people | {_people_model(recipe)} | AGPL-3.0 (Ultralytics YOLO, model and code) |")
-    lines.append(_named("faces", "face_landmarker"))
+    lines.append(_model_row("faces", "face_landmarker"))
     if "laion" in used:
-        lines.append(_named("aesthetics", "laion_aesthetic"))
+        lines.append(_model_row("aesthetics", "laion_aesthetic"))
         lines.append(f"| aesthetics | {recipe.score.aesthetics.clip} | | MIT (OpenAI CLIP) |")
     if recipe.caption.backend in ("openai", "cogvlm2"):
         name = recipe.caption.model or "cogvlm2-llama3-caption"
@@ -86,7 +87,7 @@ def _people_model(recipe: Recipe) -> str:
     return f"{path.name} | {sha256_path(path)}"
 
 
-def _named(use: str, name: str) -> str:
+def _model_row(use: str, name: str) -> str:
     model = weights.get(name)
     return f"| {use} | {model.filename} | {model.sha256} | {model.licence} |"
 

@@ -1,4 +1,4 @@
-"""One kept clip written: copied where it fits, re-encoded where not, with the tracks and masks of its faces."""
+"""Export one clip: copy its packets if they fit the export settings, else re-encode; write face tracks and masks."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -17,25 +17,31 @@ from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 
 MASKS_SUFFIX = ".masks.npz"
-MIN_SEEN = 0.8  # of the frames in which somebody must be seen to be counted among the clip's people
+MIN_SEEN = 0.8  # share of frames in which a person's face is visible, to be counted
 
 Row = dict[str, Any]
 
 
 def clip_path(folder: Path, clip_id: str) -> Path:
-    """Where a clip lies in the dataset: two digits of its id are a folder, so that no folder grows too large."""
+    """Return the path of a clip in a dataset; its folder is named after the first two digits of its id."""
     return folder / "clips" / clip_id[:2] / f"{clip_id}.mp4"
 
 
 def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Row:
-    """Write a clip and what belongs to it; what was written.
+    """Write a clip, its face tracks and its masks, and return its columns of the export table.
+
+    Args:
+        clip: row of the index.
+        video: the clip's video.
+        into: folder of the dataset.
+        recipe: its [export] section applies.
 
     Raises:
         MediaError: the clip cannot be read.
     """
     path = clip_path(into, clip["clip_id"])
     facts = probe(video)
-    copied = fits(facts, recipe.export) and copy_stream(video, path)
+    copied = can_copy(facts, recipe.export) and copy_stream(video, path)
     fps = recipe.export.fps or facts.fps
     if not copied:
         times = [k / fps for k in range(max(1, round(facts.duration_s * fps)))]
@@ -57,25 +63,26 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Ro
     return row
 
 
-def fits(facts: Any, export: Export) -> bool:
-    """Can the clip's packets be taken as they are: H.264 every player shows, upright, at the wanted constant rate?"""
-    plain = facts.codec == "h264" and facts.pixel_format == "yuv420p"
-    upright = not facts.rotation_deg and facts.square_pixels
-    at_rate = not export.fps or abs(facts.fps - export.fps) < 1e-3
-    return plain and upright and facts.constant_rate and at_rate
+def can_copy(facts: Any, export: Export) -> bool:
+    """Return whether a clip needs no re-encoding: H.264 with yuv420p, upright, at the constant rate of the export."""
+    is_playable = facts.codec == "h264" and facts.pixel_format == "yuv420p"
+    is_upright = not facts.rotation_deg and facts.square_pixels
+    has_rate = not export.fps or abs(facts.fps - export.fps) < 1e-3
+    return is_playable and is_upright and facts.constant_rate and has_rate
 
 
 def copy_stream(video: VideoSource, path: Path) -> bool:
-    """Write a clip's packets without decoding them; False where it does not begin with a key frame of its own.
+    """Write a clip's video packets without decoding, and return whether that was possible.
 
-    The same packets give the same bytes. Sound and other streams are left out.
+    It is not possible if the clip does not begin with a key frame or depends on packets outside of it. Equal packets
+    give equal bytes. Audio and other streams are not copied.
     """
     import av
 
     pieces = [[p.path, p.offset, p.num_bytes] for p in video.pieces]
     with open_container(video.path, pieces, video.unpacked_bytes) as source:
         reader = StreamReader(source, video_stream(source))
-        packets = _packets_of(reader, video)
+        packets = _read_packets(reader, video)
         if not packets:
             return False
         with (
@@ -94,8 +101,8 @@ def copy_stream(video: VideoSource, path: Path) -> bool:
     return True
 
 
-def _packets_of(reader: StreamReader, video: VideoSource) -> list[Any]:
-    """The packets of a span that starts with a key frame; empty where that cannot be said."""
+def _read_packets(reader: StreamReader, video: VideoSource) -> list[Any]:
+    """Return the packets of a span, or an empty list if it does not, or might not, start with a key frame."""
     from exprbench.media.sparse_decoder import packets_of
 
     end_s = None if video.duration_s is None else Fraction(video.start_s) + Fraction(video.duration_s)
@@ -103,7 +110,7 @@ def _packets_of(reader: StreamReader, video: VideoSource) -> list[Any]:
 
 
 def _write_faces(path: Path, fps: float, sha256: str, export: Export) -> int:
-    """Write tracks and masks of the faces in a clip that was written; how many people it shows."""
+    """Write tracks and masks of the faces in an exported clip, and return its number of people."""
     tracker = FaceTracker(landmarker(), fps=fps)
     with open_clip(path) as frames:
         for frame in frames:
@@ -117,7 +124,7 @@ def _write_faces(path: Path, fps: float, sha256: str, export: Export) -> int:
 
 
 def count_people(tracks: FaceTracks) -> int:
-    """People seen in most of the frames."""
+    """Return the number of people whose faces are visible in at least `MIN_SEEN` of the frames."""
     return int(np.sum([track.seen_rate >= MIN_SEEN for track in tracks.tracks]))
 
 

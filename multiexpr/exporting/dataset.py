@@ -1,4 +1,4 @@
-"""The dataset folder: clips, their metadata as one Parquet file, and the other forms people train from."""
+"""Dataset folder: clips, one Parquet file of metadata, an Open-Sora manifest, WebDataset shards and a card."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
 from multiexpr.exporting.webdataset_writer import write_shards
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
-from multiexpr.selection.verdicts import kept_by_shard, scorers_used
+from multiexpr.selection.verdicts import active_scorers, kept_by_shard
 from multiexpr.storage.parquet import read_rows, shard_path, write_table
 from multiexpr.storage.score_files import STATE
 from multiexpr.storage.workspace import Workspace
@@ -26,22 +26,23 @@ from multiexpr.storage.workspace import Workspace
 HEAD = tuple(name for name, _ in STATE)
 ORIGIN = {"source": "source", "key": "source_key", "path": "source_path", "member": "source_member",
           "start_s": "source_start_s", "duration_s": "source_duration_s", "caption": "source_caption"}  # fmt: skip
-ABANDONED_S = 3600  # since the last byte of a file that is still half-written
+ABANDONED_S = 3600  # age in seconds from which a temporary file counts as left by a killed process
 OPEN_SORA = ("path", "text", "num_frames", "width", "height", "aspect_ratio", "fps", "aes")
 
 Row = dict[str, Any]
 
 
 def export(out: Path | str, *, recipe: Recipe | None = None, execution: ExecutionConfig | None = None) -> int:
-    """Write the dataset of the kept clips; how many it holds.
+    """Write the dataset of the kept clips, and return its number of clips.
 
     `out/dataset/metadata.parquet` loads with `pandas.read_parquet`, the folder with Hugging Face's
-    `load_dataset("videofolder", data_dir=...)`. Written by several ranks, the last one puts it together.
+    `load_dataset("videofolder", data_dir=...)`. As one of several ranks: return 0 while other ranks still write shards;
+    the last rank writes the metadata.
 
     Args:
-        out: the curation's folder, with verdicts.
-        recipe: its [export] section tells how; the one in use where none is given.
-        machines: where to work.
+        out: folder of the curation, with verdicts.
+        recipe: its [export] section applies; None uses `out/recipe.toml`.
+        execution: executor and workers.
 
     Raises:
         UserError: there are no verdicts.
@@ -52,21 +53,21 @@ def export(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     run_stage(ExportStage, workspace, recipe, execution)
     save_recipe(workspace.recipe, recipe)
     stage = ExportStage(workspace, recipe)
-    left = [shard for shard in stage.shards() if not stage.is_done(shard)]
-    if left:
-        say(f"export: {len(left)} shards are other ranks' to write; the last one puts the dataset together")
+    num_remaining = sum(not stage.is_done(shard) for shard in stage.shards())
+    if num_remaining:
+        say(f"export: {num_remaining} shards of other ranks remain; the last rank writes the metadata of the dataset")
         return 0
     failed = [row for shard in stage.shards() for row in read_rows(stage.path(shard)) if row["error"]]
     if failed:
         codes = ", ".join(sorted({row["error"] for row in failed}))
         say(f"export: {len(failed)} kept clips could not be written ({codes}); see {workspace.exported}")
-    return assemble(workspace, recipe)
+    return assemble_dataset(workspace, recipe)
 
 
-def assemble(workspace: Workspace, recipe: Recipe) -> int:
-    """Everything but the clips themselves, from what was written shard by shard; how many clips it is about."""
-    rows = [row for shard in sorted(kept_by_shard(workspace)) for row in metadata(workspace, shard, recipe)]
-    _remove_others(workspace.dataset, {row["clip_id"] for row in rows})
+def assemble_dataset(workspace: Workspace, recipe: Recipe) -> int:
+    """Write everything but the clips (metadata, manifest, tars, card), and return the number of clips."""
+    rows = [row for shard in sorted(kept_by_shard(workspace)) for row in metadata_rows(workspace, shard, recipe)]
+    _remove_other_files(workspace.dataset, {row["clip_id"] for row in rows})
     if "open-sora" in recipe.export.formats:
         write_text(workspace.dataset / "open-sora.csv", _open_sora(rows))
     if "webdataset" in recipe.export.formats:
@@ -76,14 +77,14 @@ def assemble(workspace: Workspace, recipe: Recipe) -> int:
     return len(rows)
 
 
-def metadata(workspace: Workspace, shard: int, recipe: Recipe) -> list[Row]:
-    """What is known of the clips a shard gave the dataset."""
-    written = {row["clip_id"]: row for row in read_rows(shard_path(workspace.exported, shard)) if not row["error"]}
+def metadata_rows(workspace: Workspace, shard: int, recipe: Recipe) -> list[Row]:
+    """Return the metadata of a shard's exported clips: export, caption, origin, the source's scores, our scores."""
+    exported = {row["clip_id"]: row for row in read_rows(shard_path(workspace.exported, shard)) if not row["error"]}
     captions = _by_id(shard_path(workspace.captions, shard), ("caption",))
-    clips = [row for row in read_rows(shard_path(workspace.index, shard)) if row["clip_id"] in written]
-    scores = [_by_id(shard_path(workspace.scores(name), shard)) for name in scorers_used(workspace, recipe)]
+    clips = [row for row in read_rows(shard_path(workspace.index, shard)) if row["clip_id"] in exported]
+    scores = [_by_id(shard_path(workspace.scores(name), shard)) for name in active_scorers(workspace, recipe)]
     return [
-        _row(clip, written[clip["clip_id"]], captions.get(clip["clip_id"], {}), [s[clip["clip_id"]] for s in scores])
+        _row(clip, exported[clip["clip_id"]], captions.get(clip["clip_id"], {}), [s[clip["clip_id"]] for s in scores])
         for clip in clips
     ]
 
@@ -95,28 +96,28 @@ def _by_id(path: Path, columns: tuple[str, ...] | None = None) -> dict[str, Row]
     return {row["clip_id"]: {k: v for k, v in row.items() if k not in HEAD} for row in rows}
 
 
-def _row(clip: Row, written: Row, caption: Row, scores: list[Row]) -> Row:
+def _row(clip: Row, exported: Row, caption: Row, scores: list[Row]) -> Row:
     name = clip_path(Path(), clip["clip_id"]).as_posix()
     stem = name.removesuffix(".mp4")
-    written = {k: v for k, v in written.items() if k not in HEAD}
-    measured = {f"score_{key}": value for row in scores for key, value in row.items()}
-    told = {f"source_{key}": value for key, value in json.loads(clip["source_scores"] or "{}").items()}
-    origin = {theirs: clip[ours] for ours, theirs in ORIGIN.items()}
+    export_columns = {k: v for k, v in exported.items() if k not in HEAD}
+    own_scores = {f"score_{key}": value for row in scores for key, value in row.items()}
+    source_scores = {f"source_{key}": value for key, value in json.loads(clip["source_scores"] or "{}").items()}
+    origin = {column: clip[index_column] for index_column, column in ORIGIN.items()}
     return {
         "file_name": name,
         "clip_id": clip["clip_id"],
         "caption": caption.get("caption", ""),
-        **written,
+        **export_columns,
         "tracks": stem + GIVEN_SUFFIX,
         "masks": stem + MASKS_SUFFIX,
         **origin,
-        **told,
-        **measured,
+        **source_scores,
+        **own_scores,
     }
 
 
 def _as_table(rows: list[Row]) -> pa.Table:
-    """Columns in the order of the first row, then those only others have; a column of mixed kinds becomes text."""
+    """Return rows as a table with the union of their columns, in order; a column of mixed types becomes text."""
     names = list(dict.fromkeys(name for row in rows for name in row)) or ["file_name", "clip_id", "caption"]
     return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
 
@@ -128,8 +129,8 @@ def _column(values: list[Any]) -> pa.Array:
         return pa.array([None if v is None else str(v) for v in values])
 
 
-def _remove_others(dataset: Path, kept: set[str]) -> None:
-    """Clips of a recipe used before, and what a process that was killed left half-written."""
+def _remove_other_files(dataset: Path, kept: set[str]) -> None:
+    """Delete clips of a previous recipe, and temporary files of killed processes."""
     for path in sorted((dataset / "clips").glob("*/*")):
         if path.name.partition(".")[0] not in kept:
             path.unlink()
@@ -139,7 +140,7 @@ def _remove_others(dataset: Path, kept: set[str]) -> None:
 
 
 def _open_sora(rows: list[Row]) -> str:
-    """Open-Sora's manifest, with paths relative to the dataset; `aes` is the aesthetic score that was measured."""
+    """Return Open-Sora's manifest as CSV, with paths relative to the dataset; `aes` is `laion`, else `photomotion`."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, OPEN_SORA, lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Where each person's face is, on the grid of the video encoder."""
+"""Face masks: the coverage of each person's face on the latent grid of the video encoder."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from exprbench.core.arrays import pack_arrays, unpack_arrays
 from exprbench.core.files import write_bytes
 from exprbench.faces import FaceTracks
 
-CELL = 8  # pixels of the frame a cell of the encoder's grid spans (Wan2.1's VAE)
+CELL = 8  # side in pixels of a cell of the latent grid (spatial stride of Wan2.1's VAE)
 
 
 def face_masks(tracks: FaceTracks) -> np.ndarray:
-    """(P, T, ceil(H / 8), ceil(W / 8)) uint8: how much of each cell a person's face covers, 255 being all of it.
+    """Return the share of each cell that each face covers, (P, T, ceil(H / 8), ceil(W / 8)) uint8, 255 for all of it.
 
-    The face is the convex hull of its landmarks. People come as in the tracks, left to right; where one is not seen,
-    the mask is empty. Averaging is what trilinear interpolation to the latent grid begins with: along the frame's
-    sides it is done here, along time it is left to the trainer.
+    A face is the convex hull of its landmarks. People are in the order of the tracks, left to right. The mask is zero
+    in frames without the face. Masks are averaged over space only: interpolation over time, to the latent frames, is
+    left to the trainer.
     """
     height, width = -(-tracks.height // CELL), -(-tracks.width // CELL)
     masks = np.zeros((len(tracks.tracks), tracks.num_frames, height, width), np.uint8)
@@ -42,5 +42,5 @@ def save_masks(path: Path, masks: np.ndarray) -> None:
 
 
 def load_masks(path: Path) -> np.ndarray:
-    """Masks as `face_masks` gives them."""
+    """Return masks written by `save_masks`, in the format of `face_masks`."""
     return unpack_arrays(path.read_bytes())["masks"]

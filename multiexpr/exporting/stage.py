@@ -1,4 +1,4 @@
-"""Kept clips written shard by shard."""
+"""Export stage: writes the kept clips shard by shard."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,8 @@ from multiexpr.execution.worker import ClipWorker
 from multiexpr.exporting.clips import clip_path, export_clip
 from multiexpr.recipe import Recipe
 from multiexpr.selection.verdicts import kept_by_shard
-from multiexpr.sources.locate import video_of
-from multiexpr.storage.parquet import read_note, read_rows, shard_path, write_rows
+from multiexpr.sources.locate import video_source
+from multiexpr.storage.parquet import read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
 VERSION = "export-1"  # raise it when the bytes of written clips, tracks or masks change
@@ -38,7 +38,7 @@ Row = dict[str, Any]
 
 
 class ExportStage:
-    """Shards of written clips: a row for each kept clip."""
+    """Stage that exports the kept clips and writes a row for each."""
 
     name = "export"
     unit = "clip"
@@ -50,57 +50,57 @@ class ExportStage:
         self.fingerprint = sha256_json([VERSION, TRACKER, used])
 
     def shards(self) -> list[int]:
-        """Those with kept clips."""
+        """Return the shards with kept clips."""
         return sorted(self.kept)
 
     def size(self, shard: int) -> int:
-        """How many kept clips a shard has."""
+        """Return the number of kept clips of a shard."""
         return len(self.kept[shard])
 
     def is_done(self, shard: int) -> bool:
-        """Is every kept clip of the shard there, written with these settings, and no other?"""
-        note = read_note(self.path(shard))
-        return note is not None and not self.tasks(shard) and len(read_rows(self.path(shard))) == self.size(shard)
+        """Return whether exactly the kept clips of the shard are exported with these settings."""
+        is_readable = read_metadata(self.path(shard)) is not None
+        return is_readable and not self.tasks(shard) and len(read_rows(self.path(shard))) == self.size(shard)
 
     def path(self, shard: int) -> Path:
-        """Where a shard's table lies."""
+        """Return the path of a shard's table."""
         return shard_path(self.workspace.exported, shard)
 
     def _clips(self, shard: int) -> list[Row]:
         rows = read_rows(shard_path(self.workspace.index, shard))
         return [row for row in rows if row["clip_id"] in self.kept[shard]]
 
-    def _before(self, shard: int, clips: list[Row]) -> dict[str, Row]:
-        note = read_note(self.path(shard))
-        if note is None or note["fingerprint"] != self.fingerprint:
+    def _exported(self, shard: int, clips: list[Row]) -> dict[str, Row]:
+        metadata = read_metadata(self.path(shard))
+        if metadata is None or metadata["fingerprint"] != self.fingerprint:
             return {}
         stamps = {clip["clip_id"]: clip["stamp"] for clip in clips}
         rows = [row for row in read_rows(self.path(shard)) if stamps.get(row["clip_id"]) == row["stamp"]]
         return {r["clip_id"]: r for r in rows if r["error"] or clip_path(self.workspace.dataset, r["clip_id"]).exists()}
 
     def tasks(self, shard: int) -> dict[int, Row]:
-        """Requests for workers: kept clips that are not written yet."""
+        """Return requests by position in the shard: kept clips that are not exported yet."""
         clips = self._clips(shard)
-        before = self._before(shard, clips)
+        done = self._exported(shard, clips)
         into = str(self.workspace.dataset)
         return {
             i: {"task": export_task, "clip": clip, "into": into}
             for i, clip in enumerate(clips)
-            if clip["clip_id"] not in before
+            if clip["clip_id"] not in done
         }
 
     def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
-        """Write the shard's table; its clips are there already."""
+        """Write the shard's table (workers have written the clips) and return the numbers of clips and errors."""
         clips = self._clips(shard)
-        before = self._before(shard, clips)
-        rows = [before.get(clip["clip_id"]) or _row(clip, answers[i]) for i, clip in enumerate(clips)]
+        done = self._exported(shard, clips)
+        rows = [done.get(clip["clip_id"]) or _row(clip, answers[i]) for i, clip in enumerate(clips)]
         write_rows(self.path(shard), rows, EXPORTED, {"fingerprint": self.fingerprint})
         return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
 
 
 def export_task(worker: ClipWorker, request: Row) -> Row:
-    """Write a kept clip and what belongs to it."""
-    video = video_of(request["clip"], worker.root)
+    """Export the clip of a request in a worker, and return its columns."""
+    video = video_source(request["clip"], worker.root)
     return export_clip(request["clip"], video, Path(request["into"]), worker.recipe)
 
 

@@ -1,4 +1,4 @@
-"""Cutting long videos into shots with PySceneDetect."""
+"""Cut long videos into shots with PySceneDetect."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,35 +10,36 @@ import numpy as np
 from exprbench.media import MediaError, VideoSource, open_frames, probe
 from multiexpr.recipe import Shots
 
-VERSION = "shots-1"  # raise it when a change here moves cuts
+VERSION = "shots-1"  # increase it if a change here moves cuts
 LONG_SIDE = 256
 
-Span = tuple[float, float | None]  # start and duration in seconds; None is the whole video
+Span = tuple[float, float | None]  # start and duration in seconds; a duration of None is the whole video
 
 
 def shots_fingerprint(shots: Shots) -> dict[str, Any]:
-    """What spans depend on."""
+    """Return everything that spans depend on."""
     return {"version": VERSION, **asdict(shots)}
 
 
-def spans_of(video: VideoSource, shots: Shots) -> list[Span]:
-    """The parts of a video that become clips: all of it where it is short or cannot be read, else its shots.
+def find_spans(video: VideoSource, shots: Shots) -> list[Span]:
+    """Return the spans of a video that become clips: the whole video if it is short or unreadable, else its shots.
 
-    A shot longer than `max_shot_s` is divided into equal parts; what is shorter than `min_shot_s` is left out.
+    Shots longer than `max_shot_s` are divided into equal parts; shots shorter than `min_shot_s` are skipped.
     """
     whole: list[Span] = [(0.0, None)]
     try:
         facts = probe(video)
         if shots.cut == "never" or (shots.cut == "auto" and facts.duration_s <= shots.longer_than_s):
             return whole
-        cuts = list(_cuts(video, facts.duration_s, shots))
+        cuts = list(_detect_cuts(video, facts.duration_s, shots))
     except MediaError:
-        return whole  # scoring meets the same error, and names it
-    spans = [part for start, end in _between(cuts, facts.duration_s, shots) for part in _parts(start, end, shots)]
+        return whole  # scoring raises the same error and records it
+    trimmed = _trim_shots(cuts, facts.duration_s, shots)
+    spans = [part for start, end in trimmed for part in _divide_shot(start, end, shots)]
     return spans or whole
 
 
-def _cuts(video: VideoSource, duration_s: float, shots: Shots) -> Iterator[float]:
+def _detect_cuts(video: VideoSource, duration_s: float, shots: Shots) -> Iterator[float]:
     from scenedetect import FrameTimecode
     from scenedetect.detectors import AdaptiveDetector
 
@@ -46,13 +47,13 @@ def _cuts(video: VideoSource, duration_s: float, shots: Shots) -> Iterator[float
     times = [k / shots.fps for k in range(max(1, int(duration_s * shots.fps)))]
     with open_frames(video, times, long_side=LONG_SIDE) as frames:
         for number, frame in enumerate(frames):
-            at = FrameTimecode(number, fps=shots.fps)
-            found = detector.process_frame(at, np.ascontiguousarray(frame[..., ::-1]))
-            yield from (cut.frame_num / shots.fps for cut in found)
+            timecode = FrameTimecode(number, fps=shots.fps)
+            cuts = detector.process_frame(timecode, np.ascontiguousarray(frame[..., ::-1]))
+            yield from (cut.frame_num / shots.fps for cut in cuts)
 
 
-def _between(cuts: list[float], duration_s: float, shots: Shots) -> Iterator[tuple[float, float]]:
-    """Shots without the moments around their cuts, where frames of both may be mixed."""
+def _trim_shots(cuts: list[float], duration_s: float, shots: Shots) -> Iterator[tuple[float, float]]:
+    """Yield (start, end) of shots without the margins around cuts, where frames of both shots may be blended."""
     ends = [0.0, *cuts, duration_s]
     for i, (start, end) in enumerate(pairwise(ends)):
         first, last = start + shots.margin_s * (i > 0), end - shots.margin_s * (i < len(cuts))
@@ -60,7 +61,7 @@ def _between(cuts: list[float], duration_s: float, shots: Shots) -> Iterator[tup
             yield first, last
 
 
-def _parts(start: float, end: float, shots: Shots) -> list[Span]:
+def _divide_shot(start: float, end: float, shots: Shots) -> list[Span]:
     count = max(1, int(np.ceil((end - start) / shots.max_shot_s - 1e-9)))
     length = (end - start) / count
     return [(round(start + i * length, 3), round(length, 3)) for i in range(count)]

@@ -1,1 +1,1 @@
-"""Networks that scorers share."""
+"""Networks shared by the scorers: the people detector and the LAION aesthetic predictor."""

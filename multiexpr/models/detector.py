@@ -1,4 +1,4 @@
-"""The networks a scorer may ask, loaded when first used: in the worker, or by the process that holds a GPU."""
+"""Networks of the scorers, loaded on first use, in a worker or in a GPU server; the people detector."""
 
 import os
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from exprbench.core.errors import UserError
 from multiexpr.recipe import Recipe
 
 PERSON = "person"
-FORMS = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
+FILE_NAMES = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
 MAX_PEOPLE = 100
 
 
 def find_people_model(name: str) -> Path:
-    """A detector's file or folder: a path, or a name to be looked for in the folders of $EXPRBENCH_WEIGHTS.
+    """Return a detector's file or folder, given as a path or as a name in the folders of $EXPRBENCH_WEIGHTS.
 
     Raises:
-        UserError: it is nowhere; the line says where to get it.
+        UserError: there is no such file; the message says how to get it.
     """
     if Path(name).exists():
         return Path(name)
-    found = (folder / form.format(name) for folder in weights.folders() for form in FORMS)
-    path = next((path for path in found if path.exists()), None)
+    candidates = (folder / pattern.format(name) for folder in weights.folders() for pattern in FILE_NAMES)
+    path = next((path for path in candidates if path.exists()), None)
     if path is None:
         how = weights.how_to_get(weights.get(name)) if name in weights.ALL else "give its path with --people-model"
         raise UserError(f"there is no people model {name!r}; {how}")
@@ -39,7 +39,7 @@ def find_people_model(name: str) -> Path:
 
 
 class Models:
-    """Networks on one device (`cpu`, `cuda:0` ...)."""
+    """Networks on one device (`cpu`, `cuda:0` ...), loaded on first use."""
 
     def __init__(self, recipe: Recipe, device: str = "cpu") -> None:
         self.recipe = recipe
@@ -51,12 +51,18 @@ class Models:
         return load_people(find_people_model(params.model), image_size=params.image_size, device=self.device)
 
     def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        """(n, 5) x0 y0 x1 y1 in [0, 1] of the frame, confidence: the people in each frame, the surest first."""
-        model, persons = self._people
+        """Return the people in each (H, W, 3) uint8 RGB frame, in order of decreasing confidence.
+
+        Returns:
+            A float64 array (n, 5) per frame: x0, y0, x1, y1 in [0, 1] of the frame, and the confidence.
+        """
+        model, person_classes = self._people
         params = self.recipe.score.people
-        pictures = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
-        batches = [pictures] if self.device != "cpu" else [[picture] for picture in pictures]
-        options = {"imgsz": params.image_size, "conf": params.confidence, "classes": persons, "max_det": MAX_PEOPLE}
+        images = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
+        batches = [images] if self.device != "cpu" else [[image] for image in images]
+        options = {
+            "imgsz": params.image_size, "conf": params.confidence, "classes": person_classes, "max_det": MAX_PEOPLE
+        }  # fmt: skip
         results = [
             result
             for batch in batches
@@ -66,18 +72,18 @@ class Models:
 
     @cached_property
     def clip(self) -> Any:
-        """CLIP ViT-L/14 with the LAION head; see `multiexpr.scorers.laion`."""
+        """Return the LAION predictor on CLIP ViT-L/14; see `load_clip`."""
         from multiexpr.models.laion_network import load_clip
 
         return load_clip(self.recipe.score.aesthetics.clip, self.device)
 
     def aesthetics(self, crops: np.ndarray) -> np.ndarray:
-        """LAION scores (n,) of (n, 224, 224, 3) uint8 RGB crops."""
+        """Return LAION scores (n,) of (n, 224, 224, 3) uint8 RGB crops."""
         return self.clip(crops)
 
 
 def restrict_ultralytics() -> None:
-    """Tell ultralytics, before it is imported, to send nothing, fetch nothing, install nothing and unpickle nothing."""
+    """Configure ultralytics, before its import, not to use the network, install packages or unpickle objects."""
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"
@@ -87,18 +93,18 @@ def restrict_ultralytics() -> None:
 
 
 def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[int]]:
-    """A detector (.pt, .onnx, .engine or an OpenVINO folder) and which of its classes are people.
+    """Load a detector (.pt, .onnx, .engine or OpenVINO folder); return it and the numbers of its person classes.
 
     Raises:
-        UserError: ultralytics cannot read it, lacks a package for it, or it knows no people.
+        UserError: ultralytics cannot read the file, needs a package for it, or the model has no person class.
     """
     if path.suffix not in (".pt", ".onnx", ".engine") and not any(path.glob("*.xml")):
-        raise UserError(f"{path} is no people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
+        raise UserError(f"{path} is not a people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
     restrict_ultralytics()
     from ultralytics import SETTINGS, YOLO
     from ultralytics.utils.events import events
 
-    dict.update(SETTINGS, sync=False)  # in memory: the file is the user's
+    dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
     events.enabled = False
     try:
         with _one_thread() if path.is_dir() else _one_core():
@@ -106,20 +112,25 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
             names = model.names
             model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=image_size, device=device, rect=False, verbose=False)
     except ImportError as error:
-        raise UserError(f"the people model {path.name} needs the package {error.name or error}") from error
+        package = error.name or error
+        raise UserError(f"the people model {path.name} needs the package {package}; install it with pip") from error
     except Exception as error:
-        raise UserError(f"the people model {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
-    persons = [number for number, name in names.items() if name == PERSON]
-    if not persons:
+        reason = str(error).splitlines()[0][:200]
         raise UserError(
-            f"the people model {path} knows no class {PERSON!r}, only {', '.join(list(names.values())[:5])}"
+            f"the people model {path} cannot be read ({reason}); expected a YOLO detector that ultralytics loads"
+        ) from error
+    person_classes = [number for number, name in names.items() if name == PERSON]
+    if not person_classes:
+        raise UserError(
+            f"the people model {path} has no class {PERSON!r}, only {', '.join(list(names.values())[:5])}; "
+            "give one trained on people, such as yolov8n"
         )
-    return model, persons
+    return model, person_classes
 
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Within it this process sees one core: ONNX Runtime starts as many threads as it sees when a model is loaded."""
+    """Restrict this process to one core while ONNX Runtime loads a model: it starts one thread per available core."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     if cores:
         os.sched_setaffinity(0, {min(cores)})
@@ -132,25 +143,24 @@ def _one_core() -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Within it OpenVINO compiles models for one thread that is free to run anywhere.
+    """Make OpenVINO compile models for one thread without CPU pinning.
 
-    Left alone it binds it to a core, that of every process to the same one, and workers wait for each other.
-    ultralytics has no option for it.
+    By default OpenVINO pins the threads of all processes to the same core, so that workers wait for each other.
+    ultralytics has no option for this.
     """
     import openvino
 
-    make = openvino.Core
+    create_core = openvino.Core
 
-    def core_of_one_thread() -> Any:
-        core = make()
+    def create_single_threaded_core() -> Any:
+        core = create_core()
         core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False})
         return core
 
-    with mock.patch.object(openvino, "Core", core_of_one_thread):
+    with mock.patch.object(openvino, "Core", create_single_threaded_core):
         yield
 
 
 def _boxes(result: Any) -> np.ndarray:
-    boxes = result.boxes
-    found = np.concatenate([boxes.xyxyn.cpu().numpy(), boxes.conf.cpu().numpy()[:, None]], axis=1)
-    return found[np.lexsort((found[:, 0], -found[:, 4]))].astype(np.float64)
+    boxes = np.concatenate([result.boxes.xyxyn.cpu().numpy(), result.boxes.conf.cpu().numpy()[:, None]], axis=1)
+    return boxes[np.lexsort((boxes[:, 0], -boxes[:, 4]))].astype(np.float64)

@@ -1,4 +1,4 @@
-"""The LAION aesthetic predictor (v2) on CLIP ViT-L/14: finding its files, and loading it."""
+"""LAION aesthetic predictor (v2) on CLIP ViT-L/14: finds and loads its model files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +14,10 @@ DIMENSIONS = 768
 
 
 def load_head(path: Path) -> tuple[np.ndarray, float]:
-    """The predictor as one affine map (768,), bias: its five layers have no activation between them.
+    """Return the predictor as one affine map, weight (768,) and bias: its five layers have no activations.
 
     Raises:
-        UserError: the file holds other layers.
+        UserError: the file has other layers.
     """
     import torch
 
@@ -28,24 +28,29 @@ def load_head(path: Path) -> tuple[np.ndarray, float]:
         weight = state[f"layers.{layer}.weight"].double().numpy()
         matrix, bias = weight @ matrix, weight @ bias + state[f"layers.{layer}.bias"].double().numpy()
     if matrix.shape != (1, DIMENSIONS):
-        raise UserError(f"{path} is not the LAION predictor for CLIP ViT-L/14: it maps to {matrix.shape}")
+        raise UserError(
+            f"{path} is not the LAION predictor for CLIP ViT-L/14: its map is {matrix.shape}, expected "
+            f"(1, {DIMENSIONS}); fetch it with: exprbench weights fetch laion_aesthetic"
+        )
     return matrix[0], float(bias[0])
 
 
 def find_clip_model(name: str) -> Path:
-    """CLIP's folder: a path, a folder in $EXPRBENCH_WEIGHTS, or in the Hugging Face cache; nothing is fetched.
+    """Return the folder of CLIP: a path, a folder in $EXPRBENCH_WEIGHTS, or one in the Hugging Face cache.
+
+    Nothing is downloaded.
 
     Raises:
-        UserError: it is nowhere.
+        UserError: there is no such folder.
     """
-    places = [Path(name), *(folder / name for folder in weights.folders()), *_hub_snapshots(name)]
-    found = next((place for place in places if (place / "config.json").is_file()), None)
-    if found is None:
+    candidates = [Path(name), *(folder / name for folder in weights.folders()), *_hub_snapshots(name)]
+    path = next((path for path in candidates if (path / "config.json").is_file()), None)
+    if path is None:
         raise UserError(
             f"there is no CLIP model {name!r}; put the files of huggingface.co/openai/clip-vit-large-patch14 into "
             f"{weights.folders()[0] / name}, or set score.aesthetics.method=photomotion"
         )
-    return found
+    return path
 
 
 def _hub_snapshots(name: str) -> list[Path]:
@@ -55,8 +60,8 @@ def _hub_snapshots(name: str) -> list[Path]:
     return sorted((home / "hub" / f"models--openai--{Path(name).name}" / "snapshots").glob("*"))
 
 
-def clip_is_here(name: str) -> bool:
-    """Can LAION scores be computed: are CLIP and the head on this machine?"""
+def is_clip_available(name: str) -> bool:
+    """Return whether CLIP and the LAION head are on this machine."""
     try:
         find_clip_model(name)
     except UserError:
@@ -65,7 +70,7 @@ def clip_is_here(name: str) -> bool:
 
 
 def load_clip(name: str, device: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from (n, 224, 224, 3) uint8 RGB crops to LAION scores (n,).
+    """Return a function that maps (n, 224, 224, 3) uint8 RGB crops to LAION scores (n,).
 
     Raises:
         UserError: the model is missing or is not ViT-L/14.
@@ -77,8 +82,8 @@ def load_clip(name: str, device: str) -> Callable[[np.ndarray], np.ndarray]:
     weight, bias = load_head(weights.require("laion_aesthetic"))
     model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True).to(device).eval()
     if model.config.projection_dim != DIMENSIONS or model.config.image_size != SIDE:
-        told = f"{model.config.projection_dim} dimensions at {model.config.image_size} pixels"
-        raise UserError(f"{path} has {told}; the LAION head needs ViT-L/14: {DIMENSIONS} at {SIDE}")
+        size = f"{model.config.projection_dim} dimensions at {model.config.image_size} pixels"
+        raise UserError(f"{path} has {size}; the LAION head needs CLIP ViT-L/14: {DIMENSIONS} at {SIDE}")
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""One static page about a curation."""
+"""Report of a curation as one static HTML page, and the funnel as text."""
 
 from multiexpr.reporting.page import report
 

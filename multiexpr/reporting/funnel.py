@@ -1,10 +1,10 @@
-"""The funnel as lines of text."""
+"""Format the funnel as text."""
 
 from typing import Any
 
 
 def funnel_lines(funnel: dict[str, Any]) -> list[str]:
-    """A line for all clips, one for every rule that dropped some, and one for each way to end."""
+    """Return the funnel as lines: all clips, clips dropped by each rule, errors by code, pending and kept clips."""
     total = funnel["clips"]
     lines = [_line("clips", total, total)]
     lines += [_line(f"  dropped: {s['reason']}", s["dropped"], total) for s in funnel["steps"] if s["dropped"]]

@@ -1,4 +1,4 @@
-"""What the page shows: histograms of what the rules measure, examples of every reason, time spent."""
+"""Numbers of the report: histograms of scores, examples by reason, errors, timings."""
 
 import json
 from dataclasses import dataclass
@@ -9,22 +9,31 @@ import numpy as np
 import pyarrow.compute as pc
 
 from multiexpr.recipe import Recipe
-from multiexpr.selection.rules import Rule, rules_of
-from multiexpr.selection.verdicts import SHARDS_AT_A_TIME, load_scores, scorers_used
+from multiexpr.selection.rules import Rule, scorer_rules
+from multiexpr.selection.verdicts import SHARDS_PER_BATCH, active_scorers, load_scores
 from multiexpr.storage.parquet import read_rows, read_table, shard_path
 from multiexpr.storage.workspace import Workspace
 
-MAX_SHARDS = 400  # histograms of more are drawn from so many, evenly chosen
+MAX_SHARDS = 400  # number of shards, evenly chosen, that histograms are computed from
 NUM_BINS = 40
 NUM_EXAMPLES = 12
-TAIL = 0.995  # of the values lie below the end of the axis; the rest is counted into the last bin
+TAIL = 0.995  # quantile at the end of the axis; larger values are counted in the last bin
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of what a rule measured, between edges, and where its threshold lies."""
+    """Histogram of the values that a rule compares with its threshold.
+
+    Attributes:
+        rule: the rule.
+        counts: (NUM_BINS,) number of clips by bin.
+        edges: (NUM_BINS + 1,) edges of the bins.
+        limit: threshold.
+        num_clips: number of clips that the rule applies to.
+        num_failing: number of these that it drops.
+    """
 
     rule: Rule
     counts: np.ndarray
@@ -35,23 +44,23 @@ class Histogram:
 
 
 def histograms(workspace: Workspace, recipe: Recipe) -> tuple[list[Histogram], int]:
-    """One a rule, of the clips it applies to; and from how many clips they are drawn."""
-    order = scorers_used(workspace, recipe)
-    shards = workspace.indexed()
+    """Return a histogram per rule, of the clips that it applies to, and the number of clips they were computed from."""
+    order = active_scorers(workspace, recipe)
+    shards = workspace.indexed_shards()
     chosen = [
         shards[i] for i in sorted({round(i) for i in np.linspace(0, len(shards) - 1, min(len(shards), MAX_SHARDS))})
     ]
-    rules = [rule for name in order for rule in rules_of(name)]
+    rules = [rule for name in order for rule in scorer_rules(name)]
     values: list[list[np.ndarray]] = [[] for _ in rules]
     num_clips = 0
-    for start in range(0, len(chosen), SHARDS_AT_A_TIME):
-        scores = load_scores(workspace, chosen[start : start + SHARDS_AT_A_TIME], order)
+    for start in range(0, len(chosen), SHARDS_PER_BATCH):
+        scores = load_scores(workspace, chosen[start : start + SHARDS_PER_BATCH], order)
         num_clips += len(scores)
-        for kept, rule in zip(values, rules, strict=True):
+        for parts, rule in zip(values, rules, strict=True):
             measured = rule.measure(scores.columns, recipe.keep)
-            kept.append(measured[scores.measured[rule.scorer] & ~np.isnan(measured)])
-    found = [_histogram(rule, np.concatenate(kept), recipe) for rule, kept in zip(rules, values, strict=True)]
-    return [histogram for histogram in found if histogram], num_clips
+            parts.append(measured[scores.measured[rule.scorer] & ~np.isnan(measured)])
+    plots = [_histogram(rule, np.concatenate(parts), recipe) for rule, parts in zip(rules, values, strict=True)]
+    return [plot for plot in plots if plot], num_clips
 
 
 def _histogram(rule: Rule, values: np.ndarray, recipe: Recipe) -> Histogram | None:
@@ -62,12 +71,12 @@ def _histogram(rule: Rule, values: np.ndarray, recipe: Recipe) -> Histogram | No
     low, high = min(0.0, *shown), max(shown)
     edges = np.linspace(low, high if high > low else low + 1, NUM_BINS + 1)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    failing = int(rule.fails(values, recipe.keep).sum())
-    return Histogram(rule, counts, edges, limit, len(values), failing)
+    num_failing = int(rule.fails(values, recipe.keep).sum())
+    return Histogram(rule, counts, edges, limit, len(values), num_failing)
 
 
 def examples(workspace: Workspace) -> dict[str, list[Row]]:
-    """Up to twelve clips for `kept` and every reason, the first by id: rows of the index, with their `shard`."""
+    """Return up to `NUM_EXAMPLES` clips, the first by id, for `kept` and every reason: index rows with their shard."""
     table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "reason", "error"])
     outcome = table["outcome"]
     groups = {"kept": pc.equal(outcome, "kept")}
@@ -88,19 +97,26 @@ def _clip(workspace: Workspace, clip_id: str, shard: int) -> Row:
 
 
 def failures(workspace: Workspace, num: int = 20) -> list[Row]:
-    """Some clips that ended in an error: id, code, detail and path."""
+    """Return the first `num` clips with errors: id, code, detail and path."""
     table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "error", "detail"])
     rows = table.filter(pc.equal(table["outcome"], "error")).sort_by("clip_id").slice(0, num).to_pylist()
-    return [{**row, "path": _name(_clip(workspace, row["clip_id"], row["shard"]))} for row in rows]
+    return [{**row, "path": _full_path(_clip(workspace, row["clip_id"], row["shard"]))} for row in rows]
 
 
-def _name(clip: Row) -> str:
+def _full_path(clip: Row) -> str:
     return "/".join(filter(None, (clip["path"], clip["member"])))
 
 
 @dataclass(frozen=True)
-class Spent:
-    """A stage's time: of the clock, while any of its shards was open, and of workers by what they did."""
+class StageTiming:
+    """Timing of a stage.
+
+    Attributes:
+        stage: name of the stage.
+        num_clips: number of clips processed.
+        wall_s: wall time during which at least one shard was open.
+        by_scorer_s: time of workers by scorer, and `decode`.
+    """
 
     stage: str
     num_clips: int
@@ -108,35 +124,35 @@ class Spent:
     by_scorer_s: dict[str, float]
 
 
-def time_spent(workspace: Workspace) -> list[Spent]:
-    """Of every stage that left timings."""
-    found = []
+def time_spent(workspace: Workspace) -> list[StageTiming]:
+    """Return the timing of every stage that has run."""
+    timings = []
     for folder in sorted((workspace.root / "timings").glob("*")):
-        notes = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-        if notes:
-            found.append(_spent(folder.name, notes))
-    return found
+        shards = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+        if shards:
+            timings.append(_sum_timings(folder.name, shards))
+    return timings
 
 
-def _spent(stage: str, notes: list[Row]) -> Spent:
-    by_scorer: dict[str, float] = {}
-    for note in notes:
-        for name, seconds in note["spent_s"].items():
-            by_scorer[name] = by_scorer.get(name, 0.0) + seconds
-    return Spent(stage, sum(note["clips"] for note in notes), _union(notes), by_scorer)
+def _sum_timings(stage: str, shards: list[Row]) -> StageTiming:
+    by_scorer_s: dict[str, float] = {}
+    for shard in shards:
+        for name, seconds in shard["spent_s"].items():
+            by_scorer_s[name] = by_scorer_s.get(name, 0.0) + seconds
+    return StageTiming(stage, sum(shard["clips"] for shard in shards), _union_s(shards), by_scorer_s)
 
 
-def _union(notes: list[Row]) -> float:
-    """Seconds covered by at least one of the intervals: pauses between runs do not count."""
+def _union_s(shards: list[Row]) -> float:
+    """Return the seconds covered by at least one interval, without pauses between runs."""
     total, end = 0.0, float("-inf")
-    for start, stop in sorted((note["started"], note["started"] + note["wall_s"]) for note in notes):
+    for start, stop in sorted((shard["started"], shard["started"] + shard["wall_s"]) for shard in shards):
         total += max(0.0, stop - max(start, end))
         end = max(end, stop)
     return total
 
 
 def mismatch_counts(path: Path) -> dict[str, int]:
-    """How many of each kind the listing found."""
+    """Return the number of mismatches by kind."""
     if not path.exists():
         return {}
     kinds = read_table(path, ["kind"])["kind"]

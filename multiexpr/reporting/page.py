@@ -1,4 +1,4 @@
-"""The page: funnel, scores beside thresholds, examples, errors, throughput."""
+"""HTML page of the report: funnel, scores with thresholds, examples, errors, throughput."""
 
 from pathlib import Path
 from typing import Any
@@ -9,32 +9,40 @@ from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.execution.worker import ClipWorker, clip_pool
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.reporting.markup import Html, code, note, page, section, table, text
-from multiexpr.reporting.numbers import Histogram, Spent, examples, failures, histograms, mismatch_counts, time_spent
-from multiexpr.reporting.pictures import draw, thumbnail
+from multiexpr.reporting.numbers import (
+    Histogram,
+    StageTiming,
+    examples,
+    failures,
+    histograms,
+    mismatch_counts,
+    time_spent,
+)
+from multiexpr.reporting.pictures import histogram_svg, thumbnail
 from multiexpr.selection import verdicts
 from multiexpr.selection.explain import explain
-from multiexpr.selection.rules import rule_named
-from multiexpr.selection.verdicts import scorers_used
-from multiexpr.sources.locate import video_of
+from multiexpr.selection.rules import get_rule
+from multiexpr.selection.verdicts import active_scorers
+from multiexpr.sources.locate import video_source
 from multiexpr.storage.workspace import Workspace
 
 MEANINGS = {
-    "row_without_file": "rows of a table whose file is not there",
-    "file_without_row": "files no table names",
-    "duplicate": "the same file or the same content twice",
-    "unreadable": "empty, damaged or locked files, archives and lines",
+    "row_without_file": "table rows whose file does not exist",
+    "file_without_row": "files that no table names",
+    "duplicate": "files with an equal name or equal content",
+    "unreadable": "empty, damaged or unreadable files, archives and table lines",
 }
 
 Row = dict[str, Any]
 
 
 def report(out: Path | str, *, recipe: Recipe | None = None, execution: ExecutionConfig | None = None) -> Path:
-    """Write `report.html`, one file with all it shows; its path.
+    """Write `report.html`, a self-contained page, and return its path.
 
     Args:
-        out: the curation's folder, with an index.
-        recipe: whose thresholds are drawn; the one in use where none is given.
-        machines: how many workers make the thumbnails.
+        out: folder of the curation, with an index.
+        recipe: its thresholds are drawn; None uses `out/recipe.toml`.
+        execution: only the number of workers is used, for the thumbnails.
 
     Raises:
         UserError: there is no index.
@@ -45,25 +53,25 @@ def report(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     save_recipe(workspace.recipe, recipe)
     plots, num_drawn = histograms(workspace, recipe)
     chosen = examples(workspace)
-    pictures = _pictures(workspace, recipe, chosen, execution or ExecutionConfig())
-    whole = page(
+    thumbnails = _thumbnails(workspace, recipe, chosen, execution or ExecutionConfig())
+    html = page(
         "Curation report",
         _numbers(funnel, workspace.collection()["kind"]),
-        _funnel(funnel, scorers_used(workspace, recipe)),
+        _funnel(funnel, active_scorers(workspace, recipe)),
         _plots(plots, num_drawn, funnel["clips"]),
-        _examples(workspace, recipe, chosen, pictures),
+        _examples(workspace, recipe, chosen, thumbnails),
         _errors(funnel, failures(workspace)),
         _mismatches(mismatch_counts(workspace.mismatches)),
         _times(time_spent(workspace)),
     )
-    write_text(workspace.report, whole)
+    write_text(workspace.report, html)
     return workspace.report
 
 
-def _pictures(
+def _thumbnails(
     workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]], execution: ExecutionConfig
 ) -> dict[str, str]:
-    """JPEGs in base64 by clip id; of clips that cannot be read any more, none."""
+    """Return JPEGs in base64 by clip id, without the clips that cannot be read."""
     clips = {clip["clip_id"]: clip for group in chosen.values() for clip in group}
     requests = ((clip_id, {"task": thumbnail_task, "clip": clip}) for clip_id, clip in clips.items())
     root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
@@ -72,8 +80,8 @@ def _pictures(
 
 
 def thumbnail_task(worker: ClipWorker, request: Row) -> str:
-    """Draw a clip's thumbnail in a worker."""
-    return thumbnail(video_of(request["clip"], worker.root))
+    """Return the thumbnail of a request's clip, in a worker."""
+    return thumbnail(video_source(request["clip"], worker.root))
 
 
 def _numbers(funnel: Row, kind: str) -> Html:
@@ -81,7 +89,7 @@ def _numbers(funnel: Row, kind: str) -> Html:
     boxes = [("clips", total), ("kept", funnel["kept"]), ("dropped", funnel["dropped"]), ("errors", errors)]
     boxes += [("not scored yet", funnel["pending"])] if funnel["pending"] else []
     shown = "".join(f"<div><b>{text(count)}</b>{name} {_percent(count, total)}</div>" for name, count in boxes)
-    lead = f'<p class="lead">of a collection of kind <b>{text(kind)}</b></p>'
+    lead = f'<p class="lead">kind of collection: <b>{text(kind)}</b></p>'
     return Html(f'{lead}<div class="numbers">{shown}</div>')
 
 
@@ -94,11 +102,11 @@ def _funnel(funnel: Row, scorers: list[str]) -> Html:
     errors = sum(funnel["errors"].values())
     rows = [_funnel_row("all clips", "", total, total, "in")]
     for step in funnel["steps"]:
-        meaning = rule_named(step["reason"], scorers).meaning
+        meaning = get_rule(step["reason"], scorers).meaning
         rows.append(_funnel_row(step["reason"], meaning, step["dropped"], total, "out"))
-    rows.append(_funnel_row("errors", "counted apart: an error is no verdict", errors, total, "out"))
+    rows.append(_funnel_row("errors", "clips that could not be read or measured", errors, total, "out"))
     rows.append(_funnel_row("kept", "", funnel["kept"], total, "in"))
-    return section("Funnel", table(rows, ["dropped for", "by", " clips", " share", ""]))
+    return section("Funnel", table(rows, ["reason", "score", " clips", " share", ""]))
 
 
 def _funnel_row(name: str, meaning: str, count: int, total: int, kind: str) -> list[object]:
@@ -109,13 +117,13 @@ def _funnel_row(name: str, meaning: str, count: int, total: int, kind: str) -> l
 
 
 def _plots(plots: list[Histogram], num_drawn: int, num_clips: int) -> Html:
-    sampled = f" Drawn from {num_drawn:,} clips, evenly chosen." if num_drawn < num_clips else ""
-    told = note(
-        "What each rule reads, of the clips it was measured of; the dashed line is the threshold. Values beyond the "
-        "ends are counted at the ends." + sampled
+    sampled = f" The histograms show {num_drawn:,} evenly chosen clips." if num_drawn < num_clips else ""
+    description = note(
+        "Histogram of each rule's score over the clips that have it. The dashed line is the threshold. The outer bins "
+        "include values beyond the axis." + sampled
     )
-    drawn = Html(f'<div class="plots">{"".join(map(_plot, plots))}</div>')
-    return section("Scores and thresholds", told, drawn)
+    histograms_html = Html(f'<div class="plots">{"".join(map(_plot, plots))}</div>')
+    return section("Scores and thresholds", description, histograms_html)
 
 
 def _plot(histogram: Histogram) -> Html:
@@ -123,52 +131,53 @@ def _plot(histogram: Histogram) -> Html:
     sign = "at least" if rule.at_least else "at most"
     limit = "off" if histogram.limit == rule.off_at else f"{sign} {histogram.limit:g}"
     share = _percent(histogram.num_failing, histogram.num_clips)
-    told = f"{rule.meaning}: {limit}. {histogram.num_clips:,} clips, {histogram.num_failing:,} fail ({share})"
-    return Html(f"<div><h3>{text(rule.name)}</h3>{note(told)}{draw(histogram)}</div>")
+    summary = f"{rule.meaning}: {limit}. {histogram.num_clips:,} clips, {histogram.num_failing:,} fail ({share})"
+    return Html(f"<div><h3>{text(rule.name)}</h3>{note(summary)}{histogram_svg(histogram)}</div>")
 
 
-def _examples(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]], pictures: dict[str, str]) -> Html:
+def _examples(workspace: Workspace, recipe: Recipe, chosen: dict[str, list[Row]], thumbnails: dict[str, str]) -> Html:
     parts = []
     for name, clips in chosen.items():
-        figures = "".join(_figure(workspace, recipe, clip, pictures.get(clip["clip_id"])) for clip in clips)
+        figures = "".join(_figure(workspace, recipe, clip, thumbnails.get(clip["clip_id"])) for clip in clips)
         parts.append(Html(f'<h3>{text(name)}</h3><div class="clips">{figures}</div>'))
-    told = note("Moments of clips. ", code("multiexpr why DIR ID"), " tells all scores of one.")
-    return section("Examples", told, *parts)
+    description = note("Frames of example clips. ", code("multiexpr why DIR ID"), " prints all scores of a clip.")
+    return section("Examples", description, *parts)
 
 
-def _figure(workspace: Workspace, recipe: Recipe, clip: Row, picture: str | None) -> Html:
-    because = explain(workspace, recipe, clip["shard"], clip).because
+def _figure(workspace: Workspace, recipe: Recipe, clip: Row, image_base64: str | None) -> Html:
+    summary = explain(workspace, recipe, clip["shard"], clip).summary
     image = '<div class="none">no picture</div>'
-    if picture:
-        image = f'<img src="data:image/jpeg;base64,{picture}" alt="" loading="lazy">'
+    if image_base64:
+        image = f'<img src="data:image/jpeg;base64,{image_base64}" alt="" loading="lazy">'
     name = "/".join(filter(None, (clip["path"], clip["member"])))
-    told = f"{code(clip['clip_id'][:10])} {text(name)}<br>{text(because)}"
-    return Html(f"<figure>{image}<figcaption>{told}</figcaption></figure>")
+    caption = f"{code(clip['clip_id'][:10])} {text(name)}<br>{text(summary)}"
+    return Html(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
 
 
-def _errors(funnel: Row, some: list[Row]) -> Html:
+def _errors(funnel: Row, failed: list[Row]) -> Html:
     if not funnel["errors"]:
         return section("Errors", note("None."))
-    rows = [[code(row["clip_id"][:10]), row["path"], row["error"], row["detail"]] for row in some]
-    told = note("An error is never a verdict. ", code("--retry-errors"), " tries again.")
-    return section("Errors", told, table(funnel["errors"].items(), ["code", " clips"]), table(rows))
+    rows = [[code(row["clip_id"][:10]), row["path"], row["error"], row["detail"]] for row in failed]
+    description = note("Clips with errors have no verdict. ", code("--retry-errors"), " scores them again.")
+    return section("Errors", description, table(funnel["errors"].items(), ["code", " clips"]), table(rows))
 
 
 def _mismatches(counts: dict[str, int]) -> Html:
     if not counts:
-        return section("Collection", note("Tables and files agree."))
+        return section("Collection", note("Tables and files match."))
     rows = [[kind, MEANINGS.get(kind, ""), count] for kind, count in sorted(counts.items())]
-    return section("What did not become a clip", table(rows), note("Each of them: ", code("mismatches.parquet")))
+    return section("Mismatches", table(rows), note("The full list is in ", code("mismatches.parquet"), "."))
 
 
-def _times(spent: list[Spent]) -> Html:
-    head = ["stage", " clips", " seconds", " clips a second", "of which workers spent, ms a clip"]
-    return section("Throughput", table(map(_time_row, spent), head))
+def _times(timings: list[StageTiming]) -> Html:
+    head = ["stage", " clips", " seconds", " clips per second", "time of workers, ms per clip"]
+    return section("Throughput", table(map(_time_row, timings), head))
 
 
-def _time_row(spent: Spent) -> list[object]:
-    rate = f" {spent.num_clips / spent.wall_s:.2f}" if spent.wall_s else " "
-    each = [
-        f"{name} {1000 * seconds / max(spent.num_clips, 1):.0f}" for name, seconds in sorted(spent.by_scorer_s.items())
+def _time_row(timing: StageTiming) -> list[object]:
+    rate = f" {timing.num_clips / timing.wall_s:.2f}" if timing.wall_s else " "
+    per_clip = [
+        f"{name} {1000 * seconds / max(timing.num_clips, 1):.0f}"
+        for name, seconds in sorted(timing.by_scorer_s.items())
     ]
-    return [spent.stage, spent.num_clips, f" {spent.wall_s:,.1f}", rate, ", ".join(each)]
+    return [timing.stage, timing.num_clips, f" {timing.wall_s:,.1f}", rate, ", ".join(per_clip)]

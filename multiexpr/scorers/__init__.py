@@ -1,4 +1,4 @@
-"""The scorers, in the order of their cost."""
+"""Scorers of clips, in order of cost."""
 
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
@@ -6,9 +6,7 @@ from multiexpr.scorers.base import Scorer
 
 
 def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
-    """What is measured beyond the container, the cheapest first; each is cheap enough to be asked of what the ones
-    before it left.
-    """
+    """Return all scorers but the container's, the cheapest first: a clip that a rule drops skips the later ones."""
     from multiexpr.scorers.cuts import CutScorer
     from multiexpr.scorers.laion import LaionScorer
     from multiexpr.scorers.motion import MotionScorer
@@ -28,10 +26,10 @@ def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
 
 
 def aesthetics_method(recipe: Recipe) -> str:
-    """`auto` settled: LAION's where CLIP lies on this machine, else `photomotion`."""
-    from multiexpr.models.laion_network import clip_is_here
+    """Return the recipe's method, with `auto` resolved to `laion` if CLIP is on this machine, else `photomotion`."""
+    from multiexpr.models.laion_network import is_clip_available
 
     method = recipe.score.aesthetics.method
     if method != "auto":
         return method
-    return "laion" if clip_is_here(recipe.score.aesthetics.clip) else "photomotion"
+    return "laion" if is_clip_available(recipe.score.aesthetics.clip) else "photomotion"

@@ -1,4 +1,4 @@
-"""What a scorer is: it tells which frames it needs, sees them, and gives columns. None decides anything."""
+"""Interface of scorers: a scorer requests frames of a clip, measures them and returns columns; it decides nothing."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -7,12 +7,18 @@ import numpy as np
 import pyarrow as pa
 
 Row = dict[str, Any]
-DIGITS = 4  # decimals that scores keep
+DIGITS = 4  # decimals of stored scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """The frames a scorer needs of a clip: seconds from its start, and sides they must at least have (0: any)."""
+    """Request for frames of a clip.
+
+    Attributes:
+        times_s: seconds from the start of the clip.
+        short_side: minimum short side in pixels; 0 for any.
+        long_side: minimum long side in pixels; 0 for any.
+    """
 
     times_s: tuple[float, ...]
     short_side: int = 0
@@ -20,22 +26,22 @@ class Frames:
 
 
 class Measurement(Protocol):
-    """One clip being looked at by one scorer."""
+    """Measurement of one clip by one scorer."""
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        """Take one of the frames asked for, (H, W, 3) uint8 RGB; they come in order."""
+        """Add a requested frame, (H, W, 3) uint8 RGB; frames arrive in order of time."""
 
     def compute(self) -> Row:
-        """The columns, after the last frame."""
+        """Return the columns of the clip, after the last frame."""
 
 
 class Scorer(Protocol):
-    """One measurement.
+    """Scorer of clips.
 
     Attributes:
-        name: of its columns' folder, and of its table in the recipe.
-        costly: it sees many frames, and only of clips that the cheap verdicts left.
-        columns: names and types of what it writes.
+        name: name of the folder of its columns.
+        costly: whether it needs many frames; it then gets only clips that pass the rules on all cheap scorers.
+        columns: names and types of its columns.
     """
 
     name: str
@@ -43,30 +49,30 @@ class Scorer(Protocol):
     columns: list[tuple[str, pa.DataType]]
 
     def fingerprint(self) -> Row:
-        """All that its columns depend on: model, parameters, and a version raised when its code changes them."""
+        """Return everything its columns depend on: model, parameters, and a version of the code."""
 
     def frames(self, facts: Row) -> Frames:
-        """What it needs of a clip whose container told these facts."""
+        """Return the frames needed of a clip, given the columns of its container."""
 
     def start(self, facts: Row) -> Measurement:
-        """Begin with a clip."""
+        """Start the measurement of a clip."""
 
 
 def evenly_spaced(duration_s: float, count: int) -> tuple[float, ...]:
-    """The middles of `count` equal parts of a clip."""
+    """Return the times in seconds of the middles of `count` equal parts of a clip."""
     return tuple(round((i + 0.5) / count * duration_s, 3) for i in range(count))
 
 
 def constant_rate(duration_s: float, fps: float) -> tuple[float, ...]:
-    """Times at a constant rate."""
+    """Return times in seconds at a constant rate, from 0."""
     return tuple(round(k / fps, 4) for k in range(max(1, round(duration_s * fps))))
 
 
 def rounded(value: float) -> float | None:
-    """A score as it is written; None where it is not a number."""
+    """Return a score rounded for storage, None if it is not finite."""
     return round(float(value), DIGITS) if np.isfinite(value) else None
 
 
 def rounded_all(values: np.ndarray | list[float]) -> list[float | None]:
-    """The same for a list."""
+    """Return scores rounded for storage, None for those that are not finite."""
     return [rounded(value) for value in np.asarray(values, np.float64).ravel()]

@@ -1,4 +1,4 @@
-"""What the container tells: no frame is looked at, but for one that must decode."""
+"""Container scorer: size, rates, duration and codec of a clip, from its container and one decoded frame."""
 
 from dataclasses import asdict
 
@@ -28,11 +28,15 @@ COLUMNS: list[tuple[str, pa.DataType]] = [
 
 
 def fingerprint() -> Row:
-    """There are no parameters."""
+    """Return everything the columns depend on; there are no parameters."""
     return {"version": VERSION}
 
 
 def measure(video: VideoSource) -> Row:
-    """The columns of a clip; `MediaError` where it cannot be read."""
+    """Return the columns of a clip.
+
+    Raises:
+        MediaError: the clip cannot be read.
+    """
     facts = asdict(probe(video))
     return {**facts, "length_s": rounded(facts.pop("duration_s")), "fps": rounded(facts["fps"])}

@@ -1,4 +1,4 @@
-"""Cuts inside a clip: the largest change between frames that stands out from its neighbourhood."""
+"""Cut scorer: the largest sudden change between frames, relative to the changes before and after it."""
 
 from dataclasses import asdict
 
@@ -9,11 +9,11 @@ from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
 
 VERSION = "cuts-1"
-NEIGHBOURS = 2  # changes before and after one, to compare it with
+NEIGHBOURS = 2  # number of changes before, and after, that a change is compared with
 
 
 class CutScorer:
-    """PySceneDetect's content value (mean change of hue, saturation and brightness, 0 to 255) between frames."""
+    """Scorer of cuts, by PySceneDetect's content value: the mean change of hue, saturation and brightness, 0 to 255."""
 
     name = "cuts"
     costly = True
@@ -41,7 +41,7 @@ class _Measurement:
         self.detector = ContentDetector()
         self.detector.stats_manager = StatsManager()
         self.detector.stats_manager.register_metrics(self.detector.get_metrics())
-        self.times: list[float] = []
+        self.times_s: list[float] = []
         self.changes: list[float] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
@@ -52,25 +52,25 @@ class _Measurement:
         scale = min(1, self.params.long_side / max(height, width))
         size = round(width * scale), round(height * scale)
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
-        at = FrameTimecode(len(self.times), fps=self.params.fps)
-        self.detector.process_frame(at, np.ascontiguousarray(small[..., ::-1]))
-        (change,) = self.detector.stats_manager.get_metrics(at, ["content_val"])
-        self.times.append(time_s)
+        timecode = FrameTimecode(len(self.times_s), fps=self.params.fps)
+        self.detector.process_frame(timecode, np.ascontiguousarray(small[..., ::-1]))
+        (change,) = self.detector.stats_manager.get_metrics(timecode, ["content_val"])
+        self.times_s.append(time_s)
         self.changes.append(change or 0.0)
 
     def compute(self) -> Row:
         changes = np.array(self.changes[1:])
-        standing_out = changes >= self.params.ratio * neighbourhood(changes)
-        cuts = [t for t, out in zip(self.times[1:], standing_out, strict=True) if out]
-        cut = changes[standing_out].max(initial=0.0)
-        strong = [t for t, change in zip(cuts, changes[standing_out], strict=True) if change >= cut / 2 > 0]
+        is_sudden = changes >= self.params.ratio * neighbour_means(changes)
+        cut_times_s = [t for t, sudden in zip(self.times_s[1:], is_sudden, strict=True) if sudden]
+        cut = changes[is_sudden].max(initial=0.0)
+        strong = [t for t, change in zip(cut_times_s, changes[is_sudden], strict=True) if change >= cut / 2 > 0]
         return {"cut": rounded(cut), "cut_times_s": rounded_all(strong)}
 
 
-def neighbourhood(changes: np.ndarray) -> np.ndarray:
-    """Mean of the two values before and the two after each, of those there are."""
+def neighbour_means(changes: np.ndarray) -> np.ndarray:
+    """Return, for each value, the mean of up to two values before and two after it; 0 for a single value."""
     means = np.zeros(len(changes))
     for i in range(len(changes)):
-        near = [*changes[max(0, i - NEIGHBOURS) : i], *changes[i + 1 : i + 1 + NEIGHBOURS]]
-        means[i] = np.mean(near) if near else 0.0
+        neighbours = [*changes[max(0, i - NEIGHBOURS) : i], *changes[i + 1 : i + 1 + NEIGHBOURS]]
+        means[i] = np.mean(neighbours) if neighbours else 0.0
     return means

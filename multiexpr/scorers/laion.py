@@ -1,7 +1,7 @@
-"""The LAION aesthetic predictor (v2) on CLIP ViT-L/14, on squares that together cover the frame.
+"""LAION scorer: the LAION aesthetic predictor (v2) on CLIP ViT-L/14, on square crops that cover the frame.
 
-CLIP sees a square. Its usual centre crop discards 44 % of the width of a 16:9 frame, often a person; here as many
-squares as the frame is long cover it, evenly, and the score is their mean.
+CLIP's input is a square. The usual centre crop discards 44 % of the width of a 16:9 frame, often with a person in it.
+Here, evenly spaced squares cover the whole frame, and the score is their mean.
 """
 
 import cv2
@@ -19,7 +19,7 @@ VERSION = "laion-1"
 
 
 class LaionScorer:
-    """Mean over frames and squares, and the lowest frame."""
+    """Scorer of aesthetics: mean LAION score of all crops (`laion`), and of the worst frame (`laion_min`)."""
 
     name = "laion"
     costly = False
@@ -47,21 +47,21 @@ class _Measurement:
         self.crops: list[np.ndarray] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.crops.append(squares(frame))
+        self.crops.append(square_crops(frame))
 
     def compute(self) -> Row:
         scores = self.models.aesthetics(np.concatenate(self.crops))
         ends = np.cumsum([len(crops) for crops in self.crops])[:-1]
-        frames = [part.mean() for part in np.split(scores, ends)]
-        return {"laion": rounded(np.mean(frames)), "laion_min": rounded(min(frames))}
+        frame_scores = [part.mean() for part in np.split(scores, ends)]
+        return {"laion": rounded(np.mean(frame_scores)), "laion_min": rounded(min(frame_scores))}
 
 
-def squares(frame: np.ndarray) -> np.ndarray:
-    """(n, 224, 224, 3) squares of the frame's short side, evenly over its long side, that leave nothing out."""
+def square_crops(frame: np.ndarray) -> np.ndarray:
+    """Return (n, 224, 224, 3) square crops that cover a frame: evenly spaced along its long side, then resized."""
     height, width = frame.shape[:2]
     short, long = min(height, width), max(height, width)
     count = -(-long // short)
     starts = [round(i * (long - short) / max(1, count - 1)) for i in range(count)]
-    cut = (frame[:, s : s + short] if width > height else frame[s : s + short] for s in starts)
-    shrink = cv2.INTER_AREA if short > SIDE else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(crop, (SIDE, SIDE), interpolation=shrink) for crop in cut])
+    crops = (frame[:, s : s + short] if width > height else frame[s : s + short] for s in starts)
+    interpolation = cv2.INTER_AREA if short > SIDE else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(crop, (SIDE, SIDE), interpolation=interpolation) for crop in crops])

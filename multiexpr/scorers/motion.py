@@ -1,8 +1,8 @@
-"""Faces that move: for every person, how head, mouth, eyes, brows and gaze vary over the clip.
+"""Motion scorer: variation of head pose, mouth, eyes, brows and gaze of every person over the clip.
 
-All are root mean squares of deviations from the person's own mean, over the frames in which the face is seen: they do
-not depend on the frame rate, and a face that stands still scores zero however it is held. `docs/curation.md` gives the
-formulas and what real clips score.
+All values are root mean squares of deviations from the person's own mean, over the frames with the face. They do not
+depend on the frame rate, and a still face scores zero in any pose. `docs/curation.md` gives the formulas and the scores
+of real clips.
 """
 
 from collections import deque
@@ -24,15 +24,15 @@ from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, ro
 from multiexpr.scorers.sharpness import laplacian_variance
 
 VERSION = "motion-1"
-SHARPNESS_LOOKS = 10  # moments at which the sharpness of faces is measured
-HELD_BYTES = 1 << 28  # of frames held back until the cheaper scores of the same frames are known
+NUM_SHARPNESS_FRAMES = 10  # frames in which the sharpness of faces is measured
+BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
 
 
 class MotionScorer:
-    """Columns `face_...`: lists with one value a person, left to right."""
+    """Scorer of face motion; its columns `face_...` are lists with one value per person, left to right."""
 
     name = "motion"
     costly = True
@@ -58,51 +58,57 @@ class MotionScorer:
 
 
 class _Measurement:
-    """Frames are held back, as far as memory allows, until `compute` is asked for: that is when tracking costs."""
+    """Measurement that buffers frames and starts tracking in `compute`: most clips are dropped by cheaper scorers."""
 
     def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness, facts: Row) -> None:
         self.sharpness = sharpness
         self.facts = facts
-        self.held: deque[np.ndarray] = deque()
-        self.held_bytes = 0
+        self.buffer: deque[np.ndarray] = deque()
+        self.buffer_bytes = 0
         self.tracker = FaceTracker(landmarker(), fps=params.fps)
-        self.moments = {round(t * params.fps) for t in evenly_spaced(facts["length_s"], SHARPNESS_LOOKS)}
-        self.kept: dict[int, np.ndarray] = {}
-        self.num_seen = 0
+        self.sharpness_frames = {round(t * params.fps) for t in evenly_spaced(facts["length_s"], NUM_SHARPNESS_FRAMES)}
+        self.kept_frames: dict[int, np.ndarray] = {}
+        self.num_frames = 0
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        if self.num_seen in self.moments:
-            self.kept[self.num_seen] = frame
-        self.num_seen += 1
-        self.held.append(frame)
-        self.held_bytes += frame.nbytes
-        if self.held_bytes > HELD_BYTES:
+        if self.num_frames in self.sharpness_frames:
+            self.kept_frames[self.num_frames] = frame
+        self.num_frames += 1
+        self.buffer.append(frame)
+        self.buffer_bytes += frame.nbytes
+        if self.buffer_bytes > BUFFER_BYTES:
             self._track()
 
     def _track(self) -> None:
-        while self.held:
-            self.tracker.update(self.held.popleft())
-        self.held_bytes = 0
+        while self.buffer:
+            self.tracker.update(self.buffer.popleft())
+        self.buffer_bytes = 0
 
     def compute(self) -> Row:
         self._track()
         size = self.tracker.size
         people = [
-            {**person(track, size, self.facts), "face_sharpness": self._sharpness(track)}
+            {**person_scores(track, size, self.facts), "face_sharpness": self._sharpness(track)}
             for track in self.tracker.compute()
         ]
-        boxes = [value for one in people for value in one.pop("face_box")]
+        boxes = [value for person in people for value in person.pop("face_box")]
         columns = [name for name, _ in MotionScorer.columns if name != "face_box"]
-        return {**{name: rounded_all([one[name] for one in people]) for name in columns}, "face_box": boxes}
+        return {**{name: rounded_all([person[name] for person in people]) for name in columns}, "face_box": boxes}
 
     def _sharpness(self, track: FaceTrack) -> float:
         side = self.sharpness.face_side
-        found = [face_sharpness(frame, track.box[t], side) for t, frame in self.kept.items() if track.seen[t]]
-        return float(np.percentile(found, self.sharpness.percentile)) if found else float("nan")
+        values = [face_sharpness(frame, track.box[t], side) for t, frame in self.kept_frames.items() if track.seen[t]]
+        return float(np.percentile(values, self.sharpness.percentile)) if values else float("nan")
 
 
-def person(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
-    """One person's values but for sharpness. `face_px` is in pixels of the clip itself, whatever size was looked at."""
+def person_scores(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
+    """Return one person's columns except sharpness.
+
+    Args:
+        track: face track of the person.
+        size: (width, height) in pixels of the tracked frames.
+        facts: columns of the container; `face_px` is in pixels of the clip itself.
+    """
     seen = track.seen
     boxes = track.box[seen].astype(np.float64)
     sides = (boxes[:, 2:] - boxes[:, :2]) * (facts["width"], facts["height"])
@@ -116,23 +122,25 @@ def person(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
 
 
 def face_motion(landmarks: np.ndarray, pose: np.ndarray, blendshapes: np.ndarray, size: tuple[int, int]) -> Row:
-    """Measures of one person's motion.
+    """Return measures of one person's motion.
 
     Args:
-        landmarks: (T, 478, 3) in [0, 1] of a frame of `size` (width, height).
+        landmarks: (T, 478, 3) in [0, 1] of the frame.
         pose: (T, 4, 4) head to camera.
-        blendshapes: (T, 52), to tell open eyes from closed ones.
+        blendshapes: (T, 52); they show in which frames the eyes are closed.
+        size: (width, height) of the frame in pixels.
 
     Returns:
-        head_deg: angle between the head and its mean orientation.
-        mouth, eyes, brows: distance of the region's points from their mean places, in percent of the distance between
-            the outer corners of the eyes, after head pose and size are taken out.
-        expression: the same over the three regions together, each counting a third.
-        gaze_deg: angle between the gaze and its mean direction, both relative to the head; over open eyes.
+        head_deg: RMS angle between the head and its mean orientation, in degrees.
+        mouth, eyes, brows: RMS distance of the region's points from their mean positions, in percent of the distance
+            between the outer eye corners, after head pose and size are removed.
+        expression: root mean square of the three regions.
+        gaze_deg: RMS angle between the gaze and its mean direction relative to the head, in degrees; NaN if the eyes
+            are closed in all frames.
     """
     width, height = size
-    still = stabilised(landmarks * np.array([width, height, width], np.float64))
-    regions = {name: spread_of(still[:, points]) for name, points in REGIONS.items()}
+    aligned = stabilize(landmarks * np.array([width, height, width], np.float64))
+    regions = {name: rms_deviation(aligned[:, points]) for name, points in REGIONS.items()}
     return {
         "head_deg": head_variation_deg(rotation(pose)),
         **regions,
@@ -141,39 +149,39 @@ def face_motion(landmarks: np.ndarray, pose: np.ndarray, blendshapes: np.ndarray
     }
 
 
-def stabilised(points: np.ndarray) -> np.ndarray:
-    """(T, 478, 3) points with the rigid motion of the head and the face's size taken out.
+def stabilize(points: np.ndarray) -> np.ndarray:
+    """Return (T, 478, 3) points without the rigid motion of the head and without the size of the face.
 
-    Each frame is laid upon the mean face by the similarity (rotation, scale, shift) that fits the RIGID points best
-    (Umeyama, 1991); the mean face is that of the frames so laid, found in three rounds. The unit is a hundredth of the
-    distance between the outer corners of the mean face's eyes.
+    Each frame is aligned to the mean face with the similarity (rotation, scale, translation) that fits the RIGID points
+    best (Umeyama, 1991). The mean face is computed from the aligned frames, in three iterations. The unit is 1 % of the
+    distance between the outer eye corners of the mean face.
     """
-    laid = points
+    aligned = points
     reference = points[len(points) // 2, RIGID]
     for _ in range(3):
-        laid = np.stack([_laid_upon(frame, reference) for frame in points])
-        reference = laid[:, RIGID].mean(0)
-    right, left = (laid[:, corner].mean(0) for corner in OUTER_EYE_CORNERS)
-    return laid * (100 / max(float(np.linalg.norm(right - left)), 1e-9))
+        aligned = np.stack([_align(frame, reference) for frame in points])
+        reference = aligned[:, RIGID].mean(0)
+    right, left = (aligned[:, corner].mean(0) for corner in OUTER_EYE_CORNERS)
+    return aligned * (100 / max(float(np.linalg.norm(right - left)), 1e-9))
 
 
-def _laid_upon(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _align(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
     rigid = frame[list(RIGID)]
-    centre, aim = rigid.mean(0), reference.mean(0)
-    u, s, vt = np.linalg.svd((rigid - centre).T @ (reference - aim))
+    centre, reference_centre = rigid.mean(0), reference.mean(0)
+    u, s, vt = np.linalg.svd((rigid - centre).T @ (reference - reference_centre))
     mirror = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
     scale = (s * mirror).sum() / max(float(((rigid - centre) ** 2).sum()), 1e-12)
-    return scale * (frame - centre) @ (u * mirror) @ vt + aim
+    return scale * (frame - centre) @ (u * mirror) @ vt + reference_centre
 
 
-def spread_of(points: np.ndarray) -> float:
-    """Root mean square distance of (T, n, 3) points from their means over time, across the face (x and y)."""
+def rms_deviation(points: np.ndarray) -> float:
+    """Return the root mean square distance of (T, n, 3) points from their means over time, in x and y only."""
     flat = points[..., :2]
     return float(np.sqrt(((flat - flat.mean(0)) ** 2).sum(-1).mean()))
 
 
 def head_variation_deg(rotations: np.ndarray) -> float:
-    """Root mean square angle between (T, 3, 3) rotations and their mean (the one nearest to all, by chord)."""
+    """Return the root mean square angle in degrees between (T, 3, 3) rotations and their chordal mean."""
     u, _, vt = np.linalg.svd(rotations.mean(0))
     mean = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
     traces = np.einsum("ij,tij->t", mean, rotations)
@@ -181,24 +189,35 @@ def head_variation_deg(rotations: np.ndarray) -> float:
 
 
 def gaze_variation_deg(gazes: np.ndarray, heads: np.ndarray, closed: np.ndarray) -> float:
-    """Root mean square angle between (T, 2, 3) gazes and their mean, as the head sees them; NaN with no eye open.
+    """Return the root mean square angle in degrees between gazes and their mean, relative to the head.
 
-    The mean over both eyes is taken in frames with both open.
+    The gaze of a frame is the mean over both eyes. Frames with a closed eye are skipped; NaN if there are no others.
+
+    Args:
+        gazes: (T, 2, 3) unit vectors in camera coordinates.
+        heads: (T, 3, 3) rotations of the head to the camera.
+        closed: (T, 2) bool, whether each eye is closed.
     """
-    open_ = ~closed.any(1)
-    if not open_.any():
+    is_open = ~closed.any(1)
+    if not is_open.any():
         return float("nan")
-    seen = np.einsum("tji,tj->ti", heads[open_], gazes[open_].mean(1))
-    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
-    mean = seen.mean(0) / max(float(np.linalg.norm(seen.mean(0))), 1e-12)
-    return float(np.degrees(np.sqrt((np.arccos(np.clip(seen @ mean, -1, 1)) ** 2).mean())))
+    directions = np.einsum("tji,tj->ti", heads[is_open], gazes[is_open].mean(1))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    mean = directions.mean(0) / max(float(np.linalg.norm(directions.mean(0))), 1e-12)
+    return float(np.degrees(np.sqrt((np.arccos(np.clip(directions @ mean, -1, 1)) ** 2).mean())))
 
 
 def face_sharpness(frame: np.ndarray, box: np.ndarray, side: int) -> float:
-    """Variance of the Laplacian of the square around a face, brought to a fixed side; the box is in [0, 1]."""
+    """Return the variance of the Laplacian of the square around a face, resized to `side` pixels.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        box: x0, y0, x1, y1 of the face in [0, 1] of the frame.
+        side: side in pixels of the resized square.
+    """
     x0, y0, x1, y1 = box * np.resize(frame.shape[1::-1], 4)
     crop, _ = square(frame, np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0))
     if crop is None:
         return 0.0
-    scaled = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR)
-    return laplacian_variance(cv2.cvtColor(scaled, cv2.COLOR_RGB2GRAY))
+    resized = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR)
+    return laplacian_variance(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY))

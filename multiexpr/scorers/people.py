@@ -1,4 +1,4 @@
-"""How many people: a YOLO detector, through ultralytics, on a few frames spread in time."""
+"""People scorer: a YOLO detector, through ultralytics, on a few frames spread over the clip."""
 
 from dataclasses import asdict
 
@@ -14,7 +14,7 @@ VERSION = "people-1"
 
 
 class PeopleScorer:
-    """Boxes and confidences of the people in each frame; who counts is for the recipe to say."""
+    """Scorer of people: boxes and confidences of the people in each frame; the recipe sets which of them count."""
 
     name = "people"
     costly = False
@@ -45,17 +45,17 @@ class PeopleScorer:
 class _Measurement:
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.seen: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.seen.append(frame)
+        self.frames.append(frame)
 
     def compute(self) -> Row:
-        found = self.models.people(self.seen)
-        boxes = np.concatenate(found) if found else np.zeros((0, 5))
+        detections = self.models.people(self.frames)
+        boxes = np.concatenate(detections) if detections else np.zeros((0, 5))
         return {
-            "people_counts": [len(people) for people in found],
-            "people_frame": [i for i, people in enumerate(found) for _ in people],
+            "people_counts": [len(people) for people in detections],
+            "people_frame": [i for i, people in enumerate(detections) for _ in people],
             "people_box": rounded_all(boxes[:, :4]),
             "people_confidence": rounded_all(boxes[:, 4]),
         }

@@ -1,9 +1,8 @@
-"""`photomotion`: an aesthetic score from 0 to 10 that needs no weights.
+"""Photomotion scorer: an aesthetic score from 0 to 10 that needs no weights.
 
-In the line of Yeh et al. (2013), whom the paper cites: features of single frames, as photographers judge them, and
-features of motion, brought together with regard to their order in time. Theirs are learned from rated videos and
-were never published; these are fixed formulas, so that a score can be explained and repeated. Every feature is a
-utility in [0.05, 1]; `docs/curation.md` gives the formulas beside their reasons.
+As in Yeh et al. (2013), which the paper cites, it combines photographic features of single frames with features of
+motion and depends on their order in time. The published score is learned from rated videos and was not released; this
+one has fixed formulas. Every feature is a utility in [0.05, 1]; `docs/curation.md` lists the formulas.
 """
 
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
-from multiexpr.scorers.sharpness import laplacian_variance, to_short_side
+from multiexpr.scorers.sharpness import laplacian_variance, resize_short_side
 
 VERSION = "photomotion-1"
 FLOOR = 0.05
@@ -25,7 +24,7 @@ FULL_FOCUS = 500.0  # variance of the Laplacian of a crisp frame at this size
 
 
 class PhotomotionScorer:
-    """Pairs of frames spread in time: the first of each is a photograph, both together are a motion."""
+    """Scorer of aesthetics on pairs of frames: the first frame of a pair gives photo features, both give motion."""
 
     name = "photomotion"
     costly = False
@@ -50,19 +49,19 @@ class PhotomotionScorer:
 
 
 class _Measurement:
-    """Frames are kept until `compute` is asked for: most clips are dropped before it comes to that."""
+    """Measurement that buffers frames and computes features in `compute`: most clips are dropped before."""
 
-    def __init__(self, firsts: tuple[float, ...], pair_s: float) -> None:
-        self.firsts = set(firsts)
+    def __init__(self, first_times_s: tuple[float, ...], pair_s: float) -> None:
+        self.first_times_s = set(first_times_s)
         self.pair_s = pair_s
-        self.seen: list[tuple[np.ndarray, bool]] = []
+        self.frames: list[tuple[np.ndarray, bool]] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.seen.append((frame, time_s in self.firsts))
+        self.frames.append((frame, time_s in self.first_times_s))
 
     def compute(self) -> Row:
-        measured, pairs = self._measured()
-        photos = {name: np.array([photo[name] for photo in measured]) for name in PHOTO}
+        features, pairs = self._features()
+        photos = {name: np.array([feature[name] for feature in features]) for name in PHOTO}
         motion = motion_features(pairs)
         means = {name: float(np.mean(values)) for name, values in {**photos, **motion}.items()}
         return {
@@ -70,29 +69,29 @@ class _Measurement:
             **{f"photo_{name}": rounded(value) for name, value in means.items()},
         }
 
-    def _measured(self) -> tuple[list[dict[str, float]], list[tuple[np.ndarray, np.ndarray]]]:
-        """Features of the first frame of each pair; motion of the camera and of the subjects within each pair."""
+    def _features(self) -> tuple[list[dict[str, float]], list[tuple[np.ndarray, np.ndarray]]]:
+        """Return photo features of the first frame of each pair, and (camera, residual) motion of each pair."""
         photos, pairs = [], []
-        before: np.ndarray | None = None
-        for own, first in self.seen:
-            frame = to_short_side(own, SHORT_SIDE)
-            small = cv2.cvtColor(to_short_side(frame, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
-            if first:
+        previous: np.ndarray | None = None
+        for full_size, is_first in self.frames:
+            frame = resize_short_side(full_size, SHORT_SIDE)
+            small = cv2.cvtColor(resize_short_side(frame, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
+            if is_first:
                 photos.append(photo_features(frame))
-                before = small
-            elif before is not None:
-                pairs.append(motion_between(before, small, self.pair_s))
-                before = None
+                previous = small
+            elif previous is not None:
+                pairs.append(motion_between(previous, small, self.pair_s))
+                previous = None
         return photos, pairs
 
 
 def utility(value: float) -> float:
-    """Brought into [0.05, 1]: no single feature makes a score zero."""
+    """Clip a value to [0.05, 1], so that no single feature makes the score zero."""
     return float(np.clip(value, FLOOR, 1))
 
 
 def photo_features(frame: np.ndarray) -> dict[str, float]:
-    """Utilities of one (H, W, 3) uint8 RGB frame of a short side of 360 pixels."""
+    """Return the utilities of one (H, W, 3) uint8 RGB frame with a short side of 360 pixels."""
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     luma = gray.astype(np.float64) / 255
     low, high = np.percentile(luma, (5, 95))
@@ -109,35 +108,40 @@ def photo_features(frame: np.ndarray) -> dict[str, float]:
 
 
 def colourfulness(frame: np.ndarray) -> float:
-    """Hasler and Suesstrunk (2003): spread and strength of red against green and yellow against blue."""
+    """Return the colourfulness of an RGB frame by Hasler and Suesstrunk (2003), from its opponent colours."""
     r, g, b = (frame[..., i].astype(np.float64) for i in range(3))
     rg, yb = r - g, (r + g) / 2 - b
     return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
 
 
 def saliency(gray: np.ndarray) -> np.ndarray:
-    """Spectral residual (Hou and Zhang, 2007): (64, 64), what a picture holds beyond the common; sums to 1."""
+    """Return a saliency map (64, 64) by the spectral residual (Hou and Zhang, 2007); it sums to 1."""
     small = cv2.resize(gray, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).astype(np.float64)
     spectrum = np.fft.fft2(small)
     log = np.log(np.abs(spectrum) + 1e-9)
     residual = log - cv2.blur(log, (3, 3))
-    found = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
-    smooth = cv2.GaussianBlur(found, (0, 0), 2.5)
+    energy = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
+    smooth = cv2.GaussianBlur(energy, (0, 0), 2.5)
     return smooth / max(smooth.sum(), 1e-12)
 
 
 def _distance_to_thirds(salience: np.ndarray) -> float:
-    """From the centre of salience to the nearest crossing of the lines of thirds, or the middle; sides are 1."""
-    along = (np.arange(MAP_SIDE) + 0.5) / MAP_SIDE
-    centre = np.array([salience.sum(0) @ along, salience.sum(1) @ along])
+    """Return the distance of the saliency centroid to the nearest rule-of-thirds point or the centre; sides are 1."""
+    positions = (np.arange(MAP_SIDE) + 0.5) / MAP_SIDE
+    centre = np.array([salience.sum(0) @ positions, salience.sum(1) @ positions])
     points = [(x, y) for x in (1 / 3, 2 / 3) for y in (1 / 3, 2 / 3)] + [(0.5, 0.5)]
     return float(min(np.linalg.norm(centre - np.array(p)) for p in points))
 
 
 def motion_between(before: np.ndarray, after: np.ndarray, gap_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Velocity (2,) of the camera, as the median of the optical flow, and what is left of the flow (H, W, 2).
+    """Return the camera velocity (2,), the median of the optical flow, and the residual flow (H, W, 2).
 
-    Both in frame diagonals a second.
+    Both are in frame diagonals per second.
+
+    Args:
+        before: (H, W) uint8 grey frame.
+        after: (H, W) uint8 grey frame, `gap_s` seconds later.
+        gap_s: time between the frames.
     """
     flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)
     flow = flow / (np.hypot(*before.shape) * gap_s)
@@ -146,25 +150,25 @@ def motion_between(before: np.ndarray, after: np.ndarray, gap_s: float) -> tuple
 
 
 def motion_features(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Utilities of motion: one a pair for the subjects (some, not a storm), one for how even the camera moves."""
+    """Return the utilities of motion: liveliness (n,) of the subjects per pair, steadiness (1,) of the camera."""
     if not pairs:
         return {"liveliness": np.array([FLOOR]), "steadiness": np.array([1.0])}
-    speeds = [float(np.sqrt((rest**2).sum(-1).mean())) for _, rest in pairs]
-    lively = [utility(s / (s + 0.01) * np.exp(-((s / 0.4) ** 2))) for s in speeds]
+    speeds = [float(np.sqrt((residual**2).sum(-1).mean())) for _, residual in pairs]
+    liveliness = [utility(s / (s + 0.01) * np.exp(-((s / 0.4) ** 2))) for s in speeds]
     shake = float(np.linalg.norm(np.std([camera for camera, _ in pairs], axis=0)))
-    return {"liveliness": np.array(lively), "steadiness": np.array([utility(np.exp(-((shake / 0.15) ** 2)))])}
+    return {"liveliness": np.array(liveliness), "steadiness": np.array([utility(np.exp(-((shake / 0.15) ** 2)))])}
 
 
 def integrate(photos: dict[str, np.ndarray], motion: dict[str, np.ndarray]) -> float:
-    """From the features of n moments to one score in [0, 1].
+    """Return one score in [0, 1] from the features of n moments.
 
-    The quality of a moment is the weighted geometric mean of its utilities. Over time their harmonic mean is taken,
-    in which bad moments count more, with weights that grow from 1 to 2: what is seen last is remembered best.
+    The quality of a moment is the weighted geometric mean of its utilities. The score is the weighted harmonic mean
+    over moments, which emphasizes bad moments. Its weights grow from 1 to 2, because viewers remember the end best.
     """
     num_moments = len(next(iter(photos.values())))
-    lively = np.resize(motion["liveliness"], num_moments)
+    liveliness = np.resize(motion["liveliness"], num_moments)
     weights = {**PHOTO, **MOTION}
-    features = {**photos, "liveliness": lively, "steadiness": np.resize(motion["steadiness"], num_moments)}
+    features = {**photos, "liveliness": liveliness, "steadiness": np.resize(motion["steadiness"], num_moments)}
     logs = sum(weight * np.log(features[name]) for name, weight in weights.items())
     quality = np.exp(logs / sum(weights.values()))
     recency = np.linspace(1, 2, num_moments)

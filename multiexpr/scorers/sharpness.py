@@ -1,7 +1,7 @@
-"""Blur, as the variance of the Laplacian, and brightness.
+"""Sharpness scorer: the variance of the Laplacian, and brightness.
 
-The value depends on the size of what is looked at, so frames are brought to a fixed short side first (and face crops,
-in `motion`, to a fixed side). A low percentile over the frames: a clip is as sharp as it is most of the time.
+The variance depends on the size of the image, so frames are resized to a fixed short side first (and face crops, in
+`motion`, to a fixed side). The score is a low percentile over frames: the sharpness that most frames reach.
 """
 
 from dataclasses import asdict
@@ -17,7 +17,7 @@ VERSION = "sharpness-1"
 
 
 class SharpnessScorer:
-    """Whole frames."""
+    """Scorer of the sharpness and brightness of whole frames."""
 
     name = "sharpness"
     costly = False
@@ -38,28 +38,28 @@ class SharpnessScorer:
 
 
 class _Measurement:
-    """Frames are kept until `compute` is asked for: most clips are dropped before it comes to that."""
+    """Measurement that buffers frames and computes in `compute`: most clips are dropped before."""
 
     def __init__(self, params: ScoreSharpness) -> None:
         self.params = params
-        self.seen: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.seen.append(frame)
+        self.frames.append(frame)
 
     def compute(self) -> Row:
-        grays = [cv2.cvtColor(to_short_side(f, self.params.short_side), cv2.COLOR_RGB2GRAY) for f in self.seen]
+        grays = [cv2.cvtColor(resize_short_side(f, self.params.short_side), cv2.COLOR_RGB2GRAY) for f in self.frames]
         sharpness = np.percentile([laplacian_variance(gray) for gray in grays], self.params.percentile)
         return {"sharpness": rounded(sharpness), "luma": rounded(np.median([gray.mean() for gray in grays]) / 255)}
 
 
 def laplacian_variance(gray: np.ndarray) -> float:
-    """Variance of the Laplacian of an (H, W) uint8 image: the sum of the four neighbours less four times the pixel."""
+    """Return the variance of the Laplacian (kernel 0 1 0, 1 -4 1, 0 1 0) of an (H, W) uint8 image."""
     return float(cv2.Laplacian(gray, cv2.CV_32F).var(dtype=np.float64))
 
 
-def to_short_side(frame: np.ndarray, side: int) -> np.ndarray:
-    """The frame scaled so that its short side is `side` pixels, larger or smaller."""
+def resize_short_side(frame: np.ndarray, side: int) -> np.ndarray:
+    """Return the frame resized to a short side of `side` pixels, larger or smaller."""
     scale = side / min(frame.shape[:2])
     if scale == 1:
         return frame

@@ -1,1 +1,1 @@
-"""Measure clips with the scorers, cheapest first, and only those that the rules so far keep."""
+"""Score clips with all scorers, the cheapest first; a clip that fails a rule skips the remaining scorers."""

@@ -1,4 +1,4 @@
-"""Scoring: one clip in a worker, and the shards of scores that come of it."""
+"""Score stage: scores clips in workers and writes shards of scores."""
 
 import time
 from typing import Any
@@ -13,50 +13,50 @@ from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers import container, make_scorers
 from multiexpr.scorers.base import Frames, Row, Scorer
-from multiexpr.selection.rules import rules_of
-from multiexpr.sources.locate import video_of
+from multiexpr.selection.rules import scorer_rules
+from multiexpr.sources.locate import video_source
 from multiexpr.storage.columns import from_row
-from multiexpr.storage.parquet import num_rows, read_note, read_rows, shard_path, write_rows
+from multiexpr.storage.parquet import num_rows, read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.score_files import FAILED, NOT_YET, SCORED, STATE
 from multiexpr.storage.workspace import Workspace
 
 
-def passes(row: Row, scorer: str, recipe: Recipe) -> bool:
-    """Do a clip's columns pass the rules that read this scorer's?"""
-    rules = rules_of(scorer)
+def passes_rules(row: Row, scorer: str, recipe: Recipe) -> bool:
+    """Return whether a clip passes the rules on the columns of a scorer."""
+    rules = scorer_rules(scorer)
     columns = from_row(row) if rules else {}
     return not any(rule.fails(rule.measure(columns, recipe.keep), recipe.keep)[0] for rule in rules)
 
 
 class ClipScorer:
-    """Everything a worker needs to score clips; networks are loaded when the first clip needs them."""
+    """All scorers of a worker process; networks are loaded when the first clip needs them."""
 
     def __init__(self, recipe: Recipe, models: Models) -> None:
         self.recipe = recipe
         self.scorers = make_scorers(recipe, models)
 
     def score(self, video: VideoSource, known: dict[str, Row], needed: list[str], *, score_all: bool) -> dict[str, Any]:
-        """Measure what is needed of a clip, until a verdict on what is known drops it.
+        """Run the needed scorers on a clip, until a rule drops it.
 
         Args:
             video: the clip.
-            known: columns by scorer, from before.
-            needed: scorers whose columns are wanted.
-            score_all: go on where a verdict drops the clip.
+            known: stored columns by scorer.
+            needed: names of the scorers to run.
+            score_all: continue if a rule drops the clip.
 
         Returns:
-            `scores`: columns by scorer; `errors`: [code, detail] by scorer; `seconds` by scorer, `decode` among them.
+            `scores`: columns by scorer; `errors`: [code, detail] by scorer; `seconds`: time by scorer, and of `decode`.
         """
-        task = _Task(self.recipe, dict(known), set(needed), score_all)
-        if task.container(video):
+        task = _ClipTask(self.recipe, dict(known), set(needed), score_all)
+        if task.measure_container(video):
             for costly in (False, True):
-                if not task.watch(video, [scorer for scorer in self.scorers if scorer.costly == costly]):
+                if not task.run_scorers(video, [scorer for scorer in self.scorers if scorer.costly == costly]):
                     break
         return {"scores": task.scores, "errors": task.errors, "seconds": task.seconds}
 
 
-class _Task:
-    """One clip on its way through the scorers."""
+class _ClipTask:
+    """Scoring of one clip."""
 
     def __init__(self, recipe: Recipe, known: dict[str, Row], needed: set[str], score_all: bool) -> None:
         self.recipe = recipe
@@ -67,8 +67,8 @@ class _Task:
         self.errors: dict[str, list[str]] = {}
         self.seconds: dict[str, float] = {}
 
-    def container(self, video: VideoSource) -> bool:
-        """Measure the container; go on?"""
+    def measure_container(self, video: VideoSource) -> bool:
+        """Measure the container if needed, and return whether to continue."""
         if container.NAME in self.needed:
             start = time.perf_counter()
             try:
@@ -76,18 +76,18 @@ class _Task:
             except MediaError as error:
                 self.errors[container.NAME] = [error.code, error.detail]
             self.seconds[container.NAME] = time.perf_counter() - start
-        return self._goes_on(container.NAME)
+        return self._should_continue(container.NAME)
 
-    def watch(self, video: VideoSource, scorers: list[Scorer]) -> bool:
-        """Decode once for all these scorers, then ask one after the other for its columns; go on?"""
+    def run_scorers(self, video: VideoSource, scorers: list[Scorer]) -> bool:
+        """Decode once for all given scorers, compute their columns in order, and return whether to continue."""
         facts = self.columns[container.NAME]
         measurements = {}
-        if any(self._wanted(scorer) for scorer in scorers):
+        needed = [scorer for scorer in scorers if scorer.name in self.needed]
+        if needed:
             try:
-                measurements = self._decode(video, facts, scorers)
+                measurements = self._decode(video, facts, scorers, needed)
             except MediaError as error:
-                wanted = next(scorer.name for scorer in scorers if self._wanted(scorer))
-                self.errors[wanted] = [error.code, error.detail]
+                self.errors[needed[0].name] = [error.code, error.detail]
         for scorer in scorers:
             if scorer.name in measurements:
                 start = time.perf_counter()
@@ -95,60 +95,61 @@ class _Task:
                     self.columns[scorer.name] = self.scores[scorer.name] = measurements.pop(scorer.name).compute()
                 except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
                     self.errors[scorer.name] = ["scorer_failed", f"{type(error).__name__}: {error}"]
-                self._spent(scorer.name, start)
-            if not self._goes_on(scorer.name):
+                self._add_time(scorer.name, start)
+            if not self._should_continue(scorer.name):
                 return False
         return True
 
-    def _wanted(self, scorer: Scorer) -> bool:
-        return scorer.name in self.needed
-
-    def _decode(self, video: VideoSource, facts: Row, scorers: list[Scorer]) -> dict[str, Any]:
-        plans = {scorer.name: scorer.frames(facts) for scorer in scorers}
-        wanted = [scorer for scorer in scorers if self._wanted(scorer)]
-        measurements = {scorer.name: scorer.start(facts) for scorer in wanted}
-        times = sorted({t for scorer in wanted for t in plans[scorer.name].times_s})
-        wanted_times = {name: set(plans[name].times_s) for name in measurements}
-        size = largest(list(plans.values()))
+    def _decode(self, video: VideoSource, facts: Row, scorers: list[Scorer], needed: list[Scorer]) -> dict[str, Any]:
+        """Return the measurements of the needed scorers after their last frame."""
+        requests = {scorer.name: scorer.frames(facts) for scorer in scorers}
+        measurements = {scorer.name: scorer.start(facts) for scorer in needed}
+        requested_s = {name: set(requests[name].times_s) for name in measurements}
+        times_s = sorted(set().union(*requested_s.values()))
+        size = largest_size(list(requests.values()))
         start = time.perf_counter()
-        with open_frames(video, times, short_side=size.short_side, long_side=size.long_side) as frames:
-            for frame, at in zip(frames, times, strict=False):
-                self._spent("decode", start)
+        with open_frames(video, times_s, short_side=size.short_side, long_side=size.long_side) as frames:
+            for frame, time_s in zip(frames, times_s, strict=False):
+                self._add_time("decode", start)
                 for name, measurement in measurements.items():
-                    if at in wanted_times[name]:
+                    if time_s in requested_s[name]:
                         start = time.perf_counter()
-                        measurement.update(frame, at)
-                        self._spent(name, start)
+                        measurement.update(frame, time_s)
+                        self._add_time(name, start)
                 start = time.perf_counter()
         return measurements
 
-    def _spent(self, name: str, since: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - since
+    def _add_time(self, name: str, start: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def _goes_on(self, scorer: str) -> bool:
+    def _should_continue(self, scorer: str) -> bool:
         if scorer not in self.columns:
             return False
         merged = {key: value for columns in self.columns.values() for key, value in columns.items()}
-        return self.score_all or passes(merged, scorer, self.recipe)
+        return self.score_all or passes_rules(merged, scorer, self.recipe)
 
 
 def score_task(worker: ClipWorker, request: Row) -> Row:
-    """Score a clip in a worker."""
-    video = video_of(request["clip"], worker.root)
+    """Score the clip of a request, in a worker."""
+    video = video_source(request["clip"], worker.root)
     scorer = worker.shared(ClipScorer)
     return scorer.score(video, request["known"], request["needed"], score_all=request["score_all"])
 
 
-def largest(plans: list[Frames]) -> Frames:
-    """The size that serves all: scorers that see the same frames see them alike, whichever of them are asked."""
-    return Frames(times_s=(), short_side=max(p.short_side for p in plans), long_side=max(p.long_side for p in plans))
+def largest_size(requests: list[Frames]) -> Frames:
+    """Return the size, without times, that satisfies all requests.
+
+    It does not depend on which of the scorers run, so that a scorer always gets the same pixels.
+    """
+    short_side, long_side = max(r.short_side for r in requests), max(r.long_side for r in requests)
+    return Frames(times_s=(), short_side=short_side, long_side=long_side)
 
 
 class ScoreStage:
-    """Shards of clips become shards of scores, one file a scorer.
+    """Stage that turns shards of clips into shards of scores, one file per scorer.
 
-    A file of scores holds a row for every clip of its shard. Its note tells what the scores depend on (`fingerprint`)
-    and which clips had to be measured (`gate`): only clips that passed the rules before this scorer.
+    A file of scores holds a row for every clip of its shard. Its metadata identify what the scores depend on
+    (`fingerprint`) and which clips had to be measured (`gate`): only clips that pass the rules on all earlier scorers.
     """
 
     name = "score"
@@ -168,77 +169,78 @@ class ScoreStage:
         self.fingerprints = fingerprints(scorers)
 
     def shards(self) -> list[int]:
-        """All shards."""
+        """Return the numbers of all shards."""
         return self.workspace.shards()
 
     def size(self, shard: int) -> int:
-        """How many rows a shard has."""
+        """Return the number of clips of a shard."""
         return num_rows(shard_path(self.workspace.index, shard))
 
     def is_done(self, shard: int) -> bool:
-        """Does every scorer's file belong to these clips, settings and rules?"""
-        if self.retry_errors and shard not in self.retried and self._failed(shard):
+        """Return whether every scorer's file belongs to the shard's clips and to these settings and rules."""
+        if self.retry_errors and shard not in self.retried and self._has_errors(shard):
             return False
         clips = self._clips_key(shard)
-        return bool(clips) and all(self._up_to_date(self._note(shard, name), name, clips) for name in self.order)
+        return bool(clips) and all(self._is_up_to_date(shard, name, clips) for name in self.order)
 
-    def _failed(self, shard: int) -> bool:
-        return any(row["state"] == FAILED for name in self.order for row in self._kept(shard, name, errors=True))
+    def _has_errors(self, shard: int) -> bool:
+        return any(row["state"] == FAILED for name in self.order for row in self._valid_rows(shard, name, errors=True))
 
-    def _up_to_date(self, note: Row | None, name: str, clips: str) -> bool:
-        if note is None or note["fingerprint"] != self.fingerprints[name] or note["clips"] != clips:
+    def _is_up_to_date(self, shard: int, name: str, clips: str) -> bool:
+        metadata = self._metadata(shard, name)
+        if metadata is None or metadata["fingerprint"] != self.fingerprints[name] or metadata["clips"] != clips:
             return False
-        return note["gate"] in ("all", self._gate(name))
+        return metadata["gate"] in ("all", self._gate(name))
 
-    def _note(self, shard: int, name: str) -> Row | None:
-        return read_note(shard_path(self.workspace.scores(name), shard))
+    def _metadata(self, shard: int, name: str) -> Row | None:
+        return read_metadata(shard_path(self.workspace.scores(name), shard))
 
     def _clips_key(self, shard: int) -> str:
-        """What changes with the shard's clips; empty where it is not indexed yet."""
-        note = read_note(shard_path(self.workspace.index, shard))
-        return note["key"] if note else ""
+        """Return a key that changes with the shard's clips; empty if the shard is not indexed yet."""
+        metadata = read_metadata(shard_path(self.workspace.index, shard))
+        return metadata["key"] if metadata else ""
 
     def _gate(self, name: str) -> str:
-        """What decides which clips come to a scorer: all before it, and the rules on that."""
+        """Return a hash of what decides which clips a scorer gets: all earlier scorers and the rules on them."""
         if self.score_all:
             return "all"
-        before = self.order[: self.order.index(name)]
-        limits = [[rule.name, rule.limit(self.recipe.keep)] for s in before for rule in rules_of(s)]
+        earlier = self.order[: self.order.index(name)]
+        limits = [[rule.name, rule.limit(self.recipe.keep)] for s in earlier for rule in scorer_rules(s)]
         people = self.recipe.keep.people
-        structure = [people.min_people, people.min_confidence, people.min_height]
-        return sha256_json([[self.fingerprints[s] for s in before], limits, structure])
+        counting = [people.min_people, people.min_confidence, people.min_height]
+        return sha256_json([[self.fingerprints[s] for s in earlier], limits, counting])
 
-    def _kept(self, shard: int, name: str, *, errors: bool) -> list[Row]:
-        """Rows of a file of scores that are still good: of the same settings; errors, where they are wanted."""
-        note = self._note(shard, name)
-        if note is None or note["fingerprint"] != self.fingerprints[name]:
+    def _valid_rows(self, shard: int, name: str, *, errors: bool) -> list[Row]:
+        """Return the stored rows of a scorer made with these settings: scores and, with `errors`, errors."""
+        metadata = self._metadata(shard, name)
+        if metadata is None or metadata["fingerprint"] != self.fingerprints[name]:
             return []
         rows = read_rows(shard_path(self.workspace.scores(name), shard))
         return [row for row in rows if row["state"] == SCORED or (errors and row["state"] == FAILED)]
 
     def rows(self, shard: int) -> list[Row]:
-        """The shard's clips."""
+        """Return the clips of a shard."""
         return read_rows(shard_path(self.workspace.index, shard))
 
-    def _before(self, shard: int, clips: list[Row]) -> dict[str, dict[str, Row]]:
-        """What is known already: rows by clip id, by scorer; of clips whose files are as they were."""
+    def _stored_rows(self, shard: int, clips: list[Row]) -> dict[str, dict[str, Row]]:
+        """Return the valid stored rows by scorer and clip id, without clips whose files have changed."""
         stamps = {clip["clip_id"]: clip["stamp"] for clip in clips}
         return {
             name: {
                 row["clip_id"]: row
-                for row in self._kept(shard, name, errors=not self.retry_errors)
+                for row in self._valid_rows(shard, name, errors=not self.retry_errors)
                 if stamps.get(row["clip_id"]) == row["stamp"]
             }
             for name in self.order
         }
 
     def tasks(self, shard: int) -> dict[int, Row]:
-        """Requests for workers, by the number of the clip; clips of which all is known need none."""
+        """Return requests by position in the shard, for clips that are not fully scored."""
         clips = self.rows(shard)
-        before = self._before(shard, clips)
+        stored = self._stored_rows(shard, clips)
         requests = {}
         for i, clip in enumerate(clips):
-            rows = {name: before[name][clip["clip_id"]] for name in self.order if clip["clip_id"] in before[name]}
+            rows = {name: stored[name][clip["clip_id"]] for name in self.order if clip["clip_id"] in stored[name]}
             needed = self._needed(rows)
             if needed:
                 known = {name: self._values(row, name) for name, row in rows.items()}
@@ -250,7 +252,7 @@ class ScoreStage:
         return {column: row[column] for column, _ in self.columns[name]}
 
     def _needed(self, rows: dict[str, Row]) -> list[str]:
-        """Scorers to be asked: from the first unknown on, unless an error or a verdict before it ends the clip."""
+        """Return the scorers to run: those missing from the first gap on; none if an error or a rule ends the clip."""
         merged: Row = {}
         for i, name in enumerate(self.order):
             if name not in rows:
@@ -258,35 +260,36 @@ class ScoreStage:
             if rows[name]["state"] == FAILED:
                 return []
             merged.update(self._values(rows[name], name))
-            if not self.score_all and not passes(merged, name, self.recipe):
+            if not self.score_all and not passes_rules(merged, name, self.recipe):
                 return []
         return []
 
     def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
-        """Write the shard's files; how many clips were measured and how many failed."""
+        """Write the shard's files and return the numbers of clips and errors."""
         clips = self.rows(shard)
-        before = self._before(shard, clips)
+        stored = self._stored_rows(shard, clips)
         for name in self.order:
-            rows = [self._row(clip, before[name], answers.get(i), name) for i, clip in enumerate(clips)]
+            rows = [self._row(clip, stored[name], answers.get(i), name) for i, clip in enumerate(clips)]
             schema = pa.schema([*STATE, *self.columns[name]])
-            note = {"fingerprint": self.fingerprints[name], "gate": self._gate(name), "clips": self._clips_key(shard)}
-            write_rows(shard_path(self.workspace.scores(name), shard), rows, schema, note)
+            key = self._clips_key(shard)
+            metadata = {"fingerprint": self.fingerprints[name], "gate": self._gate(name), "clips": key}
+            write_rows(shard_path(self.workspace.scores(name), shard), rows, schema, metadata)
         self.retried.add(shard)
-        failed = sum(bool(answer.get("errors") or "error" in answer) for answer in answers.values())
-        return {"clips": len(answers), "errors": failed}
+        num_failed = sum(bool(answer.get("errors") or "error" in answer) for answer in answers.values())
+        return {"clips": len(answers), "errors": num_failed}
 
-    def _row(self, clip: Row, before: dict[str, Row], answer: Row | None, name: str) -> Row:
+    def _row(self, clip: Row, stored: dict[str, Row], answer: Row | None, name: str) -> Row:
         head = {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "state": NOT_YET, "error": "", "detail": ""}
         if answer and name in answer.get("scores", {}):
             return {**head, "state": SCORED, **answer["scores"][name]}
         error = _error_for(name, answer)
         if error:
             return {**head, "state": FAILED, "error": error[0], "detail": error[1]}
-        return {**head, **before.get(clip["clip_id"], {})}
+        return {**head, **stored.get(clip["clip_id"], {})}
 
 
 def _error_for(name: str, answer: Row | None) -> list[str] | None:
-    """The error a scorer's row carries: its own; of a clip that ended before, with the first scorer asked."""
+    """Return the [code, detail] of a scorer's row; an error of the whole clip belongs to the first scorer requested."""
     if not answer:
         return None
     if "error" in answer:
@@ -295,17 +298,17 @@ def _error_for(name: str, answer: Row | None) -> list[str] | None:
 
 
 def fingerprints(scorers: list[Scorer]) -> dict[str, str]:
-    """Hash by scorer of all its columns depend on; the size at which frames are decoded for it is part of it.
+    """Return a hash by scorer of everything its columns depend on, including the size of the decoded frames.
 
     Raises:
-        UserError: a model is missing.
+        UserError: a model file is missing.
     """
     facts = {"length_s": 1.0, "width": 1, "height": 1, "fps": 1.0}
-    found = {container.NAME: sha256_json(container.fingerprint())}
+    hashes = {container.NAME: sha256_json(container.fingerprint())}
     for scorer in scorers:
-        size = largest([other.frames(facts) for other in scorers if other.costly == scorer.costly])
+        size = largest_size([other.frames(facts) for other in scorers if other.costly == scorer.costly])
         try:
-            found[scorer.name] = sha256_json([scorer.fingerprint(), size.short_side, size.long_side])
+            hashes[scorer.name] = sha256_json([scorer.fingerprint(), size.short_side, size.long_side])
         except ItemError as error:
             raise UserError(error.detail) from error
-    return found
+    return hashes

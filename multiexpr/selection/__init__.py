@@ -1,1 +1,1 @@
-"""Decide which clips are kept, from stored scores and a recipe."""
+"""Decide which clips are kept, from stored scores and the thresholds of a recipe."""

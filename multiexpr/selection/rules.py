@@ -1,6 +1,6 @@
-"""The rules: each compares one number of a clip with one threshold of the recipe, and names what fails it.
+"""Rules: each compares one number of a clip with one threshold of the recipe.
 
-Rules are in the order in which they are applied; the first that fails is the reason a clip is dropped for.
+`RULES` are in the order in which they are applied; the first rule that fails is the reason for which a clip is dropped.
 """
 
 from collections.abc import Callable
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from multiexpr.recipe import Keep
-from multiexpr.storage.columns import Columns, Lists
+from multiexpr.storage.columns import Columns, ListColumn
 
 Measure = Callable[[Columns, Keep], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A clip passes where `measure` is on the right side of the threshold, or is NaN: where the rule does not apply.
+    """Rule on one number of a clip. A clip passes if the number is NaN, which means that the rule does not apply.
 
     Attributes:
-        name: the reason clips are dropped for.
-        scorer: whose columns are read.
-        threshold: where in the recipe's `keep` it stands.
-        at_least: pass from the threshold up; otherwise up to it.
-        meaning: of the number, with its unit.
-        tunable: may `select --target` move the threshold? Those that say what kind of clips are wanted stay.
-        off_at: the threshold that switches the rule off.
+        name: reason for which clips are dropped.
+        scorer: name of the scorer whose columns are read.
+        threshold: `section.key` of the threshold in the recipe's [keep].
+        measure: function from columns of N clips to (N,) numbers.
+        meaning: description of the number, with its unit.
+        at_least: whether the threshold is a minimum; otherwise it is a maximum.
+        tunable: whether `select --target` changes the threshold; rules on the kind of clip are not tunable.
+        off_at: threshold that disables the rule.
     """
 
     name: str
@@ -38,12 +39,12 @@ class Rule:
     off_at: float | None = None
 
     def limit(self, keep: Keep) -> float:
-        """The threshold."""
+        """Return the threshold."""
         section, key = self.threshold.split(".")
         return float(getattr(getattr(keep, section), key))
 
     def fails(self, measured: np.ndarray, keep: Keep) -> np.ndarray:
-        """(N,) bool of the measured numbers."""
+        """Return which of N measured numbers fail, (N,) bool."""
         limit = self.limit(keep)
         if limit == self.off_at:
             return np.zeros(len(measured), bool)
@@ -58,49 +59,54 @@ def _short_side(columns: Columns, keep: Keep) -> np.ndarray:
     return np.minimum(columns["width"], columns["height"])
 
 
-def _people_counted(columns: Columns, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
-    """People large and sure enough: (N, F) in each of the frames looked at, NaN beyond the last one of a clip."""
+def _count_people(columns: Columns, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of people that count per frame, (N, F), padded with 0, and the number of frames, (N,)."""
     boxes, confidence, frame = columns["people_box"], columns["people_confidence"], columns["people_frame"]
     height = boxes.values.reshape(-1, 4)[:, 3] - boxes.values.reshape(-1, 4)[:, 1]
-    counts = (confidence.values >= keep.people.min_confidence) & (height >= keep.people.min_height)
+    is_counted = (confidence.values >= keep.people.min_confidence) & (height >= keep.people.min_height)
     num_frames = np.diff(columns["people_counts"].starts)
-    most = int(num_frames.max(initial=0))
-    flat = confidence.owners * most + frame.values.astype(np.int64)
-    table = np.bincount(flat[counts], minlength=len(num_frames) * most).reshape(len(num_frames), most)
-    return table, num_frames
+    max_frames = int(num_frames.max(initial=0))
+    cells = confidence.clip_index * max_frames + frame.values.astype(np.int64)
+    counts = np.bincount(cells[is_counted], minlength=len(num_frames) * max_frames)
+    return counts.reshape(len(num_frames), max_frames), num_frames
 
 
 def _share_with_people(columns: Columns, keep: Keep) -> np.ndarray:
-    table, num_frames = _people_counted(columns, keep)
-    enough = (table >= keep.people.min_people) & (np.arange(table.shape[1]) < num_frames[:, None])
+    counts, num_frames = _count_people(columns, keep)
+    enough = (counts >= keep.people.min_people) & (np.arange(counts.shape[1]) < num_frames[:, None])
     return np.where(num_frames > 0, enough.sum(1) / np.maximum(num_frames, 1), np.nan)
 
 
-def _usual_people(columns: Columns, keep: Keep) -> np.ndarray:
-    """The number of people that at least half of the frames have."""
-    table, num_frames = _people_counted(columns, keep)
-    valid = np.arange(table.shape[1]) < num_frames[:, None]
-    ranked = -np.sort(-np.where(valid, table, -1), axis=1)
+def _median_people(columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the largest number of people that at least half of the frames show, (N,)."""
+    counts, num_frames = _count_people(columns, keep)
+    valid = np.arange(counts.shape[1]) < num_frames[:, None]
+    ranked = -np.sort(-np.where(valid, counts, -1), axis=1)
     middle = np.maximum((num_frames - 1) // 2, 0)
-    found = ranked[np.arange(len(table)), middle] if table.shape[1] else np.zeros(len(table))
-    return np.where(num_frames > 0, found, np.nan)
+    medians = ranked[np.arange(len(counts)), middle] if counts.shape[1] else np.zeros(len(counts))
+    return np.where(num_frames > 0, medians, np.nan)
 
 
-def _seen(columns: Columns, keep: Keep) -> np.ndarray:
+def _seen_share(columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the `min_people`-th largest share of frames in which a face is visible, or 0 if there are fewer faces."""
     faces = columns["face_seen"]
-    found = faces.nth_largest(keep.people.min_people, np.ones(len(faces.values), bool))
-    return np.where(np.isnan(found), 0.0, found)
+    shares = faces.nth_largest(keep.people.min_people, np.ones(len(faces.values), bool))
+    return np.where(np.isnan(shares), 0.0, shares)
 
 
 def _among_seen(name: str) -> Measure:
-    """The value that `min_people` of the people seen enough reach; NaN where there are not so many."""
+    """Return a measure of the column `face_{name}`.
+
+    The measure is the `min_people`-th largest value among people visible in at least `min_seen` of the frames: NaN if
+    fewer people are, 0 if fewer of them have a value.
+    """
 
     def measure(columns: Columns, keep: Keep) -> np.ndarray:
-        faces: Lists = columns[f"face_{name}"]
-        seen = columns["face_seen"].values >= keep.motion.min_seen
-        enough = columns["face_seen"].count(seen) >= keep.people.min_people
-        found = faces.nth_largest(keep.people.min_people, seen)
-        return np.where(enough, np.where(np.isnan(found), 0.0, found), np.nan)
+        faces: ListColumn = columns[f"face_{name}"]
+        is_seen = columns["face_seen"].values >= keep.motion.min_seen
+        enough = columns["face_seen"].count(is_seen) >= keep.people.min_people
+        values = faces.nth_largest(keep.people.min_people, is_seen)
+        return np.where(enough, np.where(np.isnan(values), 0.0, values), np.nan)
 
     return measure
 
@@ -113,10 +119,10 @@ RULES = (
     Rule(name="small", scorer="container", threshold="container.min_short_side", measure=_short_side,
          meaning="short side in pixels"),
     Rule(name="slow", scorer="container", threshold="container.min_fps", measure=_column("fps"),
-         meaning="frames a second"),
+         meaning="frames per second"),
     Rule(name="few_people", scorer="people", threshold="people.min_share", measure=_share_with_people,
          meaning="share of frames with enough people"),
-    Rule(name="many_people", scorer="people", threshold="people.max_people", measure=_usual_people,
+    Rule(name="many_people", scorer="people", threshold="people.max_people", measure=_median_people,
          meaning="people in at least half of the frames", at_least=False, off_at=0),
     Rule(name="dark", scorer="sharpness", threshold="sharpness.min_luma", measure=_column("luma"),
          meaning="mean brightness in [0, 1]"),
@@ -127,9 +133,9 @@ RULES = (
     Rule(name="unaesthetic", scorer="laion", threshold="aesthetics.min_laion", measure=_column("laion"),
          meaning="LAION aesthetic score, about 1 to 10", tunable=True),
     Rule(name="cut", scorer="cuts", threshold="cuts.max_cut", measure=_column("cut"),
-         meaning="largest change between frames that stands out", at_least=False),
-    Rule(name="few_faces", scorer="motion", threshold="motion.min_seen", measure=_seen,
-         meaning="share of frames in which enough faces are seen"),
+         meaning="largest sudden change between frames, 0 to 255", at_least=False),
+    Rule(name="few_faces", scorer="motion", threshold="motion.min_seen", measure=_seen_share,
+         meaning="share of frames with enough faces"),
     Rule(name="small_faces", scorer="motion", threshold="motion.min_face_px", measure=_among_seen("px"),
          meaning="face size in pixels", tunable=True),
     Rule(name="blurred_faces", scorer="motion", threshold="motion.min_face_sharpness", measure=_among_seen("sharpness"),
@@ -141,7 +147,7 @@ RULES = (
 )  # fmt: skip
 
 
-READS = {  # the columns all these look at
+READS = {  # columns that the rules read, by scorer
     "container": ("length_s", "width", "height", "fps"),
     "people": ("people_counts", "people_frame", "people_box", "people_confidence"),
     "sharpness": ("sharpness", "luma"),
@@ -152,11 +158,11 @@ READS = {  # the columns all these look at
 }
 
 
-def rules_of(scorer: str) -> list[Rule]:
-    """The rules that read a scorer's columns."""
+def scorer_rules(scorer: str) -> list[Rule]:
+    """Return the rules on the columns of a scorer, in order."""
     return [rule for rule in RULES if rule.scorer == scorer]
 
 
-def rule_named(name: str, scorers: list[str]) -> Rule:
-    """The rule of that name among those of the scorers in use."""
+def get_rule(name: str, scorers: list[str]) -> Rule:
+    """Return the rule with this name among the rules of the given scorers."""
     return next(rule for rule in RULES if rule.name == name and rule.scorer in scorers)

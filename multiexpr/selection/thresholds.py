@@ -1,8 +1,8 @@
-"""Thresholds that keep a wanted number of clips, every rule as strict beside the others as the recipe has it.
+"""Propose thresholds that keep a given number of clips, with the relative strictness of the recipe's rules.
 
-A rule lets through a share p of what comes to it. All rules are made more or less strict together: they let through p
-to the power of one number, which is 1 for the recipe itself; that number is searched for. Rules that say what kind of
-clips are wanted (length, number of people, cuts) stay as they are, and so do rules that drop nothing.
+Each rule passes a share p of the clips that reach it. The proposal makes all rules stricter or looser together: each
+passes a share of p ** power, with one power for all that is found by bisection; a power of 1 gives the recipe itself.
+Rules on the kind of clip (length, number of people, cuts, brightness) and rules that drop nothing are not changed.
 """
 
 from dataclasses import dataclass, replace
@@ -11,19 +11,25 @@ from typing import Any
 import numpy as np
 
 from multiexpr.recipe import Keep, Recipe
-from multiexpr.selection.rules import Rule, rules_of
-from multiexpr.selection.verdicts import SHARDS_AT_A_TIME, Scores, load_scores, scorers_used
+from multiexpr.selection.rules import Rule, scorer_rules
+from multiexpr.selection.verdicts import SHARDS_PER_BATCH, Scores, active_scorers, load_scores
 from multiexpr.storage.workspace import Workspace
 
-STRICTEST, ROUNDS = 64.0, 60
-DIGITS = 4
+MAX_POWER, NUM_BISECTIONS = 64.0, 60
+DIGITS = 4  # significant digits of thresholds
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A recipe, how many of the clips scored so far it keeps, and how many any recipe of this kind could.
+    """Proposal of thresholds.
 
-    `num_unknown` clips were dropped by the rules in use before all was measured of them: they count as dropped.
+    Attributes:
+        recipe: the recipe with the proposed thresholds.
+        num_kept: number of clips that it keeps.
+        num_reachable: number of fully scored clips that pass all rules that are not tunable.
+        num_unknown: number of clips that pass these rules as far as is known, but are not fully scored; they count as
+            dropped.
+        changes: `keep.section.key` -> (threshold before, threshold proposed).
     """
 
     recipe: Recipe
@@ -34,16 +40,16 @@ class Proposal:
 
 
 def propose(workspace: Workspace, recipe: Recipe, target: int) -> Proposal:
-    """Thresholds for about `target` clips."""
-    order = scorers_used(workspace, recipe)
-    rules = [rule for name in order for rule in rules_of(name) if rule.tunable]
+    """Return thresholds that keep about `target` clips."""
+    order = active_scorers(workspace, recipe)
+    rules = [rule for name in order for rule in scorer_rules(name) if rule.tunable]
     values, num_unknown = _candidates(workspace, recipe, order, rules)
-    given = [rule.limit(recipe.keep) for rule in rules]
-    shares = _shares(values, given, evenly=target < _num_passing(values, given))
-    power = _search(values, given, shares, min(target, len(values)))
-    limits, kept = _limits(values, given, shares, power)
+    current = [rule.limit(recipe.keep) for rule in rules]
+    shares = _passing_shares(values, current, equal=target < _num_passing(values, current))
+    power = _find_power(values, current, shares, min(target, len(values)))
+    limits, kept = _limits(values, current, shares, power)
     keep, changes = recipe.keep, {}
-    for rule, before, after in zip(rules, given, limits, strict=True):
+    for rule, before, after in zip(rules, current, limits, strict=True):
         keep = _with_limit(keep, rule.threshold, after)
         if after != before:
             changes[f"keep.{rule.threshold}"] = before, after
@@ -51,74 +57,76 @@ def propose(workspace: Workspace, recipe: Recipe, target: int) -> Proposal:
 
 
 def _candidates(workspace: Workspace, recipe: Recipe, order: list[str], rules: list[Rule]) -> tuple[np.ndarray, int]:
-    """(K, R) what the rules measure of the clips that are of the wanted kind; how many are not known to be."""
+    """Return what R rules measure of the K fully scored clips that pass the other rules, and `num_unknown`."""
     parts, num_unknown = [], 0
-    shards = workspace.indexed()
-    for start in range(0, len(shards), SHARDS_AT_A_TIME):
-        scores = load_scores(workspace, shards[start : start + SHARDS_AT_A_TIME], order)
-        wanted = _of_the_kind(scores, recipe.keep, order)
+    shards = workspace.indexed_shards()
+    for start in range(0, len(shards), SHARDS_PER_BATCH):
+        scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
+        eligible = _passes_fixed_rules(scores, recipe.keep, order)
         complete = np.all([scores.measured[name] for name in order], axis=0)
-        num_unknown += int((wanted & ~complete & ~np.any([scores.failed[name] for name in order], axis=0)).sum())
-        measured = [rule.measure(scores.columns, recipe.keep)[wanted & complete] for rule in rules]
+        num_unknown += int((eligible & ~complete & ~np.any([scores.failed[name] for name in order], axis=0)).sum())
+        measured = [rule.measure(scores.columns, recipe.keep)[eligible & complete] for rule in rules]
         parts.append(np.stack(measured, axis=1) if measured else np.zeros((0, 0)))
     return np.concatenate(parts), num_unknown
 
 
-def _of_the_kind(scores: Scores, keep: Keep, order: list[str]) -> np.ndarray:
-    """Clips that fail none of the rules that stay, as far as is known."""
-    wanted = np.ones(len(scores), bool)
+def _passes_fixed_rules(scores: Scores, keep: Keep, order: list[str]) -> np.ndarray:
+    """Return which of N clips fail no rule that is not tunable, as far as they are scored, (N,) bool."""
+    eligible = np.ones(len(scores), bool)
     for name in order:
-        for rule in rules_of(name):
+        for rule in scorer_rules(name):
             if not rule.tunable:
-                wanted &= ~(rule.fails(rule.measure(scores.columns, keep), keep) & scores.measured[name])
-    return wanted
+                eligible &= ~(rule.fails(rule.measure(scores.columns, keep), keep) & scores.measured[name])
+    return eligible
 
 
 def _num_passing(values: np.ndarray, limits: list[float]) -> int:
     return int(np.all(~(values < np.array(limits)), axis=1).sum())
 
 
-def _shares(values: np.ndarray, limits: list[float], *, evenly: bool) -> np.ndarray:
-    """(R,) share each rule lets through of what comes to it; `evenly`: where none drops anything, all are to."""
-    left = np.ones(len(values), bool)
+def _passing_shares(values: np.ndarray, limits: list[float], *, equal: bool) -> np.ndarray:
+    """Return the share of clips that each rule passes, of those that reach it, (R,); with `equal`, 0.5 if all are 1."""
+    remaining = np.ones(len(values), bool)
     shares = []
     for column, limit in zip(values.T, limits, strict=True):
-        passing = left & ~(column < limit)
-        shares.append(max(passing.sum(), 0.5) / max(left.sum(), 1))
-        left = passing
-    found = np.minimum(shares, 1.0)
-    return np.full(len(found), 0.5) if evenly and (found == 1).all() else found
+        passing = remaining & ~(column < limit)
+        shares.append(max(passing.sum(), 0.5) / max(remaining.sum(), 1))
+        remaining = passing
+    capped = np.minimum(shares, 1.0)
+    return np.full(len(capped), 0.5) if equal and (capped == 1).all() else capped
 
 
-def _limits(values: np.ndarray, given: list[float], shares: np.ndarray, power: float) -> tuple[list[float], np.ndarray]:
-    """Thresholds that let through `shares ** power`, one after the other, and which clips are left."""
-    left = np.ones(len(values), bool)
+def _limits(
+    values: np.ndarray, current: list[float], shares: np.ndarray, power: float
+) -> tuple[list[float], np.ndarray]:
+    """Return thresholds that pass `shares ** power`, one rule after the other, and which clips pass all, (K,) bool."""
+    remaining = np.ones(len(values), bool)
     limits = []
-    for column, share, limit in zip(values.T, shares, given, strict=True):
-        if share < 1 and left.any():
-            ranked = np.sort(column[left])
+    for column, share, limit in zip(values.T, shares, current, strict=True):
+        if share < 1 and remaining.any():
+            ranked = np.sort(column[remaining])
             num_dropped = min(round((1 - share**power) * len(ranked)), len(ranked) - 1)
-            limits.append(_rounded_down(float(ranked[num_dropped])))
+            limits.append(_round_down(float(ranked[num_dropped])))
         else:
             limits.append(limit)
-        left &= ~(column < limits[-1])
-    return limits, left
+        remaining &= ~(column < limits[-1])
+    return limits, remaining
 
 
-def _rounded_down(value: float) -> float:
-    """To four significant digits: a threshold people can read, that drops no clip which lies on it."""
+def _round_down(value: float) -> float:
+    """Return a value rounded down to four significant digits, so that the threshold drops no clip at the value."""
     if not value:
         return 0.0
     scale = 10.0 ** (DIGITS - 1 - int(np.floor(np.log10(abs(value)))))
     return float(np.floor(value * scale) / scale)
 
 
-def _search(values: np.ndarray, given: list[float], shares: np.ndarray, target: int) -> float:
-    """The largest power that still leaves as many clips as wanted."""
-    low, high = 0.0, STRICTEST
-    for _ in range(ROUNDS):
+def _find_power(values: np.ndarray, current: list[float], shares: np.ndarray, target: int) -> float:
+    """Return the largest power that keeps at least `target` clips."""
+    low, high = 0.0, MAX_POWER
+    for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
-        if _limits(values, given, shares, middle)[1].sum() >= target:
+        if _limits(values, current, shares, middle)[1].sum() >= target:
             low = middle
         else:
             high = middle

@@ -1,4 +1,4 @@
-"""Verdicts: a pure function of scores and a recipe. Kept, dropped for a reason, or an error with a code."""
+"""Verdicts: a pure function of stored scores and a recipe: kept, dropped for a reason, or an error with a code."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import atomic_path, write_json
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.scorers import container
-from multiexpr.selection.rules import READS, RULES, Rule, rules_of
+from multiexpr.selection.rules import READS, RULES, Rule, scorer_rules
 from multiexpr.storage.columns import Column, from_table
-from multiexpr.storage.parquet import read_note, read_table, shard_path, shards_in
+from multiexpr.storage.parquet import list_shards, read_metadata, read_table, shard_path
 from multiexpr.storage.workspace import Workspace
 
 KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
 OUTCOMES = (KEPT, DROPPED, ERROR, PENDING)
-SHARDS_AT_A_TIME = 100
+SHARDS_PER_BATCH = 100
 UNDECIDED = 255
-MANY_VALUED = ("people", "motion")  # scorers that write a list a clip
+LIST_SCORERS = ("people", "motion")  # scorers that write a list per clip
 
 VERDICTS = pa.schema(
     [
@@ -40,20 +40,20 @@ VERDICTS = pa.schema(
 
 @dataclass
 class Funnel:
-    """How many clips came to each rule and how many it dropped, in order; how many ended otherwise."""
+    """Numbers of clips that reached each rule, in order, and that it dropped; of errors by code, kept and pending."""
 
     num_clips: int = 0
-    came: Counter[str] = field(default_factory=Counter)
+    reached: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     num_kept: int = 0
     num_pending: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the funnel as plain values, as stored in `funnel.json`."""
         return {
             "clips": self.num_clips,
-            "steps": [{"reason": r, "came": self.came[r], "dropped": self.dropped[r]} for r in self.came],
+            "steps": [{"reason": r, "came": self.reached[r], "dropped": self.dropped[r]} for r in self.reached],
             "kept": self.num_kept,
             "dropped": sum(self.dropped.values()),
             "errors": dict(sorted(self.errors.items())),
@@ -63,7 +63,16 @@ class Funnel:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of N clips: by scorer, which were measured, which failed, and the columns the rules read."""
+    """Scores of N clips.
+
+    Attributes:
+        clip_ids: (N,) ids.
+        shards: (N,) numbers of the shards.
+        measured: by scorer, (N,) bool.
+        failed: by scorer, (N,) bool.
+        columns: columns that the rules read, by name.
+        errors: by scorer, (N,) codes and (N,) details.
+    """
 
     clip_ids: pa.Array
     shards: np.ndarray
@@ -78,57 +87,62 @@ class Scores:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What becomes of N clips.
+    """Verdicts on N clips.
 
     Attributes:
+        rules: the rules, in order.
         outcome: (N,) index into `OUTCOMES`.
-        first: (N,) index into `rules` of the reason; -1 where there is none.
-        failing: by rule, (N,) bool.
-        failed_at: (N,) index into `order` of the scorer that failed; -1.
+        first: (N,) index into `rules` of the reason; -1 if the clip is not dropped.
+        failing: by rule, (N,) bool, whether a clip fails it.
+        reached: by rule, (N,) bool, whether a clip passed everything before it.
+        failed_at: (N,) index into the order of scorers of the one with an error; -1 if there is no error.
     """
 
     rules: tuple[Rule, ...]
     outcome: np.ndarray
     first: np.ndarray
     failing: list[np.ndarray]
-    came: list[np.ndarray]
+    reached: list[np.ndarray]
     failed_at: np.ndarray
 
 
-def scorers_used(workspace: Workspace, recipe: Recipe) -> list[str]:
-    """The scorers whose rules apply, in order; of the two aesthetic ones, that of the recipe, or the one that ran."""
+def active_scorers(workspace: Workspace, recipe: Recipe) -> list[str]:
+    """Return the scorers whose rules apply, in order.
+
+    Of the two aesthetic scorers, only that of the recipe applies; with the method `auto`, the one that has scores.
+    """
     order = [container.NAME, *dict.fromkeys(rule.scorer for rule in RULES if rule.scorer != container.NAME)]
     method = recipe.score.aesthetics.method
     if method == "auto":
-        method = "laion" if shards_in(workspace.scores("laion")) else "photomotion"
+        method = "laion" if list_shards(workspace.scores("laion")) else "photomotion"
     return [name for name in order if name not in ("laion", "photomotion") or name == method]
 
 
 def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
-    """Walk the scorers in order: the first error or failed rule decides; a gap before that leaves a clip pending."""
+    """Return verdicts: the first error or failed rule decides; a clip with missing scores before that is pending."""
     num = len(scores)
     outcome = np.full(num, UNDECIDED, np.uint8)
     first, failed_at = np.full(num, -1, np.int16), np.full(num, -1, np.int16)
-    rules, failing, came = [], [], []
+    rules, failing, reached = [], [], []
     for position, name in enumerate(order):
-        open_ = outcome == UNDECIDED
-        outcome[open_ & scores.failed[name]] = OUTCOMES.index(ERROR)
-        failed_at[open_ & scores.failed[name]] = position
-        outcome[open_ & ~scores.failed[name] & ~scores.measured[name]] = OUTCOMES.index(PENDING)
-        for rule in rules_of(name):
+        undecided = outcome == UNDECIDED
+        outcome[undecided & scores.failed[name]] = OUTCOMES.index(ERROR)
+        failed_at[undecided & scores.failed[name]] = position
+        outcome[undecided & ~scores.failed[name] & ~scores.measured[name]] = OUTCOMES.index(PENDING)
+        for rule in scorer_rules(name):
             fails = rule.fails(rule.measure(scores.columns, keep), keep) & scores.measured[name]
-            came.append(outcome == UNDECIDED)
-            hit = came[-1] & fails
-            outcome[hit] = OUTCOMES.index(DROPPED)
-            first[hit] = len(rules)
+            reached.append(outcome == UNDECIDED)
+            dropped = reached[-1] & fails
+            outcome[dropped] = OUTCOMES.index(DROPPED)
+            first[dropped] = len(rules)
             rules.append(rule)
             failing.append(fails)
     outcome[outcome == UNDECIDED] = OUTCOMES.index(KEPT)
-    return Verdicts(tuple(rules), outcome, first, failing, came, failed_at)
+    return Verdicts(tuple(rules), outcome, first, failing, reached, failed_at)
 
 
 def load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
-    """The scores of some shards; of clips whose files changed since, nothing counts as measured.
+    """Return the scores of shards; clips whose files have changed since they were scored count as not measured.
 
     Raises:
         UserError: a file is damaged.
@@ -137,11 +151,11 @@ def load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str
         return _load_scores(workspace, shards, order)
     except (pa.ArrowInvalid, OSError) as error:
         paths = [shard_path(workspace.scores(name), shard) for name in order for shard in shards]
-        damaged = [path for path in paths if path.exists() and read_note(path) is None]
+        damaged = [path for path in paths if path.exists() and read_metadata(path) is None]
         if not damaged:
             raise
-        told = f"{damaged[0]} is damaged; `multiexpr score {workspace.root}` makes it again"
-        raise UserError(told) from error
+        message = f"{damaged[0]} is damaged; write it again with: multiexpr score {workspace.root}"
+        raise UserError(message) from error
 
 
 def _load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
@@ -168,46 +182,46 @@ def _equal(array: pa.ChunkedArray, other: Any) -> np.ndarray:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a small file: without a dataset and its threads around it, half the time."""
+    """Return columns of a small file, in half the time of `read_table` because it starts no threads."""
     with pq.ParquetFile(path) as file:
         return file.read(list(columns), use_threads=False).replace_schema_metadata()
 
 
 def _scores_table(paths: Sequence[Path], sizes: Sequence[int], name: str) -> pa.Table:
-    """The state of all clips of some shards, and what the rules read of a scorer's columns.
+    """Return the state of all clips of shards, and the columns of a scorer that the rules read.
 
-    Null where a shard was not scored or is of other clips.
+    Rows are null for shards that are not scored, or whose file has another number of clips.
     """
-    there = next((path for path in paths if path.exists()), None)
-    schema = _schema(pq.read_schema(there).remove_metadata() if there else None, name)
-    return pa.concat_tables(_fitted(path, size, schema) for path, size in zip(paths, sizes, strict=True))
+    existing = next((path for path in paths if path.exists()), None)
+    schema = _schema(pq.read_schema(existing).remove_metadata() if existing else None, name)
+    return pa.concat_tables(_read_or_null(path, size, schema) for path, size in zip(paths, sizes, strict=True))
 
 
-def _fitted(path: Path, size: int, schema: pa.Schema) -> pa.Table:
+def _read_or_null(path: Path, size: int, schema: pa.Schema) -> pa.Table:
     table = _read(path, schema.names) if path.exists() else None
     if table is None or len(table) != size:
         return pa.table({f.name: pa.nulls(size, f.type) for f in schema}, schema=schema)
     return table if table.schema == schema else table.cast(schema)
 
 
-def _schema(found: pa.Schema | None, name: str) -> pa.Schema:
+def _schema(existing: pa.Schema | None, name: str) -> pa.Schema:
     head = [pa.field(n, pa.string()) for n in ("clip_id", "stamp", "state", "error", "detail")]
-    kind = pa.list_(pa.float64()) if name in MANY_VALUED else pa.float64()
-    return pa.schema(head + [found.field(c) if found else pa.field(c, kind) for c in READS[name]])
+    dtype = pa.list_(pa.float64()) if name in LIST_SCORERS else pa.float64()
+    return pa.schema(head + [existing.field(c) if existing else pa.field(c, dtype) for c in READS[name]])
 
 
 def select(workspace: Workspace, recipe: Recipe) -> Funnel:
-    """Write a verdict on every clip; the funnel of it all. Nothing is measured: it takes seconds.
+    """Write a verdict on every clip and return the funnel; only stored scores are read.
 
     Raises:
-        UserError: there is no index.
+        UserError: there is no index, or a file of scores is damaged.
     """
-    order = scorers_used(workspace, recipe)
-    shards = workspace.indexed()
+    order = active_scorers(workspace, recipe)
+    shards = workspace.indexed_shards()
     funnel = Funnel()
     with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
-        for start in range(0, len(shards), SHARDS_AT_A_TIME):
-            scores = load_scores(workspace, shards[start : start + SHARDS_AT_A_TIME], order)
+        for start in range(0, len(shards), SHARDS_PER_BATCH):
+            scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
             verdicts = judge(scores, recipe.keep, order)
             out.write_table(_as_table(scores, verdicts, order))
             _count(funnel, scores, verdicts, order)
@@ -233,11 +247,11 @@ def _as_table(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> pa.Ta
 
 
 def _all_reasons(verdicts: Verdicts) -> pa.Array:
-    """Every rule a clip fails, in order; few different sets of them occur."""
+    """Return the names of all rules that each clip fails, in order; only few different lists occur."""
     masks = sum(fails.astype(np.int64) << i for i, fails in enumerate(verdicts.failing))
-    sets, which = np.unique(masks, return_inverse=True)
-    lists = [[rule.name for i, rule in enumerate(verdicts.rules) if mask >> i & 1] for mask in sets.tolist()]
-    return pa.array(lists, pa.list_(pa.string())).take(pa.array(which))
+    unique_masks, index = np.unique(masks, return_inverse=True)
+    lists = [[rule.name for i, rule in enumerate(verdicts.rules) if mask >> i & 1] for mask in unique_masks.tolist()]
+    return pa.array(lists, pa.list_(pa.string())).take(pa.array(index))
 
 
 def _errors(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> tuple[pa.Array, pa.Array]:
@@ -252,7 +266,7 @@ def _errors(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> tuple[p
 def _count(funnel: Funnel, scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> None:
     funnel.num_clips += len(scores)
     for i, rule in enumerate(verdicts.rules):
-        funnel.came[rule.name] += int(verdicts.came[i].sum())
+        funnel.reached[rule.name] += int(verdicts.reached[i].sum())
         funnel.dropped[rule.name] += int((verdicts.first == i).sum())
     codes = _errors(scores, verdicts, order)[0]
     funnel.errors.update(code for code in codes.to_pylist() if code)
@@ -261,15 +275,17 @@ def _count(funnel: Funnel, scores: Scores, verdicts: Verdicts, order: Sequence[s
 
 
 def kept_by_shard(workspace: Workspace) -> dict[int, set[str]]:
-    """Ids of kept clips, by shard.
+    """Return the ids of kept clips, by shard.
 
     Raises:
-        UserError: no verdicts were made.
+        UserError: there are no verdicts.
     """
     import pyarrow.compute as pc
 
     if not workspace.verdicts.exists():
-        raise UserError(f"{workspace.root} holds no verdicts; make them with: multiexpr select {workspace.root}")
+        raise UserError(
+            f"there are no verdicts in {workspace.root}; create them with: multiexpr select {workspace.root}"
+        )
     table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome"])
     kept: dict[int, set[str]] = defaultdict(set)
     table = table.filter(pc.equal(table["outcome"], "kept"))

@@ -1,4 +1,4 @@
-"""Every video in a folder: files, and members of zips and tars, found without unpacking anything."""
+"""Find all videos in a folder: files, and members of zips and tars, which are not unpacked."""
 
 import io
 import os
@@ -11,30 +11,30 @@ from typing import BinaryIO
 
 from exprbench.media import VIDEO_SUFFIXES
 from exprbench.media.video import Piece, open_bytes
-from multiexpr.sources.entry import Place, Problem
+from multiexpr.sources.entry import Location, Problem
 
 COMPRESSED = {".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
-CUT = re.compile(r"(?P<whole>.+)(?:_part|\.part|\.)(?P<part>[a-z]{2}|\d{3})")  # as `split` and 7-Zip name parts
+PART_NAME = re.compile(r"(?P<whole>.+)(?:_part|\.part|\.)(?P<part>[a-z]{2}|\d{3})")  # as named by `split` and 7-Zip
 
 
 def is_video(name: str) -> bool:
-    """Does a name look like a video's?"""
+    """Return whether a file name has the suffix of a video and is not hidden."""
     return Path(name).suffix.lower() in VIDEO_SUFFIXES and not Path(name).name.startswith(".")
 
 
-def catalogue(root: Path, folder: str = "") -> Iterator[Place | Problem]:
-    """Videos under `root/folder`, in the order of their names; archives that cannot be read are problems."""
-    return among(root, list(_walk(root, folder)))
+def catalogue(root: Path, folder: str = "") -> Iterator[Location | Problem]:
+    """Yield the videos under `root/folder`, sorted by name, and a problem for each unreadable file or archive."""
+    return catalogue_files(root, list(_walk(root, folder)))
 
 
-def among(root: Path, names: list[str]) -> Iterator[Place | Problem]:
-    """The same for given files of a folder alone."""
-    cut = _cut_archives(names)
+def catalogue_files(root: Path, names: list[str]) -> Iterator[Location | Problem]:
+    """Yield the videos in the given files of a folder, and problems, as `catalogue` does."""
+    parts = _archive_parts(names)
     for name in names:
         suffix = Path(name).suffix.lower()
-        if name in cut:
-            if cut[name]:
-                yield from _archive(root, name, cut[name])
+        if name in parts:
+            if parts[name]:
+                yield from _archive(root, name, parts[name])
         elif is_video(name):
             yield _file(root, name)
         elif suffix in (".zip", ".tar"):
@@ -44,7 +44,7 @@ def among(root: Path, names: list[str]) -> Iterator[Place | Problem]:
 
 
 def _walk(root: Path, folder: str) -> Iterator[str]:
-    """Relative paths of the files in a folder and below, sorted within each folder; links to folders are followed."""
+    """Yield relative paths of all files under a folder, sorted within each folder; links to folders are followed."""
     try:
         entries = sorted(os.scandir(root / folder), key=lambda e: e.name)
     except OSError:
@@ -59,32 +59,32 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
             yield name
 
 
-def _cut_archives(names: list[str]) -> dict[str, tuple[str, ...]]:
-    """The parts of every archive cut into several, under the name of the first; under the others, nothing."""
+def _archive_parts(names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return the parts of split archives: all parts under the name of the first, an empty tuple under the others."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        match = CUT.fullmatch(name)
+        match = PART_NAME.fullmatch(name)
         if match and not is_video(name):
             groups.setdefault(match["whole"], []).append(name)
-    cut: dict[str, tuple[str, ...]] = {}
+    by_name: dict[str, tuple[str, ...]] = {}
     for parts in groups.values():
         if len(parts) > 1:
-            cut.update(dict.fromkeys(parts[1:], ()))
-            cut[parts[0]] = tuple(parts)
-    return cut
+            by_name.update(dict.fromkeys(parts[1:], ()))
+            by_name[parts[0]] = tuple(parts)
+    return by_name
 
 
-def stamp_of(root: Path, paths: tuple[str, ...]) -> str:
-    """Sizes and times of change of files; empty where one is missing."""
+def file_stamp(root: Path, paths: tuple[str, ...]) -> str:
+    """Return sizes and modification times of files as one string; empty if a file is missing."""
     try:
-        found = [(root / path).stat() for path in paths]
+        stats = [(root / path).stat() for path in paths]
     except OSError:
         return ""
-    return ";".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in found)
+    return ";".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
 
 
-def _file(root: Path, name: str) -> Place | Problem:
-    stamp = stamp_of(root, (name,))
+def _file(root: Path, name: str) -> Location | Problem:
+    stamp = file_stamp(root, (name,))
     size = int(stamp.partition(":")[0] or 0)
     if not stamp:
         return Problem("unreadable", name, "it cannot be opened")
@@ -92,25 +92,25 @@ def _file(root: Path, name: str) -> Place | Problem:
         return Problem("unreadable", name, "the file is empty")
     if not os.access(root / name, os.R_OK):
         return Problem("unreadable", name, "there is no permission to read it")
-    return Place(path=name, num_bytes=size, packed_bytes=size, stamp=stamp)
+    return Location(path=name, num_bytes=size, packed_bytes=size, stamp=stamp)
 
 
-def _archive(root: Path, name: str, parts: tuple[str, ...]) -> Iterator[Place | Problem]:
-    stamp = stamp_of(root, parts or (name,))
+def _archive(root: Path, name: str, parts: tuple[str, ...]) -> Iterator[Location | Problem]:
+    stamp = file_stamp(root, parts or (name,))
     try:
-        with _opened(root, parts or (name,)) as file:
-            read = _tar_members if name.endswith(".tar") else _zip_members
-            for found in read(file):
-                if isinstance(found, Problem):
-                    yield Problem(found.kind, f"{name}/{found.path}", found.detail)
+        with _open(root, parts or (name,)) as file:
+            list_members = _tar_members if name.endswith(".tar") else _zip_members
+            for member in list_members(file):
+                if isinstance(member, Problem):
+                    yield Problem(member.kind, f"{name}/{member.path}", member.detail)
                 else:
-                    yield Place(path=name, parts=parts, stamp=f"{stamp}@{found.pop('at')}", **found)
+                    yield Location(path=name, parts=parts, stamp=f"{stamp}@{member.pop('position')}", **member)
     except (zipfile.BadZipFile, tarfile.TarError, OSError, NotImplementedError, EOFError) as error:
         yield Problem("unreadable", name, f"the archive cannot be read: {error}")
 
 
-def pieces_of(root: Path, paths: tuple[str, ...], offset: int, num_bytes: int) -> list[Piece]:
-    """A run of bytes of a file cut into parts, as pieces of those."""
+def range_to_pieces(root: Path, paths: tuple[str, ...], offset: int, num_bytes: int) -> list[Piece]:
+    """Return a range of bytes of a split file as pieces of its parts."""
     pieces, start = [], 0
     for path in paths:
         size = (root / path).stat().st_size
@@ -121,7 +121,7 @@ def pieces_of(root: Path, paths: tuple[str, ...], offset: int, num_bytes: int) -
     return pieces
 
 
-def _opened(root: Path, paths: tuple[str, ...]) -> BinaryIO:
+def _open(root: Path, paths: tuple[str, ...]) -> BinaryIO:
     if len(paths) == 1:
         return (root / paths[0]).open("rb")
     sizes = [(root / path).stat().st_size for path in paths]
@@ -145,7 +145,7 @@ def _zip_members(file: BinaryIO) -> Iterator[dict | Problem]:
                     "packed_bytes": info.compress_size,
                     "num_bytes": info.file_size,
                     "crc": info.CRC,
-                    "at": info.header_offset,
+                    "position": info.header_offset,
                 }
 
 
@@ -162,12 +162,16 @@ def _tar_members(file: BinaryIO) -> Iterator[dict | Problem]:
                 "offset": info.offset_data,
                 "packed_bytes": info.size,
                 "num_bytes": info.size,
-                "at": info.offset_data,
+                "position": info.offset_data,
             }
 
 
 def tar_infos(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The files in a tar, from their headers alone; a tar that ends too early is an error after what it holds."""
+    """Yield the files of a tar, reading only their headers.
+
+    Raises:
+        tarfile.ReadError: the tar is truncated; raised after its complete files.
+    """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as archive:

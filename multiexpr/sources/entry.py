@@ -1,25 +1,25 @@
-"""What a reader of collections yields: entries, and what does not fit."""
+"""Items that readers of collections yield: entries and problems."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-Problems = Literal["row_without_file", "file_without_row", "duplicate", "unreadable"]
+ProblemKind = Literal["row_without_file", "file_without_row", "duplicate", "unreadable"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """Where a video lies in a collection; paths are relative to its root, with forward slashes.
+class Location:
+    """Location of a video in a collection; paths are relative to its root, with forward slashes.
 
     Attributes:
-        path: the file, or the archive (of one cut into parts, the first).
-        parts: all parts of such an archive, in order.
-        member: the video's name in the archive.
-        packing: "file", or how the archive holds it: "tar", "zip" (stored) or "deflated" (in a zip).
-        offset: of its data in a tar, of its local header in a zip.
-        packed_bytes: what it takes there.
-        num_bytes: the video's own size.
-        stamp: changes when the video may have changed: size and time of change of the file or files, in nanoseconds.
-        crc: the zip's checksum of the content; -1 where there is none.
+        path: file, or archive (the first part of a split one).
+        parts: all parts of a split archive, in order.
+        member: name of the video in the archive.
+        packing: "file", or the storage in an archive: "tar", "zip" (stored) or "deflated" (in a zip).
+        offset: offset in bytes of the data in a tar, or of the local header in a zip.
+        packed_bytes: number of bytes in the archive.
+        num_bytes: number of bytes of the video.
+        stamp: sizes and modification times (in nanoseconds) of the files, to detect changes.
+        crc: checksum of the content in a zip; -1 if there is none.
     """
 
     path: str
@@ -34,24 +34,37 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The video's own path: in the archive, where it lies in one."""
+        """Return the path of the video, inside its archive if it is in one."""
         return self.member or self.path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A video of a collection, and what the collection says of it. `key` names it wherever the collection lies."""
+    """Video of a collection.
+
+    Attributes:
+        key: name of the video that does not depend on where the collection is stored; clip ids are hashes of it.
+        location: file or archive member.
+        caption: caption in the collection.
+        scores: other columns of the collection's tables.
+    """
 
     key: str
-    place: Place
+    location: Location
     caption: str = ""
     scores: dict[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that did not become an entry."""
+    """File or table row that has no entry.
 
-    kind: Problems
+    Attributes:
+        kind: kind of the mismatch.
+        path: path of the file, or name in the table.
+        detail: what is wrong, in words.
+    """
+
+    kind: ProblemKind
     path: str
     detail: str = ""

@@ -1,23 +1,23 @@
-"""Rows of a table and files of a folder brought together, and what is left over on either side."""
+"""Join the rows of a table with the files of a folder; what has no match is a problem."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.tabular import Row, caption_of, scores_of
+from multiexpr.sources.entry import Entry, Location, Problem
+from multiexpr.sources.tabular import Row, parse_scores, pop_caption
 
-Key = Callable[[Place], str]
+Key = Callable[[Location], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """What a user says about a collection.
+    """Options of a reader.
 
     Attributes:
-        columns: names the collection gives to `path` and `caption`, where they are others than usual.
-        path_map: beginnings of paths in tables, and what stands in their place on disk.
-        unlisted: files that no table names are entries too.
+        columns: the collection's names of the columns `path` and `caption`, if they differ from the usual ones.
+        path_map: prefixes of paths in tables -> their replacements on disk.
+        unlisted: whether files that no table names are entries too.
     """
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -25,69 +25,79 @@ class SourceOptions:
     unlisted: bool = False
 
 
-class Files:
-    """Videos to be found by what a row calls them: path, path in an archive, or name, with or without its suffix."""
+class FileIndex:
+    """Index of videos by path, path in the archive, and name, each with and without suffix."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self.places = list(places)
+    def __init__(self, locations: Iterable[Location]) -> None:
+        self.locations = list(locations)
         self.used: set[int] = set()
         self.by_name: dict[str, int | None] = {}
-        for i, place in enumerate(self.places):
-            for name in dict.fromkeys(_names(place)):
-                self.by_name[name] = None if name in self.by_name else i  # a name that means two files means none
+        for i, location in enumerate(self.locations):
+            for name in dict.fromkeys(_names(location)):
+                self.by_name[name] = None if name in self.by_name else i  # ambiguous names match no file
 
     def find(self, name: str) -> int | None:
-        """Number of the file a row names."""
+        """Return the index in `locations` of the file with this name, None if there is none or more than one."""
         name = name.replace("\\", "/").removeprefix("./").lstrip("/")
         path = PurePosixPath(name)
-        tried = (name, str(path.with_suffix("")), path.name, path.stem) if path.name else ()
-        return next((i for i in map(self.by_name.get, tried) if i is not None), None)
+        candidates = (name, str(path.with_suffix("")), path.name, path.stem) if path.name else ()
+        return next((i for i in map(self.by_name.get, candidates) if i is not None), None)
 
 
-def _names(place: Place) -> Iterator[str]:
-    path = PurePosixPath(place.name)
-    yield from (full_name(place), str(path), str(path.with_suffix("")), path.name, path.stem)
+def _names(location: Location) -> Iterator[str]:
+    path = PurePosixPath(location.name)
+    yield from (full_path(location), str(path), str(path.with_suffix("")), path.name, path.stem)
 
 
 def join(
-    rows: Iterable[Row | Problem], files: Files, options: SourceOptions, key: Key, path_column: str = "path"
+    rows: Iterable[Row | Problem], files: FileIndex, options: SourceOptions, key: Key, path_column: str = "path"
 ) -> Iterator[Entry | Problem]:
-    """An entry for every row that has a file; rows without one and rows that name a file again are problems."""
+    """Yield an entry for every row with a file; rows without a file, or with a file named before, are problems.
+
+    Args:
+        rows: rows with normalized column names.
+        files: the videos of the collection; matched ones are added to `files.used`.
+        options: its `path_map` applies.
+        key: function from a location to the key of the entry.
+        path_column: name of the column that names the file.
+    """
     for row in rows:
         if isinstance(row, Problem):
             yield row
             continue
-        told = str(row.pop(path_column, ""))
-        i = files.find(mapped(told, options.path_map)) if told else None
+        name = str(row.pop(path_column, ""))
+        i = files.find(map_path(name, options.path_map)) if name else None
         if i is None:
-            yield Problem("row_without_file", told or "(a row that names no file)")
+            yield Problem("row_without_file", name or "(a row that names no file)")
         elif i in files.used:
-            yield Problem("duplicate", told, "another row names the same file")
+            yield Problem("duplicate", name, "another row names the same file")
         else:
             files.used.add(i)
-            caption = caption_of(row)
-            yield Entry(key=key(files.places[i]), place=files.places[i], caption=caption, scores=scores_of(row))
+            caption = pop_caption(row)
+            yield Entry(
+                key=key(files.locations[i]), location=files.locations[i], caption=caption, scores=parse_scores(row)
+            )
 
 
-def left_over(files: Files, options: SourceOptions, key: Key) -> Iterator[Entry | Problem]:
-    """What no row named: problems, or entries where the user wants them."""
-    for i, place in enumerate(files.places):
+def unmatched_files(files: FileIndex, options: SourceOptions, key: Key) -> Iterator[Entry | Problem]:
+    """Yield the files that no row names: as entries with `options.unlisted`, else as problems."""
+    for i, location in enumerate(files.locations):
         if i in files.used:
             continue
         if options.unlisted:
-            yield Entry(key=key(place), place=place)
+            yield Entry(key=key(location), location=location)
         else:
-            yield Problem("file_without_row", full_name(place), "--unlisted takes such files too")
+            yield Problem("file_without_row", full_path(location), "--unlisted takes such files too")
 
 
-def mapped(name: str, path_map: dict[str, str]) -> str:
-    """The name with the first beginning that the map knows exchanged."""
+def map_path(name: str, path_map: dict[str, str]) -> str:
+    """Return a path with its prefix replaced by the first matching item of the map."""
     for old, new in path_map.items():
         if name.startswith(old):
             return new + name[len(old) :]
     return name
 
 
-def full_name(place: Place) -> str:
-    """The path in the collection, through the archive where there is one."""
-    return f"{place.path}/{place.member}" if place.member else place.path
+def full_path(location: Location) -> str:
+    """Return the path in the collection, `archive/member` for a video in an archive."""
+    return f"{location.path}/{location.member}" if location.member else location.path

@@ -1,7 +1,7 @@
-"""OpenHumanVid: CSV parts with blank columns, whose `path` names clips without suffix in two levels of folders.
+"""OpenHumanVid: CSV files with unnamed columns; `path` names clips without suffix, in two levels of folders.
 
-Rows and files agree only in part. A part of the collection is joined at a time, so that memory does not grow with
-the 13 million clips.
+Rows and files match only in part. Each CSV is joined separately, so that memory does not grow with the 13 million
+clips.
 """
 
 from collections.abc import Iterator
@@ -9,27 +9,27 @@ from pathlib import Path, PurePosixPath
 
 from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
-from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Files, SourceOptions, join, left_over, mapped
-from multiexpr.sources.tabular import Row, columns_of, renamed, rows_of
+from multiexpr.sources.entry import Entry, Location, Problem
+from multiexpr.sources.joining import FileIndex, SourceOptions, join, map_path, unmatched_files
+from multiexpr.sources.tabular import Row, column_names, iter_rows, rename_columns
 
-PATH_MAP = {"clips/": ""}  # stands before every path, and not on disk
+PATH_MAP = {"clips/": ""}  # prefix of every path in the tables that does not exist on disk
 
 
 def is_openhumanvid(root: Path) -> bool:
-    """Is there a table of its name, or with its columns?"""
-    return any(_fits(path) for path in sorted(root.glob("*.csv")))
+    """Return whether there is a CSV with OpenHumanVid's name or columns."""
+    return any(_is_table(path) for path in sorted(root.glob("*.csv")))
 
 
-def _fits(path: Path) -> bool:
-    return "openhumanvid" in path.name.lower() or {"clip_id", "path"} <= set(columns_of(path))
+def _is_table(path: Path) -> bool:
+    return "openhumanvid" in path.name.lower() or {"clip_id", "path"} <= set(column_names(path))
 
 
 def read_openhumanvid(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
-    """Entries under their clip ids (the names of their files).
+    """Yield an entry per clip, keyed by its clip id (the name of its file).
 
     Raises:
-        UserError: there is no table.
+        UserError: there is no table with OpenHumanVid's columns.
     """
     options = SourceOptions(
         columns={"path": "path", **options.columns},
@@ -37,45 +37,48 @@ def read_openhumanvid(root: Path, options: SourceOptions) -> Iterator[Entry | Pr
         unlisted=options.unlisted,
     )
     seen: set[str] = set()
-    tables = sorted(path for path in root.glob("*.csv") if _fits(path))
+    tables = sorted(path for path in root.glob("*.csv") if _is_table(path))
     if not tables:
-        raise UserError(f"{root} holds no table with OpenHumanVid's columns; --kind folder takes the videos alone")
+        raise UserError(
+            f"there is no table with OpenHumanVid's columns in {root}; list the videos alone with --kind folder"
+        )
     for table in tables:
-        rows = [row if isinstance(row, Problem) else renamed(row, options.columns) for row in rows_of(table)]
+        rows = [row if isinstance(row, Problem) else rename_columns(row, options.columns) for row in iter_rows(table)]
         folders = sorted({_folder(row, options) for row in rows if not isinstance(row, Problem)})
-        yield from _part(root, rows, [folder for folder in folders if folder not in seen], options)
+        yield from _join_table(root, rows, [folder for folder in folders if folder not in seen], options)
         seen.update(folders)
-    yield from _never_named(root, seen, options)
+    yield from _unnamed_folders(root, seen, options)
 
 
 def _folder(row: Row, options: SourceOptions) -> str:
-    """The top folder a row's file lies in."""
-    parts = PurePosixPath(mapped(str(row.get("path", "")), options.path_map)).parts
+    """Return the top folder of a row's file."""
+    parts = PurePosixPath(map_path(str(row.get("path", "")), options.path_map)).parts
     depth = 2 if parts and parts[0] == "clips" else 1
     return "/".join(parts[:-1][:depth])
 
 
-def _part(
+def _join_table(
     root: Path, rows: list[Row | Problem], folders: list[str], options: SourceOptions
 ) -> Iterator[Entry | Problem]:
-    found = [item for folder in folders for item in (catalogue(root, folder) if folder else _top(root))]
-    yield from (item for item in found if isinstance(item, Problem))
-    files = Files(item for item in found if isinstance(item, Place))
+    items = [item for folder in folders for item in (catalogue(root, folder) if folder else _top(root))]
+    yield from (item for item in items if isinstance(item, Problem))
+    files = FileIndex(item for item in items if isinstance(item, Location))
     yield from join(rows, files, options, _key)
-    yield from left_over(files, options, _key)
+    yield from unmatched_files(files, options, _key)
 
 
-def _top(root: Path) -> Iterator[Place | Problem]:
+def _top(root: Path) -> Iterator[Location | Problem]:
     return (item for item in catalogue(root) if "/" not in item.path)
 
 
-def _never_named(root: Path, seen: set[str], options: SourceOptions) -> Iterator[Entry | Problem]:
-    """Files in folders no table mentions."""
+def _unnamed_folders(root: Path, seen: set[str], options: SourceOptions) -> Iterator[Entry | Problem]:
+    """Yield the files in folders that no table names."""
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        named = any(name == folder.name or name.startswith(f"{folder.name}/") for name in seen)
-        if not named:
-            yield from left_over(Files(p for p in catalogue(root, folder.name) if isinstance(p, Place)), options, _key)
+        is_named = any(name == folder.name or name.startswith(f"{folder.name}/") for name in seen)
+        if not is_named:
+            files = FileIndex(item for item in catalogue(root, folder.name) if isinstance(item, Location))
+            yield from unmatched_files(files, options, _key)
 
 
-def _key(place: Place) -> str:
-    return PurePosixPath(place.name).stem
+def _key(location: Location) -> str:
+    return PurePosixPath(location.name).stem

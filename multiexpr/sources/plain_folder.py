@@ -1,20 +1,20 @@
-"""Any folder of videos, archives of videos among them."""
+"""Plain folders of videos and archives of videos."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from multiexpr.sources.catalogue import among, catalogue
-from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import SourceOptions, full_name
+from multiexpr.sources.catalogue import catalogue, catalogue_files
+from multiexpr.sources.entry import Entry, Location, Problem
+from multiexpr.sources.joining import SourceOptions, full_path
 
 
 def read_folder(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
-    """Entries under their paths; a text file beside a video, of the same name, is its caption."""
-    del options  # there are no tables
+    """Yield an entry per video, keyed by its path; `NAME.txt` in the folder of `NAME.mp4` is its caption."""
+    del options  # the layout has no tables with names to map
     folder = root.parent if root.is_file() else root
-    for item in among(folder, [root.name]) if root.is_file() else catalogue(folder):
-        if isinstance(item, Place):
-            yield Entry(key=full_name(item), place=item, caption="" if item.member else _caption(folder / item.path))
+    for item in catalogue_files(folder, [root.name]) if root.is_file() else catalogue(folder):
+        if isinstance(item, Location):
+            yield Entry(key=full_path(item), location=item, caption="" if item.member else _caption(folder / item.path))
         else:
             yield item
 

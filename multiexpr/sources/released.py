@@ -1,6 +1,6 @@
-"""The released Multi-Expr dataset, and whatever looks like it: a folder of videos with a table that names them.
+"""Layout of the released Multi-Expr dataset: a folder of videos with a table that names them.
 
-Which column names the videos is found by looking which of them do.
+The column that names the videos is detected from its values.
 """
 
 from collections.abc import Iterator
@@ -9,59 +9,59 @@ from pathlib import Path
 
 from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue
-from multiexpr.sources.entry import Entry, Place, Problem
-from multiexpr.sources.joining import Files, SourceOptions, full_name, join, left_over, mapped
-from multiexpr.sources.tabular import TABLES, Row, renamed, rows_of
+from multiexpr.sources.entry import Entry, Location, Problem
+from multiexpr.sources.joining import FileIndex, SourceOptions, full_path, join, map_path, unmatched_files
+from multiexpr.sources.tabular import TABLES, Row, iter_rows, rename_columns
 
-LOOKED_AT = 50  # rows of a table, to find the column that names files
-MIN_SHARE = 0.2  # of these that must name one: rows without a file are common
+NUM_PROBED_ROWS = 50  # rows of a table that are read to detect the column
+MIN_SHARE = 0.2  # minimum share of these that name a file; it is low because rows without a file are common
 
 
 def tables_in(root: Path) -> list[Path]:
-    """Tables at the top of a folder and one level below."""
-    found = {path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.suffix.lower() in TABLES}
-    return sorted(path for path in found if path.is_file())
+    """Return the tables in a folder and in its subfolders, one level deep."""
+    paths = {path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.suffix.lower() in TABLES}
+    return sorted(path for path in paths if path.is_file())
 
 
 def is_released(root: Path) -> bool:
-    """Does a table have a column that names videos which lie here?"""
+    """Return whether a table has a column that names videos of the folder."""
     tables = tables_in(root)
-    files = Files(item for item in catalogue(root) if isinstance(item, Place)) if tables else None
+    files = FileIndex(item for item in catalogue(root) if isinstance(item, Location)) if tables else None
     return any(_path_column(path, files, SourceOptions()) for path in tables) if files else False
 
 
 def read_released(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
-    """Entries under their paths.
+    """Yield an entry per video, keyed by its path.
 
     Raises:
         UserError: no table names any of the videos.
     """
-    found = list(catalogue(root))
-    yield from (item for item in found if isinstance(item, Problem))
-    files = Files(item for item in found if isinstance(item, Place))
-    named = [(path, _path_column(path, files, options)) for path in tables_in(root)]
-    if not any(column for _, column in named):
-        raise UserError(f"no table in {root} names its videos; say which column does with --columns path=NAME")
-    for path, column in named:
+    items = list(catalogue(root))
+    yield from (item for item in items if isinstance(item, Problem))
+    files = FileIndex(item for item in items if isinstance(item, Location))
+    tables = [(path, _path_column(path, files, options)) for path in tables_in(root)]
+    if not any(column for _, column in tables):
+        raise UserError(f"no table in {root} names its videos; give the column that does with --columns path=NAME")
+    for path, column in tables:
         if column:
-            yield from join(_rows(path, options), files, options, full_name, column)
-    yield from left_over(files, options, full_name)
+            yield from join(_rows(path, options), files, options, full_path, column)
+    yield from unmatched_files(files, options, full_path)
 
 
 def _rows(path: Path, options: SourceOptions) -> Iterator[Row | Problem]:
-    for row in rows_of(path):
-        yield row if isinstance(row, Problem) else renamed(row, options.columns)
+    for row in iter_rows(path):
+        yield row if isinstance(row, Problem) else rename_columns(row, options.columns)
 
 
-def _path_column(path: Path, files: Files, options: SourceOptions) -> str:
-    """The column most of whose first values name files; empty where none does."""
-    rows = [row for row in islice(_rows(path, options), LOOKED_AT) if not isinstance(row, Problem)]
+def _path_column(path: Path, files: FileIndex, options: SourceOptions) -> str:
+    """Return the column whose first values most often name files; empty if none does."""
+    rows = [row for row in islice(_rows(path, options), NUM_PROBED_ROWS) if not isinstance(row, Problem)]
     if "path" in options.columns:
         return "path"
-    hits: dict[str, int] = {}
+    num_files: dict[str, int] = {}
     for row in rows:
         for name, value in row.items():
-            if isinstance(value, str) and files.find(mapped(value, options.path_map)) is not None:
-                hits[name] = hits.get(name, 0) + 1
-    best = max(hits, key=lambda name: hits[name], default="")
-    return best if best and hits[best] >= MIN_SHARE * len(rows) else ""
+            if isinstance(value, str) and files.find(map_path(value, options.path_map)) is not None:
+                num_files[name] = num_files.get(name, 0) + 1
+    best = max(num_files, key=lambda name: num_files[name], default="")
+    return best if best and num_files[best] >= MIN_SHARE * len(rows) else ""

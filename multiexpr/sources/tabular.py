@@ -1,4 +1,4 @@
-"""Rows of the tables that come with collections: CSV, TSV, JSON lines, JSON and Parquet, as people write them."""
+"""Read the tables of collections (CSV, TSV, JSON Lines, JSON, Parquet); unreadable lines are problems."""
 
 import csv
 import json
@@ -21,10 +21,10 @@ csv.field_size_limit(min(sys.maxsize, 1 << 31))
 Row = dict[str, Any]
 
 
-def rows_of(path: Path) -> Iterator[Row | Problem]:
-    """The rows of a table with their columns' names normalised (see `column`); what cannot be read is a problem.
+def iter_rows(path: Path) -> Iterator[Row | Problem]:
+    """Yield the rows of a table with normalized column names (see `normalize_name`), and a problem per unreadable row.
 
-    Columns without a name and empty cells are left out.
+    Columns without a name and empty cells are skipped.
     """
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
@@ -34,29 +34,29 @@ def rows_of(path: Path) -> Iterator[Row | Problem]:
     return _json(path) if suffix == ".json" else _json_lines(path)
 
 
-def column(name: str) -> str:
-    """A column's name in lower case, with everything that is not a letter or a digit as one underscore."""
+def normalize_name(name: str) -> str:
+    """Return a column name in lower case, with an underscore for every run of other characters than word characters."""
     return re.sub(r"\W+", "_", str(name).strip().lower()).strip("_")
 
 
-def columns_of(path: Path) -> list[str]:
-    """Names of a table's columns, normalised; of JSON, those of its first row."""
+def column_names(path: Path) -> list[str]:
+    """Return the normalized column names of a table; those of the first row if it has no header (JSON)."""
     if path.suffix.lower() in (".csv", ".tsv"):
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             header = next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), [])
-        return [name for name in map(column, header) if not BLANK.fullmatch(name)]
-    first = next((row for row in rows_of(path) if isinstance(row, dict)), {})
+        return [name for name in map(normalize_name, header) if not BLANK.fullmatch(name)]
+    first = next((row for row in iter_rows(path) if isinstance(row, dict)), {})
     return list(first)
 
 
-def caption_of(row: Row) -> str:
-    """The text a row carries, taken out of it."""
-    found = [str(row.pop(name)) for name in CAPTIONS if name in row]
-    return found[0].strip() if found else ""
+def pop_caption(row: Row) -> str:
+    """Remove the caption columns from a row, and return the first one in the order of `CAPTIONS`, or an empty text."""
+    captions = [str(row.pop(name)) for name in CAPTIONS if name in row]
+    return captions[0].strip() if captions else ""
 
 
-def scores_of(row: Row) -> dict[str, float | str]:
-    """What else a row says: numbers as numbers, the rest as text."""
+def parse_scores(row: Row) -> dict[str, float | str]:
+    """Return the values of a row: finite numbers as float, everything else as text."""
     return {name: _value(value) for name, value in row.items()}
 
 
@@ -68,7 +68,7 @@ def _value(value: Any) -> float | str:
     return number if math.isfinite(number) else str(value)
 
 
-def _tidy(names: list[str], values: list[Any]) -> Row:
+def _make_row(names: list[str], values: list[Any]) -> Row:
     cells = zip(names, values, strict=False)
     return {name: value for name, value in cells if not BLANK.fullmatch(name) and value not in ("", None)}
 
@@ -76,7 +76,7 @@ def _tidy(names: list[str], values: list[Any]) -> Row:
 def _csv(path: Path, delimiter: str) -> Iterator[Row | Problem]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = csv.reader((line.replace("\0", "") for line in file), delimiter=delimiter)
-        header = [column(name) for name in next(lines, [])]
+        header = [normalize_name(name) for name in next(lines, [])]
         while True:
             try:
                 cells = next(lines)
@@ -88,10 +88,10 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | Problem]:
             if not any(cells):
                 continue
             if any(cells[len(header) :]):
-                told = f"{len(cells)} cells under {len(header)} columns"
-                yield Problem("unreadable", f"{path.name}, line {lines.line_num}", told)
+                detail = f"{len(cells)} cells under {len(header)} columns"
+                yield Problem("unreadable", f"{path.name}, line {lines.line_num}", detail)
             else:
-                yield _tidy(header, cells)
+                yield _make_row(header, cells)
 
 
 def _json_lines(path: Path) -> Iterator[Row | Problem]:
@@ -106,13 +106,13 @@ def _json_row(path: Path, line: str, number: int) -> Row | Problem:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         return Problem("unreadable", f"{path.name}, line {number}", f"not JSON: {error.msg}")
-    return _as_row(row) or Problem("unreadable", f"{path.name}, line {number}", "not an object")
+    return _parse_row(row) or Problem("unreadable", f"{path.name}, line {number}", "not an object")
 
 
-def _as_row(value: Any) -> Row | None:
+def _parse_row(value: Any) -> Row | None:
     if not isinstance(value, dict):
         return None
-    return _tidy([column(name) for name in value], list(value.values()))
+    return _make_row([normalize_name(name) for name in value], list(value.values()))
 
 
 def _json(path: Path) -> Iterator[Row | Problem]:
@@ -121,12 +121,12 @@ def _json(path: Path) -> Iterator[Row | Problem]:
     except json.JSONDecodeError as error:
         yield Problem("unreadable", path.name, f"not JSON: {error.msg}")
         return
-    for row in _listed(value):
-        yield _as_row(row) or Problem("unreadable", path.name, "an entry is not an object")
+    for row in _to_list(value):
+        yield _parse_row(row) or Problem("unreadable", path.name, "an entry is not an object")
 
 
-def _listed(value: Any) -> list[Any]:
-    """The rows of a JSON value: a list of them, a dictionary by name, or one alone."""
+def _to_list(value: Any) -> list[Any]:
+    """Return the rows of a JSON value: a list of rows, an object of rows by name, or a single row."""
     if isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
         return [{"name": name, **row} for name, row in value.items()]
     return value if isinstance(value, list) else [value]
@@ -139,24 +139,24 @@ def _parquet(path: Path) -> Iterator[Row | Problem]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
-                yield from (_as_row(row) or {} for row in batch.to_pylist())
+                yield from (_parse_row(row) or {} for row in batch.to_pylist())
     except (pa.ArrowInvalid, OSError) as error:
         yield Problem("unreadable", path.name, f"not Parquet: {error}")
 
 
-def renamed(row: Row, names: dict[str, str]) -> Row:
-    """The row with columns called as this project calls them: `names` tells what the collection calls them."""
-    theirs = {column(their): our for our, their in names.items()}
-    return {theirs.get(name, name): value for name, value in row.items()}
+def rename_columns(row: Row, names: dict[str, str]) -> Row:
+    """Return a row with renamed columns; `names` maps new names to the collection's names."""
+    new_names = {normalize_name(old): new for new, old in names.items()}
+    return {new_names.get(name, name): value for name, value in row.items()}
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """`path=video_name,caption=text` as a dictionary.
+    """Return `path=video_name,caption=text` as a dictionary.
 
     Raises:
-        UserError: it does not read like that.
+        UserError: the text does not have this form.
     """
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     if not all(ours and equals and theirs for ours, equals, theirs in pairs):
-        raise UserError(f"--columns {text}: expected OURS=THEIRS, such as path=video_name,caption=text")
+        raise UserError(f"--columns is {text!r}; expected OURS=THEIRS, such as path=video_name,caption=text")
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}

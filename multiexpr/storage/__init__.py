@@ -1,1 +1,1 @@
-"""The files of a curation: Parquet tables, score columns, the workspace."""
+"""Files of a curation: workspace, Parquet tables, columns of scores."""

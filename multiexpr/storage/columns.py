@@ -1,4 +1,4 @@
-"""Scores of many clips as columns: numbers, and lists of numbers of any length, without a loop over clips."""
+"""Columns of the scores of many clips: numbers, and lists of numbers of varying length."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,48 +9,53 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True)
-class Lists:
-    """One list a clip: `values` (V,) of all clips one after the other, and `starts` (N + 1,), where each begins."""
+class ListColumn:
+    """Column with a list of numbers per clip.
+
+    Attributes:
+        values: (V,) numbers of all clips, concatenated.
+        starts: (N + 1,) offset in `values` of each clip's list, and V.
+    """
 
     values: np.ndarray
     starts: np.ndarray
 
     @property
-    def owners(self) -> np.ndarray:
-        """(V,) number of the clip each value is of."""
+    def clip_index(self) -> np.ndarray:
+        """Return the index of the clip of each value, (V,)."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
     def count(self, mask: np.ndarray) -> np.ndarray:
-        """(N,) how many of each clip's values a (V,) mask takes."""
-        return np.bincount(self.owners[mask], minlength=len(self.starts) - 1)
+        """Return the number of each clip's values that a (V,) mask selects, (N,)."""
+        return np.bincount(self.clip_index[mask], minlength=len(self.starts) - 1)
 
     def nth_largest(self, n: int, mask: np.ndarray) -> np.ndarray:
-        """(N,) the n-th largest of each clip's values within a (V,) mask; NaN where there are fewer."""
-        owners, values = self.owners[mask], self.values[mask]
-        known = ~np.isnan(values)
-        owners, values = owners[known], values[known]
-        order = np.lexsort((-values, owners))
-        owners, values = owners[order], values[order]
-        first = np.searchsorted(owners, np.arange(len(self.starts) - 1))
-        rank = np.arange(len(owners)) - first[owners]
-        found = np.full(len(self.starts) - 1, np.nan)
-        found[owners[rank == n - 1]] = values[rank == n - 1]
-        return found
+        """Return the n-th largest of each clip's values that a (V,) mask selects, (N,); NaN if there are fewer."""
+        clip_index, values = self.clip_index[mask], self.values[mask]
+        is_number = ~np.isnan(values)
+        clip_index, values = clip_index[is_number], values[is_number]
+        order = np.lexsort((-values, clip_index))
+        clip_index, values = clip_index[order], values[order]
+        first = np.searchsorted(clip_index, np.arange(len(self.starts) - 1))
+        rank = np.arange(len(clip_index)) - first[clip_index]
+        result = np.full(len(self.starts) - 1, np.nan)
+        result[clip_index[rank == n - 1]] = values[rank == n - 1]
+        return result
 
 
-Column = np.ndarray | Lists
+Column = np.ndarray | ListColumn
 Columns = Mapping[str, Column]
 
 
 def from_table(table: pa.Table) -> dict[str, Column]:
-    """Numeric columns (N,) float64 with null as NaN, and lists of numbers; other columns are left out."""
+    """Return the columns of a table: numbers as (N,) float64 with NaN for null, and lists; others are skipped."""
     columns: dict[str, Column] = {}
     for name in table.column_names:
         array = table[name].combine_chunks()
-        kind = array.type
-        if pa.types.is_list(kind):
+        dtype = array.type
+        if pa.types.is_list(dtype):
             columns[name] = _lists(array)
-        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        elif pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_boolean(dtype):
             columns[name] = _numbers(array)
     return columns
 
@@ -59,20 +64,20 @@ def _numbers(array: pa.Array) -> np.ndarray:
     return array.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def _lists(array: pa.ListArray) -> Lists:
+def _lists(array: pa.ListArray) -> ListColumn:
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks)
     lengths = np.nan_to_num(array.value_lengths().to_numpy(zero_copy_only=False), nan=0).astype(np.int64)
-    return Lists(_numbers(array.flatten()), np.concatenate([[0], np.cumsum(lengths)]))
+    return ListColumn(_numbers(array.flatten()), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def from_row(row: Mapping[str, Any]) -> dict[str, Column]:
-    """The same for one clip."""
+    """Return the columns of one clip; see `from_table`."""
     columns: dict[str, Column] = {}
     for name, value in row.items():
         if isinstance(value, list):
             values = np.array([np.nan if v is None else v for v in value], np.float64)
-            columns[name] = Lists(values, np.array([0, len(values)]))
+            columns[name] = ListColumn(values, np.array([0, len(values)]))
         elif isinstance(value, (int, float)) or value is None:
             columns[name] = np.array([np.nan if value is None else float(value)])
     return columns

@@ -1,4 +1,4 @@
-"""Tables on disk: Parquet files that appear whole or not at all, with a JSON note in their metadata."""
+"""Parquet files: written atomically, with JSON in the metadata of the schema; folders of shards."""
 
 import json
 import os
@@ -12,40 +12,40 @@ import pyarrow.parquet as pq
 from exprbench.core.errors import UserError
 from exprbench.core.files import atomic_path
 
-NOTE = b"multiexpr"
+METADATA_KEY = b"multiexpr"
 ROW_GROUP = 1 << 17
 
 
-def write_table(path: Path, table: pa.Table, note: dict[str, Any] | None = None) -> None:
-    """Write a table; the same rows and note give the same bytes."""
-    noted = table.replace_schema_metadata({NOTE: json.dumps(note or {}, sort_keys=True).encode()})
+def write_table(path: Path, table: pa.Table, metadata: dict[str, Any] | None = None) -> None:
+    """Write a table; equal rows and metadata give equal bytes."""
+    with_metadata = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata or {}, sort_keys=True).encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(noted, temporary, compression="zstd", row_group_size=ROW_GROUP)
+        pq.write_table(with_metadata, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 
 def write_rows(
-    path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema, note: dict[str, Any] | None = None
+    path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema, metadata: dict[str, Any] | None = None
 ) -> None:
-    """Write rows; keys a row lacks are null."""
-    write_table(path, pa.Table.from_pylist(list(rows), schema=schema), note)
+    """Write rows as a table; missing keys become null."""
+    write_table(path, pa.Table.from_pylist(list(rows), schema=schema), metadata)
 
 
-def read_note(path: Path) -> dict[str, Any] | None:
-    """The note of a file; None where there is no file, or one that is not a whole Parquet file."""
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return the metadata of a file; None if there is no file, or if it is not a complete Parquet file."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowInvalid):
         return None
-    return json.loads(metadata.get(NOTE, b"{}"))
+    return json.loads(metadata.get(METADATA_KEY, b"{}"))
 
 
 def num_rows(path: Path) -> int:
-    """How many rows a file holds, from its footer."""
+    """Return the number of rows of a file, from its footer."""
     return pq.read_metadata(path).num_rows
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table, or some of its columns.
+    """Return a table, or some of its columns.
 
     Raises:
         UserError: the file is damaged.
@@ -59,17 +59,17 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of a table."""
+    """Return the rows of a table, or some of its columns, as dictionaries."""
     return read_table(path, columns).to_pylist()
 
 
-def shards_in(folder: Path) -> list[int]:
-    """Numbers of the shards that lie in a folder, ascending."""
+def list_shards(folder: Path) -> list[int]:
+    """Return the numbers of the shards in a folder, ascending."""
     names = os.listdir(folder) if folder.is_dir() else []
     stems = (name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """Where a shard lies."""
+    """Return the path of a shard."""
     return folder / f"{shard:05d}.parquet"

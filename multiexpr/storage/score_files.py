@@ -1,4 +1,4 @@
-"""What every file of scores begins with: the clip, its file's stamp, and whether it was scored."""
+"""First columns of every file of scores: clip id, stamp of its video, state and error."""
 
 import pyarrow as pa
 

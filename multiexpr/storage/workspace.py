@@ -1,4 +1,4 @@
-"""The folder a curation works in: what lies where."""
+"""Workspace: the files in the folder of a curation."""
 
 import json
 from collections.abc import Iterator
@@ -7,123 +7,133 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.core.errors import UserError
-from multiexpr.storage.parquet import shard_path, shards_in
+from multiexpr.storage.parquet import list_shards, shard_path
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """`root` is the folder given as `--out`.
+    """Paths in the folder of a curation; `root` is the folder given as `--out`.
 
-    recipe.toml          what was measured and kept
-    source.json          where the collection lies and of what kind it is
-    entries/00000.parquet  the collection's videos, in shards
-    index/00000.parquet  the clips made of them, shard by shard
-    mismatches.parquet   what of the collection did not become clips, and why
-    scores/SCORER/00000.parquet
-    captions/00000.parquet
-    export/00000.parquet what was written, per shard
-    verdicts.parquet     kept, dropped or error, for every clip
-    dataset/             the result
-    report.html
-    timings/STAGE/00000.json
+    recipe.toml                  recipe in use
+    source.json                  root, kind and options of the collection
+    batch.json                   state of the last listing
+    entries/00000.parquet        videos of the collection, in shards
+    mismatches.parquet           files and table rows without an entry
+    index/00000.parquet          clips of these videos
+    scores/SCORER/00000.parquet  columns of each scorer
+    verdicts.parquet             outcome of every clip: kept, dropped, error or pending
+    funnel.json                  number of clips by outcome and reason
+    captions/00000.parquet       captions of kept clips
+    export/00000.parquet         exported clips
+    timings/STAGE/00000.json     wall time of each stage and shard
+    dataset/                     the dataset
+    report.html                  the report
     """
 
     root: Path
 
     @property
     def recipe(self) -> Path:
-        """The recipe in use."""
+        """Return the path of the recipe in use."""
         return self.root / "recipe.toml"
 
     @property
     def source(self) -> Path:
-        """Where the collection lies, and of what kind it is."""
+        """Return the path of the description of the collection."""
         return self.root / "source.json"
 
     @property
     def entries(self) -> Path:
-        """The collection's videos, in shards."""
+        """Return the folder of the collection's videos, in shards."""
         return self.root / "entries"
 
     @property
     def index(self) -> Path:
-        """The clips, in shards."""
+        """Return the folder of the clips, in shards."""
         return self.root / "index"
 
     @property
     def mismatches(self) -> Path:
-        """What did not become a clip."""
+        """Return the path of the table of mismatches."""
         return self.root / "mismatches.parquet"
 
     @property
     def verdicts(self) -> Path:
-        """What became of every clip."""
+        """Return the path of the table of verdicts."""
         return self.root / "verdicts.parquet"
 
     @property
     def captions(self) -> Path:
-        """Captions of kept clips, in shards."""
+        """Return the folder of captions, in shards."""
         return self.root / "captions"
 
     @property
     def exported(self) -> Path:
-        """What `export` wrote, in shards."""
+        """Return the folder of the tables of exported clips, in shards."""
         return self.root / "export"
 
     @property
     def dataset(self) -> Path:
-        """The curated dataset."""
+        """Return the folder of the dataset."""
         return self.root / "dataset"
 
     @property
     def report(self) -> Path:
-        """The page about it all."""
+        """Return the path of the report."""
         return self.root / "report.html"
 
     def scores(self, scorer: str) -> Path:
-        """One scorer's columns, in shards."""
+        """Return the folder of a scorer's columns, in shards."""
         return self.root / "scores" / scorer
 
     def timings(self, stage: str) -> Path:
-        """How long a stage took, per shard."""
+        """Return the folder of a stage's timings, one file per shard."""
         return self.root / "timings" / stage
 
     def collection(self) -> dict[str, Any]:
         """Return the collection's `root`, `kind` and `options`, as given when it was listed.
 
         Raises:
-            UserError: no collection was listed yet.
+            UserError: no collection was listed.
         """
         try:
             return json.loads(self.source.read_text())
         except OSError:
-            raise UserError(
-                f"{self.root} holds no index; make one with: multiexpr index SOURCE --out {self.root}"
-            ) from None
+            raise self._no_index() from None
+
+    def _no_index(self) -> UserError:
+        return UserError(f"there is no index in {self.root}; create one with: multiexpr index SOURCE --out {self.root}")
 
     def shards(self) -> list[int]:
-        """Numbers of all shards.
+        """Return the numbers of all shards.
 
         Raises:
             UserError: no collection was listed.
         """
-        found = shards_in(self.entries)
-        if not found:
-            raise UserError(f"{self.root} holds no index; make one with: multiexpr index SOURCE --out {self.root}")
-        return found
+        shards = list_shards(self.entries)
+        if not shards:
+            raise self._no_index()
+        return shards
 
-    def indexed(self) -> list[int]:
-        """The same, once each is indexed.
+    def indexed_shards(self) -> list[int]:
+        """Return the numbers of all shards, all of which are indexed.
 
         Raises:
-            UserError: some are not.
+            UserError: no collection was listed, or a shard is not indexed yet.
         """
-        missing = set(self.shards()) - set(shards_in(self.index))
+        missing = set(self.shards()) - set(list_shards(self.index))
         if missing:
-            raise UserError(f"{len(missing)} shards of {self.root} are not indexed yet; give the same command again")
+            raise UserError(
+                f"{len(missing)} shards of {self.root} are not indexed yet; finish them with: "
+                f"multiexpr index SOURCE --out {self.root}"
+            )
         return self.shards()
 
     def index_paths(self) -> Iterator[tuple[int, Path]]:
-        """(number, path) of the index's shards."""
-        for shard in self.indexed():
+        """Yield (number, path) of the shards of the index.
+
+        Raises:
+            UserError: no collection was listed, or a shard is not indexed yet.
+        """
+        for shard in self.indexed_shards():
             yield shard, shard_path(self.index, shard)

@@ -1,4 +1,4 @@
-"""A raw collection made from the clips of ../shared/data: what ends where is known of every file in it."""
+"""A raw collection built from the clips of ../shared/data, with the expected outcome of every file."""
 
 import shutil
 from functools import lru_cache
@@ -18,7 +18,7 @@ SIZE = (640, 360)
 
 
 def encode(path, frames, fps=FPS):
-    """A small H.264 file, encoded fast."""
+    """Write a small H.264 file with a fast preset."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "18"})
@@ -37,12 +37,12 @@ def frames_of(path, *, size=None, seconds=SECONDS, fps=FPS):
 
 @lru_cache(maxsize=8)
 def two_people(shared_path):
-    """The two-person clip at 640 x 360."""
+    """Return the frames of the two-person clip at 640 x 360."""
     return tuple(frames_of(shared_path, size=SIZE))
 
 
-def beside(*columns, height=360):
-    """Clips side by side, cut to the shortest."""
+def side_by_side(*columns, height=360):
+    """Return clips side by side, cut to the shortest."""
     scaled = [[cv2.resize(f, (round(f.shape[1] * height / f.shape[0] / 2) * 2, height)) for f in c] for c in columns]
     return [np.hstack(row) for row in zip(*scaled, strict=False)]
 
@@ -52,7 +52,7 @@ def blurred(frames, sigma):
 
 
 def still(image, count=FPS * SECONDS, height=360, noise=0.0):
-    """A photograph as a clip; with noise, as a camera on a stand would film it."""
+    """Return a photograph as a clip; `noise` is the standard deviation of camera noise."""
     rng = np.random.default_rng(0)
     width = round(image.shape[1] * height / image.shape[0] / 2) * 2
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -62,7 +62,7 @@ def still(image, count=FPS * SECONDS, height=360, noise=0.0):
 
 
 def waved(image, count=FPS * SECONDS, height=360):
-    """A photograph moved, turned in its plane and zoomed before a camera: nothing in it moves by itself."""
+    """Return a clip of a photograph that is moved, rotated in its plane and zoomed: no face in it moves by itself."""
     small = still(image, 1, height)[0]
     centre = small.shape[1] / 2, small.shape[0] / 2
     frames = []
@@ -75,7 +75,7 @@ def waved(image, count=FPS * SECONDS, height=360):
 
 
 def photograph(name):
-    """A picture that comes with ultralytics, or scikit-image's astronaut."""
+    """Return a photograph that ships with ultralytics, or scikit-image's astronaut."""
     if name == "astronaut":
         return pytest.importorskip("skimage.data").astronaut()
     (folder,) = find_spec("ultralytics").submodule_search_locations
@@ -83,7 +83,7 @@ def photograph(name):
 
 
 def raw_collection(root, shared, *, seconds=SECONDS):
-    """Write the collection; {name: what is to become of it}."""
+    """Write the collection and return {name: expected outcome}."""
     count = round(seconds * FPS)
     two = list(two_people(shared("multi/two_person.mp4")))[:count]
     drivers = {name: shared(f"driving/{name}.mp4") for name in ("d10", "d12", "trump", "biden", "d13", "d3")}
@@ -92,32 +92,32 @@ def raw_collection(root, shared, *, seconds=SECONDS):
     film, tree, walkers = (shared(f"raw/{name}.avi") for name in ("Megamind", "tree", "vtest"))
     walking = frames_of(walkers, seconds=seconds)
     astronaut, portrait = photograph("astronaut"), read_image(shared("portraits/s10.jpg"))
-    made = {
+    clips = {
         "two.mp4": (two, "kept"),
         "frozen.mp4": ([two[10]] * count, "still"),
         "blurred.mp4": (blurred(two, 8), "blurred"),
         "dark.mp4": ([(f * 0.2).astype(np.uint8) for f in two], "dark"),
         "one.mp4": (single["d10"], "few_people"),
-        "pair_a.mp4": (beside(single["d10"], single["trump"]), "kept"),
-        "pair_b.mp4": (beside(single["d12"], single["biden"]), "kept"),
-        "five.mp4": (beside(*(single[n] for n in ("d10", "d12", "trump", "biden", "d3"))), "kept"),
+        "pair_a.mp4": (side_by_side(single["d10"], single["trump"]), "kept"),
+        "pair_b.mp4": (side_by_side(single["d12"], single["biden"]), "kept"),
+        "five.mp4": (side_by_side(*(single[n] for n in ("d10", "d12", "trump", "biden", "d3"))), "kept"),
         "zidane.mp4": (still(zidane, count, noise=3), "few_faces"),  # the other man is in profile
         "bus.mp4": (still(bus, count, height=540, noise=3), "small_faces"),
-        "cut.mp4": ([*two[: count // 2], *beside(single["d10"], single["trump"])[: count // 2]], "cut"),
+        "cut.mp4": ([*two[: count // 2], *side_by_side(single["d10"], single["trump"])[: count // 2]], "cut"),
         "far.mp4": (walking, "few_people"),
         "walkers.mp4": ([cv2.resize(f[100:400, 300:600], (480, 480)) for f in walking], "few_faces"),
-        "wobbling.mp4": (beside(waved(astronaut, count), waved(portrait, count)), "inexpressive"),
+        "wobbling.mp4": (side_by_side(waved(astronaut, count), waved(portrait, count)), "inexpressive"),
         "tree.mp4": (frames_of(tree, size=(480, 360), seconds=seconds), "few_people"),
     }
-    for name, (frames, _) in made.items():
+    for name, (frames, _) in clips.items():
         size = frames[0].shape[1::-1]
         encode(root / name, [f if f.shape[1::-1] == size else cv2.resize(f, size) for f in frames])
     shutil.copy(film, root / "film.avi")
-    return {**{name: verdict for name, (_, verdict) in made.items()}, "film.avi": "few_people"}
+    return {**{name: verdict for name, (_, verdict) in clips.items()}, "film.avi": "few_people"}
 
 
 def broken_files(root):
-    """Every kind of broken file; {name: error code, or None where the listing already leaves it out}."""
+    """Write every kind of broken file and return {name: error code, or None if the listing skips it}."""
     root.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     noise = [np.kron(rng.integers(0, 255, (24, 40, 3), np.uint8), np.ones((16, 16, 1), np.uint8)) for _ in range(60)]

@@ -19,7 +19,7 @@ def workspace(tmp_path):
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
-    """Four small drawn videos that differ: nobody is in them."""
+    """Folder with four small videos of drawn patterns, all different and without people."""
     folder = tmp_path_factory.mktemp("drawn")
     for name in "abcd":
         start = ord(name)
@@ -29,7 +29,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def scores():
-    """Columns of one clip that passes every rule; `scores(luma=0.01)` with one changed."""
+    """Function that returns the columns of a clip that passes every rule, with changes: `scores(luma=0.01)`."""
     good = {
         "width": 1280, "height": 720, "fps": 25.0, "num_frames": 125, "length_s": 5.0,
         "people_counts": [2, 2, 2], "people_frame": [0, 0, 1, 1, 2, 2],

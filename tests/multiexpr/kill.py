@@ -1,9 +1,9 @@
-"""Kill a curation at random points, over and over, and see that the dataset comes out the same.
+"""Kill a curation at random points, repeatedly, and check that the resumed run writes the same dataset.
 
     python -m tests.multiexpr.kill SOURCE [--times 20] [--longest 30] [--seed 0]
 
-Every round starts from nothing, is killed (kill -9, at moments up to `--longest` seconds from its start) three times,
-and is then let run to its end.
+Every round starts with an empty folder, is killed three times (kill -9, up to `--longest` seconds after each start) and
+then runs to the end.
 """
 
 import argparse
@@ -20,11 +20,11 @@ KILLS = 3
 
 
 def finish(source, out):
-    """Give the command once more, and wait for it."""
+    """Run the command to its end and return the files that it wrote."""
     run = command(source, out, "--workers", "2")
-    said, _ = run.communicate()
+    output, _ = run.communicate()
     if run.returncode:
-        raise SystemExit(said)
+        raise SystemExit(output)
     return contents(Workspace(out))
 
 
@@ -35,25 +35,23 @@ def main():
     parser.add_argument("--longest", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    moments = random.Random(args.seed)
+    rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         expected = finish(args.source, Path(folder) / "reference")
         for number in range(args.times):
             out = Path(folder) / f"{number}"
-            after = [moments.uniform(0, args.longest) for _ in range(KILLS)]
-            for seconds in after:
+            delays_s = [rng.uniform(0, args.longest) for _ in range(KILLS)]
+            for seconds in delays_s:
                 run = command(args.source, out, "--workers", "2")
                 try:
                     run.wait(timeout=seconds)
                 except subprocess.TimeoutExpired:
                     run.kill()
                     run.wait()
-            found = finish(args.source, out)
-            different = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-            print(
-                f"{number}: killed after {', '.join(f'{s:.1f} s' for s in after)}: {different or 'the same'}",
-                flush=True,
-            )
+            files = finish(args.source, out)
+            different = sorted(name for name in {*expected, *files} if expected.get(name) != files.get(name))
+            delays = ", ".join(f"{s:.1f} s" for s in delays_s)
+            print(f"{number}: killed after {delays}: {different or 'the same'}", flush=True)
             if different:
                 return 1
     return 0

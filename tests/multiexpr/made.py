@@ -1,4 +1,4 @@
-"""A workspace with scores that were made up, as scoring would have left it."""
+"""Workspaces with synthetic scores, in the format of the score stage."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ COLUMNS = {
 
 
 def good(**changes):
-    """Values of a clip that passes every rule, by scorer."""
+    """Return the columns by scorer of a clip that passes every rule, with changes."""
     values = {
         "container": {"width": 1280, "height": 720, "fps": 25.0, "num_frames": 125, "length_s": 5.0, "num_keyframes": 1,
                       "constant_rate": True, "codec": "h264", "pixel_format": "yuv420p", "container": "mov",
@@ -40,18 +40,19 @@ def good(**changes):
 
 
 def dropped_at(scorer, **changes):
-    """The same up to a scorer; what comes after it was never measured."""
+    """Return the columns of a clip that is scored only up to a scorer, with changes."""
     values = good(**changes)
     return {name: values[name] for name in ORDER[: ORDER.index(scorer) + 1]}
 
 
 def failed_at(scorer, code="decode_errors"):
+    """Return the columns of a clip that fails in a scorer, with the error code in place of that scorer's columns."""
     values = good()
     return {**{name: values[name] for name in ORDER[: ORDER.index(scorer)]}, scorer: code}
 
 
 def fill(workspace, shards, root="/nowhere"):
-    """Write shards of clips: each a list of values by scorer, an error's code in place of a scorer's values."""
+    """Write shards of clips: lists of columns by scorer, with an error code in place of columns for a failure."""
     write_json(workspace.source, {"root": str(root), "kind": "folder", "options": {}})
     for number, clips in enumerate(shards):
         ids = [f"{number:04d}{i:016d}" for i in range(len(clips))]
@@ -68,12 +69,12 @@ def fill(workspace, shards, root="/nowhere"):
 def _row(clip_id, values):
     head = {"clip_id": clip_id, "stamp": "1:1", "state": "", "error": "", "detail": ""}
     if isinstance(values, str):
-        return {**head, "state": "error", "error": values, "detail": "told"}
+        return {**head, "state": "error", "error": values, "detail": "synthetic"}
     return {**head, "state": "scored", **values} if values else head
 
 
 def random_clips(count, seed=0):
-    """Clips of all fates."""
+    """Return clips with random scores, of which some pass and some fail each rule."""
     rng = np.random.default_rng(seed)
     clips = []
     for _ in range(count):

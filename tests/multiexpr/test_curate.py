@@ -1,4 +1,4 @@
-"""The whole way, on a raw collection whose outcome is known, with the real detector and landmarker."""
+"""All stages, on a raw collection with known outcomes, with the real detector and landmarker."""
 
 import json
 import os
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.shared, pytest.mark.weights, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory, shared):
-    """The collection, what is to become of it, and the folder it was curated in."""
+    """Return the collection, the expected outcomes of its clips and broken files, and the workspace."""
     try:
         find_people_model("yolov8n")
     except multiexpr.curation.UserError:
@@ -43,19 +43,19 @@ def outcomes(workspace):
     return {paths[row["clip_id"]]: row for row in read_rows(workspace.verdicts)}
 
 
-def test_each_clip_ends_where_it_must(curated):
+def test_each_clip_has_the_expected_outcome(curated):
     _, expected, _, workspace = curated
-    found = outcomes(workspace)
-    reached = {name: found[name]["reason"] or found[name]["error"] or found[name]["outcome"] for name in expected}
-    assert reached == expected
+    rows = outcomes(workspace)
+    actual = {name: rows[name]["reason"] or rows[name]["error"] or rows[name]["outcome"] for name in expected}
+    assert actual == expected
 
 
 def test_each_broken_file_is_an_error_of_its_kind(curated):
     _, _, broken, workspace = curated
-    found = {name: (row["outcome"], row["error"]) for name, row in outcomes(workspace).items()}
+    errors = {name: (row["outcome"], row["error"]) for name, row in outcomes(workspace).items()}
     for name, code in broken.items():
         if code:
-            assert found[f"broken/{name}"] == ("error", code)
+            assert errors[f"broken/{name}"] == ("error", code)
     mismatches = {row["path"]: row["kind"] for row in read_rows(workspace.mismatches)}
     assert mismatches == {"broken/empty.mp4": "unreadable"}
 
@@ -72,7 +72,7 @@ def test_the_dataset_holds_the_kept_clips_with_their_faces(curated):
         assert (workspace.dataset / row["masks"]).exists()
 
 
-def test_the_command_given_again_does_nothing_and_changes_nothing(curated, capsys):
+def test_a_second_run_of_the_command_changes_nothing(curated, capsys):
     root, _, _, workspace = curated
     before = contents(workspace)
     assert cli.main(["curate", str(root), "--out", str(workspace.root), "--workers", "2"]) == 0
@@ -83,30 +83,31 @@ def test_the_command_given_again_does_nothing_and_changes_nothing(curated, capsy
 
 
 def contents(workspace):
-    """Bytes of all that does not tell about time, nor was left half-written by a process that was killed."""
-    left_out = ("timings", "report.html", "batch.json")
-    whole = (path for path in sorted(workspace.root.rglob("*")) if not path.name.startswith(".tmp-"))
-    files = (path for path in whole if path.is_file() and path.suffix != ".lock")
-    found = {path.relative_to(workspace.root).as_posix(): path for path in files}
-    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(left_out)}
+    """Return the bytes of all files, by name, without timings, locks and temporary files of killed processes."""
+    excluded = ("timings", "report.html", "batch.json")
+    complete = (path for path in sorted(workspace.root.rglob("*")) if not path.name.startswith(".tmp-"))
+    files = (path for path in complete if path.is_file() and path.suffix != ".lock")
+    by_name = {path.relative_to(workspace.root).as_posix(): path for path in files}
+    return {name: path.read_bytes() for name, path in by_name.items() if not name.startswith(excluded)}
 
 
 def test_every_verb_alone(curated, capsys):
     _, _, _, workspace = curated
     out = str(workspace.root)
     assert cli.main(["why", out, "frozen.mp4"]) == 0
-    told = capsys.readouterr().out
-    assert "dropped: still (variation of head pose in degrees:" in told
+    explanation = capsys.readouterr().out
+    assert "dropped: still (variation of head pose in degrees:" in explanation
+    assert "expected at least 0.7" in explanation
     assert cli.main(["select", out, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 4
     assert cli.main(["select", out, "--target", "3", "--write", str(workspace.root / "three.toml")]) == 0
-    assert "# keeps 3 clips" in capsys.readouterr().out
+    assert "# keeps 3 of 7 clips that pass all other rules" in capsys.readouterr().out
     assert multiexpr.load_recipe(workspace.root / "three.toml")
     for verb in ("score", "caption", "export", "report"):
         assert cli.main([verb, out]) == 0
 
 
-def test_more_failures_than_allowed_are_told_by_the_status(curated):
+def test_more_failures_than_allowed_change_the_exit_status(curated):
     root, _, _, workspace = curated
     again = ["curate", str(root), "--out", str(workspace.root), "--workers", "2", "--max-failed"]
     assert cli.main([*again, "0.1"]) == 3
@@ -114,7 +115,7 @@ def test_more_failures_than_allowed_are_told_by_the_status(curated):
 
 
 def small(root, raw):
-    """Clips of all fates, spread over four shards by tiny ones that are soon dropped."""
+    """Write a collection of four shards: clips of all outcomes, and tiny ones that are dropped by their length."""
     root.mkdir()
     for name in ("two", "pair_a", "frozen", "dark", "cut", "tree", "far"):
         os.link(raw / f"{name}.mp4", root / f"{name}.mp4")
@@ -126,7 +127,7 @@ def small(root, raw):
 
 @pytest.fixture(scope="module")
 def reference(curated, tmp_path_factory):
-    """The small collection, and what one worker makes of it."""
+    """Return the small collection, and the files that one worker writes for it."""
     root = small(tmp_path_factory.mktemp("small") / "root", curated[0])
     out = root.parent / "reference"
     multiexpr.curate(root, out, execution=ExecutionConfig(workers=0))
@@ -141,35 +142,35 @@ def command(root, out, *more, **environment):
     )  # fmt: skip
 
 
-def test_two_workers_make_the_same(reference, tmp_path):
+def test_two_workers_write_the_same_files(reference, tmp_path):
     root, expected = reference
     multiexpr.curate(root, tmp_path / "out", execution=ExecutionConfig(workers=2))
     assert contents(Workspace(tmp_path / "out")) == expected
 
 
-def test_four_ranks_make_the_same(reference, tmp_path):
+def test_four_ranks_write_the_same_files(reference, tmp_path):
     root, expected = reference
     more = ("--executor", "slurm", "--workers", "1")
     array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "4"}
     ranks = [command(root, tmp_path / "out", *more, SLURM_ARRAY_TASK_ID=str(i), **array) for i in range(1, 5)]
-    said = [rank.communicate(timeout=300)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * 4, said
+    outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * 4, outputs
     assert contents(Workspace(tmp_path / "out")) == expected
-    assert any("report:" in text for text in said)
+    assert any("report:" in text for text in outputs)
 
 
-def test_a_ray_cluster_makes_the_same(reference, tmp_path):
+def test_a_ray_cluster_writes_the_same_files(reference, tmp_path):
     pytest.importorskip("ray")
     root, expected = reference
     run = command(root, tmp_path / "out", "--executor", "ray", RAY_ADDRESS="local")
-    said, _ = run.communicate(timeout=400)
-    assert run.returncode == 0, said
+    output, _ = run.communicate(timeout=400)
+    assert run.returncode == 0, output
     assert contents(Workspace(tmp_path / "out")) == expected
 
 
 @pytest.mark.parametrize("after_s", [4.0, 9.0])
-def test_killed_and_given_again_the_command_makes_the_same(reference, tmp_path, after_s):
-    """`python -m tests.multiexpr.kill --times 50` does it at many random points."""
+def test_a_killed_run_resumes_with_the_same_files(reference, tmp_path, after_s):
+    """Kill the command at one point; `python -m tests.multiexpr.kill --times 50` does so at many random points."""
     root, expected = reference
     run = command(root, tmp_path / "out", "--workers", "2")
     try:
@@ -178,8 +179,8 @@ def test_killed_and_given_again_the_command_makes_the_same(reference, tmp_path, 
         run.kill()
         run.wait()
     again = command(root, tmp_path / "out", "--workers", "2")
-    said, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, said
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
     assert contents(Workspace(tmp_path / "out")) == expected
 
 
@@ -200,7 +201,7 @@ def test_ctrl_c_ends_it_cleanly(reference, tmp_path):
     assert contents(Workspace(tmp_path / "out")) == expected
 
 
-def test_limits_walk_through_the_collection(reference, tmp_path):
+def test_runs_with_a_limit_add_up_to_the_whole_collection(reference, tmp_path):
     root, expected = reference
     for count in (14, 27):
         funnel = multiexpr.curate(root, tmp_path / "out", limit=14, execution=ExecutionConfig(workers=2))

@@ -3,15 +3,15 @@ from dataclasses import asdict, replace
 import pytest
 
 from exprbench import UserError
-from multiexpr.recipe import DEFAULT, Recipe, as_dict, from_dict, load_recipe, to_toml
+from multiexpr.recipe import DEFAULT_PATH, Recipe, as_dict, from_dict, load_recipe, to_toml
 
 
 def test_the_shipped_recipe_is_the_default_and_explains_every_value():
     assert load_recipe() == Recipe()
-    lines = [line for line in DEFAULT.read_text().splitlines() if "=" in line and not line.startswith("#")]
+    lines = [line for line in DEFAULT_PATH.read_text().splitlines() if "=" in line and not line.startswith("#")]
     keys = [key for section in _leaves(asdict(Recipe())) for key in section]
     assert sorted(line.partition(" = ")[0] for line in lines) == sorted(keys)
-    keep = DEFAULT.read_text().partition("[keep.container]")[2].partition("[caption]")[0]
+    keep = DEFAULT_PATH.read_text().partition("[keep.container]")[2].partition("[caption]")[0]
     assert all("#" in line for line in keep.splitlines() if "=" in line)
 
 
@@ -22,7 +22,7 @@ def _leaves(table):
             yield from _leaves(value)
 
 
-def test_a_recipe_of_ones_own_holds_only_what_differs(tmp_path):
+def test_a_recipe_needs_only_the_values_that_differ(tmp_path):
     path = tmp_path / "my.toml"
     path.write_text("[keep.people]\nmin_share = 0.6\n")
     recipe = load_recipe(path, ["keep.motion.min_seen=0.5", "score.people.model=yolov8x"])
@@ -39,24 +39,24 @@ def test_a_recipe_of_ones_own_holds_only_what_differs(tmp_path):
         ("[keep.people]\nmin_share = 'high'", "my.toml.keep.people.min_share is 'high'; expected a number"),
         ("[keep]\npeople = 3", "my.toml.keep.people is 3; expected a table"),
         ("[score.people]\nnum_frames = 0", "num_frames is 0; expected a number above 0"),
-        ("[keep.people]\nmin_share = -1", "min_share is -1; expected 0 or more"),
+        ("[keep.people]\nmin_share = -1", "min_share is -1.0; expected 0 or more"),
         ("[score.aesthetics]\nmethod = 'laoin'", "expected one of 'auto', 'photomotion', 'laion'"),
         ("[keep.people\n", "my.toml is not TOML"),
     ],
 )
-def test_mistakes_are_told_in_one_line(tmp_path, text, message):
+def test_mistakes_are_reported_in_one_line(tmp_path, text, message):
     (tmp_path / "my.toml").write_text(text)
     with pytest.raises(UserError, match=message):
         load_recipe(tmp_path / "my.toml")
 
 
 @pytest.mark.parametrize("setting", ["keep.people.min_share", "keep..x=1", "nothing.at.all=1", "=1"])
-def test_settings_that_are_none(setting):
+def test_malformed_settings_are_rejected(setting):
     with pytest.raises(UserError, match="--set"):
         load_recipe(None, [setting])
 
 
-def test_recipes_survive_toml_and_json(tmp_path):
+def test_recipes_round_trip_through_toml_and_json(tmp_path):
     recipe = load_recipe(None, ["keep.people.max_people=4", 'export.formats=["webdataset"]'])
     recipe = replace(recipe, caption=replace(recipe.caption, prompt='say "what"\nyou see \\ there'))
     (tmp_path / "r.toml").write_text(to_toml(recipe))

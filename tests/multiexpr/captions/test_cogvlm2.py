@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exprbench import UserError
-from multiexpr.captions.cogvlm2 import CogVLM2, find_model
+from multiexpr.captions.cogvlm2 import CogVLM2Captioner, find_model
 from multiexpr.recipe import Caption
 
 MODELING = '''
@@ -17,7 +17,7 @@ class TinyConfig(PretrainedConfig):
 
 
 class TinyForCausalLM(PreTrainedModel):
-    """Speaks the interface of CogVLM2-Caption; its answer is computed from question and video."""
+    """Model with the interface of CogVLM2-Caption whose answer depends on the question and the video."""
 
     config_class = TinyConfig
 
@@ -46,7 +46,7 @@ class TinyForCausalLM(PreTrainedModel):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A model's folder with code of its own, as the published one has it."""
+    """Folder of a tiny model with Python code, in the layout of the published one."""
     transformers = pytest.importorskip("transformers")
     import torch
     from safetensors.torch import save_file
@@ -68,14 +68,14 @@ def tiny(tmp_path):
 
 
 @pytest.mark.parametrize(("shade", "text"), [(250, "two bright faces"), (10, "two dark faces")])
-def test_a_model_with_code_of_its_own_is_loaded_and_asked(tiny, shade, text):
-    captioner = CogVLM2(Caption(backend="cogvlm2", model=str(tiny)))
+def test_a_model_with_python_code_is_loaded_and_captions(tiny, shade, text):
+    captioner = CogVLM2Captioner(Caption(backend="cogvlm2", model=str(tiny)))
     frames = [np.full((30, 40, 3), shade, np.uint8)] * 24
     assert captioner.caption(frames, 2) == text
     assert captioner.caption(frames, 2) == text
 
 
-def test_it_is_looked_for_by_name_and_told_where_to_get(tiny, monkeypatch, tmp_path):
+def test_the_model_is_found_by_name_and_the_error_says_where_to_get_it(tiny, monkeypatch, tmp_path):
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tiny.parent))
     assert find_model("") == tiny
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path / "elsewhere"))

@@ -1,13 +1,13 @@
 import pytest
 
 from exprbench import UserError
-from multiexpr.execution.executors import ExecutionConfig, job_of, rank_of, run_stage, shards_of_rank
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, get_rank, get_rank_shards, run_stage
 from multiexpr.indexing.listing import finish_batch, is_listed, list_collection
 
 
 def array(task, first=0, last=0, step=1):
-    told = {"TASK_ID": task, "TASK_MIN": first, "TASK_MAX": last, "TASK_STEP": step}
-    return {f"SLURM_ARRAY_{name}": str(value) for name, value in told.items()}
+    values = {"TASK_ID": task, "TASK_MIN": first, "TASK_MAX": last, "TASK_STEP": step}
+    return {f"SLURM_ARRAY_{name}": str(value) for name, value in values.items()}
 
 
 @pytest.mark.parametrize(
@@ -22,34 +22,34 @@ def array(task, first=0, last=0, step=1):
         ({**array(3, 2, 4), "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (3, 6)),  # an array of jobs of two tasks each
     ],
 )
-def test_ranks_are_what_launchers_tell(environment, rank):
-    assert rank_of(environment) == rank
+def test_ranks_are_read_from_the_launchers_variables(environment, rank):
+    assert get_rank(environment) == rank
 
 
-def test_without_a_launcher_there_is_no_rank():
-    with pytest.raises(UserError, match="no rank is told"):
-        rank_of({"SLURM_NTASKS": "4"})
+def test_an_environment_without_a_rank_is_an_error():
+    with pytest.raises(UserError, match="the environment has no rank; start the command as an array"):
+        get_rank({"SLURM_NTASKS": "4"})
 
 
-def test_ranks_share_all_shards_among_them(monkeypatch):
+def test_every_shard_belongs_to_one_rank(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     shares = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
-        shares.append(shards_of_rank(list(range(10)), ExecutionConfig(executor="slurm")))
+        shares.append(get_rank_shards(list(range(10)), ExecutionConfig(executor="slurm")))
     assert sorted(shard for share in shares for shard in share) == list(range(10))
     assert {len(share) for share in shares} == {3, 4}
-    assert shards_of_rank([1, 2], ExecutionConfig()) == [1, 2]
+    assert get_rank_shards([1, 2], ExecutionConfig()) == [1, 2]
 
 
-def test_an_executor_nobody_knows(workspace, recipe):
+def test_an_unknown_executor_is_an_error(workspace, recipe):
     with pytest.raises(UserError, match="did you mean 'slurm'"):
         run_stage(None, workspace, recipe, ExecutionConfig(executor="slrum"))
 
 
 def test_one_rank_of_a_job_lists_and_the_next_job_lists_again(drawn, workspace):
-    assert job_of({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5"}) == "5"
-    assert job_of({"RANK": "0"}) == ""
+    assert get_job_id({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5"}) == "5"
+    assert get_job_id({"RANK": "0"}) == ""
     assert not is_listed(workspace, "5")
     list_collection(drawn, workspace, limit=2, job="5")
     assert is_listed(workspace, "5")
@@ -60,7 +60,7 @@ def test_one_rank_of_a_job_lists_and_the_next_job_lists_again(drawn, workspace):
     assert is_listed(workspace, "6")
 
 
-def test_ranks_of_a_job_without_a_name_list_anew_once_all_is_done(drawn, workspace):
+def test_ranks_of_a_job_without_an_id_list_again_after_a_finished_batch(drawn, workspace):
     list_collection(drawn, workspace)
     assert is_listed(workspace)
     finish_batch(workspace)

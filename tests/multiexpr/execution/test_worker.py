@@ -7,14 +7,14 @@ from exprbench.media import MediaError
 from exprbench.weights import WeightsError
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.recipe import Recipe
-from multiexpr.sources.catalogue import stamp_of
+from multiexpr.sources.catalogue import file_stamp
 
 
 @pytest.fixture
 def ask(tmp_path):
-    """`ask(task)` sends a request about a file that is as it was listed."""
+    """Function that sends a request with a task, about a file that has not changed since it was listed."""
     (tmp_path / "clip.mp4").write_bytes(b"bytes")
-    clip = {"path": "clip.mp4", "parts": [], "problem": "", "stamp": stamp_of(tmp_path, ("clip.mp4",))}
+    clip = {"path": "clip.mp4", "parts": [], "problem": "", "stamp": file_stamp(tmp_path, ("clip.mp4",))}
     worker = ClipWorker(tmp_path, Recipe(), models=None)
     return lambda task: worker({"task": task, "clip": clip})
 

@@ -14,7 +14,7 @@ from exprbench.faces import FaceTrack, FaceTracks, load_tracks
 from exprbench.media import VideoSource, open_clip, open_frames, probe, read_clip
 from multiexpr import caption, export, index, select
 from multiexpr.execution.executors import ExecutionConfig
-from multiexpr.exporting.clips import clip_path, copy_stream, export_clip, fits
+from multiexpr.exporting.clips import can_copy, clip_path, copy_stream, export_clip
 from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
@@ -32,7 +32,7 @@ FRAMES = [numbered(i) for i in range(100)]
 
 
 def kept_workspace(root, out, **listing):
-    """A workspace in which every clip of a collection is kept, without any having been scored."""
+    """Return a workspace that keeps every clip of a collection, with synthetic scores."""
     index(root, out, execution=ONE, **listing)
     workspace = Workspace(out)
     clips = load_index(workspace)
@@ -50,7 +50,7 @@ def written(tmp_path, path, recipe=None, **span):
     return facts, numbers(frames) if info.width > info.height else [], info
 
 
-def test_a_clip_that_fits_is_copied_packet_by_packet(tmp_path):
+def test_a_clip_that_fits_the_export_is_copied_packet_by_packet(tmp_path):
     path = encode(tmp_path / "a.mp4", FRAMES)
     facts, found, info = written(tmp_path, path)
     assert facts["copied"]
@@ -60,7 +60,7 @@ def test_a_clip_that_fits_is_copied_packet_by_packet(tmp_path):
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_frames_that_come_out_of_order_are_copied_in_time(tmp_path):
+def test_a_clip_with_b_frames_is_copied(tmp_path):
     path = write(tmp_path / "a.mp4", FRAMES)  # x264's B-frames
     facts, found, _ = written(tmp_path, path)
     assert (facts["copied"], facts["num_frames"], facts["duration_s"]) == (True, 100, 4.0)
@@ -78,7 +78,7 @@ def test_frames_that_come_out_of_order_are_copied_in_time(tmp_path):
         ("uneven.mkv", {"times_s": [Fraction(i * i, 2500) for i in range(100)]}),
     ],
 )
-def test_what_does_not_fit_is_encoded_once_at_25(tmp_path, name, options):
+def test_other_clips_are_encoded_at_25_fps(tmp_path, name, options):
     path = write(tmp_path / name, FRAMES, **options)
     facts, _, info = written(tmp_path, path)
     assert not facts["copied"]
@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_encoded_once_at_25(tmp_path, name, options):
         assert video.streams.video[0].pix_fmt == "yuv420p"
 
 
-def test_the_own_rate_may_be_kept(tmp_path):
+def test_fps_0_keeps_the_frame_rate(tmp_path):
     path = write(tmp_path / "a.mp4", FRAMES[:60], fps=30)
     facts, found, info = written(tmp_path, path, load_recipe(None, [*PLAIN, "export.fps=0"]))
     assert (facts["copied"], info.fps, found) == (True, 30, list(range(60)))
@@ -114,11 +114,11 @@ def test_the_same_clip_gives_the_same_bytes(tmp_path):
     hashes = {written(tmp_path / name, path)[0]["sha256"] for name in "ab"}
     assert len(hashes) == 1
     assert copy_stream(VideoSource(path=str(path)), tmp_path / "c.mp4")
-    assert fits(probe(path), load_recipe().export)
+    assert can_copy(probe(path), load_recipe().export)
 
 
 def face(centre, radius, count=5, seen=True):
-    """A round face: its landmarks on a disc, in [0, 1] of a 640 x 320 frame."""
+    """Return the track of a round face: landmarks on a disc, in [0, 1] of a 640 x 320 frame."""
     rng = np.random.default_rng(0)
     angles, radii = rng.uniform(0, 2 * np.pi, 478), np.sqrt(rng.uniform(0, 1, 478))
     radii[:60], angles[:60] = 1, np.linspace(0, 2 * np.pi, 60)
@@ -189,7 +189,7 @@ def test_hugging_face_loads_the_folder(dataset):
     loaded = datasets.load_dataset(
         "videofolder", data_dir=str(dataset.dataset), split="train", cache_dir=str(dataset.root / "hf")
     )
-    loaded = loaded.cast_column("video", datasets.VideoSource(decode=False))
+    loaded = loaded.cast_column("video", datasets.Video(decode=False))
     assert len(loaded) == 5
     assert set(loaded["clip_id"]) == set(pd.read_parquet(dataset.dataset / "metadata.parquet")["clip_id"])
     assert loaded[0]["video"]["path"].endswith(f"{loaded[0]['clip_id']}.mp4")
@@ -218,13 +218,13 @@ def test_webdataset_shards_hold_whole_samples(dataset):
     assert len(names) == len(set(names)) == 5
 
 
-def test_our_own_reader_takes_our_own_shards(dataset, tmp_path):
-    kind = index(dataset.dataset / "webdataset", tmp_path / "again", execution=ONE)
-    assert kind.num_entries == 5
+def test_exported_webdataset_shards_can_be_curated(dataset, tmp_path):
+    summary = index(dataset.dataset / "webdataset", tmp_path / "again", execution=ONE)
+    assert summary.num_entries == 5
     assert {row["source"] for row in load_index(Workspace(tmp_path / "again"))} == {"webdataset"}
 
 
-def test_the_card_tells_funnel_recipe_models_and_terms(dataset):
+def test_the_card_has_funnel_recipe_models_and_terms(dataset):
     card = (dataset.dataset / "README.md").read_text()
     assert card.startswith("---\n")
     assert "kept                                   5  100.00 %" in card
@@ -233,7 +233,7 @@ def test_the_card_tells_funnel_recipe_models_and_terms(dataset):
     assert "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff" in card
 
 
-def test_a_stricter_recipe_takes_clips_out_again(dataset):
+def test_a_stricter_recipe_removes_clips(dataset):
     recipe = load_recipe(None, [*PLAIN, "keep.sharpness.min_sharpness=1000"])
     select(dataset.root, recipe=recipe)
     assert export(dataset.root, recipe=recipe, execution=ONE) == 0
@@ -241,17 +241,17 @@ def test_a_stricter_recipe_takes_clips_out_again(dataset):
     assert pd.read_parquet(dataset.dataset / "metadata.parquet").empty
 
 
-def test_what_is_written_is_not_written_again(dataset):
+def test_exported_clips_are_not_written_again(dataset):
     recipe = load_recipe(None, PLAIN)
     before = {path: path.stat().st_mtime_ns for path in (dataset.dataset / "clips").glob("*/*")}
-    gone = next(iter(before))
-    gone.unlink()
+    missing = next(iter(before))
+    missing.unlink()
     export(dataset.root, recipe=recipe, execution=ONE)
     after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path for path in before if before[path] != after[path]} == {gone}
+    assert {path for path in before if before[path] != after[path]} == {missing}
 
 
-def test_a_clip_that_vanished_since_is_told_and_left_out(tmp_path, drawn, capsys):
+def test_a_clip_whose_file_is_missing_is_reported_and_skipped(tmp_path, drawn, capsys):
     shutil.copytree(drawn, tmp_path / "root")
     workspace = kept_workspace(tmp_path / "root", tmp_path / "out")
     (tmp_path / "root/b.mp4").unlink()
@@ -259,7 +259,7 @@ def test_a_clip_that_vanished_since_is_told_and_left_out(tmp_path, drawn, capsys
     assert "1 kept clips could not be written (missing_file)" in capsys.readouterr().err
 
 
-def test_the_scores_of_a_source_are_kept_apart(tmp_path, drawn):
+def test_scores_of_the_source_have_their_own_columns(tmp_path, drawn):
     root = tmp_path / "root"
     shutil.copytree(drawn, root / "video")
     table = "video,caption,aesthetic score,camera motion\na.mp4,hi,8.27,pan_left\nb.mp4,,,static\n"
@@ -275,7 +275,7 @@ def test_the_scores_of_a_source_are_kept_apart(tmp_path, drawn):
 
 @pytest.mark.shared
 @pytest.mark.weights
-def test_tracks_and_masks_lie_beside_a_clip_with_people(tmp_path, shared, needs_weights):
+def test_tracks_and_masks_of_a_clip_with_two_people(tmp_path, shared, needs_weights):
     needs_weights("face_landmarker")
     video = VideoSource(path=str(shared("multi/two_person.mp4")), start_s=0.0, duration_s=1.0)
     facts = export_clip({"clip_id": "ab12"}, video, tmp_path, load_recipe())
@@ -288,7 +288,7 @@ def test_tracks_and_masks_lie_beside_a_clip_with_people(tmp_path, shared, needs_
     assert masks[0, :, :, :80].sum() > 0.99 * masks[0].sum()  # left to right
     from exprbench.faces.video_tracks import track_faces
 
-    assert track_faces(path).video_sha256 == facts["sha256"]  # they are taken for given
+    assert track_faces(path).video_sha256 == facts["sha256"]  # the exported tracks are read
     with open_frames(path, [0.5]) as frames:
         assert next(iter(frames)).shape == (720, 1280, 3)
     with io.BytesIO((tmp_path / "clips/ab/ab12.masks.npz").read_bytes()) as file:

@@ -8,15 +8,15 @@ from exprbench import UserError
 from multiexpr import index
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.listing import finish_batch, list_collection
-from multiexpr.indexing.stage import clip_id, find_clip, load_index
-from multiexpr.storage.parquet import read_rows, shard_path, shards_in
+from multiexpr.indexing.stage import compute_clip_id, find_clip, load_index
+from multiexpr.storage.parquet import list_shards, read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.collection import encode
 
 
 @pytest.fixture
 def many(tmp_path):
-    """Thirty files that are no videos, but look like some: listing does not open them."""
+    """Folder with thirty files that have names of videos: listing does not open them."""
     root = tmp_path / "many"
     (root / "x").mkdir(parents=True)
     for i in range(30):
@@ -25,23 +25,23 @@ def many(tmp_path):
 
 
 def keys(workspace):
-    return [row["key"] for s in shards_in(workspace.entries) for row in read_rows(shard_path(workspace.entries, s))]
+    return [row["key"] for s in list_shards(workspace.entries) for row in read_rows(shard_path(workspace.entries, s))]
 
 
 def test_small_collections_are_cut_into_small_shards_in_a_fixed_order(many, workspace):
-    listed = list_collection(many, workspace)
-    assert (listed.num_entries, listed.num_new, listed.mismatches) == (30, 30, {})
+    summary = list_collection(many, workspace)
+    assert (summary.num_entries, summary.num_new, summary.mismatches) == (30, 30, {})
     assert keys(workspace) == sorted(keys(workspace))
-    assert len(shards_in(workspace.entries)) == 4
+    assert len(list_shards(workspace.entries)) == 4
     again = list_collection(many, workspace)
-    assert (again.num_entries, again.num_new, again.num_changed, again.num_gone) == (30, 0, 0, 0)
+    assert (again.num_entries, again.num_new, again.num_changed, again.num_missing) == (30, 0, 0, 0)
 
 
-def test_limit_takes_the_next_ones(many, workspace):
+def test_limit_adds_the_next_videos(many, workspace):
     for upto in (12, 24, 30):
-        listed = list_collection(many, workspace, limit=12)
+        summary = list_collection(many, workspace, limit=12)
         finish_batch(workspace)
-        assert (listed.num_entries, listed.num_waiting) == (upto, 30 - upto)
+        assert (summary.num_entries, summary.num_waiting) == (upto, 30 - upto)
     assert keys(workspace) == sorted(keys(workspace))
     assert list_collection(many, workspace, limit=12).num_new == 0
 
@@ -53,23 +53,23 @@ def test_an_interrupted_limit_is_finished_first(many, tmp_path):
     shard_path(disturbed.entries, 2).unlink()  # as if it was killed before the last shard
     assert list_collection(many, disturbed, limit=20, resume=True).num_new == 4
     finish_batch(undisturbed)
-    for number in shards_in(undisturbed.entries):
+    for number in list_shards(undisturbed.entries):
         paths = [shard_path(workspace.entries, number) for workspace in (undisturbed, disturbed)]
         assert paths[0].read_bytes() == paths[1].read_bytes()
     assert list_collection(many, undisturbed, limit=20, resume=True).num_new == 10
 
 
-def test_what_changes_and_what_goes_is_noted_where_it_was(many, workspace):
+def test_rows_of_changed_and_missing_files_are_updated_in_place(many, workspace):
     list_collection(many, workspace)
     before = keys(workspace)
     (many / "04.mp4").write_bytes(b"another one")
     (many / "06.mp4").unlink()
     (many / "new.mp4").write_bytes(b"a new one")
-    listed = list_collection(many, workspace)
-    assert (listed.num_new, listed.num_changed, listed.num_gone) == (1, 1, 1)
+    summary = list_collection(many, workspace)
+    assert (summary.num_new, summary.num_changed, summary.num_missing) == (1, 1, 1)
     assert keys(workspace) == [*before, "new.mp4"]
     rows = {
-        row["key"]: row for s in shards_in(workspace.entries) for row in read_rows(shard_path(workspace.entries, s))
+        row["key"]: row for s in list_shards(workspace.entries) for row in read_rows(shard_path(workspace.entries, s))
     }
     assert rows["06.mp4"]["problem"] == "missing_file"
     assert rows["04.mp4"]["num_bytes"] == 11
@@ -81,19 +81,19 @@ def test_files_of_the_same_content_are_listed_once(many, workspace):
     shutil.copy(many / "04.mp4", many / "copy.mp4")
     (many / "twin.mp4").write_bytes(b"Video 6" * 7)  # as large as 06.mp4, and not the same
     assert (many / "twin.mp4").stat().st_size == (many / "06.mp4").stat().st_size
-    listed = list_collection(many, workspace)
-    assert listed.mismatches == {"duplicate": 1}
+    summary = list_collection(many, workspace)
+    assert summary.mismatches == {"duplicate": 1}
     (row,) = read_rows(workspace.mismatches)
     assert (row["path"], row["detail"]) == ("copy.mp4", "the same as 04.mp4")
     assert "twin.mp4" in keys(workspace)
 
 
-def test_same_content_may_be_let_be(many, tmp_path):
+def test_the_content_check_can_be_skipped(many, tmp_path):
     shutil.copy(many / "04.mp4", many / "copy.mp4")
     assert list_collection(many, Workspace(tmp_path / "o"), check_content=False).num_new == 31
 
 
-def test_ids_stay_when_the_collection_moves(many, tmp_path):
+def test_ids_do_not_change_when_the_collection_moves(many, tmp_path):
     execution = ExecutionConfig(workers=0)
     index(many, tmp_path / "a", execution=execution)
     shutil.move(many, tmp_path / "moved")
@@ -104,17 +104,17 @@ def test_ids_stay_when_the_collection_moves(many, tmp_path):
     assert [row["stamp"] for row in first] == [row["stamp"] for row in second]
 
 
-def test_ids_tell_collections_keys_and_spans_apart():
-    ids = {clip_id(s, k, span) for s in ("a", "b") for k in ("x", "y") for span in ((0, None), (0, 1), (1, 1))}
+def test_ids_differ_by_collection_key_and_span():
+    ids = {compute_clip_id(s, k, span) for s in ("a", "b") for k in ("x", "y") for span in ((0, None), (0, 1), (1, 1))}
     assert len(ids) == 12
     assert all(len(one) == 20 for one in ids)
 
 
-def test_an_output_folder_belongs_to_one_kind_and_lies_outside(many, workspace, tmp_path):
+def test_an_output_folder_belongs_to_one_kind_and_is_outside_of_the_collection(many, workspace, tmp_path):
     list_collection(many, workspace)
-    with pytest.raises(UserError, match="of kind folder, this one is webdataset"):
+    with pytest.raises(UserError, match=r"belongs to a collection of kind folder, .* is of kind webdataset; choose"):
         list_collection(many, workspace, kind="webdataset")
-    with pytest.raises(UserError, match="lies inside the collection"):
+    with pytest.raises(UserError, match="is inside the collection"):
         list_collection(many, Workspace(many / "out"))
     with pytest.raises(UserError, match="there is no collection"):
         list_collection(tmp_path / "nowhere", Workspace(tmp_path / "o"))
@@ -122,12 +122,12 @@ def test_an_output_folder_belongs_to_one_kind_and_lies_outside(many, workspace, 
 
 def test_an_empty_collection_has_no_index(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no video"):
+    with pytest.raises(UserError, match="there is no readable video in"):
         index(tmp_path / "empty", tmp_path / "out")
 
 
 def scenes(path):
-    """Two long shots and a short one between them, in plain colours with a moving bar."""
+    """Write two long shots with a short one between them, in plain colours with a moving bar."""
     frames = []
     for colour, count in (((200, 30, 30), 275), ((30, 200, 30), 25), ((30, 30, 200), 250)):
         for i in range(count):
@@ -150,7 +150,7 @@ def test_long_videos_are_cut_into_shots(tmp_path, recipe, drawn):
     assert find_clip(Workspace(tmp_path / "out"), "long.mp4")[1]["start_s"] == 0.0
 
 
-def test_cutting_is_for_the_recipe_to_say(tmp_path, recipe, drawn):
+def test_the_recipe_can_disable_cutting(tmp_path, recipe, drawn):
     from multiexpr.recipe import load_recipe
 
     scenes(tmp_path / "root/long.mp4")
@@ -163,16 +163,16 @@ def test_cutting_is_for_the_recipe_to_say(tmp_path, recipe, drawn):
     assert [row["duration_s"] for row in load_index(Workspace(tmp_path / "n"))] == [None]
 
 
-def test_a_broken_video_stays_one_clip_whose_error_is_told_later(tmp_path):
+def test_a_broken_video_is_one_clip_in_the_index(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root/text.mp4").write_text("no video")
     index(tmp_path / "root", tmp_path / "out", execution=ExecutionConfig(workers=0))
     assert len(load_index(Workspace(tmp_path / "out"))) == 1
 
 
-def test_links_out_of_the_collection_are_followed_for_files(tmp_path, drawn, workspace):
+def test_links_to_files_outside_of_the_collection_are_followed(tmp_path, drawn, workspace):
     (tmp_path / "root").mkdir()
     os.symlink(drawn / "a.mp4", tmp_path / "root/link.mp4")
     os.symlink(tmp_path / "gone.mp4", tmp_path / "root/dangling.mp4")
-    listed = list_collection(tmp_path / "root", workspace)
-    assert (listed.num_new, listed.mismatches) == (1, {"unreadable": 1})
+    summary = list_collection(tmp_path / "root", workspace)
+    assert (summary.num_new, summary.mismatches) == (1, {"unreadable": 1})

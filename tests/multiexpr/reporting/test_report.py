@@ -9,8 +9,8 @@ from multiexpr import report
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.recipe import load_recipe
 from multiexpr.reporting.markup import Html, table, text
-from multiexpr.reporting.numbers import _union, histograms, time_spent
-from multiexpr.reporting.pictures import draw
+from multiexpr.reporting.numbers import _union_s, histograms, time_spent
+from multiexpr.reporting.pictures import histogram_svg
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.exporting.test_export import kept_workspace
 from tests.multiexpr.made import fill, good, random_clips
@@ -19,7 +19,7 @@ ONE = ExecutionConfig(workers=0)
 
 
 class Checker(HTMLParser):
-    """Every element is closed, and nothing is asked from elsewhere."""
+    """Parser that checks that every element is closed, and collects text and sources."""
 
     EMPTY = {"meta", "br", "img"}  # noqa: RUF012
 
@@ -50,7 +50,7 @@ def checked(path):
     return page
 
 
-def test_the_page_shows_it_all_in_one_file(tmp_path, drawn):
+def test_the_page_is_one_file_with_all_sections(tmp_path, drawn):
     shutil.copytree(drawn, tmp_path / "root")
     (tmp_path / "root/a.mp4").rename(tmp_path / "root/<script>alert('x')&.mp4")
     workspace = kept_workspace(tmp_path / "root", tmp_path / "out")
@@ -59,7 +59,7 @@ def test_the_page_shows_it_all_in_one_file(tmp_path, drawn):
     assert len(page.sources) == 4  # a picture of every kept clip
     assert "<script>alert('x')&.mp4" in words  # escaped: it is text
     assert "100.00 %" in words
-    assert "largest change between frames that stands out" in words
+    assert "largest sudden change between frames" in words
 
 
 def test_counts_histograms_and_errors_are_those_of_the_scores(workspace, recipe):
@@ -78,41 +78,41 @@ def test_counts_histograms_and_errors_are_those_of_the_scores(workspace, recipe)
     assert by_name["long"].num_failing == (lengths > 30).sum()
 
 
-def test_the_threshold_line_stands_where_the_threshold_is(workspace, recipe):
+def test_the_threshold_line_is_at_the_threshold(workspace, recipe):
     fill(workspace, [[good(luma=v) for v in np.linspace(0, 1, 101)]])
     (plot,) = [
         p
         for p in histograms(workspace, load_recipe(None, ["keep.sharpness.min_luma=0.25"]))[0]
         if p.rule.name == "dark"
     ]
-    drawing = draw(plot)
-    (line,) = re.findall(r'class="limit" x1="([0-9.]+)"', drawing)
+    svg = histogram_svg(plot)
+    (line,) = re.findall(r'class="limit" x1="([0-9.]+)"', svg)
     assert float(line) == pytest.approx(320 * 0.25 / plot.edges[-1], abs=0.1)
-    assert drawing.count('class="out"') == 10
+    assert svg.count('class="out"') == 10
 
 
-def test_one_value_and_none_can_be_drawn(workspace, recipe):
+def test_a_histogram_of_one_value_can_be_drawn(workspace, recipe):
     fill(workspace, [[good()]])
     plots, _ = histograms(workspace, recipe)
-    assert all(draw(plot).startswith("<svg") for plot in plots)
+    assert all(histogram_svg(plot).startswith("<svg") for plot in plots)
 
 
-def test_pauses_between_runs_are_no_work():
-    notes = [{"started": s, "wall_s": w} for s, w in ((0.0, 10.0), (5.0, 10.0), (100.0, 1.0))]
-    assert _union(notes) == 16.0
+def test_pauses_between_runs_are_not_counted():
+    shards = [{"started": s, "wall_s": w} for s, w in ((0.0, 10.0), (5.0, 10.0), (100.0, 1.0))]
+    assert _union_s(shards) == 16.0
 
 
-def test_time_is_told_per_stage_and_clip(workspace):
+def test_time_is_summed_per_stage_and_scorer(workspace):
     from exprbench.core.files import write_json
 
-    note = {"started": 0.0, "wall_s": 2.0, "spent_s": {"people": 1.0}, "clips": 4, "errors": 0}
+    timing = {"started": 0.0, "wall_s": 2.0, "spent_s": {"people": 1.0}, "clips": 4, "errors": 0}
     for shard in range(3):
-        write_json(workspace.timings("score") / f"{shard:05d}.json", {**note, "started": 2.0 * shard})
-    (spent,) = time_spent(workspace)
-    assert (spent.stage, spent.num_clips, spent.wall_s, spent.by_scorer_s) == ("score", 12, 6.0, {"people": 3.0})
+        write_json(workspace.timings("score") / f"{shard:05d}.json", {**timing, "started": 2.0 * shard})
+    (total,) = time_spent(workspace)
+    assert (total.stage, total.num_clips, total.wall_s, total.by_scorer_s) == ("score", 12, 6.0, {"people": 3.0})
 
 
-def test_markup_escapes():
+def test_markup_escapes_text():
     assert text("<b>") == "&lt;b&gt;"
     assert text(Html("<b>")) == "<b>"
     assert text(1234567) == "1,234,567"

@@ -3,9 +3,10 @@ import pytest
 
 from exprbench import UserError
 from multiexpr.models.detector import Models
+from multiexpr.models.laion_network import SIDE, find_clip_model, is_clip_available, load_clip, load_head
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import aesthetics_method, make_scorers
-from multiexpr.scorers.laion import SIDE, clip_is_here, find_clip_model, load_clip, load_head, squares
+from multiexpr.scorers.laion import square_crops
 
 RNG = np.random.default_rng(0)
 
@@ -26,7 +27,7 @@ def test_the_published_head_folds_into_one_affine_map(needs_weights):
     assert np.abs(y[:, 0].numpy() - (x.numpy() @ weight + bias)).max() < 1e-12
 
 
-def test_another_head_is_refused(tmp_path):
+def test_a_head_with_other_layers_is_an_error(tmp_path):
     import torch
 
     torch.save({"layers.0.weight": torch.zeros(3, 768), "layers.0.bias": torch.zeros(3)}, tmp_path / "head.pth")
@@ -35,10 +36,10 @@ def test_another_head_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("shape", "count"), [((224, 224), 1), ((360, 640), 2), ((640, 360), 2), ((256, 1280), 5)])
-def test_squares_leave_nobody_out(shape, count):
+def test_square_crops_cover_the_frame(shape, count):
     frame = np.zeros((*shape, 3), np.uint8)
     frame[:, -1] = frame[:, 0] = frame[0] = frame[-1] = 255
-    crops = squares(frame)
+    crops = square_crops(frame)
     assert crops.shape == (count, SIDE, SIDE, 3)
     if shape[0] < shape[1]:
         assert crops[0][:, 0].max() > 60
@@ -50,7 +51,7 @@ def test_squares_leave_nobody_out(shape, count):
 
 @pytest.fixture
 def tiny_clip(tmp_path, monkeypatch, needs_weights):
-    """A folder as `clip-vit-large-patch14` is laid out, of a network of the same interface and random weights."""
+    """Folder in the layout of `clip-vit-large-patch14`, with a small network with random weights."""
     transformers = pytest.importorskip("transformers")
     import torch
 
@@ -71,7 +72,7 @@ def test_clip_is_found_loaded_and_scored(tiny_clip):
     import torch
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-    assert clip_is_here("clip-vit-large-patch14")
+    assert is_clip_available("clip-vit-large-patch14")
     assert find_clip_model("clip-vit-large-patch14") == tiny_clip
     score = load_clip("clip-vit-large-patch14", "cpu")
     crops = RNG.integers(0, 255, (3, SIDE, SIDE, 3), np.uint8)
@@ -92,22 +93,22 @@ def test_the_scorer_takes_the_mean_of_squares_and_the_lowest_frame(tiny_clip):
     recipe = load_recipe(None, ["score.aesthetics.method=laion"])
     (scorer,) = [s for s in make_scorers(recipe, Models(recipe)) if s.name == "laion"]
     frames = RNG.integers(0, 255, (2, 224, 448, 3), np.uint8)
-    start = scorer.start({"length_s": 4.0})
+    measurement = scorer.start({"length_s": 4.0})
     for frame in frames:
-        start.update(frame, 0)
-    compute = start.compute()
+        measurement.update(frame, 0)
+    columns = measurement.compute()
     score = load_clip("clip-vit-large-patch14", "cpu")
-    each = [score(squares(frame)).mean() for frame in frames]
-    assert compute == {"laion": pytest.approx(np.mean(each), abs=1e-4), "laion_min": pytest.approx(min(each), abs=1e-4)}
+    each = [score(square_crops(frame)).mean() for frame in frames]
+    assert columns == {"laion": pytest.approx(np.mean(each), abs=1e-4), "laion_min": pytest.approx(min(each), abs=1e-4)}
     assert scorer.fingerprint() != {}
 
 
 @pytest.mark.weights
-def test_auto_means_laion_where_clip_lies(tiny_clip):
+def test_auto_means_laion_if_clip_is_available(tiny_clip):
     assert aesthetics_method(load_recipe()) == "laion"
 
 
-def test_without_clip_photomotion_is_the_default_and_laion_says_what_is_missing(monkeypatch, tmp_path):
+def test_auto_means_photomotion_without_clip(monkeypatch, tmp_path):
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     assert aesthetics_method(load_recipe()) == "photomotion"

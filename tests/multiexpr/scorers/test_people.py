@@ -33,15 +33,10 @@ print(calls)
 
 @pytest.fixture(scope="module")
 def yolo():
-    return find_people_model("yolov8n") if _there() else pytest.skip("needs a YOLOv8n model in EXPRBENCH_WEIGHTS")
-
-
-def _there():
     try:
-        find_people_model("yolov8n")
+        return find_people_model("yolov8n")
     except UserError:
-        return False
-    return True
+        pytest.skip("needs a YOLOv8n model in EXPRBENCH_WEIGHTS")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +45,8 @@ def models(yolo):
 
 
 @pytest.mark.weights
-def test_openvino_keeps_to_one_thread_that_may_run_on_any_core(yolo):
-    """Bound to a core, which is the same in every process, workers would wait for each other."""
+def test_openvino_uses_one_thread_without_pinning(yolo):
+    """Check the thread settings: pinned to one core, which is the same in every process, workers would wait."""
     if not yolo.is_dir():
         pytest.skip("needs an OpenVINO export of YOLOv8n in EXPRBENCH_WEIGHTS")
     model, _ = load_people(yolo, image_size=640, device="cpu")
@@ -64,28 +59,28 @@ def test_openvino_keeps_to_one_thread_that_may_run_on_any_core(yolo):
 def test_people_in_photographs(models):
     pytest.importorskip("ultralytics")
     zidane, bus = photograph("zidane.jpg"), photograph("bus.jpg")
-    (found,) = models.people([zidane])
-    sure = found[found[:, 4] > 0.5]
-    assert len(sure) == 2
-    assert (np.diff(found[:, 4]) <= 0).all()
-    assert ((found >= 0) & (found <= 1)).all()
-    heights = sure[:, 3] - sure[:, 1]
+    (boxes,) = models.people([zidane])
+    confident = boxes[boxes[:, 4] > 0.5]
+    assert len(confident) == 2
+    assert (np.diff(boxes[:, 4]) <= 0).all()
+    assert ((boxes >= 0) & (boxes <= 1)).all()
+    heights = confident[:, 3] - confident[:, 1]
     assert (heights > 0.6).all()
     assert len(models.people([bus])[0]) == 4
 
 
 @pytest.mark.weights
-def test_a_batch_is_its_single_frames(models):
+def test_a_batch_equals_its_single_frames(models):
     frames = [photograph("zidane.jpg"), np.zeros((360, 640, 3), np.uint8), photograph("bus.jpg")]
-    together = models.people(frames)
-    for frame, found in zip(frames, together, strict=True):
-        assert np.array_equal(models.people([frame])[0], found)
-    assert len(together[1]) == 0
+    batch = models.people(frames)
+    for frame, boxes in zip(frames, batch, strict=True):
+        assert np.array_equal(models.people([frame])[0], boxes)
+    assert len(batch[1]) == 0
 
 
 @pytest.mark.weights
-def test_nothing_is_sent_or_fetched(yolo):
-    """In a process of its own: ultralytics keeps still by itself where it sees pytest."""
+def test_ultralytics_does_not_use_the_network(yolo):
+    """Run in a new process, because ultralytics disables its network access when it detects pytest."""
     run = subprocess.run([sys.executable, "-c", LISTENER, str(yolo)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"
@@ -93,7 +88,7 @@ def test_nothing_is_sent_or_fetched(yolo):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A .pt of the real layout with random weights."""
+    """Checkpoint (.pt) in the real layout with random weights."""
     pytest.importorskip("ultralytics")
     from multiexpr.models.detector import restrict_ultralytics
 
@@ -113,7 +108,7 @@ def test_checkpoints_load_without_unpickling(checkpoint):
     assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], verbose=False)) == 1
 
 
-def test_onnx_files_load_alike(checkpoint):
+def test_onnx_files_load(checkpoint):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     from ultralytics import YOLO
@@ -124,25 +119,25 @@ def test_onnx_files_load_alike(checkpoint):
     assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], imgsz=320, verbose=False)) == 1
 
 
-def test_models_that_are_none(tmp_path, checkpoint):
+def test_files_that_are_not_models_are_errors(tmp_path, checkpoint):
     (tmp_path / "text.pt").write_text("not a model")
     (tmp_path / "video.mp4").write_text("")
-    for name, message in [("text.pt", "cannot be read"), ("video.mp4", "is no people model")]:
+    for name, message in [("text.pt", "cannot be read"), ("video.mp4", "is not a people model; expected a .pt")]:
         with pytest.raises(UserError, match=message):
             load_people(tmp_path / name, image_size=320, device="cpu")
 
 
-def test_a_model_that_knows_no_people(tmp_path, checkpoint):
+def test_a_model_without_a_person_class_is_an_error(tmp_path, checkpoint):
     from ultralytics import YOLO
 
     model = YOLO(str(checkpoint))
     model.model.names = dict.fromkeys(range(80), "thing")
     model.save(str(tmp_path / "things.pt"))
-    with pytest.raises(UserError, match="knows no class 'person', only thing"):
+    with pytest.raises(UserError, match="has no class 'person', only thing"):
         load_people(tmp_path / "things.pt", image_size=320, device="cpu")
 
 
-def test_a_missing_model_is_told_with_where_to_get_it(monkeypatch, tmp_path):
+def test_the_error_for_a_missing_model_says_where_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="exprbench weights fetch yolov8n"):

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(1)
 
 
 def scene(shift=0, height=360, width=640):
-    """A textured scene with a bright figure, moved sideways by some pixels."""
+    """Return a textured scene with a bright figure, moved sideways by `shift` pixels."""
     rng = np.random.default_rng(3)
     ground = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), np.uint8), (0, 0), 3)
     frame = cv2.normalize(ground, None, 20, 150, cv2.NORM_MINMAX)
@@ -27,28 +27,28 @@ def scene(shift=0, height=360, width=640):
     return frame
 
 
-def score(make, count=5):
-    """`make(i)` gives the two frames of the i-th pair."""
+def score(make_pair, count=5):
+    """Return the columns of a clip; `make_pair(i)` returns the two frames of the i-th pair."""
     scorer = PhotomotionScorer(ScoreAesthetics(num_frames=count))
     facts = {"length_s": 5.0}
-    start = scorer.start(facts)
+    measurement = scorer.start(facts)
     times = scorer.frames(facts).times_s
-    frames = [frame for i in range(count) for frame in make(i)]
+    frames = [frame for i in range(count) for frame in make_pair(i)]
     for time_s, frame in zip(times, frames, strict=True):
-        start.update(frame, time_s)
-    return start.compute()
+        measurement.update(frame, time_s)
+    return measurement.compute()
 
 
 def lively(i):
     return scene(8 * i), scene(8 * i + 3)
 
 
-def test_it_asks_for_pairs():
+def test_pairs_of_frames_are_requested():
     times = PhotomotionScorer(ScoreAesthetics(num_frames=4, pair_s=0.1)).frames({"length_s": 8.0}).times_s
     assert times == (1.0, 1.1, 3.0, 3.1, 5.0, 5.1, 7.0, 7.1)
 
 
-def test_damage_lowers_it():
+def test_damage_lowers_the_score():
     whole = score(lively)["photomotion"]
     assert 5 < whole <= 10
     for damage in (
@@ -71,14 +71,14 @@ def test_a_frozen_picture_is_not_lively_and_a_shaken_one_not_steady():
     assert shaken["photomotion"] < moving["photomotion"]
 
 
-def test_black_frames_score_next_to_nothing():
+def test_black_frames_have_a_low_score():
     black = np.zeros((360, 640, 3), np.uint8)
-    compute = score(lambda i: (black, black))
-    assert compute["photomotion"] < 2
-    assert all(np.isfinite(value) for value in compute.values())
+    columns = score(lambda i: (black, black))
+    assert columns["photomotion"] < 2
+    assert all(np.isfinite(value) for value in columns.values())
 
 
-def test_order_in_time_matters_the_end_most():
+def test_the_end_of_a_clip_has_the_largest_weight():
     bad, good = [cv2.GaussianBlur(f, (0, 0), 10) for f in lively(0)], lively(0)
     ends_badly = score(lambda i: bad if i >= 3 else good)["photomotion"]
     begins_badly = score(lambda i: bad if i < 2 else good)["photomotion"]
@@ -106,23 +106,23 @@ def test_colourfulness_of_gray_is_zero_and_matches_the_plain_formula():
     assert colourfulness(frame) == pytest.approx(plain)
 
 
-def test_salience_lies_on_what_stands_out():
+def test_the_saliency_map_peaks_at_the_object():
     gray = np.full((360, 640), 120, np.uint8)
     cv2.circle(gray, (160, 90), 14, 250, -1)
-    found = saliency(gray)
-    assert found.sum() == pytest.approx(1)
-    y, x = np.unravel_index(found.argmax(), found.shape)
+    salience = saliency(gray)
+    assert salience.sum() == pytest.approx(1)
+    y, x = np.unravel_index(salience.argmax(), salience.shape)
     assert abs(x / 64 - 160 / 640) < 0.08
     assert abs(y / 64 - 90 / 360) < 0.08
 
 
-def test_a_pan_is_the_cameras_and_leaves_little():
+def test_a_pan_is_camera_motion_with_little_residual():
     gray = cv2.cvtColor(scene(), cv2.COLOR_RGB2GRAY)[:120, :214]
-    camera, rest = motion_between(gray, np.roll(gray, 4, 1), 0.1)
+    camera, residual = motion_between(gray, np.roll(gray, 4, 1), 0.1)
     diagonal = np.hypot(120, 214)
     assert camera[0] == pytest.approx(4 / diagonal / 0.1, rel=0.1)
     assert abs(camera[1]) < 0.02
-    assert np.median(np.abs(rest)) < 0.02
+    assert np.median(np.abs(residual)) < 0.02
 
 
 def test_an_even_pan_is_steady():

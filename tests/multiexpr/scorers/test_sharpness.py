@@ -3,16 +3,16 @@ import numpy as np
 import pytest
 
 from multiexpr.recipe import ScoreSharpness
-from multiexpr.scorers.sharpness import SharpnessScorer, laplacian_variance, to_short_side
+from multiexpr.scorers.sharpness import SharpnessScorer, laplacian_variance, resize_short_side
 
 RNG = np.random.default_rng(0)
 
 
-def start(frames, **params):
-    looked = SharpnessScorer(ScoreSharpness(**params)).start({})
+def score(frames, **params):
+    measurement = SharpnessScorer(ScoreSharpness(**params)).start({})
     for i, frame in enumerate(frames):
-        looked.update(frame, i)
-    return looked.compute()
+        measurement.update(frame, i)
+    return measurement.compute()
 
 
 def picture(height=360, width=640):
@@ -46,25 +46,25 @@ def test_scikit_image_agrees():
 
 def test_blur_lowers_it_and_size_does_not_matter_much():
     sharp = picture(720, 1280)
-    values = [start([cv2.GaussianBlur(sharp, (0, 0), s) if s else sharp])["sharpness"] for s in (0, 1, 2, 4, 8)]
+    values = [score([cv2.GaussianBlur(sharp, (0, 0), s) if s else sharp])["sharpness"] for s in (0, 1, 2, 4, 8)]
     assert values == sorted(values, reverse=True)
     assert values[0] > 50 * values[-1]
     half = cv2.resize(sharp, (640, 360), interpolation=cv2.INTER_AREA)
-    assert start([half])["sharpness"] == pytest.approx(start([sharp])["sharpness"], rel=0.02)
+    assert score([half])["sharpness"] == pytest.approx(score([sharp])["sharpness"], rel=0.02)
 
 
 def test_a_low_percentile_over_frames():
     sharp, soft = picture(), cv2.GaussianBlur(picture(), (0, 0), 6)
-    assert start([soft, *[sharp] * 9])["sharpness"] > 10 * start([soft] * 3 + [sharp] * 7)["sharpness"]
+    assert score([soft, *[sharp] * 9])["sharpness"] > 10 * score([soft] * 3 + [sharp] * 7)["sharpness"]
 
 
 def test_brightness_is_the_median_of_the_means():
     grays = [np.full((360, 640, 3), v, np.uint8) for v in (0, 51, 255)]
-    assert start(grays)["luma"] == pytest.approx(0.2, abs=1e-4)
+    assert score(grays)["luma"] == pytest.approx(0.2, abs=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(360, 640), (640, 360), (720, 1280), (100, 50), (361, 361)])
-def test_the_short_side_is_what_was_asked(shape):
-    out = to_short_side(np.zeros((*shape, 3), np.uint8), 360)
+def test_frames_are_resized_to_the_short_side(shape):
+    out = resize_short_side(np.zeros((*shape, 3), np.uint8), 360)
     assert min(out.shape[:2]) == 360
     assert out.shape[0] / out.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.01)

@@ -29,7 +29,7 @@ def detector():
 
 @pytest.fixture
 def indexed(tmp_path, drawn, detector, needs_weights):
-    """A workspace over a copy of the drawn videos and a broken one, not scored yet."""
+    """Workspace of a copy of the drawn videos and a broken one, indexed but not scored."""
     needs_weights("face_landmarker")
     shutil.copytree(drawn, tmp_path / "root")
     (tmp_path / "root/text.mp4").write_text("no video")
@@ -48,7 +48,7 @@ def states(workspace, scorer):
 SMALL = ["keep.container.min_short_side=90", "keep.container.min_duration_s=1"]
 
 
-def test_dropped_clips_never_meet_the_costly_scorers(indexed):
+def test_dropped_clips_skip_the_remaining_scorers(indexed):
     assert score(indexed.root, execution=ONE) == 5
     assert states(indexed, "container") == ["error", *["scored"] * 4]
     for name in ("people", "sharpness", "photomotion", "cuts", "motion"):
@@ -57,39 +57,38 @@ def test_dropped_clips_never_meet_the_costly_scorers(indexed):
     assert (funnel.dropped["small"], funnel.errors) == (4, {"open_failed": 1})
 
 
-def test_a_looser_recipe_measures_what_it_lets_through_and_nothing_twice(indexed):
+def test_a_looser_recipe_measures_only_what_is_missing(indexed):
     score(indexed.root, execution=ONE)
     before = rows(indexed, "container")
     recipe = load_recipe(None, SMALL)
     assert score(indexed.root, recipe=recipe, execution=ONE) == 4
     assert states(indexed, "people") == ["", *["scored"] * 4]
-    assert states(indexed, "sharpness") == [""] * 5  # nobody is in them
+    assert states(indexed, "sharpness") == [""] * 5  # dropped: no people
     assert rows(indexed, "container") == before
     assert score(indexed.root, recipe=recipe, execution=ONE) == 0
     assert score(indexed.root, recipe=load_recipe(), execution=ONE) == 0  # stricter again: nothing to measure
 
 
-def test_score_all_measures_everything_and_is_then_enough_for_any_recipe(indexed):
+def test_score_all_measures_everything_for_any_recipe(indexed):
     assert score(indexed.root, score_all=True, execution=ONE) == 5
     for name in ("people", "sharpness", "photomotion", "cuts", "motion"):
         assert states(indexed, name) == ["", *["scored"] * 4]
     assert score(indexed.root, recipe=load_recipe(None, SMALL), execution=ONE) == 0
 
 
-def test_a_changed_setting_measures_only_what_it_touches(indexed):
+def test_a_changed_setting_measures_only_the_affected_scores(indexed):
     score(indexed.root, score_all=True, execution=ONE)
     before = {name: rows(indexed, name) for name in ("container", "people", "sharpness", "cuts", "motion")}
-    asked = []
     recipe = load_recipe(None, ["score.people.confidence=0.3"])
     stage = ScoreStage(indexed, recipe, score_all=True)
-    asked = [request["needed"] for request in stage.tasks(0).values()]
-    assert asked == [["people"]] * 4
+    needed = [request["needed"] for request in stage.tasks(0).values()]
+    assert needed == [["people"]] * 4
     assert score(indexed.root, recipe=recipe, score_all=True, execution=ONE) == 4
     assert {name: rows(indexed, name) for name in before} == before
 
 
 @pytest.mark.parametrize(
-    ("setting", "touched"),
+    ("setting", "affected"),
     [
         ("score.people.num_frames=3", {"people"}),
         ("score.people.image_size=960", {"people", "sharpness", "photomotion"}),  # frames are decoded larger for all
@@ -102,35 +101,35 @@ def test_a_changed_setting_measures_only_what_it_touches(indexed):
         ("export.fps=30", set()),
     ],
 )
-def test_fingerprints_tell_what_a_setting_touches(setting, touched, detector, needs_weights):
+def test_fingerprints_change_with_the_settings_of_a_scorer(setting, affected, detector, needs_weights):
     needs_weights("face_landmarker")
     base, changed = (
         load_recipe(None, ["score.aesthetics.method=photomotion"]),
         load_recipe(None, [setting, "score.aesthetics.method=photomotion"]),
     )
     before, after = (fingerprints(make_scorers(recipe, Models(recipe))) for recipe in (base, changed))
-    assert {name for name in before if before[name] != after[name]} == touched
+    assert {name for name in before if before[name] != after[name]} == affected
 
 
-def test_errors_stay_until_they_are_tried_again(indexed):
+def test_errors_stay_until_they_are_retried(indexed):
     score(indexed.root, execution=ONE)
     assert score(indexed.root, execution=ONE) == 0
     assert score(indexed.root, retry_errors=True, execution=ONE) == 1
     assert states(indexed, "container") == ["error", *["scored"] * 4]
 
 
-def test_a_file_that_changes_under_the_run_is_noticed(indexed, tmp_path):
+def test_changed_and_missing_files_are_errors(indexed, tmp_path):
     os.utime(tmp_path / "root/a.mp4", ns=(1, 1))
     (tmp_path / "root/b.mp4").unlink()
     score(indexed.root, execution=ONE)
     funnel = select(indexed.root)
     assert funnel.errors == {"open_failed": 1, "source_changed": 1, "missing_file": 1}
-    index(tmp_path / "root", indexed.root, execution=ONE)  # listed anew: what is as it was is not measured again
+    index(tmp_path / "root", indexed.root, execution=ONE)  # unchanged files are not measured again
     assert score(indexed.root, execution=ONE) == 2
     assert select(indexed.root).errors == {"open_failed": 1, "missing_file": 1}
 
 
-def test_a_damaged_file_of_scores_is_made_again(indexed):
+def test_a_damaged_file_of_scores_is_written_again(indexed):
     score(indexed.root, execution=ONE)
     path = shard_path(indexed.scores("container"), 0)
     whole = path.read_bytes()
@@ -146,7 +145,7 @@ def test_a_moved_collection_keeps_its_scores(indexed, tmp_path):
     assert score(indexed.root, execution=ONE) == 0
 
 
-def test_a_missing_model_is_told_before_anything_runs(indexed, monkeypatch, tmp_path):
+def test_a_missing_model_is_an_error_before_scoring_starts(indexed, monkeypatch, tmp_path):
     from exprbench import UserError
 
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
@@ -156,8 +155,8 @@ def test_a_missing_model_is_told_before_anything_runs(indexed, monkeypatch, tmp_
     assert not (indexed.root / "scores").exists()
 
 
-def test_a_gpu_process_gives_the_same(indexed, tmp_path):
-    """On two devices that are CPUs: frames of several clips travel to them and answers come back."""
+def test_gpu_servers_give_the_same_scores(indexed, tmp_path):
+    """Score with two GPU servers on CPUs: frames of several clips are sent to them and results come back."""
     score(indexed.root, score_all=True, execution=ONE)
     other = Workspace(tmp_path / "other")
     index(tmp_path / "root", other.root, execution=ONE)

@@ -5,7 +5,7 @@ import pytest
 
 from exprbench import UserError
 from multiexpr import select, why
-from multiexpr.curation import target
+from multiexpr.curation import propose_thresholds
 from multiexpr.recipe import load_recipe
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
@@ -16,7 +16,7 @@ def verdicts(workspace):
     return [(row["outcome"], row["reason"], row["reasons"], row["error"]) for row in read_rows(workspace.verdicts)]
 
 
-def test_three_outcomes_and_what_is_not_known_yet(workspace, recipe):
+def test_clips_are_kept_dropped_errors_or_pending(workspace, recipe):
     fill(workspace, [[
         good(),
         dropped_at("people", people_confidence=[0.1] * 10),
@@ -45,23 +45,23 @@ def test_three_outcomes_and_what_is_not_known_yet(workspace, recipe):
 def test_an_error_is_never_counted_as_a_verdict(workspace, recipe):
     fill(workspace, [[failed_at("people")] * 5 + [good()] * 5])
     funnel = select(workspace.root, recipe=recipe)
-    assert funnel.came["few_people"] == 5
+    assert funnel.reached["few_people"] == 5
     assert funnel.dropped.total() == 0
 
 
-def test_a_clip_whose_file_changed_waits_for_new_scores(workspace, recipe):
+def test_a_clip_whose_file_changed_is_pending(workspace, recipe):
     fill(workspace, [[good(), good()]])
     from multiexpr.indexing.stage import CLIPS
-    from multiexpr.storage.parquet import read_note, write_rows
+    from multiexpr.storage.parquet import read_metadata, write_rows
 
     path = shard_path(workspace.index, 0)
-    rows, note = read_rows(path), read_note(path)
-    write_rows(path, [{**rows[0], "stamp": "2:2"}, rows[1]], CLIPS, note)
+    rows, metadata = read_rows(path), read_metadata(path)
+    write_rows(path, [{**rows[0], "stamp": "2:2"}, rows[1]], CLIPS, metadata)
     select(workspace.root, recipe=recipe)
     assert [outcome for outcome, *_ in verdicts(workspace)] == ["pending", "kept"]
 
 
-def test_shards_do_not_matter(tmp_path, recipe):
+def test_verdicts_do_not_depend_on_shards(tmp_path, recipe):
     clips = random_clips(90)
     one, many = Workspace(tmp_path / "one"), Workspace(tmp_path / "many")
     fill(one, [clips])
@@ -89,8 +89,8 @@ def test_the_same_scores_and_recipe_give_the_same_bytes(workspace, recipe):
     assert workspace.verdicts.read_bytes() == before
 
 
-def test_without_an_index_there_is_nothing_to_judge(workspace, recipe):
-    with pytest.raises(UserError, match="multiexpr index SOURCE --out"):
+def test_a_workspace_without_an_index_is_an_error(workspace, recipe):
+    with pytest.raises(UserError, match=r"there is no index in .*; create one with: multiexpr index SOURCE --out"):
         select(workspace.root, recipe=recipe)
 
 
@@ -102,16 +102,16 @@ def test_a_damaged_file_of_scores_is_named(workspace, recipe):
         select(workspace.root, recipe=recipe)
 
 
-def test_why_tells_every_rule_and_agrees_with_select(workspace, recipe):
+def test_why_lists_every_rule_and_agrees_with_select(workspace, recipe):
     clips = [*random_clips(30), failed_at("people", "timeout"), dropped_at("sharpness"), good()]
     fill(workspace, [clips])
     select(workspace.root, recipe=recipe)
     for row in read_rows(workspace.verdicts):
-        told = why(workspace.root, row["clip_id"])
-        assert told.outcome == row["outcome"]
-        assert [j.rule.name for j in told.rules if j.passed is False] == row["reasons"]
+        explanation = why(workspace.root, row["clip_id"])
+        assert explanation.outcome == row["outcome"]
+        assert [result.rule.name for result in explanation.rules if result.passed is False] == row["reasons"]
         if row["outcome"] != "pending":
-            assert told.because.startswith(row["reason"] or row["error"] or "it passes")
+            assert explanation.summary.startswith(row["reason"] or row["error"] or "it passes")
     text = str(why(workspace.root, read_rows(workspace.verdicts)[0]["clip_id"]))
     assert "keep.motion.min_expression" in text
     assert "face_expression = [" in text
@@ -122,21 +122,21 @@ def test_why_finds_clips_by_path_and_under_another_recipe(workspace, recipe):
     name = read_rows(shard_path(workspace.index, 0))[0]["path"]
     assert why(workspace.root, name).outcome == "kept"
     strict = load_recipe(None, ["keep.motion.min_expression=3"])
-    assert "wanted at least 3" in why(workspace.root, name, recipe=strict).because
-    with pytest.raises(UserError, match="no clip 'nothing'"):
+    assert "expected at least 3" in why(workspace.root, name, recipe=strict).summary
+    with pytest.raises(UserError, match="there is no clip 'nothing'"):
         why(workspace.root, "nothing")
 
 
-@pytest.mark.parametrize("wanted", [1, 40, 150, 400])
-def test_a_target_is_reached_and_the_recipe_proposed_does_keep_it(workspace, recipe, wanted):
+@pytest.mark.parametrize("target", [1, 40, 150, 400])
+def test_the_proposed_recipe_keeps_about_the_target(workspace, recipe, target):
     clips = [
         good(**{k: v for values in clip.values() for k, v in values.items() if k in TUNED})
         for clip in random_clips(600)
     ]
     fill(workspace, [clips])
-    proposal = target(workspace.root, wanted, recipe=recipe)
-    reached = min(wanted, proposal.num_reachable)
-    assert abs(proposal.num_kept - reached) <= max(2, 0.02 * reached)
+    proposal = propose_thresholds(workspace.root, target, recipe=recipe)
+    expected = min(target, proposal.num_reachable)
+    assert abs(proposal.num_kept - expected) <= max(2, 0.02 * expected)
     assert select(workspace.root, recipe=proposal.recipe).num_kept == proposal.num_kept
 
 
@@ -150,7 +150,7 @@ def test_rules_stay_in_proportion(workspace, recipe):
         for s, p in zip(rng.uniform(0, 80, 4000), rng.uniform(0, 10, 4000), strict=True)
     ]
     fill(workspace, [clips])  # of 4000, sharpness drops a tenth, photomotion four tenths of the rest
-    loose = target(workspace.root, 3000, recipe=recipe)
+    loose = propose_thresholds(workspace.root, 3000, recipe=recipe)
     assert loose.num_kept == pytest.approx(3000, abs=3)
     sharpness, photomotion = (
         loose.changes[f"keep.{name}"][1] for name in ("sharpness.min_sharpness", "aesthetics.min_photomotion")
@@ -160,22 +160,22 @@ def test_rules_stay_in_proportion(workspace, recipe):
     assert "keep.motion.min_expression" not in loose.changes
 
 
-def test_the_recipes_own_number_gives_the_recipe_back(workspace, recipe):
+def test_a_target_of_the_recipes_own_number_keeps_that_number(workspace, recipe):
     fill(workspace, [random_clips(300)])
     kept = select(workspace.root, recipe=recipe).num_kept
-    proposal = target(workspace.root, kept, recipe=recipe)
+    proposal = propose_thresholds(workspace.root, kept, recipe=recipe)
     assert proposal.num_kept == kept
 
 
-def test_a_target_beyond_reach_says_what_there_is(workspace, recipe):
+def test_a_target_beyond_reach_keeps_all_reachable_clips(workspace, recipe):
     fill(workspace, [[good()] * 3 + [good(luma=0.0)] * 4 + [dropped_at("sharpness", sharpness=1.0)] * 2])
-    proposal = target(workspace.root, 1000, recipe=recipe)
+    proposal = propose_thresholds(workspace.root, 1000, recipe=recipe)
     assert (proposal.num_kept, proposal.num_reachable, proposal.num_unknown) == (3, 3, 2)
     with pytest.raises(UserError, match="--target is 0"):
-        target(workspace.root, 0)
+        propose_thresholds(workspace.root, 0)
 
 
-def test_scores_nobody_measured_leave_clips_pending(workspace):
+def test_clips_without_scores_of_the_method_are_pending(workspace):
     fill(workspace, [[good()], [good()]])
     recipe = load_recipe(None, ["score.aesthetics.method=laion"])
     assert select(workspace.root, recipe=recipe).num_pending == 2

@@ -10,25 +10,25 @@ import pytest
 
 from exprbench import UserError
 from exprbench.media import open_frames, probe
-from multiexpr.sources import Entry, Problem, SourceOptions, detect, read
-from multiexpr.sources.locate import ClipError, check_unchanged, video_of
-from multiexpr.sources.tabular import column, parse_columns
+from multiexpr.sources import Entry, Problem, SourceOptions, detect, read_collection
+from multiexpr.sources.locate import ClipError, check_unchanged, video_source
+from multiexpr.sources.tabular import normalize_name, parse_columns
 from tests.videos import number_of
 
 
 def listed(root, kind=None, **options):
     kind = kind or detect(root)
-    items = list(read(root, kind, SourceOptions(**options)))
+    items = list(read_collection(root, kind, SourceOptions(**options)))
     entries = {item.key: item for item in items if isinstance(item, Entry)}
     problems = {(item.kind, item.path) for item in items if isinstance(item, Problem)}
     return kind, entries, problems
 
 
 def first_number(entry, root):
-    """The number drawn into the first frame: it tells which of the drawn videos an entry is."""
-    place = entry.place
-    row = {name: getattr(place, name) for name in place.__slots__} | {"start_s": 0.0, "duration_s": None}
-    with open_frames(video_of(row, root), [0.0]) as frames:
+    """Return the number drawn into the first frame, which identifies the drawn video of an entry."""
+    location = entry.location
+    row = {name: getattr(location, name) for name in location.__slots__} | {"start_s": 0.0, "duration_s": None}
+    with open_frames(video_source(row, root), [0.0]) as frames:
         return number_of(next(iter(frames)))
 
 
@@ -42,7 +42,7 @@ OPENVID = "video,caption,aesthetic score,motion score,temporal consistency score
 
 
 def openvid(root, drawn):
-    """As the release: a CSV with spaced names, a stored zip, a deflated one, and one cut into parts."""
+    """Write the layout of the release: a CSV with spaces in names, a stored, a deflated and a split zip."""
     table = root / "data" / "train" / "OpenVid-1M.csv"
     table.parent.mkdir(parents=True)
     row = '{},"two people, one ""laughs""\nloud",5.1,3.2,0.99,pan_right,50,25.0,2.0\n'
@@ -60,13 +60,13 @@ def openvid(root, drawn):
     return root
 
 
-def test_openvid_is_read_out_of_its_zips(tmp_path, drawn):
+def test_openvid_is_read_from_its_zips(tmp_path, drawn):
     root = openvid(tmp_path / "OpenVid-1M", drawn)
     kind, entries, problems = listed(root)
     assert kind == "openvid"
     assert {key: first_number(entry, root) for key, entry in entries.items()} == {"a.mp4": 97, "b.mp4": 98, "c.mp4": 99}
-    assert entries["c.mp4"].place.parts == ("OpenVid_part2_partaa", "OpenVid_part2_partab")
-    assert entries["b.mp4"].place.packing == "deflated"
+    assert entries["c.mp4"].location.parts == ("OpenVid_part2_partaa", "OpenVid_part2_partab")
+    assert entries["b.mp4"].location.packing == "deflated"
     assert entries["a.mp4"].caption == 'two people, one "laughs"\nloud'
     assert entries["a.mp4"].scores["aesthetic_score"] == 5.1
     assert entries["a.mp4"].scores["camera_motion"] == "pan_right"
@@ -88,7 +88,7 @@ def test_openvid_unpacked_has_the_same_keys(tmp_path, drawn):
     assert entries.keys() == packed.keys()
 
 
-def test_files_without_a_row_on_request(tmp_path, drawn):
+def test_unlisted_includes_files_without_a_row(tmp_path, drawn):
     _, entries, problems = listed(openvid(tmp_path / "o", drawn), unlisted=True)
     assert "d.mp4" in entries
     assert not any(kind == "file_without_row" for kind, _ in problems)
@@ -123,7 +123,7 @@ def test_openhumanvid_with_blank_columns_and_mapped_paths(tmp_path, drawn):
     }
 
 
-def test_names_of_columns_and_beginnings_of_paths_can_be_told(tmp_path, drawn):
+def test_names_of_columns_and_prefixes_of_paths_can_be_mapped(tmp_path, drawn):
     (tmp_path / "openhumanvid_06.csv").write_text("video_name,words\n/data/x/a,hello\n/data/x/b,there\n")
     copy(drawn, tmp_path / "disk/a.mp4", tmp_path / "disk/b.mp4")
     _, entries, problems = listed(
@@ -137,7 +137,7 @@ def test_names_of_columns_and_beginnings_of_paths_can_be_told(tmp_path, drawn):
 
 def test_hallo3_pairs_videos_and_captions(tmp_path, drawn):
     copy(drawn, tmp_path / "talk/videos/0001.mp4", tmp_path / "talk/videos/0002.mp4", tmp_path / "wild/videos/0001.mp4")
-    for name, text in [("talk/caption/0001.txt", "a man talks\n"), ("talk/caption/0009.txt", "nobody")]:
+    for name, text in [("talk/caption/0001.txt", "a man talks\n"), ("talk/caption/0009.txt", "no video")]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     kind, entries, problems = listed(tmp_path)
@@ -151,7 +151,7 @@ def test_hallo3_pairs_videos_and_captions(tmp_path, drawn):
 
 
 @pytest.mark.parametrize("table", ["meta.csv", "part1/meta.jsonl", "all.json", "data.parquet"])
-def test_the_released_layout_is_read_whatever_its_table_is(tmp_path, drawn, table):
+def test_the_released_layout_is_read_with_tables_of_all_formats(tmp_path, drawn, table):
     copy(drawn, tmp_path / "part1/videos/a.mp4", tmp_path / "part1/videos/b.mp4")
     rows = [
         {"id": 1, "File Name": "videos/a.mp4", "prompt": "they smile", "score": 0.5},
@@ -178,7 +178,7 @@ def test_the_released_layout_is_read_whatever_its_table_is(tmp_path, drawn, tabl
     assert any(kind == "unreadable" for kind, _ in problems) == table.endswith((".csv", ".jsonl"))
 
 
-def test_a_table_that_names_no_video_is_told(tmp_path, drawn):
+def test_a_table_that_names_no_video_is_an_error(tmp_path, drawn):
     copy(drawn, tmp_path / "a.mp4")
     (tmp_path / "meta.csv").write_text("x,y\n1,2\n")
     assert detect(tmp_path) == "folder"
@@ -212,7 +212,7 @@ def test_webdataset_tars(tmp_path, drawn):
     assert problems == {("unreadable", "00001.tar")}
 
 
-def test_any_folder_with_captions_beside_and_archives_within(tmp_path, drawn):
+def test_a_folder_with_captions_and_archives(tmp_path, drawn):
     copy(drawn, tmp_path / "x/a.mp4", tmp_path / "B.MP4")
     (tmp_path / "x/a.txt").write_text("a caption")
     (tmp_path / "notes.txt").write_text("no video")
@@ -230,7 +230,7 @@ def test_any_folder_with_captions_beside_and_archives_within(tmp_path, drawn):
     assert listed(tmp_path / "more.zip")[1].keys() == {"more.zip/c.mp4"}
 
 
-def test_encrypted_and_oddly_packed_members(tmp_path, drawn):
+def test_members_with_unknown_compression_are_unreadable(tmp_path, drawn):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.write(drawn / "a.mp4", "a.mp4")
         archive.writestr("empty.mp4", b"")
@@ -246,11 +246,11 @@ def test_files_without_permission(tmp_path, drawn):
     assert listed(tmp_path)[2] == {("unreadable", "a.mp4")}
 
 
-def test_nothing_there():
+def test_missing_collections_and_unknown_kinds_are_errors():
     with pytest.raises(UserError, match="there is no collection"):
         detect(Path("/nowhere/at/all"))
     with pytest.raises(UserError, match="did you mean 'openvid'"):
-        list(read(Path(), "openvd", SourceOptions()))
+        list(read_collection(Path(), "openvd", SourceOptions()))
 
 
 @pytest.mark.parametrize(
@@ -258,13 +258,13 @@ def test_nothing_there():
     [("aesthetic score", "aesthetic_score"), (" FPS ", "fps"), ("a/b (c)", "a_b_c"), ("Unnamed: 3", "unnamed_3")],
 )
 def test_names_of_columns_are_normalised(name, normal):
-    assert column(name) == normal
+    assert normalize_name(name) == normal
 
 
-def test_a_changed_or_vanished_file_is_noticed(tmp_path, drawn):
+def test_a_changed_or_missing_file_is_an_error(tmp_path, drawn):
     copy(drawn, tmp_path / "a.mp4")
-    place = listed(tmp_path)[1]["a.mp4"].place
-    row = {name: getattr(place, name) for name in place.__slots__} | {"problem": ""}
+    location = listed(tmp_path)[1]["a.mp4"].location
+    row = {name: getattr(location, name) for name in location.__slots__} | {"problem": ""}
     check_unchanged(row, tmp_path)
     os.utime(tmp_path / "a.mp4", ns=(1, 1))
     with pytest.raises(ClipError, match="source_changed"):
@@ -274,12 +274,12 @@ def test_a_changed_or_vanished_file_is_noticed(tmp_path, drawn):
         check_unchanged(row, tmp_path)
 
 
-def test_an_archive_rewritten_under_its_index_is_no_video(tmp_path, drawn):
+def test_an_archive_that_changed_after_listing_is_an_error(tmp_path, drawn):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(drawn / "a.mp4", "a.mp4")
-    place = listed(tmp_path)[1]["a.zip/a.mp4"].place
-    row = {name: getattr(place, name) for name in place.__slots__} | {"start_s": 0.0, "duration_s": None}
-    assert probe(video_of(row, tmp_path)).num_frames == 50
+    location = listed(tmp_path)[1]["a.zip/a.mp4"].location
+    row = {name: getattr(location, name) for name in location.__slots__} | {"start_s": 0.0, "duration_s": None}
+    assert probe(video_source(row, tmp_path)).num_frames == 50
     (tmp_path / "a.zip").write_bytes(b"\0" * (tmp_path / "a.zip").stat().st_size)
     with pytest.raises(Exception, match="open_failed"):
-        video_of(row, tmp_path)
+        video_source(row, tmp_path)
