@@ -1,6 +1,7 @@
 """Where tests find media and models, and a cache that is theirs alone."""
 
 import os
+import resource
 import shutil
 import tempfile
 from pathlib import Path
@@ -58,3 +59,12 @@ def own_cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("EXPRBENCH_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 2000 bytes, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from exprbench import UserError, load_record
+from exprbench import UserError, load_record, records
 from exprbench.records import Aggregate, CaseScore, Group, ScoredBenchmark, ScoreRecord, save_record
 
 
@@ -96,3 +96,63 @@ def test_records_from_elsewhere_are_not_trusted(tmp_path, change, message):
     told = record().to_json()
     change(told)
     assert message in damaged(tmp_path, json.dumps(told))
+
+
+def test_a_file_larger_than_any_record_is_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / "m.json"
+    save_record(path, record())
+    monkeypatch.setattr(records, "MAX_BYTES", path.stat().st_size)
+    assert load_record(path) == record()
+    monkeypatch.setattr(records, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(UserError, match=r"m\.json has \d+ bytes; expected a record of at most"):
+        load_record(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "M\u00e9thode 2 (ours)", "\u6a21\u578b"])
+def test_a_line_of_text_is_a_name(tmp_path, name):
+    save_record(tmp_path / "m.json", record(method=name))
+    assert load_record(tmp_path / "m.json").method == name
+
+
+@pytest.mark.parametrize("name", ["x" * 101, "", "   ", "two\nlines", "turned \u202e round", "a bell \x07"])
+def test_what_is_no_name_is_refused(tmp_path, name):
+    save_record(tmp_path / "m.json", record(method=name))
+    with pytest.raises(UserError, match="expected one line of printable text"):
+        load_record(tmp_path / "m.json")
+
+
+@pytest.mark.parametrize("case_id", ["single-self-0001x", "../single-self-0001", "single-self-0001\n", "single-self-1"])
+def test_what_is_no_case_id_is_refused(tmp_path, case_id):
+    save_record(tmp_path / "m.json", record(cases=[replace(record().cases[0], case_id=case_id)]))
+    with pytest.raises(UserError, match="expected an id such as single-self-0001"):
+        load_record(tmp_path / "m.json")
+
+
+def test_every_number_of_a_group_or_a_case_needs_an_id(tmp_path):
+    of_cases = record(groups=[replace(record().groups[0], aggregates={})], ids={})
+    of_groups = record(cases=[replace(record().cases[0], values={})], ids={})
+    for made in (of_cases, of_groups):
+        save_record(tmp_path / "m.json", made)
+        with pytest.raises(UserError, match="numbers without an id: lmd"):
+            load_record(tmp_path / "m.json")
+
+
+def test_a_group_is_found_by_split_and_track():
+    groups = [replace(record().groups[0], split=s, track=t) for s in ("single", "multi") for t in ("self", "cross")]
+    made = record(groups=groups)
+    assert [made.group(g.split, g.track) for g in groups] == groups
+    assert record().group("single", "cross") is None
+
+
+def test_a_record_of_another_version_is_refused_whichever_it_is(tmp_path):
+    text = json.dumps(record().to_json())
+    for schema in ("0", "2", "null", '"1"'):
+        assert "is a record of schema" in damaged(tmp_path, text.replace('"schema": 1', f'"schema": {schema}'))
+
+
+def test_a_record_that_cannot_be_written_whole_leaves_the_one_that_was_there(tmp_path, small_disk):
+    save_record(tmp_path / "m.json", record())
+    with pytest.raises(OSError, match="too large"):
+        save_record(tmp_path / "m.json", record(versions={"python": "3" * 5000}))
+    assert load_record(tmp_path / "m.json") == record()
+    assert [p.name for p in tmp_path.iterdir()] == ["m.json"]

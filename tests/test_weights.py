@@ -120,3 +120,34 @@ def test_the_list_names_every_file_and_where_it_is(entry, tmp_path, capsys):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'inception'"):
         weights.get("incepton")
+
+
+def test_an_empty_name_of_a_folder_is_not_the_current_one(entry, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "net.pt").write_bytes(CONTENT)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", f"{tmp_path / 'mine'}:")
+    assert weights.locate("net") is None
+
+
+def test_a_file_without_a_published_hash_is_taken_as_it_is(entry, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.pt").write_bytes(b"whatever")
+    monkeypatch.setitem(weights.ALL, "net", replace(entry, sha256=""))
+    assert weights.state(weights.get("net")) == "present"
+    assert weights.require("net") == weights.fetch("net") == tmp_path / "mine" / "net.pt"
+
+
+def test_a_file_that_differs_is_fetched_into_the_cache_and_the_users_own_left_alone(entry, tmp_path, own_cache):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.pt").write_bytes(b"something else")
+    assert weights.fetch("net") == own_cache / "weights" / "net.pt"
+    assert (tmp_path / "mine" / "net.pt").read_bytes() == b"something else"
+    assert (own_cache / "weights" / "net.pt").read_bytes() == CONTENT
+
+
+def test_a_folder_may_be_an_export_but_no_model_file(entry, tmp_path):
+    (tmp_path / "mine" / "net.pt").mkdir(parents=True)
+    assert weights.locate("net") is None
+    (tmp_path / "mine" / "net.onnx").mkdir()
+    assert weights.locate_export("net") == tmp_path / "mine" / "net.onnx"

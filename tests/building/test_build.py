@@ -1,30 +1,13 @@
 import filecmp
-import json
 
-import numpy as np
 import pytest
 
 from exprbench import Benchmark, UserError, build, check
-from exprbench.building.source_files import list_inputs, safe_name
-from exprbench.media import read_clip, read_image, write_image
+from exprbench.faces import load_tracks
+from exprbench.faces.video_tracks import given_path
+from exprbench.media import write_image
 from tests.people import clip, person, still
-from tests.videos import numbered, numbers, write
-
-
-@pytest.fixture
-def folders(tmp_path):
-    """Portraits and drivers of one and of two people, with tracks beside them."""
-    made = {name: tmp_path / name for name in ("portraits", "driving", "multi_portraits", "multi_driving")}
-    for folder in made.values():
-        folder.mkdir()
-    for i, name in enumerate(["ada", "bo", "cy"]):
-        still(made["portraits"] / f"{name}.png", person(1, seed=i), number=i)
-    for i, name in enumerate(["ada", "dee"]):
-        clip(made["driving"] / f"{name}.mp4", 40, person(40, seed=i), start=100 * i)
-    pair = person(1, x=0.3), person(1, x=0.7)
-    still(made["multi_portraits"] / "pair.png", *pair)
-    clip(made["multi_driving"] / "duo.mp4", 30, person(30, x=0.3, seed=5), person(30, x=0.7, seed=6), start=300)
-    return made
+from tests.videos import numbered
 
 
 def tree(folder):
@@ -52,8 +35,16 @@ def test_a_benchmark_is_whole_and_says_what_it_holds(folders, tmp_path):
 
 
 def test_clips_are_cut_and_brought_to_the_rate(folders, tmp_path):
+    """The tracks given with a clip are cut with it."""
     bench = build(**folders, out=tmp_path / "bench", clip_seconds=1.2, workers=0, fps=25)
-    assert {a.num_frames for a in bench.assets.values() if a.kind == "driver"} == {30}
+    drivers = {path: asset for path, asset in bench.assets.items() if asset.kind == "driver"}
+    assert {path: asset.num_frames for path, asset in drivers.items()} == {
+        "driving/ada.mp4": 30,
+        "driving/dee.mp4": 30,
+        "driving/multi-duo.mp4": 30,
+    }
+    assert bench.left_out == ()
+    assert {load_tracks(given_path(bench.path(path))).num_frames for path in drivers} == {30}
     assert check(tmp_path / "bench") == []
 
 
@@ -117,42 +108,6 @@ def test_what_cannot_be_used_is_listed_with_its_reason(folders, tmp_path):
     assert check(tmp_path / "bench") == []
 
 
-def test_portraits_without_a_visible_face_stay_marked(folders, tmp_path):
-    still(folders["portraits"] / "cartoon.png")
-    still(folders["multi_portraits"] / "cartoons.png")
-    (folders["multi_portraits"] / "sources.csv").write_text("file,faces\ncartoons.png,2\n")
-    bench = build(**folders, out=tmp_path / "bench", workers=0)
-    for path, faces in (("portraits/cartoon.png", 1), ("portraits/multi-cartoons.png", 2)):
-        assert bench.assets[path].num_faces == faces
-        assert not bench.assets[path].faces_found
-        assert path in {c.source for c in bench.cases}
-
-
-def test_sources_and_licences_are_written_down(folders, tmp_path):
-    (folders["driving"] / "sources.csv").write_text(
-        "file,source,licence,person\ndee.mp4,https://example.org/1,CC0,Dee D.\n", encoding="utf-8-sig"
-    )
-    bench = build(**folders, out=tmp_path / "bench", workers=0)
-    asset = bench.assets["driving/dee.mp4"]
-    assert (asset.source, asset.licence, asset.person) == ("https://example.org/1", "CC0", "Dee D.")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("file,license\n", "did you mean 'licence'"),
-        ("source\n", "no column 'file'"),
-        ("file\ngone.mp4\n", "gone.mp4"),
-        ("file,faces\ndee.mp4,two\n", "expected a number"),
-    ],
-)
-def test_a_wrong_sources_file_is_a_users_mistake(folders, tmp_path, text, message):
-    (folders["driving"] / "sources.csv").write_text(text)
-    with pytest.raises(UserError, match=message):
-        build(**folders, out=tmp_path / "bench", workers=0)
-    assert not (tmp_path / "bench").exists()
-
-
 def test_an_existing_folder_is_not_touched(folders, tmp_path):
     (tmp_path / "bench").mkdir()
     with pytest.raises(UserError, match="already exists"):
@@ -168,49 +123,6 @@ def test_nothing_usable_is_a_users_mistake_and_leaves_nothing(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "p"]
 
 
-def test_names_that_are_no_names_for_a_benchmark(tmp_path):
-    names = ["plain", "with space", "semi;colon", "../up", "żółw", "plain"]
-    taken = set()
-    for name in names:
-        safe = safe_name(tmp_path / f"{name}.mp4", taken)
-        assert safe not in taken
-        assert not set(safe) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-        taken.add(safe)
-    assert "plain" in taken
-
-
-def test_only_media_files_are_gathered_in_the_order_of_their_names(tmp_path):
-    for name in ("b.mp4", "a.mp4", ".hidden.mp4", "notes.txt", "a.tracks.npz", "sources.csv"):
-        (tmp_path / name).write_text("file\n")
-    (tmp_path / "folder").mkdir()
-    assert [i.path.name for i in list_inputs(tmp_path, "driver", "single")] == ["a.mp4", "b.mp4"]
-
-
-def test_pixels_of_a_driver_survive_normalisation(folders, tmp_path):
-    build(**folders, out=tmp_path / "bench", workers=0)
-    frames, info = read_clip(tmp_path / "bench" / "driving" / "dee.mp4")
-    assert numbers(frames) == list(range(100, 140))
-    assert (info.fps, info.codec, info.has_audio) == (25.0, "h264", False)
-    assert np.array_equal(read_image(tmp_path / "bench" / "driving" / "dee.png"), frames[0])
-
-
-def test_turned_and_transparent_portraits_become_plain_ones(folders, tmp_path):
-    from PIL import Image
-
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(numbered(3)).save(folders["portraits"] / "turned.jpg", exif=exif)
-    Image.fromarray(numbered(3)).convert("RGBA").save(folders["portraits"] / "glass.png")
-    for name in ("turned", "glass"):
-        still(tmp_path / f"{name}.png", person(1)).with_suffix(".tracks.npz").rename(
-            folders["portraits"] / f"{name}.tracks.npz"
-        )
-    bench = build(**folders, out=tmp_path / "bench", workers=0)
-    assert (bench.assets["portraits/turned.png"].width, bench.assets["portraits/turned.png"].height) == (96, 160)
-    with Image.open(tmp_path / "bench" / "portraits" / "glass.png") as image:
-        assert image.mode == "RGB"
-
-
 def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monkeypatch):
     monkeypatch.setitem(build.__globals__["draw_subset"].__globals__["PAPER_SIZES"], ("portrait", "single"), 2)
     bench = build(**folders, out=tmp_path / "bench", workers=0)
@@ -220,101 +132,19 @@ def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monke
 
 
 def test_an_old_build_that_was_killed_is_swept_away(folders, tmp_path):
-    (tmp_path / ".bench.building" / "driving").mkdir(parents=True)
-    (tmp_path / ".bench.building" / "driving" / "stale.mp4").touch()
+    making = tmp_path / ".bench.building"
+    (making / "driving" / "ada.png").mkdir(parents=True)  # where a file belongs
+    (making / "left over").mkdir()
+    (making / "driving" / "stale.mp4").touch()
     build(**folders, out=tmp_path / "bench", workers=0)
+    build(**folders, out=tmp_path / "fresh", workers=0)
     assert check(tmp_path / "bench") == []
-    assert not (tmp_path / ".bench.building").exists()
+    assert everything(tmp_path / "bench") == everything(tmp_path / "fresh")
+    assert not making.exists()
 
 
-@pytest.mark.parametrize("rate", ["15", "30000/1001", "30"])
-def test_drivers_of_other_rates_reach_25(folders, tmp_path, rate):
-    path = write(folders["driving"] / "fast.mp4", [numbered(i) for i in range(60)], fps=rate)
-    frames, _ = read_clip(path, fps=25)
-    still(tmp_path / "x.png", person(1))
-    from tests.people import give, people
-
-    give(path, people(len(frames), person(len(frames))))
-    bench = build(**folders, out=tmp_path / "bench", workers=0)
-    made, info = read_clip(tmp_path / "bench" / "driving" / "fast.mp4")
-    assert info.fps == 25
-    assert numbers(made) == numbers(frames)
-    assert bench.assets["driving/fast.mp4"].num_frames == len(frames)
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        ("missing", "driving/dee.mp4: missing"),
-        ("changed", "driving/dee.mp4: changed"),
-        ("extra", "notes.txt: not part"),
-    ],
-)
-def test_check_says_what_is_wrong(folders, tmp_path, damage, told):
-    build(**folders, out=tmp_path / "bench", workers=0)
-    path = tmp_path / "bench" / "driving" / "dee.mp4"
-    if damage == "missing":
-        path.unlink()
-    elif damage == "changed":
-        path.write_bytes(path.read_bytes() + b"x")
-    else:
-        (tmp_path / "bench" / "notes.txt").touch()
-    assert any(line.startswith(told) for line in check(tmp_path / "bench"))
-
-
-def edit(path, change):
-    told = json.loads(path.read_text())
-    change(told)
-    path.write_text(json.dumps(told))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.update(schema=9), "schema is 9"),
-        (lambda t: t.update(fps=30), "do not belong together"),
-        (lambda t: t.pop("assets"), "assets"),
-        (lambda t: t["assets"].update({"a": {"kind": "x"}}), "benchmark.json: a has no 'split'"),
-    ],
-)
-def test_a_changed_description_is_refused(folders, tmp_path, change, message):
-    build(**folders, out=tmp_path / "bench", workers=0)
-    edit(tmp_path / "bench" / "benchmark.json", change)
-    with pytest.raises(UserError, match=message):
-        Benchmark.open(tmp_path / "bench")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("single-self-0001", "../../etc/passwd", "is not the id"),
-        ("single-self-0001", "single-self-0002", "listed twice"),
-        ("single-self-0001", "multi-self-0009", "is not the id"),
-        ("driving/dee.mp4,0.0", "driving/dee.mp4,7.0", "names a driver that the case does not have"),
-        ("driving/dee.mp4,0.0", "driving/dee.mp4,x", "expected driver.face"),
-        ("face_map", "map", "its columns are"),
-        ("driving/dee.mp4,0.0", "../outside.mp4,0.0", "do not belong together"),
-    ],
-)
-def test_a_changed_case_list_is_refused(folders, tmp_path, old, new, message):
-    build(**folders, out=tmp_path / "bench", workers=0)
-    path = tmp_path / "bench" / "cases.csv"
-    path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(UserError, match=message):
-        Benchmark.open(tmp_path / "bench")
-
-
-def test_paths_cannot_leave_the_folder(folders, tmp_path):
-    bench = build(**folders, out=tmp_path / "bench", workers=0)
-    (tmp_path / "bench" / "link").symlink_to("/etc")
-    for path in ("../x", "/etc/passwd", "link/passwd", "a\0b"):
-        with pytest.raises(UserError, match="leads out of"):
-            bench.path(path)
-
-
-def test_what_is_not_a_benchmark(tmp_path):
-    with pytest.raises(UserError, match="has no benchmark"):
-        Benchmark.open(tmp_path)
+def everything(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
 
 
 def test_pairs_do_not_depend_on_the_other_portraits(folders, tmp_path):
@@ -324,3 +154,43 @@ def test_pairs_do_not_depend_on_the_other_portraits(folders, tmp_path):
     after = build(**folders, out=tmp_path / "b", workers=0).select("single", "cross")
     assert len(after) == len(before) + 1
     assert filecmp.cmp(tmp_path / "a" / "driving" / "dee.mp4", tmp_path / "b" / "driving" / "dee.mp4", shallow=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"clip_seconds": 0}, {"clip_seconds": -1}, {"clip_seconds": 601}),
+        *({"fps": 0.5}, {"fps": 241}, {"cross_per_portrait": -1}),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_made_is_refused(folders, tmp_path, options):
+    with pytest.raises(UserError, match=r"cannot build .*; expected 0 or more clips, up to 600 s, and 1 to 240 frames"):
+        build(**folders, out=tmp_path / "bench", **options)
+    assert not (tmp_path / "bench").exists()
+
+
+def test_the_seed_goes_to_every_drawing_and_into_the_description(folders, tmp_path, monkeypatch):
+    seeds = []
+    for name in ("draw_subset", "make_cases"):
+        real = build.__globals__[name]
+        spy = lambda *args, real=real: (seeds.append(args[-1]), real(*args))[1]  # noqa: E731
+        monkeypatch.setitem(build.__globals__, name, spy)
+    bench = build(**folders, out=tmp_path / "bench", seed=7, workers=0)
+    assert seeds == [7, 7]
+    assert bench.seed == Benchmark.open(tmp_path / "bench").seed == 7
+
+
+def test_what_is_left_out_is_listed_in_order_with_those_nobody_can_drive(folders, tmp_path, monkeypatch):
+    monkeypatch.setitem(build.__globals__["draw_subset"].__globals__["PAPER_SIZES"], ("driver", "single"), 1)
+    for name in ("zed.mp4", "all.mp4"):
+        (folders["driving"] / name).touch()
+    still(folders["multi_portraits"] / "crowd.png", *(person(1, x=x) for x in (0.1, 0.3, 0.5, 0.7)))
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
+    found = [(item.path, item.reason) for item in bench.left_out]
+    assert found == sorted(found)
+    assert {reason for _, reason in found} == {"zero_bytes", "not_drawn", "no_driver"}
+    assert ("crowd.png", "no_driver") in found
+    assert Benchmark.open(tmp_path / "bench").left_out == bench.left_out
+    used = {asset.original for asset in bench.assets.values()}
+    assert not used & {path for path, reason in found if reason == "not_drawn"}

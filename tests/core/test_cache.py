@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+from filelock import FileLock, Timeout
 
 from exprbench import UserError
 from exprbench.core.cache import cache_root, cached, entry_lock, entry_path, read_entry, write_entry
@@ -38,6 +39,23 @@ def test_values_are_made_once(own_cache):
     for _ in range(3):
         assert cached("kind", "key", make, str.encode, bytes.decode) == "value"
     assert len(made) == 1
+
+
+def test_nothing_is_a_value_too(own_cache):
+    made = []
+    for _ in range(2):
+        assert cached("kind", "key", lambda: made.append(1) or "", str.encode, bytes.decode) == ""
+    assert len(made) == 1
+
+
+def test_a_lock_is_of_one_kind_and_one_key(own_cache):
+    with entry_lock("kind", 1):
+        with pytest.raises(Timeout):
+            FileLock(entry_path("locks/kind", 1), timeout=0).acquire()
+        for kind, key in (("other", 1), ("kind", 2)):
+            path = entry_path(f"locks/{kind}", key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            FileLock(path, timeout=0).acquire().lock.release()
 
 
 def test_what_is_being_made_is_waited_for(own_cache):
@@ -79,3 +97,13 @@ def test_a_folder_where_an_entry_belongs_is_the_users_to_mend(own_cache):
     assert read_entry("kind", 1) is None
     with pytest.raises(UserError, match="EXPRBENCH_CACHE"):
         write_entry("kind", 1, b"x")
+
+
+def test_a_write_that_is_cut_short_leaves_the_entry_that_was_there(own_cache, small_disk):
+    write_entry("kind", 1, b"whole")
+    with pytest.raises(OSError, match="too large"):
+        write_entry("kind", 1, bytes(5000))
+    assert read_entry("kind", 1) == b"whole"
+    with pytest.raises(OSError, match="too large"):
+        write_entry("kind", 2, bytes(5000))
+    assert [p for p in own_cache.rglob("*") if p.is_file()] == [entry_path("kind", 1)]

@@ -55,6 +55,33 @@ def test_a_bug_keeps_its_traceback(error):
         status(failing(error))
 
 
+def test_a_reader_that_has_gone_is_no_mistake():
+    """As with `exprbench cases bench | head -1`."""
+    program = (
+        "import sys\nfrom exprbench.core.cli_base import Parser, run\nparser = Parser(prog='thing')\n"
+        "parser.set_defaults(handler=lambda _: [print('line', i, flush=True) for i in range(10**6)] and 0)\n"
+        "sys.exit(run(parser, []))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"line 0\n"
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read() == b""
+
+
+def test_without_a_verb_the_help_is_shown(capsys):
+    assert run(Parser(prog="thing", examples="  thing do"), []) == 0
+    assert capsys.readouterr().out.startswith("usage: thing")
+
+
+def test_flags_are_not_guessed_from_their_beginnings(capsys):
+    parser = Parser(prog="thing")
+    parser.add_argument("--seed", type=int)
+    with pytest.raises(SystemExit) as stop:
+        run(parser, ["--see", "3"])
+    assert stop.value.code == 2
+
+
 def test_an_unknown_flag_is_one_line(capsys):
     with pytest.raises(SystemExit) as stop:
         status(lambda _: None, ["--wrong"])

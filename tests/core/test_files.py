@@ -1,11 +1,12 @@
 """Files that appear whole or not at all, hashes, and paths that stay inside."""
 
 import hashlib
+import os
 
 import pytest
 
 from exprbench.core.errors import UserError
-from exprbench.core.files import atomic_path, inside, sha256_path, write_json, write_text
+from exprbench.core.files import atomic_path, dump_json, inside, sha256_json, sha256_path, write_json, write_text
 
 
 def write_half(target):
@@ -29,7 +30,10 @@ def test_json_refuses_what_is_no_number(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_hashes_of_files_and_folders(tmp_path):
+@pytest.mark.parametrize("python", ["3.10", "3.11"])
+def test_hashes_of_files_and_folders(tmp_path, monkeypatch, python):
+    if python == "3.10":  # has no hashlib.file_digest
+        monkeypatch.delattr(hashlib, "file_digest", raising=False)
     (tmp_path / "a").write_bytes(b"x" * 3_000_000)
     assert sha256_path(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
     before = sha256_path(tmp_path)
@@ -45,3 +49,52 @@ def test_paths_do_not_leave_their_folder(tmp_path, relative):
     with pytest.raises(UserError, match="leads out of"):
         inside(folder, relative)
     assert inside(folder, "a/../b.mp4") == folder / "a/../b.mp4"
+
+
+def test_a_file_in_the_making_is_hidden_beside_its_place_and_of_its_kind(tmp_path):
+    """So that it can take the place at once, nothing gathers it, and writers that go by the suffix know it."""
+    with atomic_path(tmp_path / "a.mp4") as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".mp4")
+        assert temporary.name.startswith(".")
+        assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_rights_the_user_wants(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "a", "text")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_json_is_the_same_text_whatever_the_order():
+    assert dump_json({"b": [1, 2.5], "a": "\u00e9"}) == '{\n  "a": "\u00e9",\n  "b": [\n    1,\n    2.5\n  ]\n}\n'
+    assert dump_json({"a": 1, "b": 2}) == dump_json({"b": 2, "a": 1})
+    assert sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
+
+
+def test_the_hash_of_a_folder_is_of_its_files_names_and_contents(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"one")
+    (folder / "b").write_bytes(b"two")
+    hashes = [sha256_path(folder)]
+    (folder / "within").mkdir()
+    (folder / "within" / "c").write_bytes(b"not of the folder itself")
+    assert sha256_path(folder) == hashes[0]
+    (folder / "a").write_bytes(b"eno")
+    hashes.append(sha256_path(folder))
+    (folder / "b").rename(folder / "c")
+    hashes.append(sha256_path(folder))
+    assert len(set(hashes)) == 3
+
+
+def test_a_folder_reached_through_a_link_is_itself(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert inside(tmp_path / "link", "a.mp4") == tmp_path / "link" / "a.mp4"
+    with pytest.raises(UserError, match="leads out of"):
+        inside(tmp_path / "real", str(tmp_path / "real" / "a.mp4"))

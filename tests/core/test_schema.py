@@ -21,6 +21,7 @@ class Outer:
     kind: Literal["a", "b"] = "a"
     table: dict[str, float] = field(default_factory=dict)
     ok: bool = True
+    many: tuple[int, ...] = ()
 
 
 GOOD = {"name": "x", "inner": [{"count": 1}, {"count": 2, "share": 1}], "size": [3, 4], "table": {"k": 1}}
@@ -48,6 +49,14 @@ def test_what_fits_becomes_dataclasses():
         ({"table": {"k": "1"}}, "expected a number"),
         ({"table": None}, "expected an object"),
         ({"ok": 1}, "expected true or false"),
+        ({"table": {"k": True}}, "file.table.k is True; expected a number"),
+        ({"table": {"k": 10**400}}, "expected a number"),
+        ({"table": {"k": -(10**400)}}, "expected a number"),
+        ({"table": {"k": float("-inf")}}, "expected a number"),
+        ({"size": [1, 2, 3]}, "has 3 entries; expected 2"),
+        ({"size": "ab"}, "file.size is 'ab'; expected a list"),
+        ({"many": [1, "2"]}, r"file.many\[1\] is '2'; expected a whole number"),
+        ({"name": None}, "file.name is None; expected a text"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(change, message):
@@ -56,7 +65,21 @@ def test_what_does_not_fit_is_told_in_one_line(change, message):
     assert "\n" not in str(error.value)
 
 
+def test_what_may_be_missing_has_its_default():
+    value = decode(Outer, {"name": "x", "inner": []}, "file")
+    assert value == Outer(name="x", inner=[])
+    assert (value.table, value.size, value.many) == ({}, None, ())
+    assert decode(Outer, {**GOOD, "size": None, "many": [3, 4, 5]}, "file").many == (3, 4, 5)
+
+
 def test_long_values_are_cut_in_messages():
     with pytest.raises(UserError) as error:
         decode(Outer, {**GOOD, "name": ["x" * 10_000]}, "file")
     assert len(str(error.value)) < 150
+
+
+def test_a_value_is_cut_to_sixty_characters():
+    for length, told in ((58, repr("x" * 58)), (59, repr("x" * 59)[:57] + "...")):
+        with pytest.raises(UserError) as error:
+            decode(Inner, {"count": "x" * length}, "file")
+        assert str(error.value) == f"file.count is {told}; expected a whole number"

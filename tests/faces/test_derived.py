@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from exprbench.faces import axis_angle, eye_closed, gaze, rotation
-from exprbench.faces.gaze import eye_ball
+from exprbench.faces.gaze import eye_ball, to_camera
 from exprbench.faces.landmark_groups import EYE_POINTS
 
 SIZE = (640, 360)
@@ -100,3 +100,75 @@ def test_which_eye_is_closed():
     blendshapes[1, 9] = 0.9  # eyeBlinkLeft
     blendshapes[2, 10] = 0.9  # eyeBlinkRight
     assert eye_closed(blendshapes).tolist() == [[False, False], [False, True], [True, False]]
+
+
+OUTER, INNER = np.array([-1.0, 0, 0]), np.array([0.0, 0, 0])  # of the right eye, on the left of the picture
+
+
+def test_the_balls_centre_is_outward_of_the_middle_above_and_behind():
+    """In units of the eye's width: 0.036 towards the temple, 0.045 up, 0.20 into the head, on either side."""
+    for side in (1, -1):
+        centre, radius = eye_ball(OUTER * (side, 1, 1), INNER, np.eye(3))
+        assert centre == pytest.approx([side * (-0.5 - 0.036), 0.045, -0.20])
+        assert radius == pytest.approx([0.34])
+    larger, radius = eye_ball(30 * OUTER, 30 * INNER, np.eye(3))
+    assert (larger / 30, radius / 30) == (pytest.approx([-0.536, 0.045, -0.20]), pytest.approx([0.34]))
+
+
+@pytest.mark.parametrize("roll_deg", [0, 90, 180])
+def test_the_ball_turns_with_the_head(roll_deg):
+    turn = Rotation.from_euler("z", roll_deg, degrees=True)
+    centre, _ = eye_ball(turn.apply(OUTER), turn.apply(INNER), turn.as_matrix())
+    assert centre == pytest.approx(turn.apply([-0.536, 0.045, -0.20]), abs=1e-12)
+
+
+def eyes_at(offset):
+    """Landmarks in a square frame of eyes 0.1 wide, the irises `offset` eye widths right of and above the middle."""
+    landmarks = np.zeros((478, 3))
+    for (outer, inner, iris), x_outer, x_inner in (((33, 133, 468), 0.3, 0.4), ((263, 362, 473), 0.7, 0.6)):
+        landmarks[outer], landmarks[inner] = (x_outer, 0.5, 0), (x_inner, 0.5, 0)
+        landmarks[iris] = ((x_outer + x_inner) / 2 + 0.1 * offset[0], 0.5 - 0.1 * offset[1], 0)
+    return landmarks
+
+
+def test_the_gaze_of_an_iris_has_its_closed_form():
+    """The offset from the ball's centre over its radius; the centre is on the side of the temple, for either eye."""
+    for offset in ((0, 0), (0.05, 0), (0, 0.08), (-0.1, -0.05)):
+        right, left = gaze(eyes_at(offset), np.eye(4), (500, 500))
+        for read, outward in ((right, -0.036), (left, 0.036)):
+            assert read[:2] == pytest.approx([(offset[0] - outward) / 0.34, (offset[1] - 0.045) / 0.34])
+            assert read[2] == pytest.approx(np.sqrt(1 - read[0] ** 2 - read[1] ** 2))
+
+
+def test_no_eye_turns_beyond_75_degrees():
+    right, _ = gaze(eyes_at((2, 0.045)), np.eye(4), (500, 500))
+    assert right == pytest.approx([np.sin(np.radians(75)), 0, np.cos(np.radians(75))])
+
+
+def test_a_wide_frame_does_not_turn_the_gaze():
+    """The same eyes in pixels, in a frame twice as wide."""
+    landmarks = eyes_at((0.05, 0.08))
+    assert gaze(landmarks * (0.5, 1, 0.5), np.eye(4), (1000, 500)) == pytest.approx(
+        gaze(landmarks, np.eye(4), (500, 500))
+    )
+
+
+@pytest.mark.parametrize(("blink", "closed"), [(0.49, False), (0.5, False), (0.51, True)])
+def test_an_eye_is_closed_above_one_half(blink, closed):
+    assert eye_closed(np.full(52, blink)).tolist() == [closed, closed]
+
+
+def test_each_iris_is_of_its_own_eye_and_the_right_one_comes_first():
+    """The person's right eye is on the left of the picture."""
+    still = gaze(eyes_at((0, 0)), np.eye(4), (500, 500))
+    for iris, eye in ((468, 0), (473, 1)):
+        landmarks = eyes_at((0, 0))
+        landmarks[iris, 0] += 0.005
+        moved = gaze(landmarks, np.eye(4), (500, 500))
+        assert moved[eye, 0] == pytest.approx(still[eye, 0] + 0.05 / 0.34)
+        assert np.array_equal(moved[1 - eye], still[1 - eye])
+
+
+def test_the_cameras_axes_point_right_up_and_towards_the_viewer():
+    """Landmarks grow downwards, and away from the camera; depth is in the unit of the width."""
+    assert to_camera(np.array([0.5, 0.25, 0.1]), (640, 360)) == pytest.approx([320, -90, -64])

@@ -39,3 +39,27 @@ def test_overlap_is_over_the_smaller():
 def test_of_overlapping_boxes_the_strongest_stays():
     found = [(0.8, (0, 0, 10, 10)), (0.9, (1, 1, 11, 11)), (0.7, (50, 0, 60, 10))]
     assert [score for score, _ in non_maximum_suppression(found)] == pytest.approx([0.9, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "sides"),
+    [
+        (1280, 800, {800, 400, 200}),
+        (1280, 720, {720, 360}),
+        (4000, 4000, {4000, 2000, 1000}),
+        (384, 500, {384, 192}),
+        (383, 500, {383}),
+        (160, 120, {120}),
+    ],
+)
+def test_squares_are_of_the_short_side_its_half_and_its_quarter(width, height, sides):
+    found = tiles(width, height)
+    assert found[0] == (0, 0, width, height)
+    assert {x1 - x0 for x0, y0, x1, y1 in found if x1 - x0 == y1 - y0 and (x1 - x0) <= min(width, height)} == sides
+
+
+def test_boxes_that_overlap_by_exactly_the_limit_both_stay():
+    found = [(0.9, (0, 0, 10, 10)), (0.8, (7, 0, 17, 10)), (0.7, (6, 0, 16, 10))]
+    assert [score for score, _ in non_maximum_suppression(found)] == [0.9, 0.8]
+    assert [score for score, _ in non_maximum_suppression(found, threshold=0.2)] == [0.9]
+    assert non_maximum_suppression([(0.5, (3, 0, 9, 9)), (0.5, (1, 0, 9, 9))])[0][1] == (1, 0, 9, 9)

@@ -1,7 +1,12 @@
+import io
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from exprbench.faces import FaceTrack, FaceTracks, TracksError, load_tracks, save_tracks
+from exprbench.faces.tracks import pack_tracks, unseen
 
 
 def track(t=6, seen=None, seed=0):
@@ -16,8 +21,9 @@ def track(t=6, seen=None, seed=0):
     return FaceTrack(seen=seen, box=fill(4), landmarks=fill(478, 3), blendshapes=fill(52), pose=fill(4, 4))
 
 
-def tracks(*people, t=6):
-    return FaceTracks(num_frames=t, width=64, height=48, fps=25.0, tracks=people, made_by="test", video_sha256="ab")
+def tracks(*people, t=6, video_sha256="ab"):
+    size = {"width": 64, "height": 48}
+    return FaceTracks(num_frames=t, **size, fps=25.0, tracks=people, made_by="test", video_sha256=video_sha256)
 
 
 def same(a, b):
@@ -78,3 +84,70 @@ def test_files_that_are_not_tracks_are_refused_in_one_line(tmp_path, damage):
         load_tracks(path)
     assert error.value.code == "tracks_invalid"
     assert "\n" not in str(error.value)
+
+
+def test_the_first_frames_of_tracks():
+    whole = tracks(track(seed=1), track(seen=[0, 1, 1, 0, 1, 1], seed=2))
+    cut = whole.first(2)
+    assert (cut.num_frames, [t.seen.tolist() for t in cut.tracks]) == (2, [[True, True], [False, True]])
+    assert np.array_equal(cut.tracks[0].landmarks, whole.tracks[0].landmarks[:2])
+    assert np.array_equal(cut.tracks[0].pose, whole.tracks[0].pose[:2])
+    assert whole.first(99).num_frames == 6
+    assert same(whole.first(99), whole)
+
+
+def test_a_track_of_no_frames_is_seen_in_none_of_them():
+    assert track(t=0).seen_rate == 0
+    assert unseen(4).seen_rate == 0
+    assert not np.isfinite(unseen(4).landmarks).any()
+
+
+def test_seen_is_true_or_false():
+    good = track()
+    with pytest.raises(ValueError, match="seen is of type float64, expected bool"):
+        replace(good, seen=np.ones(6))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"fps": 0}, {"fps": -25.0}, {"fps": np.inf}, {"fps": np.nan}),
+        *({"width": -1}, {"height": 48.0}, {"num_frames": True}, {"made_by": 3}, {"video_sha256": None}),
+    ],
+    ids=str,
+)
+def test_tracks_of_what_cannot_be_are_refused(change):
+    with pytest.raises(ValueError, match=r"frames a second|frames, width and height"):
+        replace(tracks(track()), **change)
+
+
+@pytest.mark.parametrize("count", [64, 65])
+def test_tracks_hold_so_many_faces_and_no_more(tmp_path, count):
+    save_tracks(tmp_path / "a.npz", tracks(*[track(t=1)] * count, t=1))
+    if count == 64:
+        assert len(load_tracks(tmp_path / "a.npz").tracks) == 64
+    else:
+        with pytest.raises(TracksError, match="65 faces are more than 64"):
+            load_tracks(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("schema", [0, 2, None])
+def test_tracks_of_another_schema_are_refused(tmp_path, schema):
+    with np.load(io.BytesIO(pack_tracks(tracks(track()))), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = {**json.loads(arrays["meta"].tobytes()), "schema": schema}
+    np.savez(tmp_path / "a.npz", **{**arrays, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)})
+    with pytest.raises(TracksError, match="tracks of another schema than 1"):
+        load_tracks(tmp_path / "a.npz")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("unpickled",))
+
+
+def test_nothing_is_unpickled(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", meta=np.array([Bomb()], dtype=object))
+    with pytest.raises(TracksError):
+        load_tracks(tmp_path / "a.npz")
+    assert "unpickled" not in capsys.readouterr().out

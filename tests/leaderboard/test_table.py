@@ -181,3 +181,68 @@ def test_mistakes_are_told():
         table([A], format="latx")
     with pytest.raises(UserError, match="at least one record"):
         table([])
+
+
+@pytest.mark.parametrize(
+    ("detect_rate", "coverage", "notes"),
+    [(0.95, 1.0, ""), (0.9499, 1.0, "d"), (None, 1.0, ""), (1.0, 0.999, ""), (1.0, 0.9989, "c"), (0.9, 0.9, "dc")],
+)
+def test_a_note_begins_where_it_says(detect_rate, coverage, notes):
+    some = record("Some", group(lmd=0.005, psnr=30.0, detect_rate=detect_rate, coverage=coverage))
+    (row,) = make_table([some]).rows
+    assert row.cells["self_LMD"].notes == notes
+    assert row.cells["self_PSNR"].notes == notes.replace("d", "")
+
+
+EVERY_FACE = (
+    group(lmd=0.005, mae=7.0, lmd_px=1.0, psnr=30.0, psnr_pooled=29.0),
+    group(track="cross", aed=0.3, apd=0.02),
+)
+UNSEEN = tuple(replace(g, detect_rate=0.9) for g in EVERY_FACE)
+
+
+def test_every_number_that_rests_on_faces_is_marked_and_no_other():
+    (row,) = make_table([record("Some", *UNSEEN)], extras=True).rows
+    marked = {key for key, cell in row.cells.items() if cell.notes}
+    assert marked == {"self_LMD", "self_MAE", "self_lmd_px", "cross_AED", "cross_APD"}
+
+
+def test_only_the_records_unlike_the_first_are_marked_when_mixed():
+    other = replace(B, protocol={"fps": "30"})
+    made = make_table([A, other, replace(A, method="Gamma")], mix=True)
+    assert {row.method: row.cells["self_PSNR"].notes for row in made.rows} == {"Alpha": "", "Beta": "m", "Gamma": ""}
+
+
+def test_records_of_other_columns_stand_side_by_side_but_not_those_of_other_rules():
+    fewer = replace(B, ids={"lmd": IDS["lmd"], "aed": IDS["aed"]})
+    assert len(make_table([A, fewer]).rows) == 2
+    for records in ([A, replace(B, protocol={})], [replace(A, protocol={}), B]):
+        with pytest.raises(UserError, match="fps is"):
+            make_table(records)
+
+
+def test_a_record_of_one_track_only_has_its_row():
+    for track, key in (("self", "self_PSNR"), ("cross", "cross_MAE")):
+        (row,) = make_table([record("One", group(track=track, psnr=30.0, mae=7.0))]).rows
+        assert row.cells[key].text
+
+
+def test_what_a_reader_has_to_know_is_said():
+    gpu = replace(B, device="a GPU", ids={**IDS, "mae": "mae[other]"})
+    about = "\n".join(make_table([A, gpu], mix=True).about)
+    assert f"Benchmark bench, 3 cases, sha256 {'ab' * 8}." in about
+    assert "mae[mp-iris]" in about
+    assert "mae[other]" in about
+    assert "Protocol: fps 25." in about
+    assert "Scored on different devices" in about
+    assert "a GPU, cpu" in about
+    assert "different devices" not in "\n".join(make_table([A, B]).about)
+
+
+def test_a_gap_is_told_for_the_tracks_that_show_the_column():
+    why = {"fid": "weights_missing"}
+    gaps = [group(unscored=why), group(track="cross", unscored=why), group("multi", unscored=why)]
+    about = make_table([record("Some", *gaps)]).about
+    assert [line for line in about if line.startswith("No ")] == [
+        "No fid: weights_missing (Some, single self; Some, multi self)."
+    ]

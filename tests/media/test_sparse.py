@@ -1,17 +1,31 @@
+import os
+import shutil
 import tarfile
 import zipfile
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from exprbench.media import MediaError, Piece, VideoSource, open_clip, open_frames, probe, read_clip
 from exprbench.media import sparse_decoder as picking
+from exprbench.media import stream as reader
+from exprbench.media.clip import DecoderProcess
 from exprbench.media.stream import StreamReader, open_container, video_stream
-from tests.videos import number_of, numbered, numbers, write
+from tests.videos import cut_by_edit_list, number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(120)]
+
+
+X26X = "open-gop=1:keyint=12:min-keyint=12:bframes=3:b-adapt=0:scenecut=0"
+REORDERED = {  # frames before a key frame that are decoded after it, and frames that others do not depend on
+    "h264": ("a.mp4", "libx264", {"x264-params": X26X}),
+    "hevc": ("a.mkv", "libx265", {"x265-params": X26X + ":log-level=none"}),
+    "mpeg4": ("a.mkv", "mpeg4", {"g": "12", "bf": "2"}),
+    "avi": ("a.avi", "mpeg4", {"g": "12", "bf": "2"}),
+    "vp9": ("a.webm", "libvpx-vp9", {"g": "12"}),
+    "av1": ("a.mp4", "libsvtav1", {"g": "12"}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -99,28 +113,28 @@ def test_a_turned_clip_is_scaled_upright(tmp_path):
     assert (probe(path).width, probe(path).height, abs(probe(path).rotation_deg)) == (160, 96, 90)
 
 
-def test_spans_are_clips_of_their_own(clip):
-    span = VideoSource(path=str(clip), start_s=2.0, duration_s=1.0)
-    assert picked(span, [0, 0.5, 0.99, 7]) == [50, 62, 74, 74]
-    facts = probe(span)
-    assert (facts.num_frames, facts.duration_s, facts.fps) == (25, 1.0, 25.0)
-    assert picked(VideoSource(path=str(clip), start_s=4.0), [0, 3]) == [100, 119]
+def test_a_decoder_that_hangs_is_killed_whatever_it_was_asked(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "hangs.mp4")
+    killed, kill = [], DecoderProcess.kill
+    monkeypatch.setattr(DecoderProcess, "kill", lambda decoder: (killed.append(decoder.process), kill(decoder)))
+    video = VideoSource(pieces=(Piece(str(tmp_path / "hangs.mp4"), 0, 9),))
+    for ask in (lambda: probe(video, stall_s=0.3), lambda: open_frames(video, [0], stall_s=0.3)):
+        with pytest.raises(MediaError, match=r"timeout: no frame for 0\.3 s"):
+            ask()
+    assert len(killed) == 2
+    assert all(process.poll() is not None for process in killed)
 
 
-def test_neighbouring_spans_share_no_frame_and_lose_none(clip):
-    ends = [0, 1.013, 2.004, 3.99, 4.8]
-    found = []
-    for start_s, end_s in pairwise(ends):
-        span = VideoSource(path=str(clip), start_s=start_s, duration_s=end_s - start_s)
-        found += picked(span, [k / 25 for k in range(probe(span).num_frames)])
-    assert found == list(range(120))
-
-
-def test_a_span_beyond_the_end_is_too_short(clip):
-    span = VideoSource(path=str(clip), start_s=9, duration_s=1)
-    assert code_of(open_frames, span, [0]) == "too_short"
-    with pytest.raises(MediaError, match="too_short"):
-        probe(span)
+def test_a_path_is_that_of_the_folder_one_is_in(clip, tmp_path, monkeypatch):
+    """The decoder that answers may have been started in another."""
+    assert picked(clip, [1.0]) == [25]
+    shutil.copyfile(clip, tmp_path / "other.mp4")
+    monkeypatch.chdir(tmp_path)
+    size = (tmp_path / "other.mp4").stat().st_size
+    for video in ("other.mp4", VideoSource(path="other.mp4"), VideoSource(pieces=(Piece("other.mp4", 0, size),))):
+        assert picked(video, [1.0]) == [25]
+        assert probe(video).num_frames == 120
+    assert len(read_clip("other.mp4")[0]) == 120
 
 
 def reading_of(path):
@@ -136,6 +150,33 @@ def found(path, times, span=(0, None), num_bytes=None):
     return [number_of(reader.to_rgb(frame)) for frame, _ in frames], reader.num_good
 
 
+def test_frames_larger_than_any_screen_are_refused(clip, monkeypatch):
+    monkeypatch.setattr(reader, "MAX_PIXELS", 160 * 96)
+    assert reading_of(clip).stream.width == 160
+    monkeypatch.setattr(reader, "MAX_PIXELS", 160 * 96 - 1)
+    with pytest.raises(MediaError, match="its header claims frames of 160x96 pixels"):
+        reading_of(clip)
+
+
+@pytest.mark.parametrize("name", REORDERED)
+def test_any_frames_alone_are_those_of_a_full_decoding(tmp_path, name):
+    file, codec, options = REORDERED[name]
+    path = write(tmp_path / file, FRAMES[:40], codec=codec, options=options)
+    whole = read_clip(path)[0]
+    assert numbers(whole) == list(range(40))
+    for wanted in [*([i] for i in range(40)), [3, 4, 23], [0, 11, 12, 13, 35]]:
+        with open_frames(path, [i / 25 for i in wanted]) as frames:
+            assert np.array_equal(np.stack(list(frames)), whole[wanted]), wanted
+
+
+def test_frames_before_the_start_of_an_edit_list_are_not_shown(tmp_path):
+    path = cut_by_edit_list(write(tmp_path / "a.mp4", FRAMES[:40]), 10)
+    assert picked(path, [0, 0.04, 0.3, 1.16]) == [10, 11, 17, 39]
+    facts = probe(path)
+    assert (facts.num_frames, facts.duration_s, facts.num_keyframes) == (30, 1.2, 0)
+    assert numbers(read_clip(path, fps=25)[0]) == list(range(10, 40))
+
+
 def test_short_runs_are_decoded_where_key_frames_are_many(tmp_path):
     path = write(tmp_path / "a.mp4", FRAMES, codec="mpeg4")  # a key frame every 12
     assert probe(path).num_keyframes == 10
@@ -144,10 +185,12 @@ def test_short_runs_are_decoded_where_key_frames_are_many(tmp_path):
     assert num_decoded <= 12
 
 
-def test_frames_no_other_depends_on_are_left_out(clip):
-    numbers_found, num_decoded = found(clip, [4.76])
-    assert numbers_found == [119]
-    assert num_decoded < 90
+def test_frames_no_other_depends_on_are_left_out(tmp_path):
+    """Of every three frames between two others only the one in the middle is needed for the rest."""
+    options = {"x264-params": "keyint=40:min-keyint=40:bframes=3:b-adapt=0:scenecut=0"}
+    path = write(tmp_path / "a.mp4", FRAMES[:40], options=options)
+    assert found(path, [1.56]) == ([39], 20)
+    assert found(path, [0.12]) == ([3], 4)
 
 
 @pytest.mark.parametrize(("held_s", "decoded"), [(1.2, range(4, 50)), (0.05, range(120, 400))])
@@ -158,7 +201,7 @@ def test_what_cannot_be_held_is_read_in_windows_or_in_sequence(tmp_path, monkeyp
     numbers_found, num_decoded = found(path, [0.4, 0.44, 2.0, 4.4])
     assert numbers_found == [10, 11, 50, 110]
     assert num_decoded in decoded
-    assert found(path, [0, 0.4], span=(2, 4.6))[0] == [50, 60]
+    assert found(path, [0, 0.4, 2.65], span=(2, 4.6))[0] == [50, 60, 114]
 
 
 def test_a_video_in_an_archive_is_read_without_unpacking(clip, tmp_path):

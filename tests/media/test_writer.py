@@ -1,11 +1,12 @@
 import struct
 import zlib
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from exprbench.media import MediaError, read_clip, read_image, write_image, write_video
+from exprbench.media import MediaError, images, read_clip, read_image, write_frames, write_image, write_video
 from tests.videos import numbered, numbers
 
 FRAMES = [numbered(i) for i in range(20)]
@@ -32,8 +33,36 @@ def test_the_same_frames_give_the_same_bytes(tmp_path):
 
 
 def test_odd_sizes_lose_a_row_and_a_column(tmp_path):
-    write_video(tmp_path / "a.mp4", [np.zeros((97, 161, 3), np.uint8)])
+    odd = np.random.default_rng(0).integers(0, 256, (97, 161, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", [odd])
+    write_video(tmp_path / "b.mp4", [odd[:96, :160]])
     assert read_clip(tmp_path / "a.mp4")[0].shape == (1, 96, 160, 3)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_the_encoder_is_told_its_quality_and_has_one_thread(tmp_path):
+    """x264 writes its settings into the stream."""
+    write_video(tmp_path / "a.mp4", FRAMES)
+    write_video(tmp_path / "b.mp4", FRAMES, crf=30)
+    for name, crf in (("a.mp4", b"crf=17.0 "), ("b.mp4", b"crf=30.0 ")):
+        data = (tmp_path / name).read_bytes()
+        assert crf in data
+        assert b" threads=1 " in data
+
+
+@pytest.mark.parametrize("fps", [12.5, 25, 30, Fraction(30000, 1001), 29.97])
+def test_the_rate_is_kept(tmp_path, fps):
+    write_video(tmp_path / "a.mp4", FRAMES, fps=fps)
+    info = read_clip(tmp_path / "a.mp4")[1]
+    assert info.fps == pytest.approx(float(fps), rel=1e-9)
+    assert info.duration_s == pytest.approx(20 / fps, abs=0.002)
+
+
+def test_frames_are_numbered_from_zero_in_five_digits(tmp_path):
+    assert write_frames(tmp_path / "case", FRAMES[:3]) == 3
+    assert sorted(p.name for p in (tmp_path / "case").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    assert np.array_equal(read_image(tmp_path / "case" / "00002.png"), FRAMES[2])
+    assert write_frames(tmp_path / "none", []) == 0
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
@@ -107,7 +136,7 @@ def test_sound_lasts_no_longer_than_the_frames(tmp_path, seconds, expected_s):
     with av.open(str(tmp_path / "a.mp4")) as file:
         assert [s.type for s in file.streams] == ["video", "audio"]
         sound = file.streams.audio[0]
-        assert float(sound.duration * sound.time_base) == pytest.approx(expected_s, abs=0.06)
+        assert expected_s <= float(sound.duration * sound.time_base) < expected_s + 0.06  # whole packets
         assert max(np.abs(f.to_ndarray()).max() for f in file.decode(sound)) > 0.5
     assert read_clip(tmp_path / "a.mp4")[1].has_audio
 
@@ -139,3 +168,22 @@ def test_a_png_whose_part_is_longer_than_the_file_is_refused(tmp_path):
     for name in ("long.png", "cut.png"):
         with pytest.raises(MediaError, match="longer than the file"):
             read_image(tmp_path / name)
+
+
+def test_an_image_that_cannot_be_written_whole_leaves_the_one_that_was_there(tmp_path, small_disk):
+    write_image(tmp_path / "a.png", FRAMES[0])
+    noise = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
+    with pytest.raises(OSError, match="too large"):
+        write_image(tmp_path / "a.png", noise)
+    assert np.array_equal(read_image(tmp_path / "a.png"), FRAMES[0])
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_file_too_large_to_be_an_image_is_not_read(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", FRAMES[0])
+    size = (tmp_path / "a.png").stat().st_size
+    monkeypatch.setattr(images, "MAX_BYTES", size)
+    assert read_image(tmp_path / "a.png").shape == (96, 160, 3)
+    monkeypatch.setattr(images, "MAX_BYTES", size - 1)
+    with pytest.raises(MediaError, match=r"open_failed: a\.png: not an image's size"):
+        read_image(tmp_path / "a.png")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from exprbench.metrics import METRICS, metric_ids
+from exprbench.metrics import METRICS, lmd, metric_ids
 from exprbench.metrics.face_pair import mean_seen
 from tests.metrics.faces import any_face, direction, face_errors, hidden, looking, pair
 
@@ -104,3 +104,63 @@ def test_tracks_of_two_lengths_are_refused_until_cut():
 def test_the_mean_is_over_seen_frames():
     assert mean_seen(np.array([1.0, np.nan, 3.0])) == 2
     assert np.isnan(mean_seen(np.full(3, np.nan)))
+
+
+def shifted_readings(**shift):
+    """The same readings, some numbers larger."""
+    base = {"gaze": np.tile([0.0, 0, 1], (4, 1)), "expression": np.zeros((4, 55)), "pose": np.zeros((4, 3))}
+    return base, {name: values + shift.get(name, 0) for name, values in base.items()}
+
+
+def test_the_papers_expression_is_the_first_fifty_coefficients():
+    apart = np.concatenate([np.full(49, 0.1), [0.6], np.full(5, 1.0)])
+    face = any_face()
+    errors = face_errors(pair(face, face), "paper", shifted_readings(expression=apart))
+    assert errors["aed"] == pytest.approx(np.full(4, (49 * 0.1 + 0.6) / 50))
+    assert errors["aed_full"] == pytest.approx(np.full(4, (49 * 0.1 + 0.6 + 5) / 55))
+    assert errors["aed_rmse"] == pytest.approx(np.full(4, np.sqrt((49 * 0.01 + 0.36) / 50)))
+
+
+def test_the_papers_pose_is_an_axis_times_an_angle():
+    face = any_face()
+    errors = face_errors(pair(face, face), "paper", shifted_readings(pose=np.array([0.3, 0.0, 0.0])))
+    assert errors["apd"] == pytest.approx(np.full(4, 0.1))
+    assert errors["apd_deg"] == pytest.approx(np.full(4, np.degrees(0.3)))
+    assert errors["apd_rmse"] == pytest.approx(np.full(4, 0.3 / np.sqrt(3)))
+
+
+def test_open_eyes_are_the_references():
+    upright = Rotation.identity(4)
+    shut = looking([direction(0, 0)] * 4, upright, closed=[(0, 0), (0, 1)])
+    wide = looking([direction(5, 0)] * 4, upright)
+    for reference, predicted, known in ((shut, wide, [False, True]), (wide, shut, [True, True])):
+        for options in ((), ("paper", shifted_readings())):
+            errors = face_errors(pair(reference, predicted), *options)
+            assert np.isfinite(errors["mae_open"][:2]).tolist() == known
+
+
+PARTS = {"lmd_lips": lmd.LIPS, "lmd_eyes": lmd.EYES, "lmd_brows": lmd.BROWS, "lmd_mesh": range(468)}
+
+
+@pytest.mark.parametrize("column", PARTS)
+def test_each_part_of_the_face_has_its_own_column(column):
+    """Only the part's points move, each by a twentieth of the frame."""
+    face = any_face()
+    landmarks = face.landmarks.copy()
+    landmarks[:, list(PARTS[column]), 0] += 0.05
+    errors = face_errors(pair(face, replace(face, landmarks=landmarks)))
+    assert errors[column] == pytest.approx(np.full(4, 0.05), abs=1e-6)
+    assert errors["lmd"] == pytest.approx(np.full(4, 0.05 * len(PARTS[column]) / 478), abs=1e-6)
+    others = set(PARTS) - {column, "lmd_mesh"} if column != "lmd_mesh" else set()
+    assert max((errors[name].max() for name in others), default=0) < 1e-6
+
+
+def test_each_part_of_the_expression_has_its_own_column():
+    face = any_face()
+    for column, part in (("aed_brows", range(1, 6)), ("aed_eyes", range(9, 23)), ("aed_mouth", range(23, 50))):
+        blendshapes = face.blendshapes.copy()
+        blendshapes[:, list(part)] += 0.25
+        errors = face_errors(pair(face, replace(face, blendshapes=blendshapes)))
+        assert errors[column] == pytest.approx(np.full(4, 0.25), abs=1e-6)
+        assert errors["aed"] == pytest.approx(np.full(4, 0.25 * len(part) / 52), abs=1e-6)
+        assert errors["aed_rmse"] == pytest.approx(np.full(4, 0.25 * np.sqrt(len(part) / 52)), abs=1e-6)

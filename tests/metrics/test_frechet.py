@@ -220,3 +220,9 @@ def test_only_rounding_is_taken_for_zero():
     assert _clip_rounding(-1e-12, 1.0) == 0
     with pytest.raises(ArithmeticError):
         _clip_rounding(-1e-3, 1.0)
+
+
+def test_features_that_overflow_when_squared_are_an_error_with_a_name():
+    with pytest.raises(MetricError) as caught, np.errstate(over="ignore", invalid="ignore"):
+        frechet_distance(1e200 * samples(10), samples(10))
+    assert caught.value.code == "features_not_finite"

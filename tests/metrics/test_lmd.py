@@ -123,3 +123,27 @@ def test_the_parts_are_mediapipes_own():
     assert set(lmd.EYES) == points("LEFT_EYE", "RIGHT_EYE")
     assert set(lmd.BROWS) == points("LEFT_EYEBROW", "RIGHT_EYEBROW")
     assert [len(set(p)) == len(p) for p in (lmd.LIPS, lmd.EYES, lmd.BROWS)] == [True] * 3
+
+
+def with_eyes(between, seed=0):
+    """A face whose outer eye corners are `between` apart, in shares of the frame's width."""
+    landmarks = any_face(count=2, seed=seed).landmarks.copy()
+    landmarks[:, 33], landmarks[:, 263] = (0.5 - between / 2, 0.5, 0), (0.5 + between / 2, 0.5, 0)
+    return track(landmarks)
+
+
+def test_the_distance_of_the_eyes_is_the_references():
+    near, far = with_eyes(0.1), with_eyes(0.2)
+    apart = lmd.lmd_px(pair(near, far))
+    assert lmd.lmd_iod(pair(near, far)) == pytest.approx(apart / (0.1 * WIDTH), rel=1e-5)
+    assert lmd.lmd_iod(pair(far, near)) == pytest.approx(apart / (0.2 * WIDTH), rel=1e-5)
+
+
+def test_pixels_are_the_references():
+    face = any_face()
+    moved = pair(face, shifted(face, 0.01, 0.01), size=(640, 360), predicted_size=(1280, 720))
+    assert lmd.lmd_px(moved) == pytest.approx(0.01 * np.hypot(640, 360), abs=1e-4)
+    eyes = with_eyes(0.1)
+    assert lmd.lmd_iod(pair(eyes, shifted(eyes, 0.01), size=(640, 360), predicted_size=(320, 99))) == pytest.approx(
+        0.1, rel=1e-5
+    )

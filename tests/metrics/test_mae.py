@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,3 +88,22 @@ def test_the_size_of_a_prediction_does_not_turn_its_gaze():
     face = looking([direction(8, -3)] * 3, TURNS)
     errors = face_errors(pair(face, face, size=(640, 360), predicted_size=(1280, 720)))
     assert errors["mae"] == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def test_a_wider_frame_around_the_same_face_does_not_turn_its_gaze():
+    """The same pixels in a frame twice as wide: half of everything across."""
+    face = looking([direction(8, -3)] * 3, TURNS)
+    wider = replace(face, landmarks=face.landmarks * np.float32([0.5, 1, 0.5]))
+    errors = face_errors(pair(face, wider, size=(640, 360), predicted_size=(1280, 360)))
+    assert errors["mae"] == pytest.approx(np.zeros(3), abs=1e-3)
+    assert errors["mae_in_head"] == pytest.approx(np.zeros(3), abs=1e-3)
+    assert face_errors(pair(face, wider, size=(640, 360)))["mae"].min() > 1
+
+
+def test_gaze_in_the_head_is_seen_from_each_sides_own_head():
+    turn = Rotation.from_euler("yx", [25, 10], degrees=True)
+    ahead = looking([direction(0, 0)], Rotation.identity(1))
+    turned = looking([direction(0, 0)], Rotation.concatenate([turn]))
+    errors = face_errors(pair(ahead, turned))
+    assert errors["mae"] == pytest.approx([0], abs=2e-3)
+    assert errors["mae_in_head"] == pytest.approx(errors["apd_deg"], rel=0.05)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -128,3 +129,28 @@ def test_a_single_face_of_two_takes_the_nearer_place(x, place):
 def test_nobody_at_all():
     assert match_source(2, places()).predicted == (None, None)
     assert match_source(1, places(), places(0.5, num_frames=1)).predicted == (None,)
+
+
+def boxed(x0, x1, seed=0):
+    """A face whose box spans exactly these shares of the width, so that distances can be equal to the last bit."""
+    box = np.tile(np.array([x0, 0.25, x1, 0.5], np.float32), (T, 1))
+    return replace(person(T, x=(x0 + x1) / 2, seed=seed), box=box)
+
+
+NEAR = boxed(0.25, 0.5, seed=1), boxed(0.5, 0.75, seed=2)
+MIDDLE = people(T, boxed(0.375, 0.625))
+
+
+def test_of_two_people_equally_near_the_same_one_is_matched_in_any_order():
+    orders = list(permutations(range(2)))
+    predicted = [match_tracks(MIDDLE, people(T, *(NEAR[i] for i in order))).predicted[0] for order in orders]
+    reference = [match_tracks(people(T, *(NEAR[i] for i in order)), MIDDLE).predicted.index(0) for order in orders]
+    assert len({order[found] for order, found in zip(orders, predicted, strict=True)}) == 1
+    assert len({order[found] for order, found in zip(orders, reference, strict=True)}) == 1
+
+
+def test_of_two_faces_of_a_still_equally_near_the_same_one_is_animated_in_any_order():
+    orders = list(permutations(range(2)))
+    stills = [people(1, *(NEAR[i].first(1) for i in order)) for order in orders]
+    found = [match_source(2, MIDDLE, still).predicted.index(0) for still in stills]
+    assert len({order[i] for order, i in zip(orders, found, strict=True)}) == 1

@@ -1,0 +1,86 @@
+"""What lies in the folders a user gives."""
+
+import pytest
+
+from exprbench import UserError, build
+from exprbench.building.source_files import list_inputs, safe_name
+
+
+def test_names_that_are_no_names_for_a_benchmark(tmp_path):
+    names = ["plain", "with space", "semi;colon", "../up", "żółw", "plain"]
+    taken = set()
+    for name in names:
+        safe = safe_name(tmp_path / f"{name}.mp4", taken)
+        assert safe not in taken
+        assert not set(safe) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+        taken.add(safe)
+    assert "plain" in taken
+
+
+def test_only_media_files_are_gathered_in_the_order_of_their_names(tmp_path):
+    for name in ("b.mp4", "a.mp4", ".hidden.mp4", "notes.txt", "a.tracks.npz", "sources.csv"):
+        (tmp_path / name).write_text("file\n")
+    (tmp_path / "folder").mkdir()
+    assert [i.path.name for i in list_inputs(tmp_path, "driver", "single")] == ["a.mp4", "b.mp4"]
+
+
+def test_sources_and_licences_are_written_down(folders, tmp_path):
+    (folders["driving"] / "sources.csv").write_text(
+        "file,source,licence,person\ndee.mp4,https://example.org/1,CC0,Dee D.\n", encoding="utf-8-sig"
+    )
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
+    asset = bench.assets["driving/dee.mp4"]
+    assert (asset.source, asset.licence, asset.person) == ("https://example.org/1", "CC0", "Dee D.")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,license\n", "did you mean 'licence'"),
+        ("source\n", "no column 'file'"),
+        ("file\ngone.mp4\n", "gone.mp4"),
+        ("file,faces\ndee.mp4,two\n", "expected a number"),
+    ],
+)
+def test_a_wrong_sources_file_is_a_users_mistake(folders, tmp_path, text, message):
+    (folders["driving"] / "sources.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        build(**folders, out=tmp_path / "bench", workers=0)
+    assert not (tmp_path / "bench").exists()
+
+
+def test_files_are_gathered_in_the_order_of_their_names_whatever_the_disks(tmp_path):
+    names = [f"{name}.mp4" for name in ("m", "b", "z", "a", "k", "c", "y", "d", "x", "e")]
+    for name in names:
+        (tmp_path / name).touch()
+    for name in ("NOTES.TXT", "Tracks.NPZ", "about.html"):
+        (tmp_path / name).touch()
+    assert [i.path.name for i in list_inputs(tmp_path, "driver", "single")] == sorted(names)
+
+
+def test_people_are_those_named_or_else_the_file(tmp_path):
+    for name in ("a.b.mp4", "two.mp4", "plain.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "sources.csv").write_text("file,person,faces\ntwo.mp4,Ada ; Bo,12\nplain.mp4,,\n")
+    found = {i.name: (i.persons, i.faces, i.source) for i in list_inputs(tmp_path, "driver", "multi")}
+    assert found == {"a.b": (("a.b",), None, ""), "plain": (("plain",), None, ""), "two": (("Ada", "Bo"), 12, "")}
+
+
+@pytest.mark.parametrize("faces", ["123", "-1", "1.5", "\u0663"])
+def test_a_number_of_faces_is_a_small_number(tmp_path, faces):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "sources.csv").write_text(f"file,faces\na.png,{faces}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.png has .* faces; expected a number"):
+        list(list_inputs(tmp_path, "portrait", "single"))
+
+
+def test_long_and_equal_names_become_short_ones_of_their_own(tmp_path):
+    long = safe_name(tmp_path / f"{'x' * 200}.mp4", set())
+    assert len(long) < 100
+    assert long != safe_name(tmp_path / f"{'x' * 201}.mp4", set())
+    assert safe_name(tmp_path / "a.mp4", {"a"}) not in ("a", safe_name(tmp_path / "a.mkv", {"a"}))
+
+
+def test_a_folder_that_is_none_is_a_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="gone is not a folder"):
+        list(list_inputs(tmp_path / "gone", "driver", "single"))

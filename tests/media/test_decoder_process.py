@@ -1,0 +1,99 @@
+"""The process that decodes: killed if it hangs, reused if idle, and ended with its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from exprbench.media import MediaError, open_clip, read_clip
+from exprbench.media.clip import DecoderProcess
+from tests.media.test_clip import FRAMES, code_of
+from tests.videos import write
+
+
+def test_a_decoder_that_hangs_is_killed(tmp_path):
+    os.mkfifo(tmp_path / "hangs.mp4")
+    start = time.monotonic()
+    assert code_of(tmp_path / "hangs.mp4", stall_s=1) == "timeout"
+    assert time.monotonic() - start < 10
+
+
+def test_a_decoder_that_crashes_takes_nothing_down(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES * 10)
+    with open_clip(path) as clip:
+        os.kill(clip.decoder.process.pid, signal.SIGSEGV)
+        with pytest.raises(MediaError, match="crashed"):
+            list(clip)
+    assert len(read_clip(path)[0]) == 500
+
+
+def test_the_decoder_ends_with_its_parent(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES)
+    script = (
+        "import os, signal, sys\nfrom exprbench.media import open_clip\n"
+        "clip = open_clip(sys.argv[1])\nprint(clip.decoder.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    assert_ends(int(result.stdout))
+
+
+def assert_ends(pid):
+    for _ in range(100):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"decoder {pid} outlived its parent")
+
+
+def test_a_decoder_that_hangs_ends_with_its_parent(tmp_path):
+    os.mkfifo(tmp_path / "hangs.mp4")
+    script = (
+        "import os, signal, sys, time\nfrom exprbench.media.clip import DecoderProcess\n"
+        "decoder = DecoderProcess.acquire()\n"
+        "decoder.send({'task': 'decode', 'path': sys.argv[1], 'fps': None, 'max_frames': None})\n"
+        "print(decoder.process.pid, flush=True)\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "hangs.mp4")]
+    assert_ends(int(subprocess.run(command, capture_output=True, text=True, check=False).stdout))
+
+
+def _alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_idle_decoders_are_reused(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES)
+    read_clip(path)
+    before = {d.process.pid for d in DecoderProcess.idle}
+    read_clip(path)
+    assert {d.process.pid for d in DecoderProcess.idle} == before
+
+
+def test_idle_decoders_that_died_are_replaced(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES)
+    read_clip(path)
+    for decoder in DecoderProcess.idle:
+        decoder.process.kill()
+        decoder.process.wait()
+    assert len(read_clip(path)[0]) == 50
+
+
+def test_a_process_that_was_forked_has_decoders_of_its_own(tmp_path):
+    """Two processes that ask one decoder get each other's frames."""
+    path = write(tmp_path / "a.mp4", FRAMES)
+    script = (
+        "import os, sys\nfrom exprbench.media import open_clip, read_clip\nread_clip(sys.argv[1])\n"
+        "child = os.fork()\nwith open_clip(sys.argv[1]) as clip:\n    print(clip.decoder.process.pid, flush=True)\n"
+        "if child: os.waitpid(child, 0)\nelse: os._exit(0)"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert len(set(run.stdout.split())) == 2
