@@ -1,18 +1,23 @@
 """A small benchmark whose faces are given as tracks, and predictions to score on it."""
 
+import hashlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from exprbench import Benchmark, build, score
+from exprbench import Benchmark, build, score, weights
 from exprbench.faces.tracks import load_tracks
 from exprbench.faces.video_tracks import given_path
 from exprbench.media import read_clip, write_video
+from exprbench.metrics import COLUMNS, face_readers
+from exprbench.scoring import computations
 from tests.people import clip, give, person, still
+from tests.toys import ClipBits, FrameBits
 
 NUM_FRAMES = 40
+LOADED = (computations.load_network, face_readers.loaded)
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +87,36 @@ def method(bench, tmp_path):
 @pytest.fixture(autouse=True)
 def cache_of_this_test(own_cache):
     """Every test starts without anything computed before."""
+
+
+@pytest.fixture
+def model_file(tmp_path, monkeypatch):
+    """`model_file("i3d", write)` puts a file where the registry looks for it, under the hash it has."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(folder))
+    for kept in LOADED:
+        kept.cache_clear()
+
+    def put(name, write):
+        path = folder / weights.get(name).filename
+        write(path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(weights.ALL, name, replace(weights.get(name), sha256=sha256))
+        return path
+
+    yield put
+    for kept in LOADED:
+        kept.cache_clear()
+
+
+@pytest.fixture
+def toy_models(model_file, monkeypatch):
+    """Model files of Inception and I3D, which load as the toy networks."""
+    kinds = {"fid": FrameBits, "fvd": ClipBits}
+    for name in ("inception", "i3d"):
+        model_file(name, lambda path: path.write_bytes(b"a model"))
+    monkeypatch.setattr(computations, "load_network", lambda name, _: kinds[COLUMNS[name].parent]())
 
 
 def case_of(record, case_id):

@@ -2,49 +2,27 @@
 
 import hashlib
 import shutil
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from exprbench import build, weights
+from exprbench import build
 from exprbench.faces.video_tracks import given_path
 from exprbench.media import read_clip
-from exprbench.metrics import face_readers
+from exprbench.metrics.extractors import frame_features
 from exprbench.metrics.fid import InceptionFeatures
-from exprbench.scoring import computations
+from exprbench.metrics.frechet import frechet_distance
 from tests.metrics.files import inception_state, saved
 from tests.metrics.test_fvd import SmallI3D
 from tests.metrics.test_l2cs import published as l2cs_state
 from tests.metrics.test_smirk import parts as smirk_parts
 from tests.metrics.test_smirk import published as smirk_state
 from tests.people import clip, person, still
-from tests.scoring.conftest import Method, case_of
-
-LOADED = (computations.load_network, face_readers.loaded)
-
-
-@pytest.fixture
-def model_file(tmp_path, monkeypatch):
-    """`model_file("i3d", write)` puts a file where the registry looks for it, under the hash it has."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(folder))
-    for kept in LOADED:
-        kept.cache_clear()
-
-    def put(name, write):
-        path = folder / weights.get(name).filename
-        write(path)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        monkeypatch.setitem(weights.ALL, name, replace(weights.get(name), sha256=sha256))
-        return path
-
-    yield put
-    for kept in LOADED:
-        kept.cache_clear()
+from tests.scoring.conftest import NUM_FRAMES, Method, case_of
+from tests.toys import FrameBits
+from tests.videos import numbered
 
 
 def write_i3d(path):
@@ -104,6 +82,25 @@ def test_fid_is_that_of_the_frames_both_sides_have(small, model_file):
     cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
     expected = gap + sum((c**2).sum() for c in centred) - 2 * cross
     assert found.value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("num_frames", [2, 10, NUM_FRAMES])
+def test_a_videos_own_fid_is_of_the_frames_both_sides_have(method, num_frames):
+    method.write(OWN, [numbered(7 * i) for i in range(num_frames)])
+    options = {"metrics": ["fid"], "split": "single", "track": "self", "networks": {"fid": FrameBits()}}
+    case = case_of(method.score(**options), OWN)
+    sides = method.bench.path("driving/ada.mp4"), method.path(OWN)
+    features = [frame_features(read_clip(path)[0][:num_frames], FrameBits()) for path in sides]
+    assert case.values["fid_video_mean"] == pytest.approx(frechet_distance(*features), rel=1e-9)
+    assert case.values["fid_video_mean"] > 0.1
+
+
+def test_one_frame_has_no_fid_of_its_own(method):
+    method.write(OWN, [numbered(7)])
+    record = method.score(metrics=["fid"], split="single", track="self", networks={"fid": FrameBits()})
+    assert "fid_video_mean" not in case_of(record, OWN).values
+    assert record.groups[0].aggregates["fid_video_mean"].num_videos == 1
+    assert record.groups[0].aggregates["fid"].num_samples == 1 + NUM_FRAMES
 
 
 def test_the_profile_of_the_paper(small, model_file):

@@ -15,10 +15,13 @@ from filelock import FileLock
 
 from exprbench import UserError, score
 from exprbench.core.cache import cache_root, entry_path
+from exprbench.core.errors import ItemError
 from exprbench.records import load_record
 from exprbench.scoring import run as run_module
 from tests.scoring.conftest import without_timing
+from tests.toys import ClipBits, FrameBits
 
+TOYS = {"fid": FrameBits(), "fvd": ClipBits()}
 METRICS = ["psnr", "ssim", "lmd", "mae", "aed", "apd"]
 
 
@@ -73,7 +76,7 @@ def test_another_prediction_is_scored_anew(method, expected):
     assert [a == b for a, b in zip(changed.cases, expected.cases, strict=True)].count(False) == 1
 
 
-@pytest.mark.parametrize("where", ["cases", "shapes"])
+@pytest.mark.parametrize("where", ["cases", "shapes", "pixels"])
 def test_a_damaged_cache_entry_is_made_again(method, expected, where):
     for path in (cache_root() / where).rglob("*"):
         if path.is_file():
@@ -86,6 +89,28 @@ def test_a_damaged_cache_entry_is_made_again(method, expected, where):
 def test_the_whole_cache_gone(method, expected, monkeypatch, tmp_path):
     fresh_cache(monkeypatch, tmp_path, "empty")
     assert without_timing(method.score()) == expected
+
+
+@pytest.mark.parametrize("gone", ["features", "sets", "references", "cases", "shapes", "pixels"])
+def test_a_part_of_the_cache_gone(method, gone):
+    """Features whose cases are still there are computed again, for the sets that need them."""
+    options = {"metrics": ["fid", "fid_video_mean", "fvd", "psnr"], "track": "self", "networks": TOYS}
+    method.write("single-self-0001", method.frames("single-self-0001")[::-1])
+    before = without_timing(method.score(**options))
+    shutil.rmtree(cache_root() / gone)
+    if gone == "features":
+        shutil.rmtree(cache_root() / "sets")
+    assert without_timing(method.score(**options)) == before
+
+
+def test_a_case_whose_worker_died_is_an_error_of_the_record(method, monkeypatch):
+    def die(function, items, **_):
+        yield from ((item, ItemError("worker_crashed", "twice")) for item in items)
+
+    monkeypatch.setattr(run_module, "process_map", die)
+    record = method.score(split="single", track="self")
+    assert {(c.outcome, c.code, c.detail) for c in record.cases} == {("error", "worker_crashed", "twice")}
+    assert record.groups[0].errors == {"worker_crashed": 2}
 
 
 def start(method, out, *more):
