@@ -6,6 +6,7 @@ import pytest
 
 from exprbench import Benchmark, UserError, build, check
 from exprbench.building.source_files import list_inputs, safe_name
+from exprbench.faces.video_tracks import landmarker
 from exprbench.media import read_clip, read_image, write_image
 from tests.people import clip, person, still
 from tests.videos import numbered, numbers, write
@@ -324,3 +325,14 @@ def test_pairs_do_not_depend_on_the_other_portraits(folders, tmp_path):
     after = build(**folders, out=tmp_path / "b", workers=0).select("single", "cross")
     assert len(after) == len(before) + 1
     assert filecmp.cmp(tmp_path / "a" / "driving" / "dee.mp4", tmp_path / "b" / "driving" / "dee.mp4", shallow=False)
+
+
+def test_a_missing_landmarker_is_named_once_with_the_way_to_get_it(folders, tmp_path, monkeypatch):
+    for path in folders["driving"].glob("*.tracks.npz"):
+        path.unlink()
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("exprbench.faces.video_tracks.landmarker", landmarker.__wrapped__)
+    with pytest.raises(UserError, match=r"ada.mp4, dee.mp4: weights_missing, exprbench weights fetch face_landmarker") as error:
+        build(portraits=folders["portraits"], driving=folders["driving"], out=tmp_path / "bench", workers=0)
+    assert str(error.value).count("weights fetch") == 1
