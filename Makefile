@@ -7,7 +7,7 @@ export EXPRBENCH_WEIGHTS ?= $(if $(wildcard $(SHARED)/weights),$(abspath $(SHARE
 
 .PHONY: demo test test-all lint bench fuzz tables venv clean
 
-demo: venv  ## draw a small benchmark, score five toy methods on it, print the table
+demo: venv  ## draw a small benchmark, score six toy methods on it, print a table
 	$(BIN)/exprbench demo --out runs/demo
 
 test: venv  ## the tests, without the slow ones
@@ -23,7 +23,7 @@ lint: venv
 tables: venv  ## rebuild results/LEADERBOARD.md and its other forms from the stored results
 	$(BIN)/python -m exprbench.leaderboard.results results
 
-bench: venv  ## speed and memory beside other libraries, on this machine
+bench: venv  ## speed and memory compared with other libraries, on this machine
 	$(BIN)/python -m benchmarks
 
 fuzz: venv  ## two thousand damaged videos: each ends in frames or a named error, and leaks nothing

@@ -63,7 +63,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_disk():
-    """No file may grow beyond 2000 bytes, as on a disk that is full."""
+    """No file can grow beyond 2000 bytes, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     yield

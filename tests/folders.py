@@ -1,4 +1,4 @@
-"""Benchmark folders changed after they were made, with hashes that fit."""
+"""Benchmark folders that were changed after they were built, with matching hashes."""
 
 import shutil
 from dataclasses import replace

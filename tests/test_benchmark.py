@@ -1,4 +1,4 @@
-"""A benchmark folder held against its own description."""
+"""Checks of a benchmark folder against its description."""
 
 from dataclasses import replace
 
@@ -24,12 +24,12 @@ def bench(tmp_path_factory):
     return build(portraits=root / "portraits", driving=root / "driving", out=root / "bench", workers=0)
 
 
-def test_a_copy_without_changes_is_whole(bench, tmp_path):
+def test_an_unchanged_copy_has_no_problems(bench, tmp_path):
     assert check(rewritten(bench, tmp_path / "b").root) == []
 
 
 @pytest.mark.parametrize(
-    ("path", "field", "value", "told"),
+    ("path", "field", "value", "problem"),
     [
         (DRIVER, "num_faces", 2, "shows 1 faces, not 2"),
         (DRIVER, "num_frames", 26, "has 25 frames, not 26"),
@@ -39,12 +39,12 @@ def test_a_copy_without_changes_is_whole(bench, tmp_path):
         (FIRST, "width", 0, "is 160x96, not 0x96"),
     ],
 )
-def test_what_a_file_holds_is_held_against_its_description(bench, tmp_path, path, field, value, told):
+def test_files_are_compared_with_their_descriptions(bench, tmp_path, path, field, value, problem):
     asset = replace(bench.assets[path], **{field: value})
-    assert check(rewritten(bench, tmp_path / "b", assets={path: asset}).root) == [f"{path}: {told}"]
+    assert check(rewritten(bench, tmp_path / "b", assets={path: asset}).root) == [f"{path}: {problem}"]
 
 
-def test_who_passes_by_in_a_driver_is_no_face_of_it(bench, tmp_path):
+def test_a_passer_by_in_a_driver_does_not_count(bench, tmp_path):
     def pass_by(path):
         give(path, people(25, person(25), person(25, x=0.9, hidden=range(12, 25))))
 
@@ -76,7 +76,7 @@ def with_case(bench, root, **fields):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "problem"),
     [
         ({"face_map": ((0, 1),)}, f"face 1 of {DRIVER} does not exist"),
         ({"face_map": ((0, 0), None, (0, 1))}, f"face 1 of {DRIVER} does not exist"),
@@ -84,14 +84,14 @@ def with_case(bench, root, **fields):
         ({"drivers": ("driving/gone.mp4",)}, "names driving/gone.mp4, which the benchmark does not list"),
     ],
 )
-def test_a_case_of_what_is_not_there_is_named_and_not_scored(bench, tmp_path, fields, told):
+def test_a_case_with_missing_files_or_faces_is_named_and_not_scored(bench, tmp_path, fields, problem):
     changed = with_case(bench, tmp_path / "b", **fields)
-    assert check(changed.root) == [f"single-cross-0001: {told}"]
-    with pytest.raises(UserError, match="single-cross-0001 " + told):
+    assert check(changed.root) == [f"single-cross-0001: {problem}"]
+    with pytest.raises(UserError, match="single-cross-0001 " + problem):
         score(benchmark=changed.root, predictions=tmp_path, method="m", out=tmp_path / "m.json", workers=0)
 
 
-def test_a_face_nobody_drives_is_a_dash(bench, tmp_path):
+def test_a_face_that_is_not_driven_is_a_dash(bench, tmp_path):
     changed = with_case(bench, tmp_path / "b", face_map=(None, (0, 0)))
     assert check(changed.root) == []
     assert "-;0.0" in (changed.root / "cases.csv").read_text()
@@ -117,7 +117,7 @@ def test_a_benchmark_is_known_by_what_a_score_depends_on(bench, tmp_path):
 
 
 @pytest.mark.parametrize(("fps", "good"), [(1.0, True), (240.0, True), (0.5, False), (241.0, False)])
-def test_rates_that_cannot_be_are_refused(bench, tmp_path, fps, good):
+def test_impossible_frame_rates_are_refused(bench, tmp_path, fps, good):
     if good:
         assert rewritten(bench, tmp_path / "b", fps=fps).fps == fps
     else:

@@ -1,4 +1,4 @@
-"""What the command `exprbench` hands to its functions, and what it makes of what comes back."""
+"""The command `exprbench`: arguments of its functions, output and exit status."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ def bench():
 
 @pytest.fixture
 def asked(monkeypatch):
-    """`asked(name, answer)` puts a function of the package aside; it gives the arguments it is called with."""
+    """`asked(name, answer)` replaces a function of the package and returns the list of its calls."""
 
     def put(name, answer=None):
         calls = []
@@ -90,13 +90,13 @@ SCORE = {
         ("--cross-per-portrait 3 --seed 7 --name mine", {"cross_per_portrait": 3, "seed": 7, "name": "mine"}),
     ],
 )
-def test_build_is_given_what_was_asked_for(asked, words, changed, capsys):
+def test_build_gets_the_given_options(asked, words, changed, capsys):
     calls = asked("build", bench())
     assert cli.main(["build", "--portraits", "p", "--driving", "d", "--out", "o", *words.split()]) == 0
     assert calls == [((), {**BUILD, **changed})]
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == "left out: x.mp4: no_face (why)"
-    assert "6 cases (2 single self, 3 single cross, 1 multi self, 0 multi cross)" in told[1]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "left out: x.mp4: no_face (why)"
+    assert "6 cases (2 single self, 3 single cross, 1 multi self, 0 multi cross)" in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_build_is_given_what_was_asked_for(asked, words, changed, capsys):
         ("--missing penalty --shard 2/8 --workers 3", {"missing": "penalty", "shard": (2, 8), "workers": 3}),
     ],
 )
-def test_score_is_given_what_was_asked_for(asked, words, changed):
+def test_score_gets_the_given_options(asked, words, changed):
     calls = asked("score", record())
     assert cli.main(["score", "--benchmark", "b", "--predictions", "p", "--method", "m", *words.split()]) == 0
     assert calls == [((), {**SCORE, **changed})]
@@ -170,7 +170,7 @@ def test_cases_are_listed(monkeypatch, words, count, capsys):
         ("--extras --format json", {"format": "json", "mix": False, "extras": True}),
     ],
 )
-def test_table_is_given_what_was_asked_for(asked, words, options, capsys):
+def test_table_gets_the_given_options(asked, words, options, capsys):
     calls = asked("table", "the table\n")
     assert cli.main(["table", "a.json", "b.json", *words.split()]) == 0
     assert calls == [(([Path("a.json"), Path("b.json")],), options)]

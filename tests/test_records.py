@@ -98,7 +98,7 @@ def test_records_from_elsewhere_are_not_trusted(tmp_path, change, message):
     assert message in damaged(tmp_path, json.dumps(told))
 
 
-def test_a_file_larger_than_any_record_is_refused_unread(tmp_path, monkeypatch):
+def test_a_file_larger_than_any_record_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "m.json"
     save_record(path, record())
     monkeypatch.setattr(records, "MAX_BYTES", path.stat().st_size)
@@ -109,20 +109,20 @@ def test_a_file_larger_than_any_record_is_refused_unread(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["x" * 100, "M\u00e9thode 2 (ours)", "\u6a21\u578b"])
-def test_a_line_of_text_is_a_name(tmp_path, name):
+def test_a_line_of_text_is_a_method_name(tmp_path, name):
     save_record(tmp_path / "m.json", record(method=name))
     assert load_record(tmp_path / "m.json").method == name
 
 
 @pytest.mark.parametrize("name", ["x" * 101, "", "   ", "two\nlines", "turned \u202e round", "a bell \x07"])
-def test_what_is_no_name_is_refused(tmp_path, name):
+def test_invalid_method_names_are_refused(tmp_path, name):
     save_record(tmp_path / "m.json", record(method=name))
     with pytest.raises(UserError, match="expected one line of printable text"):
         load_record(tmp_path / "m.json")
 
 
 @pytest.mark.parametrize("case_id", ["single-self-0001x", "../single-self-0001", "single-self-0001\n", "single-self-1"])
-def test_what_is_no_case_id_is_refused(tmp_path, case_id):
+def test_invalid_case_ids_are_refused(tmp_path, case_id):
     save_record(tmp_path / "m.json", record(cases=[replace(record().cases[0], case_id=case_id)]))
     with pytest.raises(UserError, match="expected an id such as single-self-0001"):
         load_record(tmp_path / "m.json")
@@ -150,7 +150,7 @@ def test_a_record_of_another_version_is_refused_whichever_it_is(tmp_path):
         assert "is a record of schema" in damaged(tmp_path, text.replace('"schema": 1', f'"schema": {schema}'))
 
 
-def test_a_record_that_cannot_be_written_whole_leaves_the_one_that_was_there(tmp_path, small_disk):
+def test_a_failed_write_leaves_the_previous_record(tmp_path, small_disk):
     save_record(tmp_path / "m.json", record())
     with pytest.raises(OSError, match="too large"):
         save_record(tmp_path / "m.json", record(versions={"python": "3" * 5000}))

@@ -1,4 +1,4 @@
-"""Networks simple enough to reckon by hand, in place of those whose files have to be fetched."""
+"""Toy networks with known outputs, in place of those whose files must be downloaded."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class ClipBits(FrameBits):
 
 
 class OneFace:
-    """A landmarker that sees one face in the middle of every numbered frame, its expression the frame's blocks."""
+    """Landmarker that detects one face in the middle of every numbered frame; its expression is the frame's blocks."""
 
     def __init__(self, gain=0.5):
         self.gain = gain

@@ -73,7 +73,7 @@ def packets(path):
 
 
 def cut_by_edit_list(path, num_frames, fps=25):
-    """Let an MP4 begin that many frames later, as an editor does that copies: the frames before are kept, not shown."""
+    """Let an MP4 begin `num_frames` later by its edit list, as editors do: the frames before are kept but not shown."""
     data = bytearray(path.read_bytes())
     at = data.index(b"elst") + 12  # one entry: duration in milliseconds, first time in 1 / 90000 s
     duration, first = struct.unpack_from(">ii", data, at)

@@ -115,11 +115,20 @@ def _not_drawn(prepared: list[Prepared], drawn: list[Prepared]) -> list[LeftOut]
     return [LeftOut(path=p.input.path.name, reason="not_drawn", detail=detail) for p in prepared if p.main not in kept]
 
 
+def _why_none(left_out: Sequence[LeftOut]) -> str:
+    """Return why no input is a usable driver, each detail once (a missing model file can concern all of them)."""
+    paths: dict[str, list[str]] = {}
+    for item in left_out:
+        if item.reason != "no_driver":
+            paths.setdefault(f"{item.reason}, {item.detail}", []).append(item.path)
+    reasons = [f"{', '.join(names[:3])}: {detail}" for detail, names in paths.items()]
+    return "; ".join(reasons[:3]) or "none of them is a usable driver"
+
+
 def _finish(bench: Benchmark) -> None:
     """Write benchmark.json and cases.csv, and remove files that belong to no asset."""
     if not bench.cases:
-        reasons = "; ".join(f"{item.path}: {item.reason}" for item in bench.left_out[:5])
-        raise UserError(f"no case can be made of these inputs ({reasons or 'none of them is a usable driver'})")
+        raise UserError(f"no case can be made of these inputs ({_why_none(bench.left_out)})")
     for path in [p for p in bench.root.rglob("*") if p.is_file()]:
         if path.relative_to(bench.root).as_posix() not in bench.assets:
             path.unlink()

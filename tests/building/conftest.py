@@ -1,4 +1,4 @@
-"""Folders to build a small benchmark from, and one that was built."""
+"""Input folders of a small benchmark, and a built one."""
 
 import shutil
 
@@ -9,7 +9,7 @@ from tests.people import clip, person, still
 
 
 def filled(root):
-    """Portraits and drivers of one and of two people, with tracks beside them."""
+    """Portraits and drivers of one and of two people, with their track files."""
     made = {name: root / name for name in ("portraits", "driving", "multi_portraits", "multi_driving")}
     for folder in made.values():
         folder.mkdir()
@@ -36,5 +36,5 @@ def built_once(tmp_path_factory):
 
 @pytest.fixture
 def built(built_once, tmp_path):
-    """A benchmark of this test's own, to be changed."""
+    """A copy of a built benchmark, which the test may change."""
     return shutil.copytree(built_once, tmp_path / "built")

@@ -1,4 +1,4 @@
-"""From an input to the files that stand for it."""
+"""Preparation of inputs: the benchmark's copies and their descriptions."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_a_benchmark_may_have_another_rate(folders, tmp_path):
     assert check(tmp_path / "bench") == []
 
 
-def test_tracks_shorter_than_their_clip_are_not_those_of_the_clip(folders, tmp_path):
+def test_tracks_of_another_length_than_the_clip_are_refused(folders, tmp_path):
     give(folders["driving"] / "dee.mp4", people(39, person(39)))
     bench = build(**folders, out=tmp_path / "bench", workers=0)
     (left_out,) = (item for item in bench.left_out if item.path == "dee.mp4")
@@ -94,14 +94,14 @@ def test_tracks_shorter_than_their_clip_are_not_those_of_the_clip(folders, tmp_p
     assert "39 frames of tracks are given for 40 frames of video" in left_out.detail
 
 
-def test_faces_that_are_found_count_and_not_those_told_of(folders, tmp_path):
+def test_detected_faces_count_rather_than_those_of_the_sources_file(folders, tmp_path):
     (folders["multi_portraits"] / "sources.csv").write_text("file,faces\npair.png,3\n")
     bench = build(**folders, out=tmp_path / "bench", workers=0)
     asset = bench.assets["portraits/multi-pair.png"]
     assert (asset.num_faces, asset.faces_found) == (2, True)
 
 
-def test_of_a_crowd_only_those_who_stay_count(folders, tmp_path):
+def test_people_seen_in_less_than_half_of_a_driver_do_not_count(folders, tmp_path):
     glimpse = person(40, x=0.9, hidden=range(19, 40))
     give(folders["driving"] / "ada.mp4", people(40, person(40), glimpse))
     bench = build(**folders, out=tmp_path / "bench", workers=0)
@@ -127,7 +127,7 @@ def test_plain_portraits_are_copied_as_they_are(folders, built):
     assert (built / "portraits" / "bo.png").read_bytes() == (folders["portraits"] / "bo.png").read_bytes()
 
 
-def test_an_asset_says_what_it_is_of(folders, tmp_path):
+def test_assets_describe_their_kind_split_and_original(folders, tmp_path):
     (folders["multi_driving"] / "sources.csv").write_text("file,person\nduo.mp4,Ada;Bo\n")
     bench = build(**folders, out=tmp_path / "bench", workers=0)
     kinds = {path: (asset.kind, asset.split, asset.original) for path, asset in bench.assets.items()}

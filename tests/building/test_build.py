@@ -4,7 +4,7 @@ import pytest
 
 from exprbench import Benchmark, UserError, build, check
 from exprbench.faces import load_tracks
-from exprbench.faces.video_tracks import given_path
+from exprbench.faces.video_tracks import given_path, landmarker
 from exprbench.media import write_image
 from tests.people import clip, person, still
 from tests.videos import numbered
@@ -164,13 +164,13 @@ def test_pairs_do_not_depend_on_the_other_portraits(folders, tmp_path):
     ],
     ids=str,
 )
-def test_what_cannot_be_made_is_refused(folders, tmp_path, options):
+def test_options_out_of_range_are_refused(folders, tmp_path, options):
     with pytest.raises(UserError, match=r"cannot build .*; expected 0 or more clips, up to 600 s, and 1 to 240 frames"):
         build(**folders, out=tmp_path / "bench", **options)
     assert not (tmp_path / "bench").exists()
 
 
-def test_the_seed_goes_to_every_drawing_and_into_the_description(folders, tmp_path, monkeypatch):
+def test_the_seed_is_used_by_every_random_choice_and_recorded(folders, tmp_path, monkeypatch):
     seeds = []
     for name in ("draw_subset", "make_cases"):
         real = build.__globals__[name]
@@ -181,7 +181,7 @@ def test_the_seed_goes_to_every_drawing_and_into_the_description(folders, tmp_pa
     assert bench.seed == Benchmark.open(tmp_path / "bench").seed == 7
 
 
-def test_what_is_left_out_is_listed_in_order_with_those_nobody_can_drive(folders, tmp_path, monkeypatch):
+def test_left_out_inputs_and_portraits_without_a_driver_are_listed_in_order(folders, tmp_path, monkeypatch):
     monkeypatch.setitem(build.__globals__["draw_subset"].__globals__["PAPER_SIZES"], ("driver", "single"), 1)
     for name in ("zed.mp4", "all.mp4"):
         (folders["driving"] / name).touch()
@@ -194,3 +194,16 @@ def test_what_is_left_out_is_listed_in_order_with_those_nobody_can_drive(folders
     assert Benchmark.open(tmp_path / "bench").left_out == bench.left_out
     used = {asset.original for asset in bench.assets.values()}
     assert not used & {path for path, reason in found if reason == "not_drawn"}
+
+
+def test_a_missing_landmarker_is_named_once_with_the_way_to_get_it(folders, tmp_path, monkeypatch):
+    for path in folders["driving"].glob("*.tracks.npz"):
+        path.unlink()
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("exprbench.faces.video_tracks.landmarker", landmarker.__wrapped__)
+    with pytest.raises(
+        UserError, match=r"ada.mp4, dee.mp4: weights_missing, exprbench weights fetch face_landmarker"
+    ) as error:
+        build(portraits=folders["portraits"], driving=folders["driving"], out=tmp_path / "bench", workers=0)
+    assert str(error.value).count("weights fetch") == 1

@@ -8,14 +8,14 @@ from exprbench import Benchmark, UserError, check
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "problem"),
     [
         ("missing", "driving/dee.mp4: missing"),
         ("changed", "driving/dee.mp4: changed"),
         ("extra", "notes.txt: not part"),
     ],
 )
-def test_check_says_what_is_wrong(built, damage, told):
+def test_check_says_what_is_wrong(built, damage, problem):
     path = built / "driving" / "dee.mp4"
     if damage == "missing":
         path.unlink()
@@ -23,13 +23,13 @@ def test_check_says_what_is_wrong(built, damage, told):
         path.write_bytes(path.read_bytes() + b"x")
     else:
         (built / "notes.txt").touch()
-    assert any(line.startswith(told) for line in check(built))
+    assert any(line.startswith(problem) for line in check(built))
 
 
 def edit(path, change):
-    told = json.loads(path.read_text())
-    change(told)
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who drives whom, as a function of names, faces and the seed; no files are needed."""
+"""Pairs of portraits and drivers as a function of names, faces and the seed, without files."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,7 +12,7 @@ from exprbench.building.source_files import Input
 
 
 def made(kind, name, *, faces=1, split="single", persons=None):
-    """A portrait or a driver that shows so many faces."""
+    """A portrait or a driver with a number of faces."""
     ending = {"portrait": ".png", "driver": ".mp4"}[kind]
     main = f"{kind}/{name}{ending}"
     item = Input(
@@ -57,7 +57,7 @@ def test_the_seed_draws_the_pairs():
 
 
 def test_pairs_are_drawn_for_each_portrait():
-    """Drivers are not handed out in one order to all."""
+    """The order of the drivers differs between portraits."""
     first = [cross([made("portrait", name), *many("driver", 5)])[0][0].drivers for name in "abcdefgh"]
     assert len(set(first)) > 1
 
@@ -79,7 +79,7 @@ def test_sizes_are_the_papers_and_drawn_by_the_seed():
     assert draw_subset(everything[:200], 0) == everything[:200]
 
 
-def test_nobody_drives_themselves_alone_or_in_company():
+def test_people_never_drive_their_own_portrait():
     portraits = [
         made("portrait", "ada", persons=["Ada"]),
         made("portrait", "two", faces=2, split="multi", persons=["Bo", "Cy"]),
@@ -104,7 +104,7 @@ def test_a_driver_of_as_many_faces_comes_before_several_of_one():
     assert several.face_map == ((0, 0), (1, 0), (2, 0))
 
 
-def test_portraits_without_a_driver_are_told():
+def test_portraits_without_a_driver_are_listed():
     alone = made("portrait", "alone", persons=["Ada"])
     crowd = made("portrait", "crowd", faces=4, split="multi")
     drivers = [made("driver", "a", persons=["Ada"]), made("driver", "b", persons=["Ada"])]
@@ -114,7 +114,7 @@ def test_portraits_without_a_driver_are_told():
     assert cross([alone, *drivers], per_portrait=0) == ([], [])
 
 
-def test_who_has_too_few_drivers_gets_those_there_are():
+def test_portraits_with_too_few_drivers_get_the_available_ones():
     cases, left_out = cross([made("portrait", "a"), *many("driver", 2)], per_portrait=5)
     assert (len(cases), left_out) == (2, [])
 

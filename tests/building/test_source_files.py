@@ -1,4 +1,4 @@
-"""What lies in the folders a user gives."""
+"""Input folders: files, names and `sources.csv`."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from exprbench import UserError, build
 from exprbench.building.source_files import list_inputs, safe_name
 
 
-def test_names_that_are_no_names_for_a_benchmark(tmp_path):
+def test_file_names_become_safe_and_unique(tmp_path):
     names = ["plain", "with space", "semi;colon", "../up", "żółw", "plain"]
     taken = set()
     for name in names:
@@ -17,7 +17,7 @@ def test_names_that_are_no_names_for_a_benchmark(tmp_path):
     assert "plain" in taken
 
 
-def test_only_media_files_are_gathered_in_the_order_of_their_names(tmp_path):
+def test_only_media_files_are_listed_in_the_order_of_their_names(tmp_path):
     for name in ("b.mp4", "a.mp4", ".hidden.mp4", "notes.txt", "a.tracks.npz", "sources.csv"):
         (tmp_path / name).write_text("file\n")
     (tmp_path / "folder").mkdir()
@@ -49,7 +49,7 @@ def test_a_wrong_sources_file_is_a_users_mistake(folders, tmp_path, text, messag
     assert not (tmp_path / "bench").exists()
 
 
-def test_files_are_gathered_in_the_order_of_their_names_whatever_the_disks(tmp_path):
+def test_files_are_listed_in_the_order_of_their_names_on_any_disk(tmp_path):
     names = [f"{name}.mp4" for name in ("m", "b", "z", "a", "k", "c", "y", "d", "x", "e")]
     for name in names:
         (tmp_path / name).touch()
@@ -58,7 +58,7 @@ def test_files_are_gathered_in_the_order_of_their_names_whatever_the_disks(tmp_p
     assert [i.path.name for i in list_inputs(tmp_path, "driver", "single")] == sorted(names)
 
 
-def test_people_are_those_named_or_else_the_file(tmp_path):
+def test_people_are_named_by_the_sources_file_or_by_the_file_name(tmp_path):
     for name in ("a.b.mp4", "two.mp4", "plain.mp4"):
         (tmp_path / name).touch()
     (tmp_path / "sources.csv").write_text("file,person,faces\ntwo.mp4,Ada ; Bo,12\nplain.mp4,,\n")
@@ -74,13 +74,13 @@ def test_a_number_of_faces_is_a_small_number(tmp_path, faces):
         list(list_inputs(tmp_path, "portrait", "single"))
 
 
-def test_long_and_equal_names_become_short_ones_of_their_own(tmp_path):
+def test_long_and_equal_names_become_short_and_unique(tmp_path):
     long = safe_name(tmp_path / f"{'x' * 200}.mp4", set())
     assert len(long) < 100
     assert long != safe_name(tmp_path / f"{'x' * 201}.mp4", set())
     assert safe_name(tmp_path / "a.mp4", {"a"}) not in ("a", safe_name(tmp_path / "a.mkv", {"a"}))
 
 
-def test_a_folder_that_is_none_is_a_users_mistake(tmp_path):
+def test_a_missing_folder_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="gone is not a folder"):
         list(list_inputs(tmp_path / "gone", "driver", "single"))

@@ -41,7 +41,7 @@ def test_values_are_made_once(own_cache):
     assert len(made) == 1
 
 
-def test_nothing_is_a_value_too(own_cache):
+def test_an_empty_value_is_cached(own_cache):
     made = []
     for _ in range(2):
         assert cached("kind", "key", lambda: made.append(1) or "", str.encode, bytes.decode) == ""
@@ -99,7 +99,7 @@ def test_a_folder_where_an_entry_belongs_is_the_users_to_mend(own_cache):
         write_entry("kind", 1, b"x")
 
 
-def test_a_write_that_is_cut_short_leaves_the_entry_that_was_there(own_cache, small_disk):
+def test_a_failed_write_leaves_the_previous_entry(own_cache, small_disk):
     write_entry("kind", 1, b"whole")
     with pytest.raises(OSError, match="too large"):
         write_entry("kind", 1, bytes(5000))

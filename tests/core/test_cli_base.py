@@ -55,7 +55,7 @@ def test_a_bug_keeps_its_traceback(error):
         status(failing(error))
 
 
-def test_a_reader_that_has_gone_is_no_mistake():
+def test_a_closed_output_pipe_is_not_an_error():
     """As with `exprbench cases bench | head -1`."""
     program = (
         "import sys\nfrom exprbench.core.cli_base import Parser, run\nparser = Parser(prog='thing')\n"
@@ -74,7 +74,7 @@ def test_without_a_verb_the_help_is_shown(capsys):
     assert capsys.readouterr().out.startswith("usage: thing")
 
 
-def test_flags_are_not_guessed_from_their_beginnings(capsys):
+def test_flags_cannot_be_abbreviated(capsys):
     parser = Parser(prog="thing")
     parser.add_argument("--seed", type=int)
     with pytest.raises(SystemExit) as stop:

@@ -51,8 +51,8 @@ def test_paths_do_not_leave_their_folder(tmp_path, relative):
     assert inside(folder, "a/../b.mp4") == folder / "a/../b.mp4"
 
 
-def test_a_file_in_the_making_is_hidden_beside_its_place_and_of_its_kind(tmp_path):
-    """So that it can take the place at once, nothing gathers it, and writers that go by the suffix know it."""
+def test_a_temporary_file_is_hidden_in_the_same_folder_with_the_same_suffix(tmp_path):
+    """So that renaming is atomic, listings skip it, and writers recognise the suffix."""
     with atomic_path(tmp_path / "a.mp4") as temporary:
         assert (temporary.parent, temporary.suffix) == (tmp_path, ".mp4")
         assert temporary.name.startswith(".")
@@ -60,7 +60,7 @@ def test_a_file_in_the_making_is_hidden_beside_its_place_and_of_its_kind(tmp_pat
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_files_have_the_rights_the_user_wants(tmp_path, mask, mode):
+def test_files_have_the_permissions_of_the_umask(tmp_path, mask, mode):
     before = os.umask(mask)
     try:
         write_text(tmp_path / "a", "text")
@@ -92,7 +92,7 @@ def test_the_hash_of_a_folder_is_of_its_files_names_and_contents(tmp_path):
     assert len(set(hashes)) == 3
 
 
-def test_a_folder_reached_through_a_link_is_itself(tmp_path):
+def test_a_folder_can_be_reached_through_a_link(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert inside(tmp_path / "link", "a.mp4") == tmp_path / "link" / "a.mp4"

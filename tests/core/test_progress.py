@@ -1,4 +1,4 @@
-"""How far along a run is, in plain lines, as on a terminal that is none."""
+"""Progress in plain lines, where standard error is not a terminal."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from exprbench.core.progress import progress
 
 
 def lines(monkeypatch, capsys, seconds, total):
-    """What is said of `total` items that take so many seconds each."""
+    """The lines printed for `total` items of `seconds` each."""
     clock = itertools.count(100, seconds)
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     assert list(progress(range(total), total=total, label="score", unit="case")) == list(range(total))
@@ -16,11 +16,11 @@ def lines(monkeypatch, capsys, seconds, total):
     return err.splitlines()
 
 
-def test_a_line_comes_every_ten_seconds_and_says_what_is_left(monkeypatch, capsys):
+def test_a_line_every_ten_seconds_has_the_remaining_time(monkeypatch, capsys):
     assert lines(monkeypatch, capsys, 4, 7) == ["score: 3/7 cases, 16 s left", "score: 6/7 cases, 4 s left"]
 
 
-def test_short_runs_say_nothing(monkeypatch, capsys):
+def test_short_runs_print_nothing(monkeypatch, capsys):
     assert lines(monkeypatch, capsys, 1, 9) == []
 
 

@@ -79,7 +79,7 @@ def test_long_values_are_cut_in_messages():
 
 
 def test_a_value_is_cut_to_sixty_characters():
-    for length, told in ((58, repr("x" * 58)), (59, repr("x" * 59)[:57] + "...")):
+    for length, shown in ((58, repr("x" * 58)), (59, repr("x" * 59)[:57] + "...")):
         with pytest.raises(UserError) as error:
             decode(Inner, {"count": "x" * length}, "file")
-        assert str(error.value) == f"file.count is {told}; expected a whole number"
+        assert str(error.value) == f"file.count is {shown}; expected a whole number"

@@ -1,4 +1,4 @@
-"""People as patches of one colour each, and a landmarker that sees them: what the tracker does, without any model."""
+"""People as patches of one colour each, and a landmarker that detects them: tests of the tracker without a model."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ SIDE = 40
 
 
 def scene(size=SIZE, **places):
-    """A frame with people: `red=(x, y)` or `red=(x, y, side)`, the middle of the patch in pixels; None for nobody."""
+    """A frame with people: `red=(x, y)` or `red=(x, y, side)`, the centre in pixels; None for an absent person."""
     frame = np.full((size[1], size[0], 3), GROUND, np.uint8)
     for name, place in places.items():
         if place is not None:
@@ -34,7 +34,7 @@ def patches(frame):
 
 
 class PatchLandmarker:
-    """Sees patches whole or not at all; counts what it is asked."""
+    """Landmarker that detects complete patches and counts its calls."""
 
     def __init__(self):
         self.searches, self.detections = 0, 0

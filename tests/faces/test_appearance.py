@@ -1,4 +1,4 @@
-"""Telling people apart by the colours of head and hair."""
+"""Appearance descriptors of heads."""
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def test_the_histogram_is_of_a_square_of_1_7_faces(name):
 
 @pytest.mark.parametrize("angle_deg", [-30, 20, 40])
 def test_the_square_is_turned_with_the_head(angle_deg):
-    """A square as large as what is looked at, turned as the eyes are, is all that is seen."""
+    """A square of the patch's size, turned as the eyes are, fills the histogram."""
     turn = np.radians(angle_deg)
     across = np.array([np.cos(turn), np.sin(turn)])
     points = np.full((478, 3), 100.0)
@@ -55,7 +55,7 @@ def test_the_distance_is_hellingers():
     assert distance(a * 1.0001, a) == 0
 
 
-def test_a_face_nowhere_in_the_frame_is_looked_at_all_the_same():
+def test_a_face_outside_of_the_frame_has_a_descriptor():
     frame = scene(red=(160, 90))
     far = Face(face_at(frame).points + (9000, 0, 0), np.zeros(52), np.eye(4))
     assert np.linalg.norm(appearance(frame, far)) == pytest.approx(1)

@@ -33,7 +33,7 @@ def detecting(score):
     return detect
 
 
-def test_a_face_knows_its_box():
+def test_a_face_has_the_box_of_its_landmarks():
     points = np.zeros((478, 3))
     points[:, 0], points[:, 1] = np.linspace(10, 50, 478), np.linspace(100, 120, 478)
     face = Face(points, np.zeros(52), np.eye(4))
@@ -41,7 +41,7 @@ def test_a_face_knows_its_box():
     assert (face.centre.tolist(), face.side) == ([30, 110], 40)
 
 
-def test_landmarks_of_a_crop_are_brought_to_the_frame():
+def test_landmarks_of_a_crop_are_mapped_to_the_frame():
     """Also where the crop reaches beyond it; depth is in the unit of x."""
     seen = []
 
@@ -71,13 +71,13 @@ def test_landmarks_of_a_crop_are_brought_to_the_frame():
         (lambda share: 0.8 if 0.35 < share < 0.6 else 0.6, 1),
     ],
 )
-def test_what_the_detector_is_not_sure_of_is_looked_at_again(score, found):
+def test_uncertain_detections_are_confirmed_in_a_crop(score, found):
     frame = scene(red=(200, 90))
     boxes = landmarker(detecting(score)).search(frame)
     assert boxes == [(180, 70, 220, 110)] * found
 
 
-def test_a_search_finds_everybody_in_the_frames_coordinates():
+def test_a_search_finds_all_faces_in_coordinates_of_the_frame():
     boxes = landmarker(detecting(lambda share: 0.9)).search(scene(red=(30, 30), blue=(290, 150)))
     assert sorted(boxes) == [(10, 10, 50, 50), (270, 130, 310, 170)]
 

@@ -1,4 +1,4 @@
-"""What the tracker itself decides: when to search, whom to follow and who counts, on patches of colour."""
+"""Decisions of the tracker, on patches of colour: when to search, which faces to follow, and who counts."""
 
 from itertools import pairwise
 
@@ -37,7 +37,7 @@ def seen(track):
     return track.seen.nonzero()[0].tolist()
 
 
-def test_places_are_shares_of_the_frame():
+def test_coordinates_are_relative_to_the_frame():
     width, height = SIZE
     (track,) = follow([scene(red=(80, 90))] * 3)
     assert track.box == pytest.approx(np.tile([60 / width, 70 / height, 100 / width, 110 / height], (3, 1)), abs=1e-6)
@@ -50,7 +50,7 @@ def test_places_are_shares_of_the_frame():
 @pytest.mark.parametrize(
     ("num_frames", "num_seen", "people"), [(40, 4, 0), (40, 5, 1), (8, 1, 0), (8, 2, 1), (3, 1, 1), (1, 1, 1)]
 )
-def test_who_is_seen_too_briefly_is_nobody(num_frames, num_seen, people):
+def test_people_seen_too_briefly_have_no_track(num_frames, num_seen, people):
     tracks = follow([scene(red=(80, 90) if t < num_seen else None) for t in range(num_frames)])
     assert [seen(track) for track in tracks] == [list(range(num_seen))] * people
 
@@ -62,31 +62,31 @@ def test_people_are_in_the_order_of_where_they_were_first_seen():
 
 
 @pytest.mark.parametrize(("fps", "every"), [(25, 10), (10, 4)])
-def test_while_nobody_is_there_the_frame_is_searched_often(fps, every):
+def test_frames_without_people_are_searched_often(fps, every):
     assert times([scene()] * 60, fps) == list(range(0, 60, every))
 
 
 @pytest.mark.parametrize(("fps", "every"), [(25, 25), (10, 10)])
-def test_while_everybody_is_followed_it_is_searched_once_a_second(fps, every):
+def test_frames_are_searched_once_a_second_while_all_people_are_followed(fps, every):
     assert times([scene(red=(80, 90))] * 60, fps) == list(range(0, 60, every))
 
 
-def test_it_is_searched_often_for_two_seconds_after_somebody_left():
+def test_frames_are_searched_often_for_two_seconds_after_a_person_left():
     frames = [scene(red=(80, 90), blue=(220, 90) if t < 30 else None) for t in range(130)]
     assert times(frames) == [0, 25, 35, 45, 55, 65, 75, 100, 125]
 
 
-def test_where_somebody_was_lost_is_looked_at_for_a_second():
+def test_a_lost_face_is_expected_at_its_last_place_for_a_second():
     frames = [scene(red=(80, 90), blue=(220, 90) if t < 30 else None) for t in range(80)]
-    looks = counts(frames, "detections")
-    assert looks[26:30] == [2] * 4  # a square for each
-    assert looks[30:35] == [5] * 5  # the lost one in four sizes of square
-    assert [looks[t] > 1 for t in (53, 54, 56, 57)] == [True, True, False, False]
+    detections = counts(frames, "detections")
+    assert detections[26:30] == [2] * 4  # a square for each
+    assert detections[30:35] == [5] * 5  # the lost one in four sizes of square
+    assert [detections[t] > 1 for t in (53, 54, 56, 57)] == [True, True, False, False]
     slower = counts(frames, "detections", fps=10)
     assert [slower[t] > 1 for t in (38, 39, 41, 42)] == [True, True, False, False]
 
 
-def test_people_close_together_share_a_look():
+def test_people_close_together_share_a_crop():
     apart = counts([scene(red=(80, 90), blue=(220, 90))] * 5, "detections")
     close = counts([scene(red=(80, 90), blue=(115, 90, 24))] * 5, "detections")
     near = counts([scene(red=(80, 90), blue=(140, 90))] * 5, "detections")
@@ -95,26 +95,26 @@ def test_people_close_together_share_a_look():
 
 
 @pytest.mark.parametrize("others", [{}, {"red": (80, 40)}])
-def test_who_comes_between_two_searches_is_followed_back_to_the_first_frame(others):
-    """However far they have come since."""
+def test_people_who_appear_between_two_searches_are_tracked_backwards(others):
+    """However far they have moved since."""
     tracks = follow([scene(**others, blue=(290 - 5 * t, 140) if t >= 13 else None) for t in range(45)])
     assert seen(tracks[-1]) == list(range(13, 45))
     assert len(tracks) == 1 + len(others)
 
 
-def test_who_hides_before_they_are_found_is_followed_back_past_a_brief_gap():
+def test_backward_tracking_continues_past_a_brief_gap():
     hidden = {16, 17, 18}
     tracks = follow([scene(blue=(220, 90) if t >= 11 and t not in hidden else None) for t in range(30)])
     assert seen(tracks[0]) == [t for t in range(11, 30) if t not in hidden]
 
 
-def test_who_hides_for_longer_before_they_are_found_is_not_followed_back_past_it():
+def test_backward_tracking_stops_at_a_longer_gap():
     hidden = range(13, 18)
     tracks = follow([scene(blue=(220, 90) if t >= 11 and t not in hidden else None) for t in range(30)])
     assert seen(tracks[0]) == list(range(18, 30))
 
 
-def test_a_movement_is_carried_on_through_a_brief_gap_and_no_longer():
+def test_motion_is_extrapolated_over_a_brief_gap_only():
     """The clip ends before the frame is searched again."""
     fast = [scene((640, 180), red=None if t in (10, 11) else (30 + 26 * t, 90)) for t in range(19)]
     assert seen(follow(fast)[0]) == [t for t in range(19) if t not in (10, 11)]
@@ -124,19 +124,19 @@ def test_a_movement_is_carried_on_through_a_brief_gap_and_no_longer():
 
 
 @pytest.mark.parametrize("gap", [2, 4, 7, 40])
-def test_who_is_hidden_for_a_while_is_the_same_person(gap):
+def test_a_person_hidden_for_a_while_keeps_the_track(gap):
     tracks = follow([scene(red=(40 + 2 * t, 90) if not 20 <= t < 20 + gap else None) for t in range(110)])
     assert [seen(track) for track in tracks] == [[t for t in range(110) if not 20 <= t < 20 + gap]]
 
 
-def test_who_comes_back_elsewhere_is_the_same_person():
+def test_a_person_who_reappears_elsewhere_keeps_the_track():
     frames = [scene(green=(160, 90), red=(60, 90) if t < 20 else (260, 90) if t >= 70 else None) for t in range(110)]
     red, green = follow(frames)
     assert seen(red) == [*range(20), *range(70, 110)]
     assert green.seen.all()
 
 
-def test_somebody_else_in_the_same_place_is_somebody_else():
+def test_another_person_in_the_same_place_has_another_track():
     tracks = follow([scene(red=(160, 90)) if t < 20 else scene(blue=(160, 90)) for t in range(40)])
     assert sorted(map(seen, tracks)) == [list(range(20)), list(range(20, 40))]
 
@@ -148,6 +148,6 @@ def test_people_who_pass_each_other_keep_their_tracks():
     assert blue == pytest.approx(280 - 6 * np.arange(40), abs=1)
 
 
-def test_the_frames_kept_for_looking_back_are_bounded(monkeypatch):
+def test_the_frames_kept_for_backward_tracking_are_bounded(monkeypatch):
     monkeypatch.setattr(tracker_module, "RECENT_BYTES", 5 * scene().nbytes)
     assert times([scene(red=(80, 90))] * 30) == [0, 6, 12, 18, 24]

@@ -96,7 +96,7 @@ def test_the_first_frames_of_tracks():
     assert same(whole.first(99), whole)
 
 
-def test_a_track_of_no_frames_is_seen_in_none_of_them():
+def test_an_empty_or_unseen_track_has_a_seen_rate_of_zero():
     assert track(t=0).seen_rate == 0
     assert unseen(4).seen_rate == 0
     assert not np.isfinite(unseen(4).landmarks).any()
@@ -116,13 +116,13 @@ def test_seen_is_true_or_false():
     ],
     ids=str,
 )
-def test_tracks_of_what_cannot_be_are_refused(change):
+def test_impossible_properties_are_refused(change):
     with pytest.raises(ValueError, match=r"frames a second|frames, width and height"):
         replace(tracks(track()), **change)
 
 
 @pytest.mark.parametrize("count", [64, 65])
-def test_tracks_hold_so_many_faces_and_no_more(tmp_path, count):
+def test_the_number_of_faces_is_limited(tmp_path, count):
     save_tracks(tmp_path / "a.npz", tracks(*[track(t=1)] * count, t=1))
     if count == 64:
         assert len(load_tracks(tmp_path / "a.npz").tracks) == 64

@@ -71,7 +71,7 @@ def test_loaded_arrays_are_plain(tmp_path):
 @pytest.mark.parametrize(
     ("seen", "main"), [([1, 1, 1, 0, 0, 0], 1), ([1, 0, 1, 0, 1, 0], 1), ([1, 1, 0, 0, 0, 0], 0), ([1] * 6, 1)]
 )
-def test_who_is_seen_in_half_of_the_frames_is_one_of_the_main_faces(seen, main):
+def test_main_faces_are_seen_in_half_of_the_frames(seen, main):
     assert len(main_faces(tracks(track(seen=seen)))) == main
 
 
@@ -82,7 +82,7 @@ def test_main_faces_keep_their_order():
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch, own_cache):
-    """A clip whose face the stand-in for the landmarker sees, in a cache of its own."""
+    """A clip with a face that the toy landmarker detects, and an empty cache."""
     monkeypatch.setattr(tracking_module, "landmarker", OneFace)
     return write(tmp_path / "drawn.mp4", [numbered(i) for i in range(20)])
 
@@ -118,7 +118,7 @@ def test_tracks_are_recalled_only_where_all_they_depend_on_is_the_same(drawn, mo
     assert pack_tracks(cold) != pack_tracks(before)
 
 
-def test_tracks_say_what_they_are_of(drawn):
+def test_tracks_record_their_video_and_rate(drawn):
     found = track_faces(drawn, fps=12.5, max_frames=7)
     assert (found.num_frames, found.size, found.fps) == (7, (160, 96), 12.5)
     assert (found.video_sha256, found.made_by) == (sha256_path(drawn), tracking_module.tracks_made_by())
@@ -134,7 +134,7 @@ def test_a_still_image_has_tracks_of_one_frame(drawn, tmp_path):
     assert track_image(tmp_path / "still.png").made_by == "test"
 
 
-def test_tracks_beside_a_folder_of_frames_have_its_whole_name(tmp_path):
+def test_track_files_of_frame_folders_have_the_whole_name(tmp_path):
     (tmp_path / "case.v1").mkdir()
     assert given_path(tmp_path / "case.v1") == tmp_path / "case.v1.tracks.npz"
     assert given_path(tmp_path / "case.v1.mp4") == tmp_path / "case.v1.tracks.npz"

@@ -1,4 +1,4 @@
-"""What a table says, in every format it can be printed in."""
+"""The output formats of a table."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ MARKED = [record("Some", *(replace(g, coverage=0.5) for g in UNSEEN)), replace(A
         ("html", ["5.00\u2020\u2021</td>", "30.00\u2021</td>", "6.97\u00a7</td>", ">\u2013</td>"]),
     ],
 )
-def test_notes_stand_beside_their_numbers_in_every_format(format, texts):
+def test_every_format_marks_numbers_with_their_notes(format, texts):
     text = table(MARKED, mix=True, format=format)
     assert [t for t in texts if t not in text] == []
     for note in (
@@ -31,19 +31,19 @@ def test_notes_stand_beside_their_numbers_in_every_format(format, texts):
         assert note in text
 
 
-def test_the_best_is_told_in_every_format():
+def test_html_and_json_mark_the_best_value():
     assert '<td class="best" title="95 % interval 27.9 to 34.1, unscaled; 3 videos">31.00</td>' in table(
         [A, B], format="html"
     )
-    told = json.loads(table([A, B], format="json"))["rows"]
-    assert [row["cells"]["self_PSNR"]["best"] for row in told] == [False, True]
-    assert [row["cells"]["self_MAE"]["best"] for row in told] == [True, False]
+    rows = json.loads(table([A, B], format="json"))["rows"]
+    assert [row["cells"]["self_PSNR"]["best"] for row in rows] == [False, True]
+    assert [row["cells"]["self_MAE"]["best"] for row in rows] == [True, False]
 
 
 def test_columns_are_described():
     more = record("More", group(psnr=1.0, lmd_px=3.25))
-    told = {c["key"]: c for c in json.loads(table([more], format="json", extras=True))["columns"]}
-    assert told["self_PSNR"] == {
+    columns = {c["key"]: c for c in json.loads(table([more], format="json", extras=True))["columns"]}
+    assert columns["self_PSNR"] == {
         "key": "self_PSNR",
         "track": "self",
         "metric": "psnr",
@@ -52,7 +52,7 @@ def test_columns_are_described():
         "table_scale": 1.0,
         "higher_is_better": True,
     }
-    assert (told["self_lmd_px"]["kind"], told["self_lmd_px"]["higher_is_better"]) == ("extra", False)
+    assert (columns["self_lmd_px"]["kind"], columns["self_lmd_px"]["higher_is_better"]) == ("extra", False)
 
 
 def test_heads_span_their_tracks():
@@ -69,7 +69,7 @@ def test_an_interval_may_begin_at_zero_or_be_missing():
     assert 'title="1 videos"' in table([record("Alone", alone)], format="html")
 
 
-def test_texts_from_elsewhere_are_escaped_wherever_they_stand():
+def test_texts_of_records_are_escaped():
     odd = record("A", group(psnr=1.0, unscored={"fid": '<i>\n"why"'}), protocol={"fps": "<b>25\nlines"})
     page = table([odd], format="html")
     assert "<i>" not in page

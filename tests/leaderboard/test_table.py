@@ -201,7 +201,7 @@ EVERY_FACE = (
 UNSEEN = tuple(replace(g, detect_rate=0.9) for g in EVERY_FACE)
 
 
-def test_every_number_that_rests_on_faces_is_marked_and_no_other():
+def test_only_numbers_that_depend_on_faces_are_marked():
     (row,) = make_table([record("Some", *UNSEEN)], extras=True).rows
     marked = {key for key, cell in row.cells.items() if cell.notes}
     assert marked == {"self_LMD", "self_MAE", "self_lmd_px", "cross_AED", "cross_APD"}
@@ -227,7 +227,7 @@ def test_a_record_of_one_track_only_has_its_row():
         assert row.cells[key].text
 
 
-def test_what_a_reader_has_to_know_is_said():
+def test_the_text_below_a_table_names_benchmark_protocol_and_devices():
     gpu = replace(B, device="a GPU", ids={**IDS, "mae": "mae[other]"})
     about = "\n".join(make_table([A, gpu], mix=True).about)
     assert f"Benchmark bench, 3 cases, sha256 {'ab' * 8}." in about
@@ -239,7 +239,7 @@ def test_what_a_reader_has_to_know_is_said():
     assert "different devices" not in "\n".join(make_table([A, B]).about)
 
 
-def test_a_gap_is_told_for_the_tracks_that_show_the_column():
+def test_missing_values_are_explained_for_the_tracks_that_show_the_column():
     why = {"fid": "weights_missing"}
     gaps = [group(unscored=why), group(track="cross", unscored=why), group("multi", unscored=why)]
     about = make_table([record("Some", *gaps)]).about

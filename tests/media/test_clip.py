@@ -58,7 +58,7 @@ def test_variable_frame_rate_follows_the_clock(tmp_path):
         assert abs(float(times[n]) - k / 25) <= 0.0505
 
 
-def test_any_rate_is_taken_as_it_is_given(tmp_path):
+def test_fractional_rates_are_exact(tmp_path):
     path = write(tmp_path / "a.mkv", FRAMES[:5], times_s=[0, 10, 20, 30, 40])
     for fps, count in ((1, 40), (1.02, 41), (Fraction(102, 100), 41), (Fraction(30000, 1001), 1200)):
         assert len(read_clip(path, fps=fps)[0]) == count
@@ -133,8 +133,8 @@ def test_frames_shown_several_times_are_cut_at_max_frames_too(tmp_path):
     assert len(read_clip(path, max_frames=50)[0]) == len(read_clip(path, max_frames=999)[0]) == 50
 
 
-def test_frames_cannot_be_changed_by_who_reads_them(tmp_path):
-    """One shown twice is the same array both times."""
+def test_frames_are_read_only(tmp_path):
+    """A repeated frame is the same array both times."""
     with open_clip(write(tmp_path / "a.mp4", FRAMES), fps=50) as clip, pytest.raises(ValueError, match="read-only"):
         next(iter(clip))[:] = 0
 

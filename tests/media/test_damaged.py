@@ -1,4 +1,4 @@
-"""Files that are damaged, cut short or no videos, and clocks that jump: named, and never passed as good."""
+"""Files that are damaged, truncated or not videos, and timestamps that jump."""
 
 import struct
 from fractions import Fraction
@@ -56,21 +56,21 @@ def test_damaged_packets_are_named_after_the_frames_that_decode(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "place", "length", "told"),
+    ("name", "codec", "place", "length", "message"),
     [
         ("a.mkv", "mpeg4", 0.5, 50, r"decode_errors: 1 damaged frames and 0 unreadable packets, with 19 good"),
         ("a.mp4", "libx264", 0, 8, r"decode_errors: 0 damaged frames and 1 unreadable packets, with 19 good"),
     ],
 )
-def test_neither_damaged_frames_nor_unreadable_packets_pass_as_good(tmp_path, name, codec, place, length, told):
+def test_damaged_frames_and_unreadable_packets_are_counted(tmp_path, name, codec, place, length, message):
     path = write(tmp_path / name, noise(20), codec=codec)
     packet, data = packets(path)[3], bytearray(path.read_bytes())
     start = data.index(packet) + int(place * len(packet))
     data[start : start + length] = b"\xff" * length
     path.write_bytes(data)
-    with pytest.raises(MediaError, match=told):
+    with pytest.raises(MediaError, match=message):
         read_clip(path)
-    with open_frames(path, [i / 25 for i in range(20)]) as frames, pytest.raises(MediaError, match=told):
+    with open_frames(path, [i / 25 for i in range(20)]) as frames, pytest.raises(MediaError, match=message):
         list(frames)
 
 
@@ -126,26 +126,26 @@ def wreck(path, which):
 
 
 @pytest.mark.parametrize(
-    ("which", "told"),
+    ("which", "message"),
     [
         (range(3, 40, 3), "0 damaged frames and 13 unreadable packets, with 27 good frames"),
         (range(5, 40), "0 damaged frames and 8 unreadable packets, with 5 good frames"),
     ],
 )
-def test_eight_unreadable_packets_in_a_row_end_a_clip_and_others_do_not(tmp_path, which, told):
+def test_eight_unreadable_packets_in_a_row_end_a_clip_and_others_do_not(tmp_path, which, message):
     path = wreck(write(tmp_path / "a.mp4", noise(40), options={"bf": "0"}), which)
-    with pytest.raises(MediaError, match=f"decode_errors: {told}"):
+    with pytest.raises(MediaError, match=f"decode_errors: {message}"):
         read_clip(path)
 
 
-def test_a_clip_without_one_frame_is_said_to_have_none(tmp_path):
+def test_a_clip_without_a_decodable_frame_is_an_error(tmp_path):
     path = wreck(write(tmp_path / "a.mp4", noise(10), options={"bf": "0"}), range(10))
     with pytest.raises(MediaError, match="decode_errors: not one frame could be decoded"):
         read_clip(path)
 
 
 def claiming(path, seconds):
-    """A Matroska file whose header promises another duration."""
+    """A Matroska file whose header claims another duration."""
     data = bytearray(path.read_bytes())
     struct.pack_into(">d", data, data.index(b"\x44\x89\x88") + 3, 1000 * seconds)
     path.write_bytes(data)
@@ -155,7 +155,7 @@ def claiming(path, seconds):
 @pytest.mark.parametrize(
     ("num_frames", "claimed_s", "good"), [(10, 0.45, True), (10, 0.6, False), (50, 2.09, True), (50, 2.2, False)]
 )
-def test_frames_may_end_a_little_before_the_time_promised(tmp_path, num_frames, claimed_s, good):
+def test_frames_can_end_slightly_before_the_claimed_duration(tmp_path, num_frames, claimed_s, good):
     """By 5 % of the time, or a tenth of a second."""
     path = claiming(write(tmp_path / "a.mkv", FRAMES[:num_frames]), claimed_s)
     for read in (lambda: read_clip(path)[0], lambda: list(open_frames(path, [i / 25 for i in range(num_frames)]))):
@@ -174,7 +174,7 @@ def test_a_file_of_which_the_end_is_missing_is_truncated(tmp_path, share):
     assert code_of(tmp_path / "a.mp4") == "truncated"
 
 
-def test_a_sound_that_lasts_longer_is_no_missing_picture(tmp_path):
+def test_longer_audio_does_not_make_a_clip_truncated(tmp_path):
     path = tone(tmp_path / "a.mp4", 3.0)
     frames, info = read_clip(path)
     assert (len(frames), info.has_audio) == (1, True)
@@ -205,7 +205,7 @@ def joined(tmp_path, second, **options):
     return tmp_path / "a.ts"
 
 
-def test_frames_of_another_size_later_on_are_brought_to_the_firsts(tmp_path):
+def test_later_frames_of_another_size_are_scaled_to_the_first(tmp_path):
     large = [np.ascontiguousarray(f.repeat(2, 0).repeat(2, 1)) for f in FRAMES[10:20]]
     path = joined(tmp_path, large, times_s=[Fraction(10 + i, 25) for i in range(10)])
     frames = read_clip(path)[0]
@@ -213,7 +213,7 @@ def test_frames_of_another_size_later_on_are_brought_to_the_firsts(tmp_path):
     assert numbers(frames) == list(range(20))
 
 
-def test_a_clock_that_goes_back_stands_still(tmp_path):
+def test_timestamps_never_decrease(tmp_path):
     path = joined(tmp_path, FRAMES[10:20])
     assert numbers(read_clip(path)[0]) == list(range(20))
     assert numbers(read_clip(path, fps=25)[0]) == list(range(10))

@@ -87,8 +87,8 @@ def test_idle_decoders_that_died_are_replaced(tmp_path):
     assert len(read_clip(path)[0]) == 50
 
 
-def test_a_process_that_was_forked_has_decoders_of_its_own(tmp_path):
-    """Two processes that ask one decoder get each other's frames."""
+def test_a_forked_process_has_its_own_decoders(tmp_path):
+    """Two processes that share a decoder would get each other's frames."""
     path = write(tmp_path / "a.mp4", FRAMES)
     script = (
         "import os, sys\nfrom exprbench.media import open_clip, read_clip\nread_clip(sys.argv[1])\n"

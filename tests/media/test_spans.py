@@ -1,4 +1,4 @@
-"""Spans of a video, and what a container tells of them."""
+"""Spans of a video, and their properties."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -43,8 +43,8 @@ def test_the_facts_are_those_of_the_file(tmp_path, clip):
 
 
 @pytest.mark.parametrize(("codec", "copied"), [("h264", False), ("vp9", True)])
-def test_packets_are_copied_only_where_none_leans_on_a_frame_outside(tmp_path, codec, copied):
-    """Of an open group of pictures, frames before the key frame lean on those before the span."""
+def test_packets_are_copied_only_if_none_depends_on_a_frame_outside(tmp_path, codec, copied):
+    """Of an open group of pictures, frames before the key frame depend on those before the span."""
     name, encoder, options = REORDERED[codec]
     path = write(tmp_path / name, FRAMES[:40], codec=encoder, options=options)
     spans = {first: picking.Span(Fraction(first, 25), Fraction(first + 9, 25)) for first in (0, 12, 13)}
@@ -77,7 +77,7 @@ def test_neighbouring_spans_share_no_frame_and_lose_none(clip):
     ],
 )
 def test_any_span_holds_its_frames_and_no_other(tmp_path, name, codec, offset_s):
-    """Wherever key frames lie, whatever the order of decoding, and whenever the video's clock starts."""
+    """At any place of key frames, order of decoding and start of the timestamps."""
     _, encoder, options = REORDERED[codec]
     times = [offset_s + Fraction(i, 25) for i in range(40)]
     path = write(tmp_path / name, FRAMES[:40], codec=encoder, options=options, times_s=times)

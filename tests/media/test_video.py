@@ -1,4 +1,4 @@
-"""Bytes of a video, wherever they lie."""
+"""Bytes of a video in files and archives."""
 
 import io
 import zlib
@@ -48,7 +48,7 @@ def test_a_deflated_member_is_inflated(tmp_path):
         assert file.read() == DATA
 
 
-def test_a_member_never_gives_more_than_was_promised(tmp_path):
+def test_a_member_is_inflated_up_to_its_size_only(tmp_path):
     with open_bytes(deflated(tmp_path, bytes(50_000_000)), 1000) as file:
         assert file.read() == bytes(1000)
 
@@ -58,7 +58,7 @@ def test_a_member_that_gives_less_is_truncated(tmp_path):
         open_bytes(deflated(tmp_path, DATA), 5001)
 
 
-def test_a_video_knows_its_size(pieces, tmp_path):
+def test_the_size_of_a_video_is_that_of_its_pieces(pieces, tmp_path):
     (tmp_path / "a.mp4").write_bytes(DATA)
     assert VideoSource(path=str(tmp_path / "a.mp4")).num_bytes == 5000
     assert VideoSource(pieces=pieces).num_bytes == 5000

@@ -40,7 +40,7 @@ def test_odd_sizes_lose_a_row_and_a_column(tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
-def test_the_encoder_is_told_its_quality_and_has_one_thread(tmp_path):
+def test_the_encoder_gets_the_quality_and_one_thread(tmp_path):
     """x264 writes its settings into the stream."""
     write_video(tmp_path / "a.mp4", FRAMES)
     write_video(tmp_path / "b.mp4", FRAMES, crf=30)

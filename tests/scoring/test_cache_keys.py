@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from exprbench import build
 from exprbench.core.files import sha256_path
 from exprbench.faces import video_tracks
 from exprbench.faces.tracks import load_tracks
@@ -16,8 +15,8 @@ from exprbench.faces.video_tracks import given_path
 from exprbench.media import write_video
 from exprbench.metrics import COLUMNS, ssim
 from exprbench.scoring import cases, computations, set_scores
-from tests.people import clip, give, moved, person, still
-from tests.scoring.conftest import NUM_FRAMES, Method, without_timing
+from tests.people import give, moved, person
+from tests.scoring.conftest import NUM_FRAMES, without_timing
 from tests.scoring.world import FACES, KINDS, OTHER, OWN, PAIR, PAPER, SETS, TOYS, World
 from tests.toys import ClipBits, FrameBits, OneFace
 from tests.videos import numbered
@@ -298,36 +297,3 @@ def test_with_a_full_cache_a_change_gives_what_it_gives_without_one(change, meth
     assert without_timing(warm) == without_timing(cold)
     assert {c.outcome for c in cold.cases} == {"scored"}
     assert (cold.cases, cold.groups) != (before.cases, before.groups)  # or the change would show nothing
-
-
-@pytest.fixture
-def same_everywhere(tmp_path):
-    """Drivers of 40, 30, 40 and 30 frames, and one video that is the prediction for all of them."""
-    for name in ("portraits", "driving"):
-        (tmp_path / name).mkdir()
-    for i, (name, length) in enumerate(zip("abcd", (40, 30, 40, 30), strict=True)):
-        clip(tmp_path / "driving" / f"{name}.mp4", length, person(length, seed=i), start=100 * i)
-    still(tmp_path / "portraits" / "e.png", person(1))
-    folders = {name: tmp_path / name for name in ("portraits", "driving")}
-    method = Method(build(**folders, out=tmp_path / "bench", workers=0), tmp_path / "predictions")
-    method.folder.mkdir()
-    for c in method.bench.cases:
-        clip(method.path(c.case_id), 40, person(40), start=7)
-    return method
-
-
-def test_one_video_for_references_of_two_lengths(same_everywhere, toy_models, monkeypatch, tmp_path):
-    options = {**SETS, "metrics": [*SETS["metrics"], "fvd_common_metrics", "psnr"]}
-    same_everywhere.score(**options, shard=(1, 2))
-    warm = same_everywhere.score(**options, shard=(2, 2), out=tmp_path / "second.json")
-    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "empty"))
-    cold = same_everywhere.score(**options, shard=(2, 2), out=tmp_path / "second.json")
-    assert without_timing(warm) == without_timing(cold)
-    assert {c.num_frames for c in cold.cases} == {30}
-
-
-def test_one_video_for_two_cases_has_clips_drawn_for_each(same_everywhere, toy_models):
-    options = {**SETS, "metrics": ["fvd_cdfvd", "fvd"], "shard": (1, 2)}
-    found = same_everywhere.score(**options).groups[0].aggregates
-    assert found["fvd_cdfvd"].num_samples == 2
-    assert found["fvd_cdfvd"].rank == 1  # 0 where both clips are of the same frames

@@ -1,4 +1,4 @@
-"""Which faces of a case are compared with which, over which frames, and what becomes of those that are not there."""
+"""Matching of a case's faces, the frames that are compared, and missing faces."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def changed(method, tmp_path):
 
 
 def with_tracks(*tracks):
-    """What puts other tracks beside a driver."""
+    """Function that gives a driver other tracks."""
 
     def write(path):
         there = load_tracks(given_path(path))
@@ -48,8 +48,8 @@ def cases_with(bench, case_id, **fields):
     return tuple(replace(c, **fields) if c.case_id == case_id else c for c in bench.cases)
 
 
-def test_frames_in_which_the_reference_shows_no_face_count_for_nothing(changed):
-    """Neither in the means, nor in the detect rate, nor as missing faces to be penalised."""
+def test_frames_in_which_the_reference_shows_no_face_do_not_count(changed):
+    """They are not in the means, not in the detect rate, and not penalised."""
     hidden = person(NUM_FRAMES, seed=0, hidden=range(10))
     method = changed(files={ADA: with_tracks(hidden)})
     for missing in ("exclude", "penalty"):
@@ -102,7 +102,7 @@ def test_pixels_are_the_references_and_a_shift_of_a_larger_prediction_is_its_sha
     assert values["lmd_px"] == pytest.approx(16, rel=1e-5)
 
 
-def test_a_bystander_is_extra_only_where_they_stay(method):
+def test_a_bystander_is_extra_only_if_seen_in_half_of_the_frames(method):
     tracks = method.tracks(OWN)
     glimpse, stays = person(NUM_FRAMES, x=3.0, seed=9, hidden=range(5, NUM_FRAMES)), person(NUM_FRAMES, x=4.0, seed=9)
     for others, extra in (((glimpse,), 0), ((stays,), 1), ((glimpse, stays), 1)):
@@ -113,7 +113,7 @@ def test_a_bystander_is_extra_only_where_they_stay(method):
 
 
 def test_faces_of_a_driver_are_counted_among_those_who_stay(changed):
-    """Somebody seen briefly does not move the numbers of the others."""
+    """A person seen briefly does not change the indices of the others."""
     left, right = person(NUM_FRAMES, x=0.3, seed=5), person(NUM_FRAMES, x=0.7, seed=6)
     glimpse = person(NUM_FRAMES, x=0.1, seed=9, hidden=range(5, NUM_FRAMES))
     method = changed(files={DUO_DRIVER: with_tracks(glimpse, left, right)})
@@ -165,8 +165,8 @@ def test_a_driver_may_drive_twice(changed, method):
 
 
 @pytest.mark.parametrize(("found", "matched"), [(True, 0), (False, 1)])
-def test_a_source_whose_faces_are_known_tells_who_is_left(changed, method, found, matched):
-    """One of two is gone: matched by where the source's faces are, or else by evenly spread places."""
+def test_known_faces_of_the_source_decide_which_face_is_missing(changed, method, found, matched):
+    """One of two faces is missing: matched by the positions of the source's faces, or by evenly spaced ones."""
     sources = person(1, x=0.6), person(1, x=0.95)
     source = "portraits/multi-pair.png"
     faces = replace(method.bench.assets[source], faces_found=found)
@@ -176,7 +176,7 @@ def test_a_source_whose_faces_are_known_tells_who_is_left(changed, method, found
     assert (case.values["aed"], case.num_faces, case.num_faces_missing) == (pytest.approx(0, abs=1e-7), 2, 1)
 
 
-def test_where_a_column_is_nowhere_defined_the_reason_is_not_the_face(changed, method):
+def test_a_column_that_is_defined_in_no_frame_has_its_own_reason(changed, method):
     """Eyes closed throughout: no value for open eyes, though the face is seen."""
     face = load_tracks(given_path(method.bench.path(ADA))).tracks[0]
     closed = face.blendshapes.copy()
@@ -195,7 +195,7 @@ def test_one_face_without_a_value_leaves_the_mean_to_the_other(changed, method):
     assert case.values["mae_open"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_driver_that_cannot_be_read_is_the_benchmarks_fault(changed, method):
+def test_an_unreadable_driver_is_a_user_error(changed, method):
     def spoil(path):
         path.write_bytes(b"nothing of use")
         give(path, replace(load_tracks(given_path(path)), video_sha256=""))

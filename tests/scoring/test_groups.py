@@ -1,4 +1,4 @@
-"""From cases to the numbers of a group."""
+"""Aggregation of cases."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def group_of(*cases, columns=("psnr", "lmd"), sets=None):
 
 
 def test_an_interval_holds_95_percent_of_the_means():
-    """Of a hundred normal values: 1.96 standard errors to either side, as near as 2000 drawings come to it."""
+    """Of a hundred normal values: 1.96 standard errors to either side, within the noise of 2000 resamples."""
     values = np.random.default_rng(1).normal(10, 3, 100)
     error = values.std() / np.sqrt(len(values))
     low, high = interval(values)
@@ -61,10 +61,10 @@ def test_errors_lower_the_coverage_and_nothing_else():
 def test_a_mean_is_over_the_cases_that_have_a_value():
     made = group_of(case(1, values={"lmd": 1.0}), case(2, unscored={"lmd": "no_face"}), case(3, values={"lmd": 4.0}))
     assert (made.aggregates["lmd"].value, made.aggregates["lmd"].num_videos) == (2.5, 2)
-    assert made.detect_rate is None  # nobody looked
+    assert made.detect_rate is None  # no face column was scored
 
 
-def test_where_no_case_has_a_value_the_commonest_reason_is_given():
+def test_without_a_value_the_most_common_reason_is_given():
     reasons = ["no_face", "weights_missing", "weights_missing"]
     made = group_of(*(case(i, unscored={"lmd": why}) for i, why in enumerate(reasons)))
     assert made.unscored == {"lmd": "weights_missing", "psnr": "no case was scored"}

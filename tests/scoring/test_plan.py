@@ -1,4 +1,4 @@
-"""What a run is made of: columns, names, predictions, and where faces come from."""
+"""The plan of a run: columns, names, predictions, and the origin of face tracks."""
 
 import shutil
 from dataclasses import replace
@@ -75,17 +75,17 @@ def test_predictions_may_be_of_any_common_kind(bench, tmp_path, suffix, codec):
         find_prediction(tmp_path, case)
 
 
-def test_a_prediction_that_is_not_there_is_named(bench, tmp_path):
+def test_a_missing_prediction_is_named(bench, tmp_path):
     with pytest.raises(ItemError, match=f"missing_file: .* holds neither {OWN}.mp4 nor a folder {OWN}"):
         find_prediction(tmp_path, bench.cases[0])
 
 
-def test_where_faces_come_from_is_said_for_either_side(bench, method, tmp_path):
+def test_the_origin_of_face_tracks_is_given_for_both_sides(bench, method, tmp_path):
     found = {path: asset for path, asset in bench.assets.items() if asset.kind != "tracks"}
     some = {path: asset for path, asset in bench.assets.items() if path != "driving/ada.tracks.npz"}
     empty, here, made = tmp_path / "empty", method.folder, tracks_made_by()
     empty.mkdir()
-    told = {
+    expected = {
         ("all", here): "given",
         ("none", empty): made,
         ("all", empty): f"reference given; prediction {made}",
@@ -93,11 +93,11 @@ def test_where_faces_come_from_is_said_for_either_side(bench, method, tmp_path):
         ("some", here): f"reference {made}; prediction given",
     }
     assets = {"all": bench.assets, "none": found, "some": some}
-    for (which, predictions), words in told.items():
+    for (which, predictions), words in expected.items():
         assert plan(replace(bench, assets=assets[which]), predictions).face_sources() == words
 
 
-def test_own_networks_have_their_ids(method):
+def test_custom_networks_have_their_own_ids(method):
     networks = {"fid": FrameBits(), "fvd": ClipBits()}
     record = method.score(metrics=["fid", "fvd", "psnr"], track="self", split="single", networks=networks)
     assert record.ids == {
@@ -112,7 +112,7 @@ def test_own_networks_have_their_ids(method):
     assert (record.benchmark.num_cases, len(record.cases)) == (len(method.bench.cases), 2)
 
 
-def test_what_a_column_lacks(bench, tmp_path):
+def test_missing_model_files_are_the_reason_for_missing_columns(bench, tmp_path):
     without = {"face_landmarker": "no landmarker", "l2cs": "no gaze", "inception": "no inception"}
     lacking = plan(bench, tmp_path, profile="paper", without=without)
     assert {
@@ -162,20 +162,20 @@ def test_a_gpu_is_used_where_there_is_one_and_a_network_to_run(
     assert list(record.weights) == sorted(models)
 
 
-def test_a_gpu_that_is_not_there_is_a_users_mistake(method, model_file, monkeypatch):
+def test_a_missing_gpu_is_a_user_error(method, model_file, monkeypatch):
     model_file("inception", lambda path: path.write_bytes(b"a model"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds no GPU; use --device cpu"):
         method.score(metrics=["fid"], device="cuda")
 
 
-def test_a_model_file_whose_column_lacks_another_was_not_used(method, model_file):
+def test_a_model_file_of_a_column_without_a_value_is_not_recorded(method, model_file):
     model_file("face_landmarker", lambda path: path.write_bytes(b"a model"))
     record = method.score(metrics=["mae"], profile="paper", split="single", track="self")
     assert record.weights == {}
 
 
-def test_the_record_says_what_was_used(method, model_file):
+def test_the_record_lists_the_model_files_used(method, model_file):
     path = model_file("face_landmarker", lambda path: path.write_bytes(b"a model"))
     record = method.score(metrics=["lmd", "fid"], split="single", track="self")
     assert list(record.weights) == ["face_landmarker"]
@@ -185,7 +185,7 @@ def test_the_record_says_what_was_used(method, model_file):
     assert case_of(record, OWN).values["lmd"] == 0
 
 
-def test_the_record_says_the_benchmarks_rate(method, tmp_path):
+def test_the_record_has_the_benchmarks_frame_rate(method, tmp_path):
     method.bench = rewritten(method.bench, tmp_path / "slow", fps=12.5)
     assert method.score(metrics=["psnr"], split="single", track="self").protocol["fps"] == "12.5"
 

@@ -1,4 +1,4 @@
-"""Distances between sets, through networks that can be reckoned by hand, against the functions they are made of."""
+"""Distances between sets, through toy networks, compared with the functions they are composed of."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ GRIDS = {"fvd": DEFAULT_GRID, **{f"fvd_{name}": grid for name, grid in PRESETS.i
 
 @pytest.fixture
 def spoilt(method):
-    """Two predictions some way off, each in its own way."""
+    """Two predictions that differ from their references in different ways."""
     for case_id, step in ((OWN, 7), (OTHER, 3)):
         method.write(case_id, [numbered(step * i % 200) for i in range(NUM_FRAMES)])
     return method
@@ -31,7 +31,7 @@ def score(method, *metrics, networks=TOYS):
 
 
 def expected(method, read, biased=False):
-    """The distance of what `read(frames, case_id)` gives of both sides."""
+    """The distance between the features `read(frames, case_id)` of both sides."""
     sides = [{c: read(read_clip(method.bench.path(path))[0], c) for c, path in DRIVERS.items()}]
     sides.append({c: read(read_clip(method.path(c))[0], c) for c in DRIVERS})
     return set_distance(*sides, biased=biased)
@@ -115,7 +115,7 @@ def test_the_published_networks_are_those_of_their_columns(model_file, monkeypat
     ]
 
 
-def test_what_cannot_be_told_apart_has_no_distance(method):
+def test_equal_videos_have_a_distance_of_zero(method):
     found = score(method, "fid", "fvd").aggregates
     assert max(a.value for a in found.values()) < 1e-9
     assert np.isfinite(found["fid"].bias_floor)

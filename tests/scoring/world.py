@@ -1,4 +1,4 @@
-"""What a change between two runs can reach: predictions, the benchmark, models and networks."""
+"""Everything that can change between two runs: predictions, the benchmark, models and networks."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ TOYS = {name: kind() for name, kind in KINDS.items()}
 
 @dataclass
 class World:
-    """What a change can reach."""
+    """Everything that a change can affect."""
 
     method: Method
     patch: pytest.MonkeyPatch
@@ -37,11 +37,11 @@ class World:
         self.method.bench = rewritten(self.method.bench, self.folder / "changed", **changes)
 
     def other_pictures(self, case_id=OWN):
-        """A prediction that is some way off."""
+        """Replace a prediction by another one."""
         self.method.write(case_id, [numbered(7 * i % 100) for i in range(NUM_FRAMES)])
 
     def without_tracks(self, landmarker):
-        """Predictions whose faces have to be looked for."""
+        """Remove the track files of the predictions, so that faces are detected."""
         for path in self.method.folder.glob("*.tracks.npz"):
             path.unlink()
         self.model_file("face_landmarker", lambda path: path.write_bytes(b"a model"))
@@ -49,7 +49,7 @@ class World:
             self.patch.setattr(module, "landmarker", lambda: landmarker)
 
     def paper_networks(self):
-        """In place of L2CS-Net and SMIRK, networks that see a crop's brightness, twice as bright on a GPU."""
+        """Replace L2CS-Net and SMIRK by networks that return a crop's brightness, doubled on a GPU."""
         for name in ("l2cs", "smirk"):
             self.model_file(name, lambda path: path.write_bytes(b"a model"))
 
