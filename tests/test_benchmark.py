@@ -98,8 +98,8 @@ def test_a_face_that_is_not_driven_is_a_dash(bench, tmp_path):
     assert changed.select("single", "cross")[0].face_map == (None, (0, 0))
 
 
-def test_a_benchmark_is_known_by_what_a_score_depends_on(bench, tmp_path):
-    """Rate, files and cases; not by its name, nor by what it says about its sources."""
+def test_the_hash_covers_what_a_score_depends_on(bench, tmp_path):
+    """Frame rate, files and cases, but not the name or the sources."""
     other_source = {path: replace(asset, source="elsewhere") for path, asset in bench.assets.items()}
     assert replace(bench, name="another", seed=9, clip_seconds=9.0, assets=other_source).sha256 == bench.sha256
     other_file = {**bench.assets, DRIVER: replace(bench.assets[DRIVER], sha256="0" * 64)}
@@ -132,5 +132,5 @@ def test_cases_are_selected_by_split_and_track(bench):
     assert bench.select("multi") == ()
 
 
-def test_what_left_a_benchmark_comes_back(bench):
+def test_a_description_round_trips(bench):
     assert Benchmark.open(bench.root) == bench

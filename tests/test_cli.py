@@ -115,7 +115,7 @@ def test_score_gets_the_given_options(asked, words, changed):
     assert calls == [((), {**SCORE, **changed})]
 
 
-def test_spaces_in_a_list_of_metrics_are_no_part_of_the_names(asked):
+def test_spaces_in_a_list_of_metrics_are_ignored(asked):
     calls = asked("score", record())
     words = ["score", "--benchmark", "b", "--predictions", "p", "--method", "m", "--metrics", "lmd, mae,"]
     assert cli.main(words) == 0
@@ -177,7 +177,7 @@ def test_table_gets_the_given_options(asked, words, options, capsys):
     assert capsys.readouterr().out == "the table\n"
 
 
-def test_fetching_all_leaves_out_what_has_no_download(monkeypatch, capsys):
+def test_fetch_without_names_skips_files_without_a_url(monkeypatch, capsys):
     from exprbench import weights
 
     fetched = []
@@ -199,7 +199,7 @@ def test_weights_that_differ_are_an_exit_status(monkeypatch, states, status):
     assert cli.main(["weights", "verify", "i3d", "smirk"]) == status
 
 
-def test_the_version_is_the_packages(capsys):
+def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["--version"])
     assert stop.value.code == 0

@@ -122,7 +122,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         weights.get("incepton")
 
 
-def test_an_empty_name_of_a_folder_is_not_the_current_one(entry, tmp_path, monkeypatch):
+def test_an_empty_entry_of_the_path_is_not_the_current_folder(entry, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "net.pt").write_bytes(CONTENT)
     monkeypatch.chdir(tmp_path / "here")
@@ -130,7 +130,7 @@ def test_an_empty_name_of_a_folder_is_not_the_current_one(entry, tmp_path, monke
     assert weights.locate("net") is None
 
 
-def test_a_file_without_a_published_hash_is_taken_as_it_is(entry, tmp_path, monkeypatch):
+def test_a_file_without_a_published_hash_is_accepted(entry, tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "net.pt").write_bytes(b"whatever")
     monkeypatch.setitem(weights.ALL, "net", replace(entry, sha256=""))
@@ -138,7 +138,7 @@ def test_a_file_without_a_published_hash_is_taken_as_it_is(entry, tmp_path, monk
     assert weights.require("net") == weights.fetch("net") == tmp_path / "mine" / "net.pt"
 
 
-def test_a_file_that_differs_is_fetched_into_the_cache_and_the_users_own_left_alone(entry, tmp_path, own_cache):
+def test_a_file_that_differs_is_fetched_into_the_cache_and_not_replaced(entry, tmp_path, own_cache):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "net.pt").write_bytes(b"something else")
     assert weights.fetch("net") == own_cache / "weights" / "net.pt"
@@ -146,7 +146,7 @@ def test_a_file_that_differs_is_fetched_into_the_cache_and_the_users_own_left_al
     assert (own_cache / "weights" / "net.pt").read_bytes() == CONTENT
 
 
-def test_a_folder_may_be_an_export_but_no_model_file(entry, tmp_path):
+def test_a_folder_can_be_an_export_but_not_a_model_file(entry, tmp_path):
     (tmp_path / "mine" / "net.pt").mkdir(parents=True)
     assert weights.locate("net") is None
     (tmp_path / "mine" / "net.onnx").mkdir()

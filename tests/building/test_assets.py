@@ -16,7 +16,7 @@ def test_pixels_of_a_driver_survive_normalisation(built):
     assert np.array_equal(read_image(built / "driving" / "dee.png"), frames[0])
 
 
-def test_turned_and_transparent_portraits_become_plain_ones(folders, tmp_path):
+def test_rotated_and_transparent_portraits_are_normalised(folders, tmp_path):
     from PIL import Image
 
     exif = Image.Exif()
@@ -110,7 +110,7 @@ def test_people_seen_in_less_than_half_of_a_driver_do_not_count(folders, tmp_pat
     assert reasons(build(**folders, out=tmp_path / "again", workers=0)) == {"ada.mp4": "several_faces"}
 
 
-def test_a_portrait_that_moves_becomes_a_still(folders, tmp_path):
+def test_an_animated_portrait_becomes_its_first_frame(folders, tmp_path):
     from PIL import Image
 
     path = folders["portraits"] / "moving.png"
@@ -123,7 +123,7 @@ def test_a_portrait_that_moves_becomes_a_still(folders, tmp_path):
     assert np.array_equal(read_image(tmp_path / "bench" / "portraits" / "moving.png"), numbered(3))
 
 
-def test_plain_portraits_are_copied_as_they_are(folders, built):
+def test_plain_portraits_are_copied_unchanged(folders, built):
     assert (built / "portraits" / "bo.png").read_bytes() == (folders["portraits"] / "bo.png").read_bytes()
 
 

@@ -94,7 +94,7 @@ def test_people_never_drive_their_own_portrait():
     assert by_source["portrait/two.png"] <= {f"driver/{n}.mp4" for n in ("ada", "dee", "eve")}
 
 
-def test_a_driver_of_as_many_faces_comes_before_several_of_one():
+def test_a_driver_with_the_same_number_of_faces_is_preferred_to_several():
     portrait = made("portrait", "three", faces=3, split="multi")
     prepared = [portrait, made("driver", "trio", faces=3, split="multi"), *many("driver", 3)]
     ((whole,), _) = cross(prepared)

@@ -24,7 +24,7 @@ def test_only_media_files_are_listed_in_the_order_of_their_names(tmp_path):
     assert [i.path.name for i in list_inputs(tmp_path, "driver", "single")] == ["a.mp4", "b.mp4"]
 
 
-def test_sources_and_licences_are_written_down(folders, tmp_path):
+def test_sources_and_licences_are_recorded(folders, tmp_path):
     (folders["driving"] / "sources.csv").write_text(
         "file,source,licence,person\ndee.mp4,https://example.org/1,CC0,Dee D.\n", encoding="utf-8-sig"
     )
@@ -42,7 +42,7 @@ def test_sources_and_licences_are_written_down(folders, tmp_path):
         ("file,faces\ndee.mp4,two\n", "expected a number"),
     ],
 )
-def test_a_wrong_sources_file_is_a_users_mistake(folders, tmp_path, text, message):
+def test_an_invalid_sources_file_is_a_user_error(folders, tmp_path, text, message):
     (folders["driving"] / "sources.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         build(**folders, out=tmp_path / "bench", workers=0)
@@ -67,7 +67,7 @@ def test_people_are_named_by_the_sources_file_or_by_the_file_name(tmp_path):
 
 
 @pytest.mark.parametrize("faces", ["123", "-1", "1.5", "\u0663"])
-def test_a_number_of_faces_is_a_small_number(tmp_path, faces):
+def test_the_number_of_faces_has_one_or_two_digits(tmp_path, faces):
     (tmp_path / "a.png").touch()
     (tmp_path / "sources.csv").write_text(f"file,faces\na.png,{faces}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.png has .* faces; expected a number"):

@@ -116,5 +116,5 @@ def test_a_square_beyond_the_frame_repeats_its_border(centre):
         ((160, 90), 4 * 320 + 1, False),
     ],
 )
-def test_a_square_that_does_not_meet_the_frame_or_is_far_larger_is_none(centre, side, there):
+def test_squares_outside_of_the_frame_or_far_larger_have_no_crop(centre, side, there):
     assert (square(FRAME, np.array(centre), side)[0] is not None) == there

@@ -62,7 +62,7 @@ def test_heads_span_their_tracks():
     assert r"\multicolumn{6}{c}{Self Reenactment} & \multicolumn{3}{c}{Cross Reenactment}" in table([A], format="latex")
 
 
-def test_an_interval_may_begin_at_zero_or_be_missing():
+def test_intervals_can_start_at_zero_or_be_missing():
     zero = replace(group(psnr=1.0), aggregates={"psnr": Aggregate(value=1.0, num_videos=2, low=0.0, high=2.0)})
     alone = replace(group(psnr=1.0), aggregates={"psnr": Aggregate(value=1.0, num_videos=1)})
     assert 'title="95 % interval 0 to 2, unscaled; 2 videos"' in table([record("Zero", zero)], format="html")

@@ -187,7 +187,7 @@ def test_mistakes_are_told():
     ("detect_rate", "coverage", "notes"),
     [(0.95, 1.0, ""), (0.9499, 1.0, "d"), (None, 1.0, ""), (1.0, 0.999, ""), (1.0, 0.9989, "c"), (0.9, 0.9, "dc")],
 )
-def test_a_note_begins_where_it_says(detect_rate, coverage, notes):
+def test_notes_start_at_their_thresholds(detect_rate, coverage, notes):
     some = record("Some", group(lmd=0.005, psnr=30.0, detect_rate=detect_rate, coverage=coverage))
     (row,) = make_table([some]).rows
     assert row.cells["self_LMD"].notes == notes
@@ -213,7 +213,7 @@ def test_only_the_records_unlike_the_first_are_marked_when_mixed():
     assert {row.method: row.cells["self_PSNR"].notes for row in made.rows} == {"Alpha": "", "Beta": "m", "Gamma": ""}
 
 
-def test_records_of_other_columns_stand_side_by_side_but_not_those_of_other_rules():
+def test_records_with_different_columns_can_be_compared_but_not_different_protocols():
     fewer = replace(B, ids={"lmd": IDS["lmd"], "aed": IDS["aed"]})
     assert len(make_table([A, fewer]).rows) == 2
     for records in ([A, replace(B, protocol={})], [replace(A, protocol={}), B]):

@@ -220,7 +220,7 @@ def test_timestamps_never_decrease(tmp_path):
 
 
 def lasting(path, seconds):
-    """A Matroska file whose last frame says how long it is shown."""
+    """A Matroska file whose last frame has a duration."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"bf": "0"})
         stream.height, stream.width, stream.pix_fmt = 96, 160, "yuv420p"
@@ -232,5 +232,5 @@ def lasting(path, seconds):
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(0.04, 5), (0.4, 14), (1, 29)])
-def test_a_last_frame_is_shown_as_long_as_it_says_up_to_a_second(tmp_path, seconds, count):
+def test_the_last_frame_is_shown_for_its_duration_up_to_a_second(tmp_path, seconds, count):
     assert numbers(read_clip(lasting(tmp_path / "a.mkv", seconds), fps=25)[0]) == [0, 1, 2, 3, *[4] * (count - 4)]

@@ -113,7 +113,7 @@ def test_a_turned_clip_is_scaled_upright(tmp_path):
     assert (probe(path).width, probe(path).height, abs(probe(path).rotation_deg)) == (160, 96, 90)
 
 
-def test_a_decoder_that_hangs_is_killed_whatever_it_was_asked(tmp_path, monkeypatch):
+def test_a_decoder_that_hangs_is_killed_for_every_request(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "hangs.mp4")
     killed, kill = [], DecoderProcess.kill
     monkeypatch.setattr(DecoderProcess, "kill", lambda decoder: (killed.append(decoder.process), kill(decoder)))
@@ -125,8 +125,8 @@ def test_a_decoder_that_hangs_is_killed_whatever_it_was_asked(tmp_path, monkeypa
     assert all(process.poll() is not None for process in killed)
 
 
-def test_a_path_is_that_of_the_folder_one_is_in(clip, tmp_path, monkeypatch):
-    """The decoder that answers may have been started in another."""
+def test_relative_paths_are_relative_to_the_current_folder(clip, tmp_path, monkeypatch):
+    """An idle decoder can have been started in another folder."""
     assert picked(clip, [1.0]) == [25]
     shutil.copyfile(clip, tmp_path / "other.mp4")
     monkeypatch.chdir(tmp_path)
@@ -150,7 +150,7 @@ def found(path, times, span=(0, None), num_bytes=None):
     return [number_of(reader.to_rgb(frame)) for frame, _ in frames], reader.num_good
 
 
-def test_frames_larger_than_any_screen_are_refused(clip, monkeypatch):
+def test_frames_above_the_maximum_size_are_refused(clip, monkeypatch):
     monkeypatch.setattr(reader, "MAX_PIXELS", 160 * 96)
     assert reading_of(clip).stream.width == 160
     monkeypatch.setattr(reader, "MAX_PIXELS", 160 * 96 - 1)
@@ -159,7 +159,7 @@ def test_frames_larger_than_any_screen_are_refused(clip, monkeypatch):
 
 
 @pytest.mark.parametrize("name", REORDERED)
-def test_any_frames_alone_are_those_of_a_full_decoding(tmp_path, name):
+def test_any_selected_frames_equal_those_of_a_full_decoding(tmp_path, name):
     file, codec, options = REORDERED[name]
     path = write(tmp_path / file, FRAMES[:40], codec=codec, options=options)
     whole = read_clip(path)[0]

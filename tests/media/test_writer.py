@@ -170,7 +170,7 @@ def test_a_png_whose_part_is_longer_than_the_file_is_refused(tmp_path):
             read_image(tmp_path / name)
 
 
-def test_an_image_that_cannot_be_written_whole_leaves_the_one_that_was_there(tmp_path, small_disk):
+def test_a_failed_write_leaves_the_previous_image(tmp_path, small_disk):
     write_image(tmp_path / "a.png", FRAMES[0])
     noise = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
     with pytest.raises(OSError, match="too large"):

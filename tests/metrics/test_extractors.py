@@ -109,13 +109,13 @@ def test_seeded_clips_depend_on_the_video_and_nothing_else():
 
 
 def test_seeded_clips_are_the_same_everywhere():
-    """Drawn by a hash, not by a library whose next version draws otherwise."""
+    """Drawn by a hash instead of a library, whose next version can draw other clips."""
     videos = [f"single-self-000{i}" for i in (1, 2, 3)]
     starts = {name: [PRESETS[name].spans(125, v)[0][0] for v in videos] for name in ("styleganv16", "cdfvd")}
     assert starts == {"styleganv16": [57, 96, 67], "cdfvd": [13, 68, 47]}
 
 
-def test_a_seeded_clip_may_be_the_last_there_is():
+def test_a_seeded_clip_can_be_the_last_possible_one():
     starts = {PRESETS["cdfvd"].spans(18, str(i))[0][0] for i in range(60)}
     assert starts == {0, 1, 2}
 

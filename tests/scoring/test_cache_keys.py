@@ -1,4 +1,4 @@
-"""A result is recalled only where everything it depends on is what it was.
+"""A cached result is used only if everything it depends on is unchanged.
 
 Each change below scores once, changes one thing, and scores again. With everything of the first run in the cache the
 second has to give what it gives without a cache.
@@ -240,7 +240,7 @@ def a_new_version_of_the_sets(world):
 
 
 def a_shorter_prediction(world):
-    """The reference's side is cut to the frames both have, so it is another one."""
+    """The reference is cut to the frames both have, so its features change too."""
     world.other_pictures()
     yield {**SETS, "networks": TOYS}
     world.method.write(OWN, [numbered(7 * i % 100) for i in range(20)])
@@ -248,7 +248,7 @@ def a_shorter_prediction(world):
 
 
 def a_longer_prediction(world):
-    """What was kept of the reference is of all its frames, not of those the first prediction had."""
+    """The cached features of the reference cover all its frames, not only those of the first prediction."""
     world.method.write(OWN, [numbered(7 * i % 100) for i in range(20)])
     yield {**SETS, "networks": TOYS}
     world.other_pictures()

@@ -135,7 +135,7 @@ LEFT, RIGHT = person(NUM_FRAMES, x=0.3, seed=5), person(NUM_FRAMES, x=0.7, seed=
         (((0, 1), (0, 1)), (RIGHT, moved(RIGHT, 0.2)), 0),
     ],
 )
-def test_every_face_of_the_source_is_held_against_the_one_that_drives_it(changed, method, face_map, shown, aed):
+def test_every_face_of_the_source_is_compared_with_its_driver(changed, method, face_map, shown, aed):
     changed(cases=cases_with(method.bench, PAIR, face_map=face_map))
     method.give(PAIR, people(NUM_FRAMES, *shown))
     case = case_of(method.score(**CROSS), PAIR)
@@ -144,7 +144,7 @@ def test_every_face_of_the_source_is_held_against_the_one_that_drives_it(changed
 
 
 def test_several_drivers_give_a_face_each(changed, method):
-    """As long as the shortest of them lasts."""
+    """Over the frames of the shortest one."""
     ada, dee = (load_tracks(given_path(method.bench.path(f"driving/{name}.mp4"))).tracks[0] for name in ("ada", "dee"))
     drivers, face_map = ("driving/dee.mp4", "driving/ada.mp4"), ((0, 0), (1, 0))
     shorter = replace(method.bench.assets["driving/ada.mp4"], num_frames=30)
@@ -156,7 +156,7 @@ def test_several_drivers_give_a_face_each(changed, method):
     assert case_of(method.score(**CROSS), PAIR).values["aed"] > 0.05
 
 
-def test_a_driver_may_drive_twice(changed, method):
+def test_a_driver_can_be_used_twice(changed, method):
     face = load_tracks(given_path(method.bench.path(ADA))).tracks[0]
     changed(cases=cases_with(method.bench, PAIR, drivers=(ADA, ADA), face_map=((0, 0), (1, 0))))
     method.give(PAIR, people(NUM_FRAMES, moved(face, -0.2), moved(face, 0.2)))

@@ -73,7 +73,7 @@ def test_without_a_value_the_most_common_reason_is_given():
     assert nothing.unscored == dict.fromkeys(("psnr", "lmd"), "no case was scored")
 
 
-def test_distances_between_sets_are_taken_as_they_are():
+def test_set_distances_are_unchanged():
     found = Aggregate(value=7.0, num_videos=9, low=6.0, high=8.0)
     made = group_of(case(1), columns=("fid", "fvd"), sets={"fid": found, "fvd": "too_few_samples"})
     assert made.aggregates == {"fid": found}

@@ -23,7 +23,7 @@ def noisy(seed, shape=(96, 160, 3)):
 
 
 def scored(pairs):
-    """(values, reasons) of every pixel column, for (predicted, reference) frames, after a stay in the cache."""
+    """(values, reasons) of every pixel column, for (predicted, reference) frames, packed and unpacked as in the cache."""
     video = VideoInput(path="a.mp4", sha256="a", fps=25)
     computation = pixel_computation("pixels", video, video, PIXEL_COLUMNS)
     accumulator = computation.start()
@@ -47,7 +47,7 @@ def test_values_are_means_over_the_frames():
 
 @pytest.mark.parametrize("size", [(80, 48), (96, 160), (161, 97)])
 def test_a_prediction_is_brought_to_the_references_size(method, size):
-    """By Pillow's bicubic filter, whichever of the two is larger or stands upright."""
+    """By Pillow's bicubic filter, whichever of the two is larger or in portrait format."""
     frames = [np.asarray(Image.fromarray(numbered(7 * i)).resize(size)) for i in range(NUM_FRAMES)]
     method.path(OWN).unlink()
     write_frames(method.folder / OWN, frames)

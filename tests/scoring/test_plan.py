@@ -25,7 +25,7 @@ def plan(bench, predictions, **changes):
     return ScoringPlan(bench=bench, predictions=predictions, **{**fields, **changes})
 
 
-def test_all_metrics_bring_the_extras_that_cost_little():
+def test_all_metrics_include_the_cheap_extras():
     chosen = choose_columns(None, "mediapipe")
     assert set(METRICS) < set(chosen)
     assert {"psnr_pooled", "lmd_px", "mae_in_head", "fid_video_mean"} < set(chosen)
@@ -33,7 +33,7 @@ def test_all_metrics_bring_the_extras_that_cost_little():
     assert list(chosen) == [name for name in metric_ids("mediapipe") if name in chosen]
 
 
-def test_a_metric_brings_its_own_extras_and_an_extra_stands_alone():
+def test_a_metric_includes_its_extras_and_an_extra_nothing_else():
     assert choose_columns(["apd", "psnr"], "mediapipe") == (
         *("psnr", "apd", "psnr_pooled", "psnr_identical"),
         *("apd_deg", "apd_rmse"),
@@ -52,7 +52,7 @@ def test_a_method_has_a_file_name(method, name):
     assert method_file_name(method) == name
 
 
-def test_a_record_goes_under_the_methods_name_where_none_is_given(method, tmp_path, monkeypatch):
+def test_the_default_record_has_the_methods_name(method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = method.score(method=" my method ", out=None, metrics=["psnr"], split="single", track="self")
     assert record.method == "my method"
@@ -63,7 +63,7 @@ def test_a_record_goes_under_the_methods_name_where_none_is_given(method, tmp_pa
     ("suffix", "codec"),
     [(".mp4", "libx264"), (".mkv", "libx264"), (".mov", "libx264"), (".webm", "libvpx-vp9"), (".avi", "mpeg4")],
 )
-def test_predictions_may_be_of_any_common_kind(bench, tmp_path, suffix, codec):
+def test_predictions_can_have_any_common_container(bench, tmp_path, suffix, codec):
     case = bench.cases[0]
     path = write(tmp_path / f"{case.case_id}{suffix}", [numbered(i) for i in range(5)], codec=codec)
     assert find_prediction(tmp_path, case) == path

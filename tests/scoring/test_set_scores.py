@@ -48,7 +48,7 @@ def assert_same(found, made):
 
 
 @pytest.mark.parametrize("column", GRIDS)
-def test_fvd_is_of_the_clips_of_its_grid(spoilt, toy_models, column):
+def test_fvd_uses_the_clips_of_its_grid(spoilt, toy_models, column):
     grid = GRIDS[column]
     made = expected(spoilt, lambda frames, name: clip_features(frames, ClipBits(), grid, name), grid.biased)
     found = score(spoilt, column, networks=None).aggregates[column]
@@ -61,7 +61,7 @@ def test_a_preset_is_not_defined_for_another_network(spoilt, column):
     assert score(spoilt, column).unscored == {column: "not defined for the network bits"}
 
 
-def test_fid_is_of_all_frames(spoilt):
+def test_fid_uses_all_frames(spoilt):
     made = expected(spoilt, lambda frames, _: frame_features(frames, FrameBits()))
     assert_same(score(spoilt, "fid").aggregates["fid"], made)
     assert made.bias_floor > 0
@@ -77,7 +77,7 @@ def test_the_rank_is_the_lower_of_the_two(spoilt):
     )
 
 
-def test_a_prediction_too_short_for_a_clip_takes_its_reference_with_it(spoilt):
+def test_a_prediction_too_short_for_a_clip_excludes_its_reference(spoilt):
     spoilt.write(OTHER, [numbered(i) for i in range(15)])
     group = score(spoilt, "fid", "fvd")
     assert (group.aggregates["fvd"].num_videos, group.aggregates["fvd"].num_samples) == (1, 2)
@@ -86,7 +86,7 @@ def test_a_prediction_too_short_for_a_clip_takes_its_reference_with_it(spoilt):
     assert score(spoilt, "fvd").unscored["fvd"].startswith("too_few_samples: no prediction is long enough")
 
 
-def test_a_missing_prediction_takes_its_reference_with_it(spoilt):
+def test_a_missing_prediction_excludes_its_reference(spoilt):
     whole = score(spoilt, "fid").aggregates["fid"]
     spoilt.path(OTHER).unlink()
     alone = score(spoilt, "fid").aggregates["fid"]
