@@ -23,7 +23,7 @@ def noisy(seed, shape=(96, 160, 3)):
 
 
 def scored(pairs):
-    """(values, reasons) of every pixel column, for (predicted, reference) frames, packed and unpacked as in the cache."""
+    """(values, reasons) of every pixel column for (predicted, reference) frames, through the bytes of the cache."""
     video = VideoInput(path="a.mp4", sha256="a", fps=25)
     computation = pixel_computation("pixels", video, video, PIXEL_COLUMNS)
     accumulator = computation.start()
