@@ -61,7 +61,7 @@ def _add_list(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_list(args: argparse.Namespace) -> int:
-    from baselines.listing import describe_methods, format_methods
+    from baselines.catalog import describe_methods, format_methods
 
     methods = describe_methods()
     print(json.dumps(methods, indent=2) if args.format == "json" else format_methods(methods))

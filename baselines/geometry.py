@@ -11,6 +11,7 @@ from exprbench.faces import FaceTrack
 
 FACE_SCALE = 2.2  # side of the square over the median side of the face
 MOTION_MARGIN = 1.3  # side of the square over the extent of all positions of the face
+TOLERANCE = 0.1  # part of a face, over its side, that may be outside its square
 MIN_SCALE = 1.15  # below it, a square does not show the whole face
 
 
@@ -49,10 +50,11 @@ def face_squares(tracks: Sequence[FaceTrack], width: int, height: int) -> list[R
 
 
 def _extent(track: FaceTrack, width: int, height: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the corners of the union of a face's boxes, and the median of their longer sides, in pixels."""
+    """Return the corners of the visible union of a face's boxes, and the median of their longer sides, in pixels."""
     boxes = track.box[track.seen].astype(np.float64) * [width, height, width, height]
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-    return boxes[:, :2].min(0), boxes[:, 2:].max(0), float(np.median(sides))
+    low, high = np.maximum(boxes[:, :2].min(0), 0), np.minimum(boxes[:, 2:].max(0), [width, height])
+    return low, high, float(np.median(sides))
 
 
 def _square(extent: tuple[np.ndarray, np.ndarray, float], span: tuple[float, float], height: int) -> Rect:
@@ -65,4 +67,7 @@ def _square(extent: tuple[np.ndarray, np.ndarray, float], span: tuple[float, flo
     centre = (low + high) / 2
     x = int(np.clip(round(centre[0] - side / 2), left, right - side))
     y = int(np.clip(round(centre[1] - side / 2), 0, height - side))
+    margin = TOLERANCE * face_side
+    if x > low[0] + margin or x + side < high[0] - margin:
+        raise ItemError("faces_overlap", "two faces are so close that no straight line separates them")
     return Rect(x=x, y=y, width=side, height=side)

@@ -68,11 +68,30 @@ FANTASYPORTRAIT = {
     "__main__": {"cli"},
     "fantasyportrait": set(),
 }
+BASELINES = {
+    "spec": set(),
+    "geometry": set(),
+    "timing": {"spec"},
+    "environment": {"spec"},
+    "supervisor": set(),
+    "stage": {"spec", "geometry"},
+    "picture": {"spec", "geometry"},
+    "command": {"spec", "environment", "stage"},
+    "accept": {"spec", "picture"},
+    "normalize": {"spec", "geometry", "picture", "timing"},
+    "attempt": {"spec", "environment", "stage", "command", "accept", "normalize", "timing"},
+    "runner": {"spec", "environment", "stage", "command", "normalize", "attempt"},
+    "catalog": {"spec", "environment"},
+    "methods": set(),
+    "cli": {"spec", "environment", "runner", "catalog"},
+    "__main__": {"cli"},
+    "baselines": set(),
+}
 LAYERS = {
     "exprbench": EXPRBENCH,
     "multiexpr": MULTIEXPR,
     "fantasyportrait": FANTASYPORTRAIT,
-    "baselines": {"cli": set()},
+    "baselines": BASELINES,
 }
 
 

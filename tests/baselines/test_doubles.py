@@ -13,7 +13,7 @@ from exprbench.metrics.psnr import psnr
 from tests.baselines.bench import frames_of, hashes, repository, run_double
 from tests.videos import number_of
 
-FAST = ("liveportrait", "skyreels-a1", "follow-your-emoji", "aniportrait")
+FAST = ("skyreels-a1", "x-nemo")
 METHODS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in method_folders()]
 LOCATED = ("x-nemo", "megactor")  # crops chosen by the method: placed to a pixel, not exactly
 

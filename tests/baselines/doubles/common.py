@@ -1,7 +1,7 @@
 """Parts shared by the doubles: small scripts with the flags, names, rates, sizes and bad habits of the real methods.
 
-They run in the environment of a method, with av, numpy, OpenCV and PyYAML. Each copies the driver, in the shape in which
-the method would return it. $DOUBLE_HABIT selects a failure.
+They run in the environment of a method, with av, numpy, OpenCV and PyYAML. Each copies the driver, in the shape in
+which the method would return it. $DOUBLE_HABIT selects a failure.
 """
 
 import os

@@ -11,4 +11,4 @@ for flag in ("--nnodes", "--nproc_per_node", "--master_port"):
 parser.add_argument("--master_addr", required=True)
 parser.add_argument("rest", nargs=argparse.REMAINDER)
 args = parser.parse_args()
-sys.exit(subprocess.run([sys.executable, "-u", *args.rest], env={**os.environ, "LOCAL_RANK": "0"}).returncode)
+sys.exit(subprocess.call([sys.executable, "-u", *args.rest], env={**os.environ, "LOCAL_RANK": "0"}))
