@@ -6,6 +6,8 @@ import pytest
 
 from tests.baselines.bench import numbered_bench
 
+collect_ignore = ["doubles"]  # scripts of other environments; one is named like a test
+
 
 @pytest.fixture(autouse=True)
 def private(tmp_path, monkeypatch):
