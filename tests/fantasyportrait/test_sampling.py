@@ -1,6 +1,7 @@
 """The whole command with a tiny model of random weights."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -22,6 +23,7 @@ from fantasyportrait.model.adapter import MotionProjection
 from fantasyportrait.pipeline import Pipeline
 from fantasyportrait.runtime.parallel import Ranks
 from fantasyportrait.watermark import read_generation_metadata
+from tests.closeness import assert_close
 from tests.people import clip, person, still
 
 
@@ -64,6 +66,11 @@ def made(monkeypatch):
 
     monkeypatch.setattr(pipeline_module, "write_video", record)
     return videos
+
+
+OURS = re.compile(
+    r"Traceback|^error: |^stopped|\d steps, |^attention by|^the drivers have|face \d+ was lost", re.MULTILINE
+)
 
 
 def sample(model, out, portrait, *drivers, rc=0, steps=2, side=96, extra=()):
@@ -137,6 +144,7 @@ def test_the_command_itself(model, shared, needs_weights, tmp_path):
     warnings = [line for line in done.stderr.splitlines() if "LiteRt's memory alignment requirements" not in line]
     assert (done.returncode, warnings) == (0, [])
     assert done.stdout == f"{tmp_path / 'o.mp4'}\n"
+    assert not OURS.search(done.stderr), done.stderr  # native libraries may print there, too
     assert len(read_clip(tmp_path / "o.mp4")[0]) == 5
 
 
@@ -232,8 +240,8 @@ def test_memory_modes_give_the_same_video(model, files, made):
     for offload in ("none", "block", "leaf"):
         out, extra = files / f"{offload}.mp4", ["--offload", offload]
         sample(model, out, files / "one.png", files / "a.mp4", extra=extra)
-    np.testing.assert_array_equal(made[1], made[0])
-    np.testing.assert_array_equal(made[2], made[0])
+    for other in made[1:]:  # weights at other addresses: a value may be rounded to either of two
+        np.testing.assert_allclose(other.astype(int), made[0].astype(int), rtol=0, atol=1)
 
 
 @pytest.mark.parametrize(
@@ -456,4 +464,4 @@ def test_windows_that_disagree_are_blended_not_cut():
     along = out[0, 0, :, 0, 0]
     assert along[:6].eq(0).all()
     assert along[10:].eq(8).all()
-    torch.testing.assert_close(along[6:10], torch.tensor([0.0, 2, 4, 6]))
+    assert_close(along[6:10], [0, 2, 4, 6])
