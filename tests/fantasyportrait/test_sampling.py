@@ -1,7 +1,6 @@
 """The whole command with a tiny model of random weights."""
 
 import json
-import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -66,11 +65,6 @@ def made(monkeypatch):
 
     monkeypatch.setattr(pipeline_module, "write_video", record)
     return videos
-
-
-OURS = re.compile(
-    r"Traceback|^error: |^stopped|\d steps, |^attention by|^the drivers have|face \d+ was lost", re.MULTILINE
-)
 
 
 def sample(model, out, portrait, *drivers, rc=0, steps=2, side=96, extra=()):
@@ -144,7 +138,6 @@ def test_the_command_itself(model, shared, needs_weights, tmp_path):
     warnings = [line for line in done.stderr.splitlines() if "LiteRt's memory alignment requirements" not in line]
     assert (done.returncode, warnings) == (0, [])
     assert done.stdout == f"{tmp_path / 'o.mp4'}\n"
-    assert not OURS.search(done.stderr), done.stderr  # native libraries may print there, too
     assert len(read_clip(tmp_path / "o.mp4")[0]) == 5
 
 

@@ -70,7 +70,7 @@ def test_unknown_choices_are_refused_with_the_nearest(kind, name, word):
 
 def test_windows_overlap_by_less_than_their_length():
     SamplingConfig(window=17, overlap=16)
-    with pytest.raises(UserError, match="--overlap is 17 in windows of 17 frames"):
+    with pytest.raises(UserError, match="--overlap is 17; expected less than --window, which is 17"):
         SamplingConfig(window=17, overlap=17)
 
 
@@ -88,7 +88,10 @@ def test_flags_are_the_fields_and_show_their_defaults(capsys):
     assert select_fields(SamplingConfig, args) == {"steps": 4, "mask_motion": "per-frame", "fps": 12.5}
     assert select_fields(RuntimeConfig, args) == {"weights": "int8"}
     shown = " ".join(parser.format_help().split())
-    for part in ("denoising steps (4 with a distilled --lora) (30)", "draws the noise; the same on every device (0)"):
+    for part in (
+        "number of denoising steps; 4 with a distilled --lora (default: 30)",
+        "random seed of the initial noise, equal on every device (default: 0)",
+    ):
         assert part in shown
     assert "(default: the first driver's)" in shown
-    assert "(0.0)" not in shown
+    assert "(default: 0.0)" not in shown

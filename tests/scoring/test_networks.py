@@ -121,7 +121,7 @@ def test_the_profile_of_the_paper(small, model_file):
     assert min(mirrored.values()) > 0
 
 
-def test_missing_networks_are_reported(method, monkeypatch):
+def test_networks_that_are_not_there_are_told(method, monkeypatch):
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", "")
     record = method.score(metrics=["fid", "fvd", "psnr", "mae", "aed"], profile="paper")
     group = record.group("single", "self")

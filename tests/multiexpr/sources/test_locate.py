@@ -8,7 +8,7 @@ from multiexpr.sources.locate import ClipError, check_unchanged, video_source
 from tests.multiexpr.sources.test_sources import copy, first_number, listed, row_of
 
 
-def test_a_changed_or_vanished_file_is_noticed(tmp_path, drawn):
+def test_a_changed_or_missing_file_is_an_error(tmp_path, drawn):
     copy(drawn, tmp_path / "a.mp4")
     row = row_of(listed(tmp_path)[1]["a.mp4"])
     check_unchanged(row, tmp_path)
@@ -20,7 +20,7 @@ def test_a_changed_or_vanished_file_is_noticed(tmp_path, drawn):
         check_unchanged(row, tmp_path)
 
 
-def test_an_archive_rewritten_under_its_index_is_no_video(tmp_path, drawn):
+def test_an_archive_that_changed_after_listing_is_an_error(tmp_path, drawn):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(drawn / "a.mp4", "a.mp4")
     row = row_of(listed(tmp_path)[1]["a.zip/a.mp4"])
