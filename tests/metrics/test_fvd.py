@@ -10,6 +10,7 @@ from exprbench.metrics.clip_grid import PRESETS
 from exprbench.metrics.extractors import clip_features, fvd_id
 from exprbench.metrics.fvd import I3DFeatures, fitted
 from exprbench.weights import WeightsError
+from tests.closeness import assert_close
 
 
 class SmallI3D(torch.nn.Module):
@@ -54,13 +55,13 @@ def test_features_are_those_the_network_gives_when_it_resizes_and_scales_itself(
         theirs = [network(raw[None, :, s : s + 16], True, True, True)[0].numpy() for s in (0, 16)]
     ours = clip_features(frames, I3DFeatures(path))
     assert ours.dtype == np.float32
-    assert ours == pytest.approx(np.stack(theirs), abs=1e-5)
+    assert_close(ours, np.stack(theirs))
 
 
 def test_batches_are_single_clips(path):
     frames = video(64)
     by_one, by_three = (clip_features(frames, I3DFeatures(path, batch=batch)) for batch in (1, 3))
-    assert by_one == pytest.approx(by_three, abs=1e-6)
+    assert_close(by_one, by_three)
     assert by_one.shape == (4, 400)
 
 
@@ -81,7 +82,7 @@ def test_frames_are_fitted_as_other_libraries_fit_them(shape):
         resized = resize_like_torchvision(image, size, antialias=antialias)
         assert fitted(image, fit).shape == (1, 3, 224, 224)
         top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
-        assert torch.allclose(fitted(image, fit), resized[..., top : top + 224, left : left + 224], atol=1e-6)
+        assert_close(fitted(image, fit), resized[..., top : top + 224, left : left + 224], share=1e-5)
     square = fitted(image[..., : min(shape), : min(shape)], "crop224")
     assert torch.equal(square, center_crop(square, 224))
 

@@ -10,6 +10,7 @@ from fantasyportrait.checkpoints.random_init import write_random_model
 from fantasyportrait.checkpoints.tensors import save_tensors
 from fantasyportrait.runtime.memory import MemoryPlan
 from fantasyportrait.settings import RuntimeConfig
+from tests.closeness import assert_close
 
 LAYER = "blocks.1.attn2.to_q"
 
@@ -50,7 +51,7 @@ def test_every_naming_leads_to_the_same_change(base, tmp_path, style):
     lora = Lora(tmp_path / "l.safetensors", backbone_shapes(base), scale=0.5)
     before = base.tensors("backbone")[f"{LAYER}.weight"]
     expected = before + 0.5 * (6 / 3 if alpha else 1) * up @ down
-    torch.testing.assert_close(lora.fuse(f"{LAYER}.weight", before), expected)
+    assert_close(lora.fuse(f"{LAYER}.weight", before), expected)
     other = base.tensors("backbone")["blocks.0.attn2.to_q.weight"]
     assert lora.fuse("blocks.0.attn2.to_q.weight", other) is other
 
@@ -73,7 +74,7 @@ def test_whole_differences_are_added_to_weights_and_biases(base, tmp_path):
     tensors = base.tensors("backbone")
     for name, added in (("attn1.norm_q.weight", 2), ("ffn.net.0.proj.bias", 3), ("scale_shift_table", 4)):
         before = tensors[f"blocks.0.{name}"]
-        torch.testing.assert_close(lora.fuse(f"blocks.0.{name}", before), before + added)
+        assert_close(lora.fuse(f"blocks.0.{name}", before), before + added)
 
 
 def test_the_backbone_is_loaded_with_loras(base, tmp_path):
@@ -86,7 +87,7 @@ def test_the_backbone_is_loaded_with_loras(base, tmp_path):
     assert [str(lora) for lora in loras] == ["l.safetensors:0.5", "l.safetensors:1"]
     model = load_backbone(base, plan, RuntimeConfig(), torch.device("cpu"), loras)
     before = base.tensors("backbone")[f"{LAYER}.weight"]
-    torch.testing.assert_close(model.get_submodule(LAYER).weight.data, before + 1.5 * up @ down)
+    assert_close(model.get_submodule(LAYER).weight.data, before + 1.5 * up @ down)
 
 
 def test_a_convolution_is_changed_in_its_shape(base, tmp_path):
@@ -97,7 +98,7 @@ def test_a_convolution_is_changed_in_its_shape(base, tmp_path):
     )
     before = base.tensors("backbone")["patch_embedding.weight"]
     fused = Lora(tmp_path / "l.safetensors", backbone_shapes(base)).fuse("patch_embedding.weight", before)
-    torch.testing.assert_close(fused, before + torch.einsum("or,rityx->oityx", up[..., 0, 0, 0], down))
+    assert_close(fused, before + torch.einsum("or,rityx->oityx", up[..., 0, 0, 0], down))
 
 
 def test_tensors_of_unknown_layers_are_reported(base, tmp_path, capsys):
@@ -124,7 +125,12 @@ def test_a_lora_for_another_model_is_refused(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("a.safetensors", ("a.safetensors", 1)), ("d/a.safetensors:0.8", ("d/a.safetensors", 0.8))]
+    ("text", "expected"),
+    [
+        ("a.safetensors", ("a.safetensors", 1)),
+        ("d/a.safetensors:0.8", ("d/a.safetensors", 0.8)),
+        ("d:/a.safetensors", ("d:/a.safetensors", 1)),  # a colon in a folder's name
+    ],
 )
 def test_strengths(text, expected):
     path, scale = parse_lora(text)
@@ -134,3 +140,24 @@ def test_strengths(text, expected):
 def test_strengths_must_be_numbers():
     with pytest.raises(UserError, match="FILE:STRENGTH"):
         parse_lora("a.safetensors:strong")
+
+
+def test_low_rank_and_whole_changes_of_one_layer_add_up_in_single_precision(base, tmp_path):
+    down, up = matrices()
+    a, b, alpha = named("published")
+    whole = torch.full((48, 48), 0.25)
+    name = a.removesuffix("lora_down.weight") + "diff"
+    save_tensors(tmp_path / "l.safetensors", {a: down, b: up, alpha: torch.tensor(6.0), name: whole})
+    lora = Lora(tmp_path / "l.safetensors", backbone_shapes(base), scale=0.5)
+    before = base.tensors("backbone")[f"{LAYER}.weight"]
+    expected = before + 0.5 * (0.25 + 6 / 3 * up @ down)
+    assert_close(lora.fuse(f"{LAYER}.weight", before), expected)
+    half = lora.fuse(f"{LAYER}.weight", before.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half, (before.bfloat16().float() + expected - before).bfloat16())
+
+
+def test_either_half_without_the_other_is_refused(base, tmp_path):
+    save_tensors(tmp_path / "l.safetensors", {named("diffusers")[1]: matrices()[1]})
+    with pytest.raises(UserError, match="lacks one of two matrices for 1 layers"):
+        Lora(tmp_path / "l.safetensors", backbone_shapes(base))

@@ -7,7 +7,6 @@ from fractions import Fraction
 import av
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from exprbench.faces import FaceTrack, FaceTracks, load_tracks
@@ -19,11 +18,9 @@ from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
 from multiexpr.sources import SourceOptions
-from multiexpr.storage.parquet import shard_path, write_rows
-from multiexpr.storage.score_files import STATE
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.collection import encode
-from tests.multiexpr.made import COLUMNS, ORDER, good
+from tests.multiexpr.made import fill_collection
 from tests.videos import numbered, numbers, write
 
 ONE = ExecutionConfig(workers=0)
@@ -33,12 +30,8 @@ FRAMES = [numbered(i) for i in range(100)]
 
 def kept_workspace(root, out, **listing):
     """Return a workspace that keeps every clip of a collection, with synthetic scores."""
-    index(root, out, execution=ONE, **listing)
     workspace = Workspace(out)
-    clips = load_index(workspace)
-    for name in ORDER:
-        rows = [{"clip_id": c["clip_id"], "stamp": c["stamp"], "state": "scored", **good()[name]} for c in clips]
-        write_rows(shard_path(workspace.scores(name), 0), rows, pa.schema([*STATE, *COLUMNS[name]]))
+    fill_collection(workspace, root, **listing)
     select(workspace.root)
     return workspace
 

@@ -1,12 +1,16 @@
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from exprbench import UserError
-from multiexpr.models.detector import Models, find_people_model, load_people
+from exprbench import UserError, weights
+from multiexpr.models import detector as networks
+from multiexpr.models.detector import Models, find_people_model, load_people, restrict_ultralytics
 from multiexpr.recipe import load_recipe
+from multiexpr.scorers import make_scorers
 from tests.multiexpr.collection import photograph
 
 LISTENER = """
@@ -69,6 +73,107 @@ def test_people_in_photographs(models):
     assert len(models.people([bus])[0]) == 4
 
 
+class Detector:
+    """Finds the boxes (x0, y0, x1, y1, confidence) it was given in every picture; `asked` is what it was asked."""
+
+    def __init__(self, *boxes):
+        import torch
+
+        self.boxes, self.asked = torch.tensor(boxes).view(-1, 5), []
+
+    def predict(self, pictures, **options):
+        self.asked.append((pictures, options))
+        boxes = SimpleNamespace(xyxyn=self.boxes[:, :4], conf=self.boxes[:, 4])
+        return [SimpleNamespace(boxes=boxes) for _ in pictures]
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """`made_up(box, ...)`: a detector of these boxes in place of the real one; its class 3 is people."""
+
+    def make(*boxes):
+        detector = Detector(*boxes)
+        monkeypatch.setattr(networks, "load_people", lambda *_args, **_options: (detector, [3]))
+        return detector
+
+    return make
+
+
+def with_model(path, *settings):
+    return load_recipe(None, [f"score.people.model={path}", *settings])
+
+
+FRAME = np.dstack([np.full((4, 6), value, np.uint8) for value in (10, 20, 30)])
+
+
+def test_the_detector_is_asked_as_the_recipe_says_with_blue_first(made_up):
+    detector = made_up()
+    recipe = with_model(__file__, "score.people.image_size=320", "score.people.confidence=0.3")
+    assert [len(found) for found in Models(recipe).people([FRAME] * 3)] == [0, 0, 0]
+    for (picture,), options in detector.asked:  # one at a time on a CPU
+        assert picture[0, 0].tolist() == [30, 20, 10]
+        assert options == {"imgsz": 320, "conf": 0.3, "classes": [3], "max_det": 100, "device": "cpu", "rect": False,
+                           "verbose": False}  # fmt: skip
+    detector.asked.clear()
+    Models(recipe, "cuda:0").people([FRAME] * 3)
+    assert [len(pictures) for pictures, _ in detector.asked] == [3]  # together on a GPU
+
+
+def test_people_come_the_surest_first_and_from_the_left_where_they_are_equally_sure(made_up):
+    left, right, sure = (0.1, 0.2, 0.3, 0.9, 0.5), (0.6, 0.2, 0.8, 0.9, 0.5), (0.3, 0.1, 0.5, 0.8, 0.75)
+    made_up(right, sure, left)
+    (found,) = Models(with_model(__file__)).people([FRAME])
+    assert found.dtype == np.float64
+    assert found == pytest.approx(np.array([sure, left, right]), abs=1e-6)
+
+
+def test_the_scorer_writes_every_box_with_its_frame_and_confidence(made_up):
+    made_up((0.1, 0.2, 0.3, 0.9, 0.75), (0.6, 0.2, 0.8, 0.9, 0.5))
+    recipe = with_model(__file__)
+    scorer = make_scorers(recipe, Models(recipe))[0]
+    start = scorer.start({})
+    for time_s in (0.5, 1.5):
+        start.update(FRAME, time_s)
+    assert start.compute() == {
+        "people_counts": [2, 2],
+        "people_frame": [0, 0, 1, 1],
+        "people_box": [0.1, 0.2, 0.3, 0.9, 0.6, 0.2, 0.8, 0.9] * 2,
+        "people_confidence": [0.75, 0.5] * 2,
+    }
+
+
+def test_the_scorer_asks_for_the_middles_of_equal_parts_at_the_networks_size():
+    recipe = load_recipe(None, ["score.people.num_frames=4", "score.people.image_size=320"])
+    wanted = make_scorers(recipe, Models(recipe))[0].frames({"length_s": 8.0})
+    assert wanted.times_s == (1.0, 3.0, 5.0, 7.0)
+    assert (wanted.long_side, wanted.short_side) == (320, 0)
+
+
+def test_scores_depend_on_the_models_file_and_on_every_setting(tmp_path):
+    def fingerprint(*settings):
+        recipe = with_model(tmp_path / "m.pt", *settings)
+        return make_scorers(recipe, Models(recipe))[0].fingerprint()
+
+    (tmp_path / "m.pt").write_bytes(b"one")
+    found = [fingerprint()]
+    for setting in ("num_frames=6", "image_size=320", "confidence=0.3"):
+        found.append(fingerprint(f"score.people.{setting}"))
+    (tmp_path / "m.pt").write_bytes(b"two")
+    found.append(fingerprint())
+    assert all(a != b for i, a in enumerate(found) for b in found[:i])
+
+
+def test_nothing_outside_is_asked_before_ultralytics_is_imported(monkeypatch, tmp_path):
+    names = ("YOLO_OFFLINE", "YOLO_AUTOINSTALL", "ULTRALYTICS_SAFE_LOAD", "YOLO_VERBOSE", "YOLO_CONFIG_DIR")
+    for name in names:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path))
+    restrict_ultralytics()
+    assert [os.environ[name] for name in names] == ["true", "false", "true", "false", str(tmp_path / "ultralytics")]
+    assert (tmp_path / "ultralytics").is_dir()
+
+
 @pytest.mark.weights
 def test_a_batch_equals_its_single_frames(models):
     frames = [photograph("zidane.jpg"), np.zeros((360, 640, 3), np.uint8), photograph("bus.jpg")]
@@ -90,8 +195,6 @@ def test_ultralytics_does_not_use_the_network(yolo):
 def checkpoint(tmp_path_factory):
     """Checkpoint (.pt) in the real layout with random weights."""
     pytest.importorskip("ultralytics")
-    from multiexpr.models.detector import restrict_ultralytics
-
     restrict_ultralytics()
     from ultralytics import YOLO
 
@@ -103,7 +206,9 @@ def checkpoint(tmp_path_factory):
 
 
 def test_checkpoints_load_without_unpickling(checkpoint):
+    cores = os.sched_getaffinity(0)
     model, persons = load_people(checkpoint, image_size=320, device="cpu")
+    assert os.sched_getaffinity(0) == cores  # it is loaded on one core, and then used on all
     assert persons == [0]
     assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], verbose=False)) == 1
 
@@ -146,3 +251,12 @@ def test_the_error_for_a_missing_model_says_where_to_get_it(monkeypatch, tmp_pat
         find_people_model("nothing")
     (tmp_path / "mine_openvino_model").mkdir()
     assert find_people_model("mine").name == "mine_openvino_model"
+    assert find_people_model(str(tmp_path / "mine_openvino_model")) == tmp_path / "mine_openvino_model"
+
+
+def test_a_published_model_with_other_contents_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "yolov8n.pt").write_bytes(b"something else")
+    with pytest.raises(weights.WeightsError, match="weights_differ"):
+        find_people_model("yolov8n")
+    assert find_people_model(str(tmp_path / "yolov8n.pt")) == tmp_path / "yolov8n.pt"  # named as a path, it is taken
