@@ -116,3 +116,16 @@ def test_the_recipe_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     save_recipe(path, Recipe())
     assert load_recipe(path) == Recipe()
     assert_atomic(lambda: save_recipe(path, load_recipe(None, ["export.crf=1"])), path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("shots.max_shot_s=0", "--set shots.max_shot_s is 0"),
+        ("keep.people.min_share=x", "--set keep.people"),
+        ("shots=1", "--set shots is 1; expected a table"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_it_was_typed(setting, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_recipe(None, [setting])
