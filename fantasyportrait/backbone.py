@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.progress import say
 from fantasyportrait.checkpoints.loading import WeightTransform, load_transformer
-from fantasyportrait.checkpoints.lora import Lora, parse_lora
+from fantasyportrait.checkpoints.lora import Lora
+from fantasyportrait.checkpoints.lora_names import parse_lora
 from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.runtime.memory import GIB, MemoryPlan

@@ -8,6 +8,7 @@ from typing import Any
 from exprbench.core.errors import UserError
 from exprbench.core.files import read_json, write_json
 from fantasyportrait.checkpoints.formats import infer_backbone_config, open_as
+from fantasyportrait.checkpoints.shards import find_checkpoint
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
 from fantasyportrait.model.configs import AdapterConfig, BackboneConfig
 
@@ -37,17 +38,21 @@ class WanCheckpoint:
         """Return the files of a component, with all its shards.
 
         Raises:
-            UserError: there are none, or a shard listed in their index is missing.
+            UserError: there are none, a shard is missing, or there are several checkpoints of the component.
         """
         for pattern in FILE_PATTERNS[component]:
-            files = sorted(self.path.glob(pattern))
-            indexes = list(self.path.glob(f"{Path(pattern).parent}/*.index.json")) if component != "VAE" else []
-            if files and indexes:
-                _check_shards(indexes[0], files)
-            if files:
-                return tuple(files)
+            if files := find_checkpoint(self.path, pattern):
+                return files
         published, diffusers = FILE_PATTERNS[component]
         raise UserError(f"{self.path} has no {component}; expected {published} or {diffusers}")
+
+    def has(self, component: str) -> bool:
+        """Return whether there are files of a component.
+
+        Raises:
+            UserError: they are incomplete.
+        """
+        return any(find_checkpoint(self.path, pattern) for pattern in FILE_PATTERNS[component])
 
     def tensors(self, component: str) -> Tensors:
         """Return the tensors of a component under internal names."""
@@ -81,12 +86,6 @@ class WanCheckpoint:
         if not backbone.image_dim or backbone.in_channels != 36:
             raise UserError(f"{tensors.source} is not an image-to-video model; download Wan2.1-I2V-14B-720P")
         return backbone
-
-
-def _check_shards(index: Path, files: list[Path]) -> None:
-    expected = set(read_json(index).get("weight_map", {}).values())
-    if missing := sorted(expected - {path.name for path in files}):
-        raise UserError(f"{index.parent} lacks {', '.join(missing)}; finish the download")
 
 
 @dataclass(frozen=True)

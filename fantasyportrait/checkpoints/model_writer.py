@@ -98,10 +98,8 @@ def _write_empty_prompt(out: Path, base: WanCheckpoint) -> list[str]:
     """Embed the empty prompt and save it, so that sampling with it does not need the text encoder (11 GB)."""
     from fantasyportrait.model.text_image_encoders import encode_prompt, tokenize_prompt
 
-    try:
-        base.files("text encoder")
-    except UserError as error:
-        return [f"no embedding of the empty prompt: {error}"]
+    if not base.has("text encoder"):
+        return [f"no embedding of the empty prompt: {base.path} has no text encoder, which sampling will need"]
     embedding = encode_prompt(load_text_encoder(base), tokenize_prompt("", None))
     save_tensors(out / PROMPT_FILE, {"empty": embedding})
     return []

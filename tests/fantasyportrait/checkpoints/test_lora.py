@@ -4,7 +4,8 @@ import torch
 from exprbench.core.errors import UserError
 from fantasyportrait.backbone import load_backbone, load_loras
 from fantasyportrait.checkpoints.key_mapping import BACKBONE
-from fantasyportrait.checkpoints.lora import Lora, parse_lora
+from fantasyportrait.checkpoints.lora import Lora
+from fantasyportrait.checkpoints.lora_names import parse_lora
 from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.checkpoints.random_init import write_random_model
 from fantasyportrait.checkpoints.tensors import save_tensors
