@@ -52,18 +52,15 @@ def group_by_layer(
     grouped: dict[str, dict[str, str]] = defaultdict(dict)
     unknown = []
     for key in keys:
-        if match := _KNOWN.fullmatch(key):
-            part = _lookup(match["part"], PARTS)
-            layer = _find_layer(match["layer"], layers, is_modulation=part == "modulation")
-        else:
-            _refuse_other_methods(source, key)
-            part, layer = "", _find_layer(key, layers)
+        match = _KNOWN.fullmatch(key)
+        if match is None:
+            _refuse_other_methods(source, key, layers)
+        part = _lookup(match["part"], PARTS) if match else ""
+        layer = _find_layer(match["layer"], layers, is_modulation=part == "modulation") if match else None
         if layer is None:
             unknown.append(key)
-        elif not part:
-            raise UserError(f"{source} has whole tensors ({key} ...); expected a LoRA, which changes tensors")
         else:
-            grouped[layer]["weight" if part == "weight" else part] = key
+            grouped[layer][part] = key
     return dict(grouped), unknown
 
 
@@ -71,22 +68,25 @@ def _lookup(part: str, table: dict[str, str]) -> str:
     return next(value for pattern, value in table.items() if re.fullmatch(pattern, part))
 
 
-def _refuse_other_methods(source: str, key: str) -> None:
+def _refuse_other_methods(source: str, key: str, layers: dict[str, str]) -> None:
     if match := _OTHER.fullmatch(key):
         method = _lookup(match["part"], UNSUPPORTED)
         raise UserError(f"{source} uses {method} ({key} ...), which is not supported; use a LoRA, LoKr or LoHa file")
+    if any(_find_layer(key.rsplit(".", n)[0], layers) for n in (1, 2)):
+        raise UserError(f"{source} has {key}, which is no part of a LoRA, LoKr or LoHa; use such a file")
 
 
 def _layer_names(backbone_names: set[str]) -> dict[str, str]:
     """Return the internal name of every layer and bare parameter by its names with underscores only."""
     layers = {}
-    for name in backbone_names:
-        published = BACKBONE.to_published(name) or name
-        for kind in (".weight", ".bias"):
-            if name.endswith(kind):
-                name, published = name.removesuffix(kind), published.removesuffix(kind)
-        layers.update({_flatten(name): name, _flatten(published): name})
+    for internal in backbone_names:
+        layer = _without_kind(internal)
+        layers[_flatten(layer)] = layers[_flatten(_without_kind(BACKBONE.to_published(internal) or internal))] = layer
     return layers
+
+
+def _without_kind(name: str) -> str:
+    return name.removesuffix(".weight").removesuffix(".bias")
 
 
 def _flatten(name: str) -> str:
@@ -95,7 +95,7 @@ def _flatten(name: str) -> str:
 
 def _find_layer(name: str, layers: dict[str, str], *, is_modulation: bool = False) -> str | None:
     """Return the internal name of a layer; a `diff_m` can be named by the module that has the modulation."""
-    for prefix in PREFIXES:
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
         name = name.removeprefix(prefix)
     name = _flatten(name)
     return layers.get(f"{name}_modulation", layers.get(name)) if is_modulation else layers.get(name)
