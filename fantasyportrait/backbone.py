@@ -18,10 +18,10 @@ from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.runtime.memory import GIB, MemoryPlan
 from fantasyportrait.runtime.offloading import offload
+from fantasyportrait.runtime.quantisation import QUANTISED_DTYPES, quantise_linears
 from fantasyportrait.settings import RuntimeConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16, "int8": torch.bfloat16}
-QUANTISED = ("fp8", "int8")
 EXACT_KERNELS = ("native", "_native_cudnn", "flash", "_flash_3")  # diffusers' names; `sage` and others approximate
 
 
@@ -87,7 +87,7 @@ def load_backbone(
         on_block_loaded=make_quantiser(plan.weights, device, storage_device),
     )
     if not is_resident:
-        offload(model, device, plan.offload, quantised=plan.weights in QUANTISED)
+        offload(model, device, plan.offload)
     if runtime.compile == "yes" or (runtime.compile == "auto" and device.type == "cuda" and is_resident):
         compile_blocks(model, required=runtime.compile == "yes")
     return model
@@ -128,21 +128,13 @@ def make_quantiser(
     """Return a function that quantises a block's matrices on `device` and moves it to `storage_device`.
 
     Return None if `weights` is not an 8-bit type.
-
-    Raises:
-        UserError: torchao is not installed.
     """
-    if weights not in QUANTISED:
+    if weights not in QUANTISED_DTYPES:
         return None
-    try:
-        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
-    except ImportError as error:
-        raise UserError(f"{weights} weights need torchao; install it with: pip install torchao") from error
-    config = Int8WeightOnlyConfig() if weights == "int8" else Float8WeightOnlyConfig()
 
     def quantise(block: nn.Module) -> None:
         block.to(device)
-        quantize_(block, config)
+        quantise_linears(block, weights)
         block.to(storage_device)
 
     return quantise

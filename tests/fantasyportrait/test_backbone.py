@@ -55,11 +55,12 @@ def test_smaller_weights_change_little(base, weights, most):
     assert relative_error(run(load(base, weights), torch.bfloat16)[0], expected) < most
 
 
-def test_8_bit_weights_can_be_offloaded(base):
-    offloaded = run(load(base, "int8", "block"), torch.bfloat16)
-    expected = run(load(base, "int8"), torch.bfloat16)
-    for a, b in zip(offloaded, expected, strict=True):
-        assert relative_error(a, b) < 1e-3
+@pytest.mark.parametrize("offload", ["block", "leaf"])
+@pytest.mark.parametrize("weights", ["bf16", "int8", "fp8"])
+def test_weights_of_every_type_can_be_offloaded(base, weights, offload):
+    offloaded = run(load(base, weights, offload), torch.bfloat16)
+    for a, b in zip(offloaded, run(load(base, weights), torch.bfloat16), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_norms_and_modulation_stay_in_single_precision(base):
@@ -68,6 +69,29 @@ def test_norms_and_modulation_stay_in_single_precision(base):
     assert model.blocks[0].norm2.weight.dtype == torch.float32
     assert model.blocks[0].scale_shift_table.dtype == torch.float32
     assert model.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
+    assert model.condition_embedder.time_proj.weight.dtype == torch.float32
+    assert model.condition_embedder.text_embedder.linear_1.weight.dtype == torch.bfloat16
+
+
+def modulation(model, dtype, *, autocast=False):
+    """Return the modulation that the blocks get, and the scale and shift of the head."""
+    seen = []
+    hook = model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    inputs = [t.to(dtype) if t.dim() > 1 else t for t in tiny_inputs(model)]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model(*inputs)
+        temb, *_ = model.condition_embedder(*inputs[1:])
+    hook.remove()
+    return seen[0], model.scale_shift_table + temb.unsqueeze(1)
+
+
+@pytest.mark.parametrize(("weights", "autocast"), [("bf16", False), ("int8", False), ("fp32", True)])
+def test_the_modulation_is_computed_in_single_precision(base, weights, autocast):
+    dtype = torch.float32 if weights == "fp32" else torch.bfloat16
+    found = modulation(load(base, weights), dtype, autocast=autocast)
+    for a, b in zip(found, modulation(load(base), torch.float32), strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)  # the same weights; in bfloat16, 3e-3
 
 
 @pytest.fixture

@@ -1,8 +1,14 @@
 from itertools import pairwise
 
+import pytest
 import torch
 
-from fantasyportrait.runtime.offloading import pack
+from fantasyportrait.model.configs import MODEL_CONFIGS
+from fantasyportrait.model.transformer import build_transformer
+from fantasyportrait.runtime.offloading import offload, pack
+from fantasyportrait.runtime.quantisation import QUANTISED_DTYPES, quantise_linears
+from tests.fantasyportrait.model.test_transformer import tiny_inputs, tiny_motion
+from tests.fantasyportrait.runtime.device_double import DeviceDouble
 
 
 def test_packed_tensors_are_contiguous_and_unchanged():
@@ -32,3 +38,64 @@ def test_a_models_output_does_not_change():
     before = model(x)
     pack([*model.parameters(), *model.buffers()], pinned=False, chunk_bytes=2048)
     assert torch.equal(model(x), before)
+
+
+# With a double of a device: streams, pinned memory, and transfers that copy
+
+
+def tiny(weights):
+    torch.manual_seed(0)
+    model = build_transformer(MODEL_CONFIGS["tiny"].backbone)
+    if weights in QUANTISED_DTYPES:
+        for block in model.blocks:
+            quantise_linears(block, weights)
+    return model
+
+
+@pytest.mark.parametrize("mode", ["block", "leaf"])
+@pytest.mark.parametrize("weights", ["fp32", "int8", "fp8"])
+@torch.no_grad()
+def test_weights_return_to_the_host_and_outputs_do_not_change(monkeypatch, weights, mode):
+    inputs, motion = tiny_inputs(tiny("fp32")), tiny_motion(tiny("fp32"))
+    expected = [tiny(weights)(*inputs, motion) for _ in range(2)]
+    model = tiny(weights)
+    before = {name: tensor.clone() for name, tensor in model.blocks.state_dict().items()}
+    device = DeviceDouble(monkeypatch)
+    offload(model, device, mode)
+    places = []
+    for block in model.blocks:
+        block.attn2.register_forward_hook(lambda *_: places.append([_on_device(device, b) for b in model.blocks]))
+    for output in expected:  # the first run traces the order of the modules, the second prefetches
+        assert torch.equal(model(*inputs, motion), output)
+        state = model.blocks.state_dict()
+        assert [name for name, tensor in state.items() if not device.is_on_host(tensor)] == []
+        assert [name for name, tensor in state.items() if not torch.equal(tensor, before[name])] == []
+    assert device.transfers > 0
+    if mode == "block":
+        assert places[0] == [True, False]  # one block at a time, until the order is known
+
+
+def _on_device(device, block):
+    return not any(device.is_on_host(parameter) for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("weights", ["int8", "fp8"])
+@torch.no_grad()
+def test_the_host_copy_is_no_alias_of_the_device_copy(monkeypatch, weights):
+    model = tiny(weights)
+    device = DeviceDouble(monkeypatch)
+    offload(model, device, "block")
+    block = model.blocks[1]
+    before = block.attn1.to_q.weight.float().clone()
+    (group,) = _groups(block)
+    group.onload_()
+    assert _on_device(device, block)
+    for tensor in block.state_dict().values():
+        tensor.zero_()  # of the device's memory
+    group.offload_()
+    assert torch.equal(block.attn1.to_q.weight.float(), before)
+    assert not _on_device(device, block)
+
+
+def _groups(block):
+    return {hook.group for hook in block._diffusers_hook.hooks.values() if hasattr(hook, "group")}
