@@ -1,6 +1,5 @@
 """Loading of the backbone for a device: LoRA fusion, quantisation, offloading, compilation, attention kernels."""
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -94,13 +93,36 @@ def load_backbone(
 
 
 def compile_blocks(model: MotionTransformer, *, required: bool, **options: Any) -> None:
-    """Compile one block for all; if that fails (no Triton, no C compiler), run eagerly unless `required`."""
+    """Compile one block for all, with dynamic shapes: three graphs (no, one, several people) serve clips of all sizes.
+
+    If a graph cannot be compiled (no Triton, no C compiler), report it and run eagerly, unless `required`.
+    """
     import torch._dynamo.config
 
-    torch._dynamo.config.suppress_errors = not required
+    torch._dynamo.config.suppress_errors = False  # errors and the limit of graphs would lead to eager mode unreported
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    model.compile_repeated_blocks(dynamic=True, **options)
     if not required:
-        logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-    model.compile_repeated_blocks(**options)
+        for block in model.blocks:
+            block._compiled_call_impl = _with_eager_fallback(model, block)
+
+
+def _with_eager_fallback(model: MotionTransformer, block: nn.Module) -> Callable[..., Tensor]:
+    compiled = block._compiled_call_impl
+
+    def run(*inputs: Any) -> Tensor:
+        try:
+            return compiled(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # each compiler has errors of its own; an error of the model is raised again below
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            say(f"the blocks run without torch.compile, which is slower: {reason} (--compile no hides this message)")
+            for other in model.blocks:
+                other._compiled_call_impl = None
+            return block(*inputs)
+
+    return run
 
 
 def load_loras(specs: Iterable[str], base: WanCheckpoint) -> list[Lora]:

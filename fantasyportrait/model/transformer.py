@@ -87,6 +87,7 @@ class MotionTransformer(WanTransformer3DModel):
         modulation = modulation.unflatten(1, (6, -1))
         if self.shards:
             x, rotary = self.shards.split(x), tuple(self.shards.split(t) for t in rotary)
+        rotary = tuple(t.clone() for t in rotary)  # no views: torch.compile would specialise on the shape of their base
         layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
         for block, layer_motion in zip(self.blocks, layers, strict=True):
             x = self._run_block(block, x, context, modulation, rotary, layer_motion)
