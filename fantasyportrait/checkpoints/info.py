@@ -8,7 +8,8 @@ import torch
 from exprbench.core.errors import UserError
 from exprbench.core.state_dicts import compare_shapes
 from fantasyportrait.checkpoints.formats import OPTIONAL, detect_format, infer_adapter_config, open_as
-from fantasyportrait.checkpoints.model_folder import FILE_PATTERNS, MANIFEST, ModelFolder, WanCheckpoint
+from fantasyportrait.checkpoints.layout import FILE_PATTERNS, MANIFEST
+from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import PICKLES, Tensors, open_tensors
 
 

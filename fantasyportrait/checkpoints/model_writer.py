@@ -12,14 +12,9 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
 from exprbench.core.progress import say
 from fantasyportrait.checkpoints.formats import check_shapes, infer_adapter_config, open_as
+from fantasyportrait.checkpoints.layout import ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE
 from fantasyportrait.checkpoints.loading import check_adapter_fits, get_shapes, load_text_encoder
-from fantasyportrait.checkpoints.model_folder import (
-    ADAPTER_FILE,
-    EXPRESSION_FILE,
-    PROMPT_FILE,
-    ModelFolder,
-    WanCheckpoint,
-)
+from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter

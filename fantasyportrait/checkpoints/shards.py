@@ -17,7 +17,7 @@ def find_checkpoint(folder: Path, pattern: str) -> tuple[Path, ...]:
     """Return the files of the checkpoint whose names match a glob pattern; empty if there is none.
 
     A checkpoint is identified by its stem: the name without its suffix and the number of the shard. An index belongs
-    to the checkpoint of its own stem, not to other files beside it. If there are variants, such as `model` and
+    to the checkpoint of its own stem, not to other files in the folder. If there are variants, such as `model` and
     `model.fp16`, the plain one is returned.
 
     Raises:
