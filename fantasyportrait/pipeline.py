@@ -24,6 +24,7 @@ from fantasyportrait.backbone import (
     resolve_device,
     set_memory_limit,
 )
+from fantasyportrait.checkpoints.layout import PROMPT_FILE
 from fantasyportrait.checkpoints.loading import (
     check_model_folder,
     load_adapter,
@@ -33,7 +34,7 @@ from fantasyportrait.checkpoints.loading import (
     load_vae,
 )
 from fantasyportrait.checkpoints.lora import Lora
-from fantasyportrait.checkpoints.model_folder import PROMPT_FILE, ModelFolder
+from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
 from fantasyportrait.diffusion.denoise import Conditioning, OnStep, denoise
 from fantasyportrait.diffusion.flow_matching import compute_sigmas, guidance_branches, initial_noise

@@ -63,8 +63,9 @@ FANTASYPORTRAIT = {
         *("settings", "portrait", "inputs", "workload", "backbone", "watermark"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
     },
-    "sampling": {"settings", "portrait", "inputs", "workload", "pipeline", "expression"},
-    "cli": {"settings", "model", "checkpoints", "sampling"},
+    "checks": {"settings", "model", "checkpoints"},
+    "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "expression"},
+    "cli": {"settings", "model", "checks", "checkpoints", "sampling"},
     "__main__": {"cli"},
     "fantasyportrait": set(),
 }
