@@ -10,6 +10,12 @@ from exprbench.media.errors import MediaError
 
 MAX_BYTES = 200_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
+MAGIC = {PNG: "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+# Of images in the container of MP4. The brands of sequences (msf1, hevc, avis) are videos.
+BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "HEIC"),
+    b"avif": "AVIF",
+}
 MAX_PIXELS = 1 << 26  # 8192 x 8192, as for videos; a header with more is wrong
 
 
@@ -37,6 +43,20 @@ def read_image(path: Path) -> np.ndarray:
     if image is None:
         raise MediaError("open_failed", f"{path.name} is not an image that can be read")
     return image
+
+
+def image_format(path: Path | str) -> str:
+    """Return the format of a still image from its first bytes; empty for other files, and for animations."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(32)
+    except (OSError, ValueError):
+        return ""
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12], "")
+    if head[:4] == b"RIFF":
+        return "WebP" if head[8:12] == b"WEBP" else ""
+    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "")
 
 
 def _check_size(path: Path) -> None:
