@@ -15,8 +15,13 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def guess_encoding(head: bytes) -> str:
-    """Return the encoding of a text file from its first bytes: UTF-8, UTF-16, or Windows-1252 for all others."""
+def guess_encoding(head: bytes, *, is_whole: bool = True) -> str:
+    """Return the encoding of a text from its first bytes: UTF-8, UTF-16, or Windows-1252 for all others.
+
+    Args:
+        head: bytes of the text.
+        is_whole: whether these are all bytes; otherwise the last character can be cut.
+    """
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
             return encoding
@@ -25,7 +30,7 @@ def guess_encoding(head: bytes) -> str:
         if half and half.count(0) > len(half) // 2:
             return encoding
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: the head can end inside a character
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=is_whole)
     except UnicodeDecodeError:
         return "cp1252"
     return "utf-8-sig"
