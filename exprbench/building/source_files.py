@@ -12,6 +12,7 @@ from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.text import guess_encoding, printable
 
 COLUMNS = ("file", "source", "licence", "person", "faces")
+MAX_CELL = 10_000  # characters
 NOT_MEDIA = {".npz", ".csv", ".md", ".txt", ".json", ".html"}
 
 
@@ -113,6 +114,8 @@ def _is_row(path: Path, line: int, row: dict[str, str]) -> bool:
         raise UserError(f"{path}, line {line}: there are more cells than columns; quote cells that contain commas")
     if not row["file"] and any(row.values()):
         raise UserError(f"{path}, line {line}: the row names no file")
+    if any(len(cell) > MAX_CELL for cell in row.values()):
+        raise UserError(f"{path}, line {line}: a cell has more than {MAX_CELL} characters; is a quote missing?")
     return bool(row["file"])
 
 

@@ -16,7 +16,7 @@ class ItemError(Exception):
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
-        detail = printable(detail)  # it is written to records, and can contain the name of a file
+        detail = printable(detail).replace("\n", "\\n")  # it is written to records, and can contain a file's name
         super().__init__(code, detail)
         self.code = code
         self.detail = detail

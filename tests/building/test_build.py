@@ -180,7 +180,8 @@ def test_sources_in_other_encodings_and_with_short_rows(tmp_path, encoding):
     [
         ("file,source\na.mp4,x,y\n", "line 2: there are more cells than columns"),
         ("source,file\nx\n", "line 2: the row names no file"),
-        (f"file,source\na.mp4,{'x' * 200_000}\n", "line 2: field larger than"),
+        (f"file,source\na.mp4,{'x' * 200_000}\n", "line 2: (field larger than|a cell has more than)"),
+        ('file,source\na.mp4,"x\n' + "b.mp4,y\n" * 2000, "a cell has more than 10000 characters; is a quote missing?"),
         (f"file\n{'x' * 5000}\n", "which is not in"),
         ("file\n\0\n", "which is not in|NUL"),
     ],
