@@ -1,6 +1,8 @@
 """Read and write still images."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +68,35 @@ def _read_with_opencv(path: Path) -> np.ndarray | None:
 
 def _read_with_pillow(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return an image (H, W, 3) and its transparency (H, W), None if it has none."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
-        with Image.open(path) as image:
+        with _open_with_pillow(path) as image:
             upright = ImageOps.exif_transpose(image)
             return np.asarray(upright.convert("RGB")), _alpha_channel(upright)
     except Exception as error:  # damaged images make Pillow raise almost anything
         raise MediaError("open_failed", f"{path.name} is not an image that can be read") from error
 
 
-def _is_transparent(path: Path) -> bool:
-    """Return whether a pixel of an image is not opaque; false if Pillow cannot read it."""
+@contextmanager
+def _open_with_pillow(path: Path) -> Iterator[Any]:
+    """Open an image with Pillow, without its warnings; it raises almost anything for damaged files.
+
+    EPS is left out, because Pillow runs Ghostscript for it.
+    """
     from PIL import Image
 
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=[name for name in Image.OPEN if name != "EPS"]) as image:
+            yield image
+
+
+def _is_transparent(path: Path) -> bool:
+    """Return whether a pixel of an image is not opaque; false if Pillow cannot read it."""
     try:
-        with Image.open(path) as image:
+        with _open_with_pillow(path) as image:
             alpha = _alpha_channel(image)
             return alpha is not None and alpha.min() < 255
     except Exception:  # as above
@@ -140,10 +155,8 @@ def _check_size(path: Path) -> None:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                width, height = image.size
+        with _open_with_pillow(path) as image:
+            width, height = image.size
     except Image.DecompressionBombError as error:
         raise MediaError("open_failed", f"{path.name}: {error}") from error
     except Exception:  # damaged headers make Pillow raise almost anything

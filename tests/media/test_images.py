@@ -69,7 +69,19 @@ def test_what_only_opencv_reads_is_read(tmp_path):
     assert read_image(tmp_path / "a.hdr").shape == (8, 8, 3)
 
 
+def test_no_program_is_run_for_an_image(tmp_path, monkeypatch):
+    import subprocess
+
+    monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("a program was run"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was run"))
+    text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "a.eps").write_text(text)
+    with pytest.raises(MediaError, match=r"open_failed: a\.eps is not an image that can be read"):
+        read_image(tmp_path / "a.eps")
+
+
 def heic(path):
+    """Write the start of a HEIC file."""
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
     return path
 

@@ -357,3 +357,32 @@ def test_a_collection_whose_path_is_not_utf8_is_an_error(tmp_path):
     os.mkdir(folder)
     with pytest.raises(UserError, match="is not UTF-8; rename its folders"):
         list_collection(type(tmp_path)(os.fsdecode(folder)), Workspace(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("columns", ["video,caption", "caption,video", "video,caption,score"])
+@pytest.mark.parametrize("change", ["insert", "remove"])
+def test_one_wrong_quote_anywhere_gives_no_clip_the_caption_of_another(videos, columns, change):
+    for name in "abcd":
+        (videos / f"{name}.mp4").write_bytes(name.encode() * 5)
+    captions = {
+        "a": '"caption-a, two people"',
+        "b": "caption-b",
+        "c": '"caption-c ""hi""\nthey laugh, both"',
+        "d": '"caption-d"',
+    }
+    rows = [{"video": f"{name}.mp4", "caption": text, "score": "1.5"} for name, text in captions.items()]
+    table = "\n".join([columns, *(",".join(row[c] for c in columns.split(",")) for row in rows)]) + "\n"
+    start = table.index("\n") + 1
+    if change == "insert":
+        damaged = [table[:i] + '"' + table[i:] for i in range(start, len(table))]
+    else:
+        damaged = [table[:i] + table[i + 1 :] for i in range(start, len(table)) if table[i] == '"']
+    for text in damaged:
+        (videos / "meta.csv").write_text(text)
+        try:
+            entries, _ = listed(videos, "multiexpr")
+        except UserError:  # no row is left that names a video
+            continue
+        for key, entry in entries.items():
+            for other in set("abcd") - {key[0]}:
+                assert f"caption-{other}" not in entry.caption, (text, key, entry.caption)
