@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ MAX_PIXELS = 1 << 26  # 8192 x 8192; a header with more is wrong
 MAX_GAP_S = 60  # between two frames; a longer gap is a wrong timestamp
 MAX_CONSECUTIVE_ERRORS = 8
 MIN_SHARE_OF_DURATION = 0.95
-MAX_FIRST = 512  # packets before the first frame that are kept
+MAX_FIRST = 512  # packets before the first frame whose times are kept
 
 # Demuxers that read a single file; playlists, which name other files, are excluded.
 FORMATS = (
@@ -31,6 +31,15 @@ WITHOUT_TIMES = ("avi", "h264", "hevc", "mpegvideo", "m4v", "obu")
 STILL_CONTAINERS = ("HEIC", "AVIF")  # images in the container of MP4, of which FFmpeg would read a tile as a video
 
 Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from the first frame
+
+
+class PacketTimes(NamedTuple):
+    """Times of a packet in ticks of its stream, and its flags."""
+
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+    is_discard: bool
 
 
 @dataclass
@@ -58,7 +67,7 @@ class StreamReader:
     matrices: dict[int, Matrix] = field(default_factory=dict)  # display matrices by angle
     graphs: dict[str, Any] = field(default_factory=dict)  # filter graphs that are reused between frames
     sent: list[int] = field(default_factory=list)  # heap of the times of packets whose frames have not been decoded
-    first_sent: list[Any] = field(default_factory=list)  # packets sent before the first frame
+    first_sent: list["PacketTimes"] = field(default_factory=list)  # of the packets sent before the first frame
 
     @property
     def frame_s(self) -> Fraction:
@@ -198,11 +207,12 @@ class StreamReader:
                 yield None
 
     def _note(self, packet: Any, first: bool) -> None:
-        """Keep the times of a packet, and the packet if it is one of the first."""
+        """Keep the times of a packet."""
         if not packet.size:
             return
         if first and len(self.first_sent) < MAX_FIRST:
-            self.first_sent.append(packet)
+            times = PacketTimes(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+            self.first_sent.append(times)
         ticks = packet.pts if packet.dts is None else packet.dts
         if ticks is not None:
             heapq.heappush(self.sent, ticks)
