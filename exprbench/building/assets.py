@@ -60,10 +60,15 @@ def _lossless_copy_suffix(path: Path) -> str:
     """Return the suffix of a JPEG or PNG file that all readers decode to the same pixels; empty for other files."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        upright = image.getexif().get(0x0112, 1) == 1
-        if image.mode == "RGB" and upright and getattr(image, "n_frames", 1) == 1:
-            return {"JPEG": ".jpg", "PNG": ".png"}.get(image.format or "", "")
+    try:
+        with Image.open(path) as image:
+            upright = image.getexif().get(0x0112, 1) == 1
+            is_plain = image.mode == "RGB" and "transparency" not in image.info
+            image.load()
+            if is_plain and upright and getattr(image, "n_frames", 1) == 1:
+                return {"JPEG": ".jpg", "PNG": ".png"}.get(image.format or "", "")
+    except Exception:  # an image that only OpenCV reads; damaged ones make Pillow raise almost anything
+        return ""
     return ""
 
 
@@ -125,7 +130,7 @@ def _asset(item: Input, path: Path, shape: tuple[int, ...], **counts: int) -> As
         num_bytes=path.stat().st_size,
         width=shape[1],
         height=shape[0],
-        original=item.path.name,
+        original=item.file_name,
         source=item.source,
         licence=item.licence,
         person=";".join(item.persons),

@@ -103,7 +103,7 @@ def _prepare_all(
     work = partial(prepare, root=root, fps=fps, clip_seconds=clip_seconds)
     for item, result in process_map(work, inputs, workers=workers, label="build", unit="file"):
         if isinstance(result, ItemError):
-            left_out.append(LeftOut(path=item.path.name, reason=result.code, detail=result.detail))
+            left_out.append(LeftOut(path=item.file_name, reason=result.code, detail=result.detail))
         else:
             prepared.append(result)
     return sorted(prepared, key=lambda p: p.main), left_out
@@ -112,7 +112,7 @@ def _prepare_all(
 def _not_drawn(prepared: list[Prepared], drawn: list[Prepared]) -> list[LeftOut]:
     kept = {p.main for p in drawn}
     detail = "there are more than the paper's number; this one was not drawn"
-    return [LeftOut(path=p.input.path.name, reason="not_drawn", detail=detail) for p in prepared if p.main not in kept]
+    return [LeftOut(path=p.input.file_name, reason="not_drawn", detail=detail) for p in prepared if p.main not in kept]
 
 
 def _why_none(left_out: Sequence[LeftOut]) -> str:

@@ -59,7 +59,7 @@ def _draw_pairs(
             pairs.append((portrait, group))
         if per_portrait and not used:
             detail = f"no driver, or not enough of them, for {portrait.num_faces} faces of other people"
-            without_driver.append(LeftOut(path=portrait.input.path.name, reason="no_driver", detail=detail))
+            without_driver.append(LeftOut(path=portrait.input.file_name, reason="no_driver", detail=detail))
     return sorted(pairs, key=lambda pair: (pair[0].main, [p.main for p in pair[1]])), without_driver
 
 

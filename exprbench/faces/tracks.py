@@ -1,8 +1,11 @@
 """Face tracks: the landmarks, blendshapes and head pose of every person in every frame of a video."""
 
+import io
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,8 @@ NUM_LANDMARKS = 478
 NUM_BLENDSHAPES = 52
 SCHEMA = 1
 MAX_FACES = 64
+MAX_BYTES = 1 << 30  # unpacked: an hour of two people at 25 frames per second
+MAX_FRAMES, MAX_SIDE, MAX_TEXT = 1_000_000, 1 << 16, 1000  # of metadata: frames, pixels, characters
 
 
 class TracksError(ItemError):
@@ -156,6 +161,9 @@ def unpack_tracks(data: bytes) -> FaceTracks:
         TracksError: `tracks_invalid`, with the reason.
     """
     try:
+        _check_size(len(data))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_size(sum(info.file_size for info in archive.infolist()))
         return _from_arrays(unpack_arrays(data))
     except Exception as error:  # damaged archives make zipfile, zlib and numpy raise almost anything
         raise TracksError("tracks_invalid", f"not a track file: {type(error).__name__}: {error}") from error
@@ -163,11 +171,34 @@ def unpack_tracks(data: bytes) -> FaceTracks:
 
 def load_tracks(path: Path) -> FaceTracks:
     """Load tracks from a file of `save_tracks`, or of other code with the same layout; raises as `unpack_tracks`."""
-    return unpack_tracks(path.read_bytes())
+    try:
+        _check_size(path.stat().st_size)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise TracksError("tracks_invalid", f"{path.name} cannot be read: {error}") from error
+    return unpack_tracks(data)
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_BYTES:
+        raise ValueError(f"{num_bytes} bytes are more than {MAX_BYTES}")
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Raise for values that no video has."""
+    limits = {"num_frames": MAX_FRAMES, "width": MAX_SIDE, "height": MAX_SIDE, "fps": MAX_FRAMES}
+    for name, limit in limits.items():
+        if meta[name] > limit:
+            raise ValueError(f"{name} is more than {limit}")
+    for name in ("made_by", "video_sha256"):
+        if len(meta[name]) > MAX_TEXT:
+            raise ValueError(f"{name} has more than {MAX_TEXT} characters")
+        meta[name].encode()  # a lone surrogate could not be written to a record
 
 
 def _from_arrays(arrays: dict[str, np.ndarray]) -> FaceTracks:
     meta = json.loads(arrays.pop("meta").tobytes())
+    _check_meta(meta)
     if meta.pop("schema") != SCHEMA:
         raise ValueError(f"tracks of another schema than {SCHEMA}")
     num_faces = len(arrays["seen"])

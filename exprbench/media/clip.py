@@ -1,4 +1,4 @@
-"""Read clips: video files through a decoder process, and folders of PNG frames."""
+"""Read clips: video files through a decoder process, and folders of frames."""
 
 import atexit
 import json
@@ -25,6 +25,8 @@ PIPE_BYTES = 1 << 20
 # quarter of the decoder's time. Other systems ignore these variables.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 STALL_S = 60.0
+FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+EXPECTED_FRAMES = "expected one series, such as 00000.png, 00001.png ... or frame_1.jpg, frame_2.jpg ..."
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ def open_clip(
     max_frames: int | None = None,
     stall_s: float = STALL_S,
 ) -> Clip:
-    """Open a video file, or a folder of PNG frames, for reading once.
+    """Open a video file, or a folder of frames, for reading once.
 
     Args:
-        path: an H.264, HEVC, VP9, AV1, MPEG-4 ... file in any common container, or a folder `00000.png, 00001.png ...`.
+        path: an H.264, HEVC, VP9, AV1, MPEG-4, GIF ... file in any common container, or a folder of numbered images,
+            such as `00000.png, 00001.png ...` or `frame_1.jpg, frame_2.jpg ...`.
         fps: frames per second; frames are selected by time. None returns every frame of the file. The frames of a
             folder have no times; they are assumed to be at this rate (25 if None).
         max_frames: number of frames after which to stop.
@@ -76,7 +79,9 @@ def open_clip(
         return _Folder(path, float(fps or 25), max_frames)
     if not path.exists():
         raise MediaError("missing_file", f"there is no file {path}")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise MediaError("open_failed", f"{path.name} is not a regular file; expected a video")
+    if path.stat().st_size == 0:
         raise MediaError("zero_bytes")
     rate = None if fps is None else str(Fraction(fps).limit_denominator(100_000))
     return DecodedClip({"task": "decode", "path": str(path.absolute()), "fps": rate, "max_frames": max_frames}, stall_s)
@@ -89,18 +94,17 @@ def read_clip(path: Path | str, **options: Any) -> tuple[np.ndarray, ClipInfo]:
 
 
 class _Folder:
-    """Folder of PNG frames."""
+    """Folder of numbered frames."""
 
     def __init__(self, folder: Path, fps: float, max_frames: int | None) -> None:
-        numbered = [(int(p.stem), p) for p in folder.glob("*.png") if re.fullmatch(r"\d+", p.stem, re.ASCII)]
-        self.paths = [p for _, p in sorted(numbered)][:max_frames]
-        numbers = sorted(n for n, _ in numbered)
-        if not numbers:
-            raise MediaError("no_video_stream", f"{folder} holds no frames named 00000.png, 00001.png ...")
+        series = _series(folder)
+        numbers = sorted(series)
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise MediaError("truncated", f"{folder}: the frame numbers have gaps or come twice")
+            raise MediaError("truncated", f"{folder}: the frame numbers have gaps")
+        self.paths = [series[number] for number in numbers][:max_frames]
         height, width = read_image(self.paths[0]).shape[:2]
-        self.info = ClipInfo(width, height, fps, len(numbers) / fps, "png", has_audio=False)
+        codec = self.paths[0].suffix[1:].lower()
+        self.info = ClipInfo(width, height, fps, len(numbers) / fps, codec, has_audio=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for path in self.paths:
@@ -114,6 +118,28 @@ class _Folder:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def _series(folder: Path) -> dict[int, Path]:
+    """Return the frames of a folder by number: those named `00000.png ...`, else the only series of images.
+
+    Raises:
+        MediaError: there is no series, there are several, or a number comes twice.
+    """
+    found: dict[tuple[str, str], list[tuple[int, Path]]] = {}
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"(.*?)(\d{1,18})", path.stem, re.ASCII | re.DOTALL)
+        if match and path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
+            found.setdefault((match[1], path.suffix.lower()), []).append((int(match[2]), path))
+    plain = found.get(("", ".png"))
+    if not plain and len(found) != 1:
+        several = f"{len(found)} series of images" if found else "no frames"
+        raise MediaError("no_video_stream", f"{folder} holds {several}; {EXPECTED_FRAMES}")
+    frames = plain or next(iter(found.values()))
+    series = dict(frames)
+    if len(series) < len(frames):
+        raise MediaError("truncated", f"{folder}: a frame number comes twice; {EXPECTED_FRAMES}")
+    return series
 
 
 class DecodedClip:

@@ -21,6 +21,7 @@ class VideoFacts:
 
     Attributes:
         width, height: size in pixels of an upright frame with square pixels.
+        shown_as_decoded: whether frames are neither rotated, mirrored, interlaced nor HDR.
         constant_rate: whether all intervals between frames are within 2 ms of the mean.
     """
 
@@ -35,6 +36,7 @@ class VideoFacts:
     codec: str
     pixel_format: str
     rotation_deg: int
+    shown_as_decoded: bool
     square_pixels: bool
     has_audio: bool
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from exprbench.core.files import atomic_path
+from exprbench.media.audio import AudioCopy
 from exprbench.media.images import write_image
 
 CRF = 17  # of x264; visually lossless
@@ -35,7 +35,8 @@ def write_video(
         fps: frames per second.
         crf: quality of x264; lower is better.
         metadata: metadata of the container (`title`, `comment` and the other keys of MP4).
-        audio: file whose audio is added, up to the duration of the frames; ignored if it has no audio.
+        audio: file with the sound: that of its default track, with the same offset to the first frame as in the file,
+            up to the duration of the frames. A file without audio, or a folder, adds none.
     """
     import av
 
@@ -44,7 +45,7 @@ def write_video(
     with (
         atomic_path(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as out,
-        _AudioCopy(audio) as audio_copy,
+        AudioCopy(audio) as audio_copy,
     ):
         out.metadata.update(metadata or {})
         stream = None
@@ -62,40 +63,6 @@ def write_video(
         out.mux(stream.encode())
         audio_copy.finish()
     return count
-
-
-class _AudioCopy:
-    """Copies the audio of a file into another as AAC; does nothing if there is no file, or no audio in it."""
-
-    def __init__(self, path: Path | None) -> None:
-        import av
-
-        self.file = av.open(str(path)) if path else None
-        self.source = next(iter(self.file.streams.audio), None) if self.file else None
-
-    def begin(self, out: Any) -> None:
-        self.out, self.written_s = out, Fraction(0)
-        if self.source:
-            self.stream = out.add_stream("aac", rate=self.source.codec_context.sample_rate)
-            self.stream.layout = self.source.codec_context.layout
-            self.frames = self.file.decode(self.source)
-
-    def add(self, until_s: float | Fraction) -> None:
-        while self.source and self.written_s < until_s and (frame := next(self.frames, None)):
-            self.written_s += Fraction(frame.samples, frame.sample_rate)
-            frame.pts = None
-            self.out.mux(self.stream.encode(frame))
-
-    def finish(self) -> None:
-        if self.source:
-            self.out.mux(self.stream.encode())
-
-    def __enter__(self) -> "_AudioCopy":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.file:
-            self.file.close()
 
 
 def _stream(out: object, shape: tuple[int, ...], fps: float | Fraction, crf: int) -> object:

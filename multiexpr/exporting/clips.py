@@ -66,7 +66,7 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Ro
 def can_copy(facts: Any, export: Export) -> bool:
     """Return whether a clip needs no re-encoding: H.264 with yuv420p, upright, at the constant rate of the export."""
     is_playable = facts.codec == "h264" and facts.pixel_format == "yuv420p"
-    is_upright = not facts.rotation_deg and facts.square_pixels
+    is_upright = facts.shown_as_decoded and facts.square_pixels
     has_rate = not export.fps or abs(facts.fps - export.fps) < 1e-3
     return is_playable and is_upright and facts.constant_rate and has_rate
 

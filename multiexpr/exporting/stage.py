@@ -16,7 +16,7 @@ from multiexpr.sources.locate import video_source
 from multiexpr.storage.parquet import read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
-VERSION = "export-1"  # raise it when the bytes of written clips, tracks or masks change
+VERSION = "export-2"  # raise it when the bytes of written clips, tracks or masks change
 EXPORTED = pa.schema(
     [
         ("clip_id", pa.string()),
