@@ -27,8 +27,8 @@ class FaceTrack:
     Attributes:
         seen: (T,) bool.
         box: (T, 4) float32, x0 y0 x1 y1 of the landmarks, in [0, 1] of the full frame (beyond it if a face is cut off).
-        landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, z in the
-            unit of x, smaller towards the camera.
+        landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, whose first
+            pixel has its centre at (0.5 / width, 0.5 / height); z in the unit of x, smaller towards the camera.
         blendshapes: (T, 52) float32 in [0, 1], in MediaPipe's order (`_neutral` first).
         pose: (T, 4, 4) float32, canonical head to camera: x right, y up, z towards the viewer, in centimetres. The
             camera is that of a square crop around the face, so the rotation does not depend on the place in the frame.
