@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from exprbench.core.cache import cache_root
@@ -29,6 +30,7 @@ class Weights:
         sha256: published hash; empty if there is none.
         url: direct download; empty if the file must be downloaded in a browser, from `source`.
         num_bytes: size; 0 if unknown.
+        package: package that reads the file, if it is not installed with exprbench; `extra` installs it.
         exports: names of files or folders with the network in other formats, exported by the user and without a
             published hash.
     """
@@ -41,6 +43,8 @@ class Weights:
     url: str = ""
     num_bytes: int = 0
     sha256: str = ""
+    package: str = ""
+    extra: str = ""
     exports: tuple[str, ...] = ()
 
 
@@ -84,6 +88,8 @@ ALL = {
             used_by="mae, profile paper",
             licence="MIT (code); trained on Gaze360, research use",
             source="drive.google.com/drive/folders/17p6ORr-JQJcw-eYtG2WGNiuS_qVKwdWd (github.com/Ahmednull/L2CS-Net)",
+            url="https://huggingface.co/dorni/SpeakerVid-5M-data-curation-models/resolve/"
+            "5c6e04d7fa3321e6228e79162f8ec98466bf308a/L2CSNet_gaze360.pkl",
             num_bytes=95_849_977,
             sha256="8a7f3480d868dd48261e1d59f915b0ef0bb33ea12ea00938fb2168f212080665",
         ),
@@ -93,6 +99,12 @@ ALL = {
             used_by="aed apd, profile paper",
             licence="MIT (code); see the authors' terms for the model",
             source="drive.google.com/file/d/1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE (github.com/georgeretsi/smirk)",
+            url="https://drive.usercontent.google.com/download?id=1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE"
+            "&export=download&confirm=t",
+            num_bytes=140_495_895,
+            sha256="26b234e3cc31a5de226bcba4321bb5d7343a2ad48234c028b57a1c2f8c2d22d0",
+            package="timm",
+            extra="paper",
         ),
         Weights(
             name="yolov8n",
@@ -161,6 +173,18 @@ def require(name: str) -> Path:
     if weights.sha256 and sha256_path(path) != weights.sha256:
         raise WeightsError("weights_differ", f"{path} is not the published file (sha256 {weights.sha256})")
     return path
+
+
+def require_package(name: str) -> None:
+    """Check that the package that reads a model file is installed.
+
+    Raises:
+        WeightsError: `package_missing`; the detail says how to install it.
+    """
+    weights = get(name)
+    if weights.package and find_spec(weights.package) is None:
+        detail = f"{weights.package} reads {weights.filename}; pip install 'exprbench[{weights.extra}]'"
+        raise WeightsError("package_missing", detail)
 
 
 def how_to_get(weights: Weights) -> str:
