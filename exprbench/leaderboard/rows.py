@@ -5,18 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exprbench.core.errors import UserError
+from exprbench.leaderboard.marks import NOTES, partial_notes
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
-LOW_DETECT_RATE = 0.95
-FULL_COVERAGE = 0.999
 DATASETS = {"single": "Single", "multi": "Multi"}
-NOTES = {
-    "d": f"fewer than {LOW_DETECT_RATE:.0%} of the reference's faces are detected; the others are excluded, so the"
-    " value can be too favourable and is never marked as best",
-    "c": "frames or whole cases are missing; the value covers the others",
-    "m": "different protocol or benchmark than the first row (--mix)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +28,6 @@ class Column:
     def key(self) -> str:
         """Return the unique key of the column, such as `self_FID`; MAE is a column of both tracks."""
         return f"{self.track}_{self.title}"
-
-    @property
-    def shows_faces(self) -> bool:
-        """Return whether the number depends on faces being found."""
-        return self.metric.kind == "face"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +62,7 @@ class Table:
     def notes(self) -> dict[str, str]:
         """Return key -> text of the notes used by a cell."""
         used = {note for row in self.rows for cell in row.cells.values() for note in cell.notes}
-        return {key: text for key, text in NOTES.items() if key in used}
+        return {key: note.text for key, note in NOTES.items() if key in used}
 
 
 def paper_columns() -> tuple[Column, ...]:
@@ -97,8 +85,9 @@ def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: boo
         raise UserError("a table needs at least one record")
     incomparable = _incomparable(records, mix)
     columns = paper_columns() + (_extra_columns(records) if extras else ())
+    most_videos = _most_videos(records)
     rows = [
-        _row(record, split, columns, "m" if i in incomparable else "")
+        _row(record, split, columns, most_videos, "m" if i in incomparable else "")
         for split in DATASETS
         for i, record in enumerate(records)
         if any(record.group(split, track) for track in ("self", "cross"))
@@ -139,19 +128,37 @@ def _differences(a: ScoreRecord, b: ScoreRecord) -> Iterable[str]:
             yield f"{key} is {a.protocol.get(key)!r} in one and {b.protocol.get(key)!r} in the other"
 
 
-def _row(record: ScoreRecord, split: str, columns: Sequence[Column], note: str) -> Row:
-    cells = {column.key: _cell(record.group(split, column.track), column, note) for column in columns}
+def _most_videos(records: Sequence[ScoreRecord]) -> dict[tuple[str, str, str], int]:
+    """Return (split, track, column) -> largest number of videos behind a number of a record."""
+    most: dict[tuple[str, str, str], int] = {}
+    for group in (group for record in records for group in record.groups):
+        for name, aggregate in group.aggregates.items():
+            key = group.split, group.track, name
+            most[key] = max(most.get(key, 0), aggregate.num_videos)
+    return most
+
+
+def _row(
+    record: ScoreRecord,
+    split: str,
+    columns: Sequence[Column],
+    most_videos: dict[tuple[str, str, str], int],
+    note: str,
+) -> Row:
+    cells = {}
+    for column in columns:
+        most = most_videos.get((split, column.track, column.metric.name), 0)
+        cells[column.key] = _cell(record.group(split, column.track), column, most, note)
     return Row(dataset=DATASETS[split], method=record.method, cells=cells)
 
 
-def _cell(group: Group | None, column: Column, note: str) -> Cell:
+def _cell(group: Group | None, column: Column, most_videos: int, note: str) -> Cell:
     if group is None:
         return Cell(why="not scored")
     aggregate = group.aggregates.get(column.metric.name)
     if aggregate is None:
         return Cell(why=group.unscored.get(column.metric.name, "not scored"))
-    low = column.shows_faces and group.detect_rate is not None and group.detect_rate < LOW_DETECT_RATE
-    notes = ("d" if low else "") + ("c" if group.coverage < FULL_COVERAGE else "") + note
+    notes = partial_notes(group, column.metric, aggregate.num_videos, most_videos) + note
     return Cell(text=printed(column.metric, aggregate.value), aggregate=aggregate, notes=notes)
 
 
@@ -175,7 +182,7 @@ def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[Row]:
 
 def _comparable(cell: Cell, column: Column) -> float | None:
     """Return a number that is larger for a better value, None for a cell that must not be marked as best."""
-    if cell.aggregate is None or "d" in cell.notes or "m" in cell.notes:
+    if cell.aggregate is None or cell.notes:
         return None
     return float(cell.text) * (1 if column.metric.higher_is_better else -1)
 

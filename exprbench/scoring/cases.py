@@ -34,7 +34,7 @@ from exprbench.scoring.plan import ScoringPlan, verified
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
-VERSION = "case-2"  # increase it when a change of the code changes scores of cases
+VERSION = "case-3"  # increase it when a change of the code changes scores of cases
 PREDICTION, SHAPE, PIXELS = "prediction", "shape", "pixels"
 
 Results = dict[str, Any]
@@ -119,12 +119,14 @@ def failed_case(plan: ScoringPlan, case: Case, error: ItemError) -> CaseScore:
 
 
 def _blank(plan: ScoringPlan, case: Case) -> CaseScore:
+    shape = plan.bench.assets[case.drivers[0] if case.track == "self" else case.source]
     return CaseScore(
         case_id=case.case_id,
         split=case.split,  # type: ignore[arg-type]
         track=case.track,  # type: ignore[arg-type]
         outcome="scored",
         num_frames_reference=_num_frames(plan, case),
+        size_reference=(shape.width, shape.height),
     )
 
 
@@ -200,6 +202,19 @@ def feature_computations(
     return list(computations.values())
 
 
+def reference_features(plan: ScoringPlan, case: Case) -> list[Computation]:
+    """Return the computations of the features of a self case's reference."""
+    reference = driver_input(plan, case.drivers[0])
+    features = {c.name: c for c in feature_computations(plan, case, reference, reference)}
+    return [computation for name, computation in features.items() if name.endswith(" of the reference")]
+
+
+def compute_reference_features(plan: ScoringPlan, case: Case) -> None:
+    """Compute the features of a self case's reference that are not in the cache, for a case without a score."""
+    verified(plan.bench, case.drivers[0])
+    single_pass(reference_features(plan, case))
+
+
 def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     """Return the case's score from the results of the computations."""
     num_frames, width, height = results[SHAPE]
@@ -213,7 +228,7 @@ def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     if PIXELS in results:
         scored = replace(scored, resized=results[PIXELS]["resized"])
         _reduce_pixels(resolved.columns, results[PIXELS], values, unscored)
-    _reduce_own_sets(resolved, results, num_frames, values)
+    _reduce_own_sets(resolved, results, values)
     faces = [m.name for m in resolved.columns if m.kind == "face"]
     if faces and PREDICTION in results:
         face_scores = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
@@ -238,14 +253,14 @@ def _reduce_pixels(
             values[metric.name] = metric.function(metric.compute)(per_frame, pixels["num_values"])
 
 
-def _reduce_own_sets(resolved: ResolvedCase, results: Results, num_frames: int, values: dict[str, float]) -> None:
+def _reduce_own_sets(resolved: ResolvedCase, results: Results, values: dict[str, float]) -> None:
     """Add the distances between the frames of this video and of its reference."""
     for metric in resolved.columns:
         if metric.kind != "set" or metric.name in resolved.unscored:
             continue
         reference, predicted = (results[feature_name(metric, side)] for side in ("reference", "prediction"))
         try:
-            values[metric.name] = metric.function(metric.compute)(reference[:num_frames], predicted[:num_frames])
+            values[metric.name] = metric.function(metric.compute)(reference, predicted)
         except MetricError as error:
             if error.code != "too_few_samples":
                 raise

@@ -13,7 +13,12 @@ SEED = 0
 
 
 def make_group(
-    split: str, track: str, cases: Sequence[CaseScore], columns: Sequence[Metric], sets: dict[str, Aggregate | str]
+    split: str,
+    track: str,
+    cases: Sequence[CaseScore],
+    columns: Sequence[Metric],
+    sets: dict[str, Aggregate | str],
+    num_cases_benchmark: int,
 ) -> Group:
     """Return the aggregates of the cases of one split and track.
 
@@ -22,6 +27,7 @@ def make_group(
         cases: scores of its cases.
         columns: columns that are defined on the track.
         sets: group column -> its distance, or the reason why it has none.
+        num_cases_benchmark: number of cases of the split and track in the benchmark.
     """
     scored = [case for case in cases if case.outcome == "scored"]
     results = {m.name: sets[m.name] if m.per == "group" else _mean_over_videos(m.name, scored) for m in columns}
@@ -30,8 +36,11 @@ def make_group(
         split=split,  # type: ignore[arg-type]
         track=track,  # type: ignore[arg-type]
         num_cases=len(cases),
+        num_cases_benchmark=num_cases_benchmark,
         num_scored=len(scored),
         num_resized=sum(case.resized for case in scored),
+        num_other_aspect=sum(case.has_other_aspect for case in scored),
+        num_extra_faces=sum(case.num_faces_extra > 0 for case in scored),
         coverage=_mean([case.coverage if case.outcome == "scored" else 0.0 for case in cases]) or 0.0,
         detect_rate=_mean(rates),
         errors=dict(sorted(Counter(case.code for case in cases if case.outcome == "error").items())),

@@ -1,6 +1,8 @@
 import csv
+import html
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,18 +10,17 @@ import pytest
 from exprbench import UserError, table
 from exprbench.leaderboard import make_table
 from exprbench.metrics import metric_ids
-from exprbench.records import Aggregate, Group, ScoredBenchmark, ScoreRecord, save_record
+from exprbench.records import SCHEMA, Aggregate, Group, ScoredBenchmark, ScoreRecord, save_record
 
 IDS = metric_ids("mediapipe")
+COUNTS = ("num_resized", "num_other_aspect", "num_extra_faces")
 
 
-def group(split="single", track="self", *, detect_rate=1.0, coverage=1.0, unscored=None, **values):
+def group(split="single", track="self", *, detect_rate=1.0, coverage=1.0, unscored=None, counts=None, **values):
     return Group(
         split=split,
         track=track,
-        num_cases=3,
-        num_scored=3,
-        num_resized=0,
+        **{**dict.fromkeys(COUNTS, 0), "num_cases": 3, "num_cases_benchmark": 3, "num_scored": 3, **(counts or {})},
         coverage=coverage,
         detect_rate=detect_rate,
         errors={},
@@ -30,7 +31,7 @@ def group(split="single", track="self", *, detect_rate=1.0, coverage=1.0, unscor
 
 def record(method, *groups, **changes):
     made = ScoreRecord(
-        schema=1,
+        schema=SCHEMA,
         method=method,
         benchmark=ScoredBenchmark(name="bench", sha256="ab" * 32, num_cases=3),
         profile="mediapipe",
@@ -56,7 +57,7 @@ def rows(text):
 def test_the_layout_is_the_papers():
     head = table([A, B], format="csv").splitlines()[0].split(",")
     assert head[:8] == ["dataset", "method", "self_FID", "self_FVD", "self_PSNR", "self_SSIM", "self_LMD", "self_MAE"]
-    assert head[8:] == ["cross_AED", "cross_APD", "cross_MAE"]
+    assert head[8:] == ["cross_AED", "cross_APD", "cross_MAE", "notes"]
 
 
 def test_numbers_are_scaled_and_printed_as_in_the_paper():
@@ -108,10 +109,41 @@ def test_faces_that_are_not_found_cannot_win():
     assert "fewer than 95%" in table([A, blind])
 
 
-def test_missing_frames_are_marked():
-    partial = record("Partial", group(psnr=20.0, coverage=0.9))
-    assert "20.00\u2021" in table([A, partial])
-    assert "\u2021" not in table([A, B])
+@pytest.mark.parametrize(
+    ("changes", "symbol", "latex"),
+    [
+        ({"coverage": 0.9999}, "\u2021", r"\ddagger"),
+        ({"counts": {"num_cases_benchmark": 6}}, "\u00b6", r"\P"),
+        ({"counts": {"num_other_aspect": 1}}, "\u2016", r"\|"),
+        ({"counts": {"num_extra_faces": 1}}, "\u25c7", r"\diamond"),
+        ({"counts": {"num_videos": 2}}, "\u2021", r"\ddagger"),
+    ],
+)
+def test_a_number_of_less_than_the_whole_reference_is_marked_in_every_format_and_never_wins(changes, symbol, latex):
+    counts = dict(changes.get("counts", {}))
+    num_videos = counts.pop("num_videos", 3)
+    made = group(psnr=50.0, **{**changes, "counts": counts})
+    made.aggregates["psnr"] = replace(made.aggregates["psnr"], num_videos=num_videos)
+    records = [A, B, record("Partial", made)]
+    (note,) = make_table(records).notes.values()
+    assert best(records) == best([A, B])
+    assert f"| 50.00{symbol} |" in re.sub(" +", " ", table(records))
+    assert f"{symbol} {note}." in table(records)
+    assert f"50.00$^{{{latex}}}$" in table(records, format="latex")
+    assert f"${latex}$: {note}" in table(records, format="latex")
+    assert f">50.00{symbol}</td>" in table(records, format="html")
+    assert f"{symbol} {html.escape(note)}." in table(records, format="html")
+    assert rows(table(records, format="csv"))["Partial"]["notes"] == f"self_PSNR: {note}"
+    content = json.loads(table(records, format="json"))
+    assert content["notes"][content["rows"][2]["cells"]["self_PSNR"]["notes"]] == note
+    assert not content["rows"][2]["cells"]["self_PSNR"]["best"]
+    assert symbol not in table([A, B])
+
+
+def test_a_few_extra_faces_among_many_videos_are_not_marked():
+    counts = {"num_cases": 40, "num_cases_benchmark": 40, "num_scored": 40}
+    assert make_table([record("M", group(psnr=1.0, counts={**counts, "num_extra_faces": 2}))]).notes == {}
+    assert set(make_table([record("M", group(psnr=1.0, counts={**counts, "num_extra_faces": 3}))]).notes) == {"e"}
 
 
 @pytest.mark.parametrize(
