@@ -161,7 +161,7 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="number of failed cases above which the exit status is 3 (default: 0)",
+        help="number of failed cases above which the exit status is 3, as it is if nothing was scored (default: 0)",
     )
     _workers(parser)
     parser.set_defaults(handler=_run_score)
@@ -179,6 +179,9 @@ def _run_score(args: argparse.Namespace) -> int:
     for case in failed:
         print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
     print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
+    if not any(group.aggregates for group in record.groups):
+        print("nothing was scored; the record holds the reason for every case and column", file=sys.stderr)
+        return TOO_MANY_FAILED
     return TOO_MANY_FAILED if len(failed) > args.max_failed else 0
 
 
