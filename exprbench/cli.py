@@ -191,7 +191,8 @@ def _table(verbs: argparse._SubParsersAction) -> None:
         "table",
         "Print score records in the layout of the paper's Table 1.",
         "  exprbench table a.json b.json\n  exprbench table *.json --format latex > table.tex\n"
-        "  exprbench table *.json --format html --extras > table.html",
+        "  exprbench table *.json --format html --extras > table.html\n"
+        "  exprbench table mine.json shard.json --common",
     )
     parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
     parser.add_argument(
@@ -199,11 +200,17 @@ def _table(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--extras", action="store_true", help="all further columns of the records")
     parser.add_argument("--mix", action="store_true", help="records of different protocols in one table, marked")
+    parser.add_argument(
+        "--common",
+        action="store_true",
+        help="means over the cases that all records have; FID and FVD only of records without other cases",
+    )
     parser.set_defaults(handler=_run_table)
 
 
 def _run_table(args: argparse.Namespace) -> None:
-    print(exprbench.table(args.records, format=args.format, mix=args.mix, extras=args.extras), end="")
+    options = {"mix": args.mix, "extras": args.extras, "common": args.common}
+    print(exprbench.table(args.records, format=args.format, **options), end="")
 
 
 def _demo(verbs: argparse._SubParsersAction) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exprbench.core.errors import UserError
+from exprbench.leaderboard.common_cases import restrict_to_common
 from exprbench.leaderboard.marks import NOTES, partial_notes
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
@@ -70,20 +71,25 @@ def paper_columns() -> tuple[Column, ...]:
     return tuple(Column(track=t, metric=m) for t in ("self", "cross") for m in METRICS.values() if t in m.tracks)
 
 
-def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False) -> Table:
+def make_table(
+    records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False, common: bool = False
+) -> Table:
     """Return a table with the records as rows, in the given order.
 
     Args:
         records: at least one record.
         mix: allow records of different protocols or benchmarks, marked.
         extras: add every further column of the records.
+        common: average over the cases that all records have.
 
     Raises:
-        UserError: the records have different protocols, ids or benchmarks, and `mix` is false.
+        UserError: the records have different protocols, ids or benchmarks, and `mix` is false; or `common` and they
+            have no case in common.
     """
     if not records:
         raise UserError("a table needs at least one record")
     incomparable = _incomparable(records, mix)
+    records, about = restrict_to_common(records) if common else (records, [])
     columns = paper_columns() + (_extra_columns(records) if extras else ())
     most_videos = _most_videos(records)
     rows = [
@@ -92,7 +98,8 @@ def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: boo
         for i, record in enumerate(records)
         if any(record.group(split, track) for track in ("self", "cross"))
     ]
-    return Table(columns=columns, rows=tuple(_mark_best(rows, columns)), about=tuple(_about(records, columns)))
+    about = [*about, *_about(records, columns)]
+    return Table(columns=columns, rows=tuple(_mark_best(rows, columns)), about=tuple(about))
 
 
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
