@@ -65,7 +65,8 @@ class ResolvedCase:
         return {
             "version": VERSION,
             "case": self.case.to_row(),
-            "benchmark": {path: asset.sha256 for path, asset in self.plan.case_assets(self.case).items()},
+            "fps": self.plan.bench.fps,
+            "benchmark": {path: asset.scored_fields() for path, asset in self.plan.case_assets(self.case).items()},
             "columns": {metric.name: self.plan.ids[metric.name] for metric in self.columns},
             "unscored": self.unscored,
             "without": sorted(self.plan.without),
@@ -87,8 +88,8 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
         cached = _recall(resolved)
         if cached:
             return cached
-        for driver in dict.fromkeys(case.drivers):
-            verified(plan.bench, driver)
+        for relative in plan.case_assets(case):
+            verified(plan.bench, relative)
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
         scored = _reduce(resolved, {**single_pass(resolved.computations), **given})
     except ItemError as error:
@@ -193,7 +194,7 @@ def feature_computations(
 ) -> list[Computation]:
     """Return the computations of the features that the set columns of a self case need, of both sides."""
     computations = {}
-    num_frames = plan.bench.assets[case.drivers[0]].num_frames
+    num_frames = _num_frames(plan, case)
     for metric in plan.columns_on(case.track):
         if metric.kind == "set" and not plan.unavailable_reason(metric):
             for side, video in (("prediction", prediction), ("reference", reference)):

@@ -30,7 +30,15 @@ from exprbench.scoring.cases import (
     score_case,
 )
 from exprbench.scoring.groups import make_group
-from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, method_file_name, missing_weights
+from exprbench.scoring.plan import (
+    Missing,
+    ScoringPlan,
+    check_method,
+    choose_columns,
+    method_file_name,
+    missing_weights,
+    verify_files,
+)
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
@@ -104,6 +112,7 @@ def score(
     workers = num_cores() if workers is None else workers
     with _sole_writer(path):
         _check_target(path, method)
+        verify_files(plan, cases)
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
             raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
