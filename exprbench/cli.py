@@ -199,7 +199,9 @@ def _table(verbs: argparse._SubParsersAction) -> None:
         "--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="output format (default: md)"
     )
     parser.add_argument("--extras", action="store_true", help="all further columns of the records")
-    parser.add_argument("--mix", action="store_true", help="records of different protocols in one table, marked")
+    parser.add_argument(
+        "--mix", action="store_true", help="records of different protocols, weights or versions in one table, marked"
+    )
     parser.add_argument(
         "--common",
         action="store_true",

@@ -24,7 +24,7 @@ def table(
     Args:
         records: records, or paths of their files.
         format: `md`, `latex`, `csv`, `json` or `html`.
-        mix: allow records of different protocols or benchmarks in one table, marked.
+        mix: allow records of different protocols, benchmarks, weights or versions in one table, marked.
         extras: add every further column of the records.
         common: average over the cases that all records have.
 

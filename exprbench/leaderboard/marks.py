@@ -45,7 +45,7 @@ NOTES = {
     "m": Note(
         symbol="\u00a7",
         latex=r"\S",
-        text="different protocol or benchmark than the first row (--mix); never the best",
+        text="different benchmark, protocol, weights or versions than the first row (--mix); never the best",
     ),
 }
 

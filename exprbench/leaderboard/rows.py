@@ -6,6 +6,7 @@ from typing import Any
 
 from exprbench.core.errors import UserError
 from exprbench.leaderboard.common_cases import restrict_to_common
+from exprbench.leaderboard.comparability import find_incomparable
 from exprbench.leaderboard.marks import NOTES, partial_notes
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
@@ -78,17 +79,17 @@ def make_table(
 
     Args:
         records: at least one record.
-        mix: allow records of different protocols or benchmarks, marked.
+        mix: allow records of different protocols, benchmarks, weights or versions, marked.
         extras: add every further column of the records.
         common: average over the cases that all records have.
 
     Raises:
-        UserError: the records have different protocols, ids or benchmarks, and `mix` is false; or `common` and they
-            have no case in common.
+        UserError: the records have different protocols, ids, benchmarks, weights or versions, and `mix` is false; or
+            `common`, and they have no case in common.
     """
     if not records:
         raise UserError("a table needs at least one record")
-    incomparable = _incomparable(records, mix)
+    incomparable = find_incomparable(records, mix)
     records, about = restrict_to_common(records) if common else (records, [])
     columns = paper_columns() + (_extra_columns(records) if extras else ())
     most_videos = _most_videos(records)
@@ -107,32 +108,6 @@ def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
     shown = {(c.track, c.metric.name) for c in paper_columns()}
     extra = [(t, m) for t in ("self", "cross") for m in COLUMNS.values() if (t, m.name) in present - shown]
     return tuple(Column(track=track, metric=metric) for track, metric in extra)
-
-
-def _incomparable(records: Sequence[ScoreRecord], mix: bool) -> set[int]:
-    """Return the indices of records that cannot be compared with the first."""
-    indices = set()
-    for i, record in enumerate(records[1:], 1):
-        differences = list(_differences(records[0], record))
-        if differences and not mix:
-            raise UserError(
-                f"{records[0].method} and {record.method} cannot be in one table: {differences[0]};"
-                " score them with the same settings, or pass --mix to mark the difference"
-            )
-        indices |= {i} if differences else set()
-    return indices
-
-
-def _differences(a: ScoreRecord, b: ScoreRecord) -> Iterable[str]:
-    if a.benchmark.sha256 != b.benchmark.sha256:
-        names = [f"{r.benchmark.name} ({r.benchmark.sha256[:12]})" for r in (a, b)]
-        yield f"one is of benchmark {names[0]}, one of {names[1]}"
-    for name in sorted(a.ids.keys() & b.ids.keys()):
-        if a.ids[name] != b.ids[name]:
-            yield f"one has {a.ids[name]}, one has {b.ids[name]}"
-    for key in sorted(a.protocol.keys() | b.protocol.keys()):
-        if a.protocol.get(key) != b.protocol.get(key):
-            yield f"{key} is {a.protocol.get(key)!r} in one and {b.protocol.get(key)!r} in the other"
 
 
 def _most_videos(records: Sequence[ScoreRecord]) -> dict[tuple[str, str, str], int]:

@@ -13,6 +13,8 @@ from exprbench.metrics import metric_ids
 from exprbench.records import SCHEMA, Aggregate, Group, ScoredBenchmark, ScoreRecord, save_record
 
 IDS = metric_ids("mediapipe")
+WEIGHTS = {"inception": "a" * 64}
+VERSIONS = {"exprbench": "0.1.0", "mediapipe": "0.10.21", "numpy": "2.0"}
 COUNTS = ("num_resized", "num_other_aspect", "num_extra_faces")
 
 
@@ -37,8 +39,8 @@ def record(method, *groups, **changes):
         profile="mediapipe",
         protocol={"fps": "25"},
         ids=IDS,
-        weights={},
-        versions={},
+        weights=WEIGHTS,
+        versions=VERSIONS,
         device="cpu",
         groups=list(groups),
         cases=[],
@@ -152,6 +154,14 @@ def test_a_few_extra_faces_among_many_videos_are_not_marked():
         (replace(B, ids={**IDS, "lmd": "lmd[other]"}), r"lmd\[mp478,unit\], one has lmd\[other\]"),
         (replace(B, protocol={"fps": "30"}), "fps is '25' in one and '30' in the other"),
         (replace(B, benchmark=replace(B.benchmark, sha256="cd" * 32)), "one is of benchmark bench"),
+        (
+            replace(B, weights={**WEIGHTS, "inception": "b" * 64}),
+            "inception are aaaaaaaaaaaa in one and bbbb",
+        ),
+        (replace(B, versions={**VERSIONS, "exprbench": "0.2.0"}), "scored with exprbench 0.1, one with 0.2"),
+        (replace(B, versions={**VERSIONS, "exprbench": "1.1.0"}), "scored with exprbench 0.1, one with 1.1"),
+        (replace(B, versions={**VERSIONS, "mediapipe": "0.10.22"}), "mediapipe is 0.10.21 in one and 0.10.22 in the"),
+        (replace(B, versions={**VERSIONS, "ultralytics": "8.3"}), "ultralytics is None in one and 8.3 in the other"),
     ],
 )
 def test_rows_of_another_protocol_are_refused_unless_asked_for(other, message):
@@ -160,6 +170,26 @@ def test_rows_of_another_protocol_are_refused_unless_asked_for(other, message):
     mixed = table([A, other], mix=True)
     assert "\u00a7" in mixed
     assert ("Beta", "self_PSNR") not in best([A, other], mix=True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(B, versions={**VERSIONS, "exprbench": "0.1.7"}),
+        replace(B, versions={**VERSIONS, "numpy": "3.0"}),
+        replace(B, weights={}),
+        replace(B, weights={"i3d": "c" * 64}),
+    ],
+)
+def test_what_cannot_change_a_number_is_not_a_difference(other):
+    assert "\u00a7" not in table([A, other], mix=True)
+    assert table([A, other]) == table([A, other], mix=True)
+
+
+def test_versions_of_face_models_do_not_matter_if_no_face_model_ran():
+    given = [replace(r, protocol={"fps": "25", "faces": "given"}) for r in (A, B)]
+    other = replace(given[1], versions={**VERSIONS, "mediapipe": "0.10.22"})
+    assert table([given[0], other]) == table(given)
 
 
 def test_why_a_number_is_missing_is_said():
