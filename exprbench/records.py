@@ -71,7 +71,7 @@ class CaseScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """One number of a leaderboard; `low` and `high` are the bounds of its 95 % interval under resampling of videos."""
+    """One number of a leaderboard; `low` and `high` are the bounds of its 95 % interval over videos."""
 
     value: float
     num_videos: int

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from exprbench.metrics import Metric
+from exprbench.metrics.intervals import mean_interval
 from exprbench.records import Aggregate, CaseScore, Group
-
-NUM_RESAMPLES = 2000
-SEED = 0
 
 
 def make_group(
@@ -58,14 +56,5 @@ def _mean_over_videos(column: str, scored: Sequence[CaseScore]) -> Aggregate | s
     if not len(values):
         reasons = Counter(case.unscored[column] for case in scored if column in case.unscored)
         return reasons.most_common(1)[0][0] if reasons else "no case was scored"
-    low, high = interval(values)
+    low, high = mean_interval(values)
     return Aggregate(value=float(values.mean()), num_videos=len(values), low=low, high=high)
-
-
-def interval(values: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the 95 % bootstrap interval of the mean over videos, seeded; (None, None) for a single video."""
-    if len(values) < 2:
-        return None, None
-    drawn = np.random.default_rng(SEED).integers(0, len(values), (NUM_RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
