@@ -33,7 +33,7 @@ def _paired_normal(rng: Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _paired_lognormal(rng: Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Draw differences of two methods, each lognormal as above; half of the variance of the logarithm is the video's."""
+    """Draw differences of two methods, lognormal as above; half of the logarithm's variance is the video's."""
     part = SIGMA / 2**0.5
     return rng.lognormal(0, part, shape) * (rng.lognormal(0, part, shape) - rng.lognormal(0, part, shape))
 

@@ -82,6 +82,8 @@ class Aggregate:
     rank: int | None = None
     bias_floor: float | None = None
     """For distances between sets: distance between two halves of the reference."""
+    influence: dict[str, float] = field(default_factory=dict)
+    """For distances between sets: case id -> derivative of the distance by the weight of the case's video, centred."""
 
 
 @dataclass(frozen=True, kw_only=True)

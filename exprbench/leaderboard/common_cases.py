@@ -22,10 +22,12 @@ def restrict_to_common(records: Sequence[ScoreRecord]) -> tuple[list[ScoreRecord
     common = {key: ids for key in _keys(records) if (ids := _common_ids(records, key))}
     if not common:
         raise UserError("no case is scored in all records, so --common leaves nothing; make the table without it")
-    restricted = [
-        replace(record, groups=[_restrict(record, key, ids, _with_value(records, ids)) for key, ids in common.items()])
-        for record in records
-    ]
+    kept = set.union(*common.values())
+    restricted = []
+    for record in records:
+        groups = [_restrict(record, key, ids, _with_value(records, ids)) for key, ids in common.items()]
+        cases = [case for case in record.cases if case.case_id in kept]
+        restricted.append(replace(record, groups=groups, cases=cases))
     return restricted, list(_about(records, common))
 
 

@@ -1,4 +1,4 @@
-"""Marks of numbers that cannot be compared with the others of their column, and the notes below a table."""
+"""Marks of numbers that cannot be compared with the others of their column, or are tied, and the notes of a table."""
 
 from dataclasses import dataclass
 
@@ -41,6 +41,11 @@ NOTES = {
         symbol="\u25c7",
         latex=r"\diamond",
         text=f"more than {EXTRA_FACES_RATE:.0%} of the videos show faces that the reference does not; never the best",
+    ),
+    "t": Note(
+        symbol="\u2248",
+        latex=r"\approx",
+        text="tied: the 95 % interval of its difference from the best value, paired by video, contains 0",
     ),
     "m": Note(
         symbol="\u00a7",

@@ -141,7 +141,8 @@ def _json_row(row: Row) -> dict[str, Any]:
 def _json_cell(cell: Cell) -> dict[str, Any]:
     if cell.aggregate is None:
         return {"text": "", "why": cell.why}
-    return {**vars(cell.aggregate), "text": cell.text, "best": cell.best, "notes": cell.notes}
+    numbers = {name: value for name, value in vars(cell.aggregate).items() if name != "influence"}
+    return {**numbers, "text": cell.text, "best": cell.best, "notes": cell.notes}
 
 
 STYLE = """

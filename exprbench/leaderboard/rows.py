@@ -8,6 +8,7 @@ from exprbench.core.errors import UserError
 from exprbench.leaderboard.common_cases import restrict_to_common
 from exprbench.leaderboard.comparability import find_incomparable
 from exprbench.leaderboard.marks import NOTES, partial_notes
+from exprbench.leaderboard.ties import is_tie
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
@@ -93,14 +94,12 @@ def make_table(
     records, about = restrict_to_common(records) if common else (records, [])
     columns = paper_columns() + (_extra_columns(records) if extras else ())
     most_videos = _most_videos(records)
-    rows = [
-        _row(record, split, columns, most_videos, "m" if i in incomparable else "")
-        for split in DATASETS
-        for i, record in enumerate(records)
-        if any(record.group(split, track) for track in ("self", "cross"))
-    ]
-    about = [*about, *_about(records, columns)]
-    return Table(columns=columns, rows=tuple(_mark_best(rows, columns)), about=tuple(about))
+    rows: list[Row] = []
+    for split in DATASETS:
+        shown = [i for i, r in enumerate(records) if any(r.group(split, track) for track in ("self", "cross"))]
+        unmarked = [_row(records[i], split, columns, most_videos, "m" if i in incomparable else "") for i in shown]
+        rows += _mark_best(unmarked, [records[i] for i in shown], split, columns)
+    return Table(columns=columns, rows=tuple(rows), about=(*about, *_about(records, columns)))
 
 
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
@@ -149,24 +148,39 @@ def printed(metric: Metric, value: float) -> str:
     return f"{value * metric.table_scale:.{metric.decimals}f}"
 
 
-def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[Row]:
-    """Yield the rows with the best value of each column and dataset marked, and ties; a single method has none."""
-    for row in rows:
-        peers = [r for r in rows if r.dataset == row.dataset]
+def _mark_best(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, columns: Sequence[Column]) -> list[Row]:
+    """Return a split's rows with the best value of each column marked, and those tied with it."""
+    best = {column.key: _find_best(rows, records, split, column) for column in columns}
+    marked = []
+    for i, row in enumerate(rows):
         cells = {}
-        for column in columns:
-            cell, values = row.cells[column.key], [_comparable(r.cells[column.key], column) for r in peers]
-            value, known = _comparable(cell, column), [v for v in values if v is not None]
-            best = value is not None and len(known) > 1 and value == max(known)
-            cells[column.key] = replace(cell, best=best)
-        yield replace(row, cells=cells)
+        for key, cell in row.cells.items():
+            notes = cell.notes + ("t" if i in best[key] and len(best[key]) > 1 else "")
+            cells[key] = replace(cell, best=i in best[key], notes=notes)
+        marked.append(replace(row, cells=cells))
+    return marked
 
 
-def _comparable(cell: Cell, column: Column) -> float | None:
-    """Return a number that is larger for a better value, None for a cell that must not be marked as best."""
+def _find_best(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, column: Column) -> set[int]:
+    """Return the rows with the best value of a column, or tied with it; none if there is nothing to compare."""
+    values = {i: value for i, row in enumerate(rows) if (value := _comparable(row.cells[column.key], column))}
+    if len(values) < 2:
+        return set()
+    best = max(values, key=lambda i: values[i])
+
+    def tied(i: int) -> bool:
+        is_equal = rows[i].cells[column.key].text == rows[best].cells[column.key].text
+        return is_equal or is_tie(records[best], records[i], split, column.track, column.metric)
+
+    return {i for i in values if tied(i)}
+
+
+def _comparable(cell: Cell, column: Column) -> tuple[float, float] | None:
+    """Return the value as printed and in full, larger if better, or None for a cell that must not be the best."""
     if cell.aggregate is None or cell.notes:
         return None
-    return float(cell.text) * (1 if column.metric.higher_is_better else -1)
+    sign = 1 if column.metric.higher_is_better else -1
+    return sign * float(cell.text), sign * cell.aggregate.value
 
 
 def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterable[str]:

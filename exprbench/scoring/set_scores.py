@@ -23,7 +23,7 @@ from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput
 
-VERSION = "sets-3"  # increase it when a change of the code changes distances
+VERSION = "sets-4"  # increase it when a change of the code changes distances
 
 Pair = tuple[Case, CaseScore]
 Features = dict[str, dict[str, Computation]]  # case id -> name -> computation
@@ -81,6 +81,7 @@ def _distance(metric: Metric, references: Features, predictions: Features) -> Ag
             num_samples=distance.num_samples,
             rank=min(distance.rank, distance.reference_rank),
             bias_floor=distance.bias_floor,
+            influence=distance.influence,
         )
 
     return cached("sets", {"version": VERSION, "compute": metric.compute, "cases": keys}, measure, _pack, _unpack)
