@@ -149,30 +149,30 @@ def printed(metric: Metric, value: float) -> str:
 
 
 def _mark_best(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, columns: Sequence[Column]) -> list[Row]:
-    """Return a split's rows with the best value of each column marked, and those tied with it."""
-    best = {column.key: _find_best(rows, records, split, column) for column in columns}
+    """Return a split's rows with the best value of each column marked, and those tied with it; one row has none."""
+    found = {column.key: _find_best(rows, records, split, column) for column in columns}
     marked = []
     for i, row in enumerate(rows):
         cells = {}
         for key, cell in row.cells.items():
-            notes = cell.notes + ("t" if i in best[key] and len(best[key]) > 1 else "")
-            cells[key] = replace(cell, best=i in best[key], notes=notes)
+            best, tied = found[key]
+            notes = cell.notes + ("t" if i in tied and len(tied) > 1 else "")
+            cells[key] = replace(cell, best=i in best, notes=notes)
         marked.append(replace(row, cells=cells))
     return marked
 
 
-def _find_best(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, column: Column) -> set[int]:
-    """Return the rows with the best value of a column, or tied with it; none if there is nothing to compare."""
+def _find_best(
+    rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, column: Column
+) -> tuple[set[int], set[int]]:
+    """Return the rows with the best value of a column as printed, and those tied with it, the best ones included."""
     values = {i: value for i, row in enumerate(rows) if (value := _comparable(row.cells[column.key], column))}
     if len(values) < 2:
-        return set()
-    best = max(values, key=lambda i: values[i])
-
-    def tied(i: int) -> bool:
-        is_equal = rows[i].cells[column.key].text == rows[best].cells[column.key].text
-        return is_equal or is_tie(records[best], records[i], split, column.track, column.metric)
-
-    return {i for i in values if tied(i)}
+        return set(), set()
+    first = max(values, key=lambda i: values[i])
+    best = {i for i in values if rows[i].cells[column.key].text == rows[first].cells[column.key].text}
+    tied = {i for i in values if is_tie(records[first], records[i], split, column.track, column.metric)}
+    return best, best | tied
 
 
 def _comparable(cell: Cell, column: Column) -> tuple[float, float] | None:

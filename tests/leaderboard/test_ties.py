@@ -43,7 +43,7 @@ def shown(*records, column="self_PSNR", **options):
 
 def test_a_difference_inside_the_paired_interval_is_a_tie():
     first, second = made("first", DIFFICULTY), made("second", DIFFICULTY - 0.05 + NOISE)
-    assert shown(first, second) == {"first": (True, "t"), "second": (True, "t")}
+    assert shown(first, second) == {"first": (True, "t"), "second": (False, "t")}
 
 
 def test_pairing_shows_a_difference_that_is_small_compared_with_the_intervals_of_the_means():
@@ -56,7 +56,7 @@ def test_pairing_shows_a_difference_that_is_small_compared_with_the_intervals_of
 def test_ties_are_with_the_best_only():
     values = {"best": 0.0, "near": -0.05, "far": -5.0, "farther": -5.05}
     records = [made(name, DIFFICULTY + shift + (NOISE if shift else 0)) for name, shift in values.items()]
-    assert shown(*records) == {"best": (True, "t"), "near": (True, "t"), "far": (False, ""), "farther": (False, "")}
+    assert shown(*records) == {"best": (True, "t"), "near": (False, "t"), "far": (False, ""), "farther": (False, "")}
 
 
 def test_a_marked_number_is_neither_best_nor_tied():
@@ -66,7 +66,14 @@ def test_a_marked_number_is_neither_best_nor_tied():
 
 
 def test_a_single_video_shows_no_difference():
-    assert shown(made("first", [30.0]), made("second", [20.0])) == {"first": (True, "t"), "second": (True, "t")}
+    assert shown(made("first", [30.0]), made("second", [20.0])) == {"first": (True, "t"), "second": (False, "t")}
+
+
+def test_equal_values_are_both_the_best_and_tied():
+    assert shown(made("first", DIFFICULTY), made("second", DIFFICULTY)) == {
+        "first": (True, "t"),
+        "second": (True, "t"),
+    }
 
 
 def test_the_formats_show_ties():
@@ -83,7 +90,7 @@ def test_ties_of_common_cases_are_those_of_these_cases():
     near, far = DIFFICULTY[:6] - 0.05 + NOISE[:6], DIFFICULTY[6:] - 9
     first, second, part = made("first", DIFFICULTY), made("second", [*near, *far]), made("part", DIFFICULTY[:6] - 9)
     assert shown(first, second, part)["second"] == (False, "")
-    assert shown(first, second, part, common=True)["second"] == (True, "t")
+    assert shown(first, second, part, common=True)["second"] == (False, "t")
 
 
 def features(rng, shift=0.0):
@@ -102,7 +109,8 @@ def test_distances_between_sets_are_tied_by_the_influences_of_their_videos(shift
     first, second = (distance(reference, features(rng, s)) for s in (1.0, 1.0 + shift))
     records = [made("first", DIFFICULTY, first), made("second", DIFFICULTY, second)]
     assert is_tie(*records, "single", "self", COLUMNS["fid"]) == expected
-    assert {best for best, _ in shown(*records, column="self_FID").values()} == ({True} if expected else {True, False})
+    notes = shown(*records, column="self_FID")
+    assert [notes[name][1] for name in ("first", "second")] == (["t", "t"] if expected else ["", ""])
 
 
 def test_records_without_values_of_videos_have_no_ties():
