@@ -154,7 +154,11 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
     )
     parser.add_argument(
-        "--shard", type=shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th (default: 1/1)"
+        "--shard",
+        type=shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="every N-th case, from the I-th; tables mark a part (default: 1/1)",
     )
     parser.add_argument(
         "--max-failed",
@@ -189,10 +193,15 @@ def _table(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "table",
-        "Print score records in the layout of the paper's Table 1.",
+        "Print score records in the layout of the paper's Table 1, with marks of what cannot be compared.",
         "  exprbench table a.json b.json\n  exprbench table *.json --format latex > table.tex\n"
         "  exprbench table *.json --format html --extras > table.html\n"
-        "  exprbench table mine.json shard.json --common",
+        "  exprbench table mine.json shard.json --common\n"
+        "\n"
+        "marks, explained below each table and in docs/record.md:\n"
+        "  never the best: \u2020 faces not detected, \u2021 frames or videos missing, \u00b6 shard,\n"
+        "                  \u2016 other aspect ratio, \u25c7 extra faces, \u00a7 --mix\n"
+        "  \u2248 tied with the best: the 95 % interval of the paired difference contains 0",
     )
     parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
     parser.add_argument(
