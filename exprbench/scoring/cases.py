@@ -20,7 +20,7 @@ from exprbench.faces.video_tracks import given_path, given_tracks, track_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.face_pair import Readings
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import CaseScore
 from exprbench.scoring.computations import (
     feature_computation,

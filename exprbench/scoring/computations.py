@@ -18,7 +18,7 @@ from exprbench.metrics import COLUMNS, Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
 from exprbench.metrics.face_readers import READERS, FaceReader
-from exprbench.metrics.registry import ClipStream
+from exprbench.metrics.metric import ClipStream
 from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.single_pass import Computation, FramePair, VideoInput
 

@@ -77,8 +77,9 @@ def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
     readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.profile] if w in READERS})
     pairs = [_pair(inputs, face, readers) for face in faces]
     num_shown, num_expected = sum(int(p.seen.sum()) for p in pairs), sum(int(p.reference.seen.sum()) for p in pairs)
-    errors = [_errors(inputs, pair, columns) for pair in pairs]
-    values = {column: _mean_over_faces(column, errors) for column in columns}
+    of_people = [column for column in columns if COLUMNS[column].over == "people"]
+    errors = [_errors(inputs, pair, [c for c in columns if c not in of_people]) for pair in pairs]
+    values = {c: _over_people(c, pairs) if c in of_people else _mean_over_faces(c, errors) for c in columns}
     reason = (
         "no frame in which it is defined"
         if num_shown
@@ -156,6 +157,10 @@ def _errors(inputs: FaceInputs, pair: FacePair, columns: Sequence[str]) -> dict[
             if worst is not None:
                 values[absent] = worst
     return errors
+
+
+def _over_people(column: str, pairs: Sequence[FacePair]) -> float:
+    return COLUMNS[column].function(COLUMNS[column].compute)(pairs)
 
 
 def _mean_over_faces(column: str, errors: Sequence[dict[str, np.ndarray]]) -> float:

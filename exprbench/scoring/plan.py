@@ -14,7 +14,7 @@ from exprbench.core.files import sha256_path
 from exprbench.faces.video_tracks import GIVEN_SUFFIX, tracks_made_by
 from exprbench.metrics import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids
 from exprbench.metrics.extractors import fid_id, fvd_id
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import MAX_METHOD, is_method_name
 
 Missing = Literal["exclude", "penalty"]

@@ -20,7 +20,7 @@ from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.processes import num_cores, process_map
 from exprbench.metrics import COLUMNS
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import failed_case, recall_case, score_case
 from exprbench.scoring.groups import make_group

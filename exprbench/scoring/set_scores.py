@@ -11,7 +11,7 @@ from exprbench.core.cache import cached
 from exprbench.core.schema import decode
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.registry import ClipStream
+from exprbench.metrics.metric import ClipStream
 from exprbench.metrics.set_distance import pack_reference, prepare, unpack_reference
 from exprbench.records import Aggregate, CaseScore
 from exprbench.scoring.cases import driver_input, feature_computations, feature_name

@@ -1,0 +1,135 @@
+"""Columns that are not in the paper's Table 1 and that the field asks for; `docs/metrics.md` defines each."""
+
+from typing import Any
+
+from exprbench.metrics.metric import CROSS, LANDMARKER, SELF, Metric, both, each
+
+_TRACKS = (SELF, CROSS)
+_EXPRESSION = ("mp-bs52", "smirk,exp50")
+_POSE = ("mp-rot", "smirk")
+_GAZE = ("mp-iris", "l2cs-gaze360")
+_FACE_WEIGHTS = each((LANDMARKER,), (LANDMARKER, "smirk"))
+_GAZE_WEIGHTS = each((LANDMARKER,), (LANDMARKER, "l2cs"))
+
+
+def _face(name: str, parent: str, compute: str, meaning: str, ids: dict[str, str], **changes: Any) -> Metric:
+    """Return a column of a whole face track, of expression and head unless `changes` say otherwise."""
+    options = {"weights": _FACE_WEIGHTS, "defined_on": _TRACKS, "over": "video", **changes}
+    return Metric(
+        name=name, parent=parent, title=name, compute=compute, meaning=meaning, ids=ids, kind="face", **options
+    )
+
+
+def _ids(pattern: str, *names: tuple[str, str]) -> dict[str, str]:
+    """Return the ids of both profiles; each `{}` of the pattern is replaced by the profile's part."""
+    return each(*(pattern.format(*parts) for parts in zip(*names, strict=True)))
+
+
+_EXPRESSION_SCALE = {"unit": "1e-2", "table_scale": 1e2}
+_POSE_SCALE = {"unit": "1e-3", "table_scale": 1e3}
+_GAZE_SCALE = {"unit": "degrees", "weights": _GAZE_WEIGHTS}
+
+AED_REL = _face(
+    "aed_rel",
+    "aed",
+    "neutral:aed_rel",
+    "AED with each side relative to its own median expression",
+    _ids("aed[{},rel-median,l1-mean]", _EXPRESSION),
+    worst=each(1.0, 2.0),
+    **_EXPRESSION_SCALE,
+)
+APD_REL = _face(
+    "apd_rel",
+    "apd",
+    "neutral:apd_rel",
+    "APD with each side relative to its own median head rotation",
+    _ids("apd[{},rel-median,axis-angle,l1-mean]", _POSE),
+    worst=both(1.0),
+    **_POSE_SCALE,
+)
+MAE_REL = _face(
+    "mae_rel",
+    "mae",
+    "neutral:mae_rel",
+    "MAE with each side relative to its own median gaze",
+    _ids("mae[{},rel-median]", _GAZE),
+    worst=both(90.0),
+    **_GAZE_SCALE,
+)
+FOLLOW_EXPRESSION = _face(
+    "follow_expression",
+    "aed",
+    "follow:follow_expression",
+    "correlation over time of the expressions of driver and prediction",
+    _ids("follow_expression[{},pearson]", _EXPRESSION),
+    higher_is_better=True,
+    decimals=3,
+)
+FOLLOW_POSE = _face(
+    "follow_pose",
+    "apd",
+    "follow:follow_pose",
+    "correlation over time of the head rotations of driver and prediction",
+    _ids("follow_pose[{},pearson]", _POSE),
+    higher_is_better=True,
+    decimals=3,
+)
+LAG = _face(
+    "lag",
+    "aed",
+    "follow:lag",
+    "constant shift between driver and prediction that fits best, in frames",
+    _ids("lag[{}+{},pearson,max12]", _EXPRESSION, _POSE),
+    unit="frames",
+)
+SWAP = _face(
+    "swap",
+    "aed",
+    "swap:swap",
+    "share of frames in which a face follows a neighbour's driver more than its own; two or more people",
+    _ids("swap[{}+{},rel-median,share]", _EXPRESSION, _POSE),
+    over="people",
+    decimals=3,
+)
+SWAP_MARGIN = _face(
+    "swap_margin",
+    "aed",
+    "swap:swap_margin",
+    "margin by which faces follow their own driver rather than a neighbour's, in [-1, 1]; two or more people",
+    _ids("swap[{}+{},rel-median,margin]", _EXPRESSION, _POSE),
+    over="people",
+    higher_is_better=True,
+    decimals=3,
+)
+
+
+def _at_lag(name: str, ids: dict[str, str], **changes: Any) -> Metric:
+    parent = name.split("_", maxsplit=1)[0]
+    return _face(f"{name}_at_lag", parent, f"follow:{name}_at_lag", f"{name} at the shift of `lag`", ids, **changes)
+
+
+_AT_LAG = (
+    _at_lag("lmd", _ids("lmd[mp478,unit,center,at-lag-{}]", _POSE), defined_on=(SELF,), **_POSE_SCALE),
+    _at_lag(
+        "mae",
+        _ids("mae[{},at-lag-{}]", _GAZE, _POSE),
+        unit="degrees",
+        weights=each((LANDMARKER,), (LANDMARKER, "l2cs", "smirk")),
+    ),
+    _at_lag("aed", _ids("aed[{},at-lag,l1-mean]", _EXPRESSION), **_EXPRESSION_SCALE),
+    _at_lag("apd", _ids("apd[{},at-lag,axis-angle,l1-mean]", _POSE), **_POSE_SCALE),
+    _at_lag("aed_rel", _ids("aed[{},rel-median,at-lag,l1-mean]", _EXPRESSION), **_EXPRESSION_SCALE),
+    _at_lag("apd_rel", _ids("apd[{},rel-median,at-lag,axis-angle,l1-mean]", _POSE), **_POSE_SCALE),
+)
+
+FURTHER_COLUMNS: tuple[Metric, ...] = (
+    AED_REL,
+    APD_REL,
+    MAE_REL,
+    FOLLOW_EXPRESSION,
+    FOLLOW_POSE,
+    LAG,
+    *_AT_LAG,
+    SWAP,
+    SWAP_MARGIN,
+)
