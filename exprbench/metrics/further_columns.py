@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from exprbench.metrics.metric import CROSS, LANDMARKER, SELF, Metric, both, each
+from exprbench.metrics.metric import CROSS, INCEPTION, LANDMARKER, SELF, FrameStream, Metric, both, each
 
 _TRACKS = (SELF, CROSS)
 _EXPRESSION = ("mp-bs52", "smirk,exp50")
@@ -122,6 +122,66 @@ _AT_LAG = (
     _at_lag("apd_rel", _ids("apd[{},rel-median,at-lag,axis-angle,l1-mean]", _POSE), **_POSE_SCALE),
 )
 
+AED_GROUPS = _face(
+    "aed_groups",
+    "aed",
+    "aed:aed_groups",
+    "mean of the AEDs of expression, eyelids and jaw, each over its own coefficients",
+    {"paper": "aed[smirk,mean(exp50,eyelid2,jaw3)]"},
+    over="frame",
+    **_EXPRESSION_SCALE,
+)
+APD_ROTMAT = _face(
+    "apd_rotmat",
+    "apd",
+    "apd:apd_rotmat",
+    "mean absolute difference of the nine entries of the head rotation matrices",
+    {"mediapipe": "apd[mp-rotmat9]"},
+    over="frame",
+    **_POSE_SCALE,
+)
+L1 = Metric(
+    name="l1",
+    parent="psnr",
+    title="l1",
+    meaning="mean absolute difference of the RGB values of each frame, in [0, 255]",
+    kind="pixel",
+    measure="l1:absolute_error",
+    compute="l1:frame_mean",
+    ids=both("l1[rgb,frame-mean]"),
+    defined_on=(SELF,),
+)
+LPIPS = Metric(
+    name="lpips",
+    parent="psnr",
+    title="lpips",
+    meaning="distance of deep features of each frame, by AlexNet",
+    kind="pixel",
+    measure="lpips:distance",
+    compute="lpips:frame_mean",
+    ids=both("lpips[alex,v0.1,native-size]"),
+    weights=both(("alexnet",)),
+    defined_on=(SELF,),
+    decimals=3,
+    on_request=True,
+)
+KID = Metric(
+    name="kid",
+    parent="fid",
+    title="kid",
+    meaning="kernel distance between Inception features of all frames and of all reference frames, unbiased",
+    kind="set",
+    per="group",
+    compute="kid:kid_distance",
+    stream=FrameStream(load="fid:load", resize="clean299"),
+    ids=both(f"kid[{INCEPTION},poly3,unbiased]"),
+    weights=both(("inception",)),
+    defined_on=(SELF,),
+    unit="1e-3",
+    table_scale=1e3,
+    on_request=True,
+)
+
 FURTHER_COLUMNS: tuple[Metric, ...] = (
     AED_REL,
     APD_REL,
@@ -132,4 +192,9 @@ FURTHER_COLUMNS: tuple[Metric, ...] = (
     *_AT_LAG,
     SWAP,
     SWAP_MARGIN,
+    AED_GROUPS,
+    APD_ROTMAT,
+    L1,
+    LPIPS,
+    KID,
 )

@@ -147,8 +147,8 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     computations = [shape_computation(SHAPE, prediction)]
     if case.track == "self":
         computations += feature_computations(plan, case, prediction, drivers[0])
-        pixels = [metric for metric in columns if metric.kind == "pixel"]
-        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels)] if pixels else []
+        pixels = [metric for metric in columns if metric.kind == "pixel" and metric.name not in unscored]
+        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels, plan.device)] if pixels else []
     given: dict[str, VideoInput] = {}
     if faces := [metric.name for metric in columns if metric.kind == "face"]:
         videos = {PREDICTION: prediction, **dict(zip(dict.fromkeys(case.drivers), drivers, strict=True))}
@@ -233,7 +233,7 @@ def _reduce_pixels(
     for metric in columns:
         if metric.kind == "pixel" and metric.measure in pixels["errors"]:
             unscored[metric.name] = pixels["errors"][metric.measure]
-        elif metric.kind == "pixel":
+        elif metric.kind == "pixel" and metric.name not in unscored:
             per_frame = pixels["values"][metric.measure]
             values[metric.name] = metric.function(metric.compute)(per_frame, pixels["num_values"])
 

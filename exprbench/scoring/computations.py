@@ -1,6 +1,7 @@
 """Computations behind the columns: faces, pixels, features and face readings, with their cache keys."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -86,8 +87,17 @@ class PixelValues:
         }
 
 
-def pixel_computation(name: str, reference: VideoInput, prediction: VideoInput, columns: list[Metric]) -> Computation:
-    """Return the computation of the per-frame measures of pixel columns."""
+def pixel_functions(columns: Sequence[Metric], device: str) -> dict[str, Any]:
+    """Return measure -> its function of two frames; those of networks run on a device."""
+    networks = {metric.measure for metric in columns if any(metric.weights.values())}
+    functions = {metric.measure: metric.function(metric.measure) for metric in columns}
+    return {m: partial(f, device=device) if m in networks else f for m, f in functions.items()}
+
+
+def pixel_computation(
+    name: str, reference: VideoInput, prediction: VideoInput, columns: list[Metric], device: str = "cpu"
+) -> Computation:
+    """Return the computation of the per-frame measures of pixel columns; `device` is that of their networks."""
     measures = {metric.measure: metric for metric in columns}
     key = {
         "version": PIXELS,
@@ -95,9 +105,11 @@ def pixel_computation(name: str, reference: VideoInput, prediction: VideoInput, 
         "fps": reference.fps,
         "measures": sorted(measures),
     }
+    if files := sorted({file for metric in columns for names in metric.weights.values() for file in names}):
+        key |= {"weights": {file: weights.get(file).sha256 for file in files}, "device": device}
 
     def start() -> PixelValues:
-        return PixelValues({measure: metric.function(measure) for measure, metric in measures.items()})
+        return PixelValues(pixel_functions(columns, device))
 
     pack = partial(_dump, encoder=json.dumps)
     return Computation(

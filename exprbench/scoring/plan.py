@@ -46,6 +46,7 @@ class ScoringPlan:
         if "fid" in self.networks:
             network = self.networks["fid"]
             custom |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
+            custom["kid"] = f"kid[{network.id},poly3,unbiased]"
         if "fvd" in self.networks:
             custom["fvd"] = fvd_id(self.networks["fvd"])
         return {**metric_ids(self.profile), **custom}

@@ -73,7 +73,7 @@ def _distance(metric: Metric, scored: Sequence[Pair], features: dict[str, dict[s
             low=distance.low,
             high=distance.high,
             num_samples=distance.num_samples,
-            rank=min(distance.rank, distance.reference_rank),
+            rank=None if distance.rank is None else min(distance.rank, distance.reference_rank),
             bias_floor=distance.bias_floor,
         )
 
