@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from exprbench.core.cache import cache_root
@@ -29,6 +30,8 @@ class Weights:
         sha256: published hash; empty if there is none.
         url: direct download; empty if the file must be downloaded in a browser, from `source`.
         num_bytes: size; 0 if unknown.
+        package: installed Python package whose folder `models` contains the file; empty for a download.
+        module: Python package without which the file cannot be used.
         exports: names of files or folders with the network in other formats, exported by the user and without a
             published hash.
     """
@@ -41,6 +44,8 @@ class Weights:
     url: str = ""
     num_bytes: int = 0
     sha256: str = ""
+    package: str = ""
+    module: str = ""
     exports: tuple[str, ...] = ()
 
 
@@ -105,11 +110,23 @@ ALL = {
             sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
         ),
         Weights(
+            name="dlib_identity",
+            filename="dlib_face_recognition_resnet_model_v1.dat",
+            used_by="csim",
+            licence="CC0-1.0 (dlib's model, in the package face-recognition-models)",
+            source="the package face-recognition-models: pip install 'exprbench[identity]'",
+            num_bytes=22_466_066,
+            sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            package="face_recognition_models",
+            module="dlib",
+        ),
+        Weights(
             name="arcface",
             filename="w600k_r50.onnx",
             used_by="csim_arcface",
             licence="non-commercial research only (InsightFace, trained on WebFace600K)",
             source="github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip (w600k_r50.onnx in it)",
+            module="onnxruntime",
             num_bytes=174_383_860,
             sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
         ),
@@ -168,8 +185,15 @@ def get(name: str) -> Weights:
 
 def locate(name: str) -> Path | None:
     """Return the path of a model file, None if it is in none of the folders; its content is not checked."""
-    candidates = (folder / get(name).filename for folder in folders())
+    weights = get(name)
+    candidates = (folder / weights.filename for folder in [*folders(), *_package_folders(weights.package)])
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _package_folders(package: str) -> list[Path]:
+    """Return the folders `models` of an installed package, without importing it."""
+    found = find_spec(package) if package else None
+    return [Path(folder) / "models" for folder in found.submodule_search_locations or ()] if found else []
 
 
 def locate_export(name: str) -> Path | None:
@@ -189,6 +213,8 @@ def require(name: str) -> Path:
         raise WeightsError("weights_missing", how_to_get(weights))
     if weights.sha256 and sha256_path(path) != weights.sha256:
         raise WeightsError("weights_differ", f"{path} is not the published file (sha256 {weights.sha256})")
+    if weights.module and find_spec(weights.module) is None:
+        raise WeightsError("weights_missing", f"{weights.module} is not installed; pip install 'exprbench[identity]'")
     return path
 
 

@@ -1,5 +1,6 @@
 """Columns that are not in the paper's Table 1 and that the field asks for; `docs/metrics.md` defines each."""
 
+from dataclasses import replace
 from typing import Any
 
 from exprbench.metrics.metric import CROSS, INCEPTION, LANDMARKER, SELF, FrameStream, Metric, both, each
@@ -182,6 +183,29 @@ KID = Metric(
     on_request=True,
 )
 
+CSIM = _face(
+    "csim",
+    "aed",
+    "csim:csim",
+    "cosine similarity of the identity of each face to that of the source image, by dlib's network",
+    both("csim[dlib-resnet-v1,mp-align5,cosine]"),
+    weights=both((LANDMARKER, "dlib_identity")),
+    worst=both(0.0),
+    over="frame",
+    higher_is_better=True,
+    decimals=3,
+    on_request=True,
+)
+CSIM_ARCFACE = replace(
+    CSIM,
+    name="csim_arcface",
+    title="csim_arcface",
+    compute="csim:csim_arcface",
+    meaning="cosine similarity of the identity of each face to that of the source image, by ArcFace",
+    ids=both("csim[arcface-w600k-r50,mp-align5,cosine]"),
+    weights=both((LANDMARKER, "arcface")),
+)
+
 FURTHER_COLUMNS: tuple[Metric, ...] = (
     AED_REL,
     APD_REL,
@@ -197,4 +221,6 @@ FURTHER_COLUMNS: tuple[Metric, ...] = (
     L1,
     LPIPS,
     KID,
+    CSIM,
+    CSIM_ARCFACE,
 )

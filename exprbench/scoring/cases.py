@@ -16,13 +16,16 @@ from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
 from exprbench.core.schema import decode
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.video_tracks import given_path, given_tracks, track_image
+from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, track_image
+from exprbench.media import read_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.face_pair import Readings
+from exprbench.metrics.face_readers import READERS
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import CaseScore
 from exprbench.scoring.computations import (
+    FaceCrops,
     feature_computation,
     pixel_computation,
     reading_computation,
@@ -259,6 +262,14 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
         video = resolved.prediction if driver is None else drivers[case.drivers[driver]]
         return single_pass([reading_computation(plan, reader, reader, video, track)])[reader]
 
+    def read_source(reader: str, face: int) -> Readings:
+        track = _source_face(plan, case, results, face)
+        if track is None:
+            return {}
+        crops = FaceCrops(READERS[reader], plan.device, track)
+        crops.update(read_image(plan.bench.path(case.source)))
+        return crops.compute()
+
     return FaceInputs(
         profile=plan.profile,
         missing=plan.missing,
@@ -268,12 +279,30 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
         face_map=case.face_map,
         source_tracks=_source_tracks(plan, case),
         read=read,
+        read_source=read_source,
     )
+
+
+def _source_face(plan: ScoringPlan, case: Case, results: Results, face: int) -> FaceTrack | None:
+    """Return a face of the source image as a track of one frame; None if the faces found are not those of the case.
+
+    The source image of a self case is the first frame of its driver.
+    """
+    if case.track == "self":
+        driven = case.face_map[face]
+        return main_faces(results[case.drivers[0]])[driven[1]].first(1) if driven else None
+    tracks = _image_tracks(plan, case)
+    return tracks.tracks[face] if tracks and len(tracks.tracks) == len(case.face_map) else None
 
 
 def _source_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
     """Return the faces of a cross case's source image, None if they are not detected or there is no landmarker."""
+    return None if case.track == "self" else _image_tracks(plan, case)
+
+
+def _image_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
+    """Return the faces of a case's source image, None if they are not detected or there is no landmarker."""
     path = plan.bench.path(case.source)
-    if case.track == "self" or not plan.bench.assets[case.source].faces_found:
+    if not plan.bench.assets[case.source].faces_found:
         return None
     return given_tracks(path) or (None if LANDMARKER in plan.without else track_image(path))

@@ -84,6 +84,11 @@ def _face_inputs(predicted: Frames, reference: Frames, fps: float, profile: str,
             crops.update(frame)
         return crops.compute()
 
+    def read_source(reader: str, face: int) -> Readings:
+        crops = FaceCrops(READERS[reader], device, main_faces(driver)[face].first(1))
+        crops.update(reference[0])
+        return crops.compute()
+
     return FaceInputs(
         profile=profile,
         missing="exclude",
@@ -93,4 +98,5 @@ def _face_inputs(predicted: Frames, reference: Frames, fps: float, profile: str,
         face_map=tuple((0, face) for face in range(len(main_faces(driver)))),
         source_tracks=None,
         read=read,
+        read_source=read_source,
     )
