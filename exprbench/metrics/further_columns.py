@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from exprbench.metrics.metric import CROSS, INCEPTION, LANDMARKER, SELF, FrameStream, Metric, both, each
+from exprbench.metrics.clip_grid import DEFAULT_GRID
+from exprbench.metrics.metric import CROSS, INCEPTION, LANDMARKER, SELF, ClipStream, FrameStream, Metric, both, each
 
 _TRACKS = (SELF, CROSS)
 _EXPRESSION = ("mp-bs52", "smirk,exp50")
@@ -183,6 +184,20 @@ KID = Metric(
     on_request=True,
 )
 
+FVD_VIDEOMAE = Metric(
+    name="fvd_videomae",
+    parent="fvd",
+    title="fvd_videomae",
+    meaning="Fréchet distance between VideoMAE features of all 16-frame clips and of all reference clips",
+    kind="set",
+    per="group",
+    compute="set_distance:set_distance",
+    stream=ClipStream(load="videomae:load", grid=DEFAULT_GRID),
+    ids=both(f"fvd[videomae2-g-ssv2,{DEFAULT_GRID.label()}]"),
+    weights=both(("videomae",)),
+    defined_on=(SELF,),
+    on_request=True,
+)
 CSIM = _face(
     "csim",
     "aed",
@@ -221,6 +236,7 @@ FURTHER_COLUMNS: tuple[Metric, ...] = (
     L1,
     LPIPS,
     KID,
+    FVD_VIDEOMAE,
     CSIM,
     CSIM_ARCFACE,
 )
