@@ -68,7 +68,7 @@ class ExprBenchMetric(_VideoMetric):
 
     @property
     def id(self) -> str:
-        """Return the metric's id, such as `lmd[mp478,unit]`."""
+        """Return the metric's id, such as `lmd[mp478,unit,center]`."""
         return COLUMNS[self.column].ids[self.profile]
 
     def update(self, preds: Tensor, target: Tensor) -> None:

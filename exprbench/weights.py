@@ -30,8 +30,8 @@ class Weights:
         sha256: published hash; empty if there is none.
         url: direct download; empty if the file must be downloaded in a browser, from `source`.
         num_bytes: size; 0 if unknown.
-        package: installed Python package whose folder `models` contains the file; empty for a download.
-        module: Python package without which the file cannot be used.
+        package: package that reads the file, if it is not installed with exprbench; `extra` installs it.
+        comes_with: package whose folder `models` contains the file; empty for a download.
         exports: names of files or folders with the network in other formats, exported by the user and without a
             published hash.
     """
@@ -45,7 +45,8 @@ class Weights:
     num_bytes: int = 0
     sha256: str = ""
     package: str = ""
-    module: str = ""
+    extra: str = ""
+    comes_with: str = ""
     exports: tuple[str, ...] = ()
 
 
@@ -89,6 +90,8 @@ ALL = {
             used_by="mae, profile paper",
             licence="MIT (code); trained on Gaze360, research use",
             source="drive.google.com/drive/folders/17p6ORr-JQJcw-eYtG2WGNiuS_qVKwdWd (github.com/Ahmednull/L2CS-Net)",
+            url="https://huggingface.co/dorni/SpeakerVid-5M-data-curation-models/resolve/"
+            "5c6e04d7fa3321e6228e79162f8ec98466bf308a/L2CSNet_gaze360.pkl",
             num_bytes=95_849_977,
             sha256="8a7f3480d868dd48261e1d59f915b0ef0bb33ea12ea00938fb2168f212080665",
         ),
@@ -98,6 +101,12 @@ ALL = {
             used_by="aed apd, profile paper",
             licence="MIT (code); see the authors' terms for the model",
             source="drive.google.com/file/d/1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE (github.com/georgeretsi/smirk)",
+            url="https://drive.usercontent.google.com/download?id=1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE"
+            "&export=download&confirm=t",
+            num_bytes=140_495_895,
+            sha256="26b234e3cc31a5de226bcba4321bb5d7343a2ad48234c028b57a1c2f8c2d22d0",
+            package="timm",
+            extra="paper",
         ),
         Weights(
             name="alexnet",
@@ -117,8 +126,9 @@ ALL = {
             source="the package face-recognition-models: pip install 'exprbench[identity]'",
             num_bytes=22_466_066,
             sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-            package="face_recognition_models",
-            module="dlib",
+            package="dlib",
+            extra="identity",
+            comes_with="face_recognition_models",
         ),
         Weights(
             name="arcface",
@@ -126,7 +136,8 @@ ALL = {
             used_by="csim_arcface",
             licence="non-commercial research only (InsightFace, trained on WebFace600K)",
             source="github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip (w600k_r50.onnx in it)",
-            module="onnxruntime",
+            package="onnxruntime",
+            extra="identity",
             num_bytes=174_383_860,
             sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
         ),
@@ -186,7 +197,7 @@ def get(name: str) -> Weights:
 def locate(name: str) -> Path | None:
     """Return the path of a model file, None if it is in none of the folders; its content is not checked."""
     weights = get(name)
-    candidates = (folder / weights.filename for folder in [*folders(), *_package_folders(weights.package)])
+    candidates = (folder / weights.filename for folder in [*folders(), *_package_folders(weights.comes_with)])
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -213,9 +224,19 @@ def require(name: str) -> Path:
         raise WeightsError("weights_missing", how_to_get(weights))
     if weights.sha256 and sha256_path(path) != weights.sha256:
         raise WeightsError("weights_differ", f"{path} is not the published file (sha256 {weights.sha256})")
-    if weights.module and find_spec(weights.module) is None:
-        raise WeightsError("weights_missing", f"{weights.module} is not installed; pip install 'exprbench[identity]'")
     return path
+
+
+def require_package(name: str) -> None:
+    """Check that the package that reads a model file is installed.
+
+    Raises:
+        WeightsError: `package_missing`; the detail says how to install it.
+    """
+    weights = get(name)
+    if weights.package and find_spec(weights.package) is None:
+        detail = f"{weights.package} reads {weights.filename}; pip install 'exprbench[{weights.extra}]'"
+        raise WeightsError("package_missing", detail)
 
 
 def how_to_get(weights: Weights) -> str:

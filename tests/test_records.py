@@ -36,7 +36,7 @@ def record(method="m", value=5.0, **changes):
         benchmark=ScoredBenchmark(name="b", sha256="0" * 64, num_cases=1),
         profile="mediapipe",
         protocol={"fps": "25"},
-        ids={"lmd": "lmd[mp478,unit]"},
+        ids={"lmd": "lmd[mp478,unit,center]"},
         weights={},
         versions={},
         device="cpu",

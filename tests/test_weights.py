@@ -10,6 +10,7 @@ import pytest
 from exprbench import cli, weights
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_bytes
+from exprbench.metrics import COLUMNS, PROFILES
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -120,3 +121,19 @@ def test_the_list_names_every_file_and_where_it_is(entry, tmp_path, capsys):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'inception'"):
         weights.get("incepton")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_model_file_of_a_profile_can_be_fetched_and_verified(profile):
+    for name in {name for metric in COLUMNS.values() for name in metric.weights.get(profile, ())}:
+        file = weights.get(name)
+        assert file.url.startswith("https://"), name
+        assert len(file.sha256) == 64
+        assert file.num_bytes > 0
+
+
+def test_a_package_that_reads_a_file_is_asked_for_by_the_name_of_its_extra(monkeypatch, entry):
+    weights.require_package("net")
+    monkeypatch.setitem(weights.ALL, "net", replace(entry, package="no_such_package", extra="paper"))
+    with pytest.raises(weights.WeightsError, match=r"package_missing: .* pip install 'exprbench\[paper\]'"):
+        weights.require_package("net")

@@ -27,8 +27,8 @@ class FaceTrack:
     Attributes:
         seen: (T,) bool.
         box: (T, 4) float32, x0 y0 x1 y1 of the landmarks, in [0, 1] of the full frame (beyond it if a face is cut off).
-        landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, z in the
-            unit of x, smaller towards the camera.
+        landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, whose first
+            pixel has its centre at (0.5 / width, 0.5 / height); z in the unit of x, smaller towards the camera.
         blendshapes: (T, 52) float32 in [0, 1], in MediaPipe's order (`_neutral` first).
         pose: (T, 4, 4) float32, canonical head to camera: x right, y up, z towards the viewer, in centimetres. The
             camera is that of a square crop around the face, so the rotation does not depend on the place in the frame.
@@ -62,10 +62,22 @@ class FaceTrack:
         """Return the share of frames in which the face is seen."""
         return float(self.seen.mean()) if len(self.seen) else 0.0
 
+    @property
+    def first_x(self) -> float:
+        """Return the centre of the box, in [0, 1] of the width, where the face is first seen; infinity if never."""
+        return float(self.box[self.seen.argmax(), [0, 2]].mean()) if self.seen.any() else float("inf")
+
     def first(self, num_frames: int) -> "FaceTrack":
         """Return the track over its first frames."""
+        return self._cut(slice(num_frames))
+
+    def skip(self, num_frames: int) -> "FaceTrack":
+        """Return the track without its first frames."""
+        return self._cut(slice(num_frames, None))
+
+    def _cut(self, frames: slice) -> "FaceTrack":
         arrays = (self.seen, self.box, self.landmarks, self.blendshapes, self.pose)
-        seen, box, landmarks, blendshapes, pose = (array[:num_frames] for array in arrays)
+        seen, box, landmarks, blendshapes, pose = (array[frames] for array in arrays)
         return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
 
 
@@ -116,6 +128,11 @@ class FaceTracks:
         """Return the tracks over the video's first frames."""
         tracks = tuple(track.first(num_frames) for track in self.tracks)
         return replace(self, num_frames=min(num_frames, self.num_frames), tracks=tracks)
+
+    def skip(self, num_frames: int) -> "FaceTracks":
+        """Return the tracks without the video's first frames, in the order of the rest of the video."""
+        tracks = sorted((track.skip(num_frames) for track in self.tracks), key=lambda track: track.first_x)
+        return replace(self, num_frames=max(0, self.num_frames - num_frames), tracks=tuple(tracks))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
 from exprbench.media import open_clip, read_image
 
-TRACKER = "follow-1"  # increase it when a change of the tracker changes its results
+TRACKER = "follow-2"  # increase it when a change of the tracker changes its results
 GIVEN_SUFFIX = ".tracks.npz"
 MAIN_SEEN_RATE = 0.5
 

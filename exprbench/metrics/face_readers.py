@@ -26,7 +26,7 @@ class FaceReader:
     of_source: bool = False
 
     def crop(self, frame: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-        """Return the network's view of a face, whose landmarks (478, 2) are in pixels of the (H, W, 3) frame."""
+        """Return the network's view of a face, from its landmarks (478, 2) in pixels from the upper left corner."""
         return _module(self.module).crop(frame, points_px)
 
     def network(self, device: str) -> Network:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from exprbench import weights
 from exprbench.benchmark import Case
 from exprbench.core.cache import read_entry, write_entry
 from exprbench.core.errors import ItemError
@@ -157,8 +156,7 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
         videos = {PREDICTION: prediction, **dict(zip(dict.fromkeys(case.drivers), drivers, strict=True))}
         given = {name: video for name, video in videos.items() if given_path(video.path).is_file()}
         if LANDMARKER in plan.without and len(given) < len(videos):
-            error = weights.WeightsError("weights_missing", plan.without[LANDMARKER])
-            unscored, given = {**unscored, **dict.fromkeys(faces, str(error))}, {}
+            unscored, given = {**unscored, **dict.fromkeys(faces, plan.without[LANDMARKER])}, {}
         else:
             computations += [tracks_computation(n, video) for n, video in videos.items() if n not in given]
     return ResolvedCase(

@@ -106,6 +106,7 @@ def missing_weights(columns: Sequence[str], profile: str) -> dict[str, str]:
     for name in sorted({name for column in columns for name in COLUMNS[column].weights[profile]}):
         try:
             weights.require(name)
+            weights.require_package(name)
         except weights.WeightsError as error:
             instructions[name] = str(error)
     return instructions

@@ -117,7 +117,7 @@ def test_missing_frames_are_marked():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (replace(B, ids={**IDS, "lmd": "lmd[other]"}), r"lmd\[mp478,unit\], one has lmd\[other\]"),
+        (replace(B, ids={**IDS, "lmd": "lmd[other]"}), r"lmd\[mp478,unit,center\], one has lmd\[other\]"),
         (replace(B, protocol={"fps": "30"}), "fps is '25' in one and '30' in the other"),
         (replace(B, benchmark=replace(B.benchmark, sha256="cd" * 32)), "one is of benchmark bench"),
     ],

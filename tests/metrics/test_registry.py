@@ -13,7 +13,7 @@ IDS = {
     "fvd": ("fvd[i3d-k400,16f,hop16,squash224]",) * 2,
     "psnr": ("psnr[rgb,frame-mean,cap100]",) * 2,
     "ssim": ("ssim[rgb,gauss11,valid]",) * 2,
-    "lmd": ("lmd[mp478,unit]",) * 2,
+    "lmd": ("lmd[mp478,unit,center]",) * 2,
     "mae": ("mae[mp-iris]", "mae[l2cs-gaze360]"),
     "aed": ("aed[mp-bs52,l1-mean]", "aed[smirk,exp50,l1-mean]"),
     "apd": ("apd[mp-rot,axis-angle,l1-mean]", "apd[smirk,axis-angle,l1-mean]"),

@@ -122,6 +122,30 @@ def test_the_profile_of_the_paper(small, model_file):
     assert min(mirrored[name] for name in errors) > 0
 
 
+@pytest.mark.parametrize("smirk", ["missing", "of another network", "without its package"])
+def test_a_subset_of_the_papers_profile_needs_only_its_own_networks(small, model_file, monkeypatch, smirk):
+    model_file("l2cs", lambda path: saved(path, l2cs_state()))
+    if smirk == "of another network":
+        model_file("smirk", lambda path: path.write_bytes(b"something else"))
+    if smirk == "without its package":
+        monkeypatch.setitem(weights.ALL, "smirk", replace(weights.get("smirk"), package="no_such_package"))
+    record = small.score(profile="paper", metrics=["psnr", "mae"])
+    assert {case.case_id: case.outcome for case in record.cases} == {OWN: "scored", "single-cross-0001": "scored"}
+    assert {name: case_of(record, OWN).values[name] for name in ("psnr", "mae")} == {"psnr": 100, "mae": 0}
+    assert all(case.unscored == {} for case in record.cases)
+
+
+def test_a_network_without_its_package_leaves_the_other_columns(small, model_file, monkeypatch):
+    model_file("l2cs", lambda path: saved(path, l2cs_state()))
+    model_file("smirk", lambda path: saved(path, smirk_state(smirk_parts())))
+    monkeypatch.setitem(weights.ALL, "smirk", replace(weights.get("smirk"), package="no_such_package"))
+    case = case_of(small.score(profile="paper", metrics=["psnr", "mae", "aed"]), OWN)
+    assert {name: case.values[name] for name in ("psnr", "mae")} == {"psnr": 100, "mae": 0}
+    assert case.unscored["aed"] == (
+        "package_missing: no_such_package reads SMIRK_em1.pt; pip install 'exprbench[paper]'"
+    )
+
+
 def test_networks_that_are_not_there_are_told(method, monkeypatch):
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", "")
     record = method.score(metrics=["fid", "fvd", "psnr", "mae", "aed"], profile="paper")

@@ -2,6 +2,7 @@ import io
 import json
 import shutil
 import tarfile
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -155,6 +156,17 @@ def test_frames_of_odd_sizes_and_faces_beyond_the_border(tmp_path):
     masks = face_masks(tracks)
     assert masks.shape == (1, 5, 41, 81)
     assert masks[0, 0, 0, 0] == 255
+
+
+def test_masks_hold_the_pixels_of_the_landmarks():
+    """Corners at the centres of pixels 16 and 31, in a frame of 64: the face covers cells 2 and 3 and no other."""
+    track = face((32, 32), 8, 2).first(1)
+    corners = np.tile([[16.5, 16.5, 0], [31.5, 16.5, 0], [16.5, 31.5, 0], [31.5, 31.5, 0]], (120, 1))[:478] / 64
+    track = replace(track, landmarks=corners[None].astype(np.float32))
+    masks = face_masks(FaceTracks(num_frames=1, width=64, height=64, fps=25, made_by="given", tracks=(track,)))
+    expected = np.zeros((8, 8), np.uint8)
+    expected[2:4, 2:4] = 255
+    assert np.array_equal(masks[0, 0], expected)
 
 
 @pytest.fixture
