@@ -70,6 +70,8 @@ class Aggregate:
     rank: int | None = None
     bias_floor: float | None = None
     """For distances between sets: distance between two halves of the reference."""
+    floor: float | None = None
+    """Noise floor: the value of the reference measured twice; see docs/metrics.md."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exprbench.core.errors import UserError
+from exprbench.leaderboard.floor_lines import floor_lines
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
@@ -197,3 +198,4 @@ def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterabl
                     missing.setdefault(f"{name}: {reason}", []).append(f"{record.method}, {group.split} {group.track}")
     for reason, groups in missing.items():
         yield f"No {reason} ({'; '.join(groups)})."
+    yield from floor_lines(records, [(column.track, column.metric) for column in columns])

@@ -25,7 +25,7 @@ NORM_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class VideoMAEShape:
     """Dimensions of the network; the defaults are those of the published one."""
 
     width: int = 1408
@@ -59,8 +59,8 @@ class VideoMAEFeatures:
     id = "videomae2-g-ssv2"
     fit = "squash224"
 
-    def __init__(self, path: Path, *, device: str = "cpu", batch: int = 1, shape: Shape | None = None) -> None:
-        shape = shape or Shape()
+    def __init__(self, path: Path, *, device: str = "cpu", batch: int = 1, shape: VideoMAEShape | None = None) -> None:
+        shape = shape or VideoMAEShape()
         self.num_features = shape.width
         self.batch = batch
         self.device = device
@@ -106,7 +106,7 @@ def _state(path: Path) -> dict[str, Any]:
     return state
 
 
-def build(shape: Shape) -> "torch.nn.Module":
+def build(shape: VideoMAEShape) -> "torch.nn.Module":
     """Return the network with random weights and the names of the published file."""
     import torch
     from torch import nn

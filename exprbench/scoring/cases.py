@@ -32,6 +32,7 @@ from exprbench.scoring.computations import (
     tracks_computation,
 )
 from exprbench.scoring.face_scores import FaceInputs, score_faces
+from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan, verified
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
@@ -72,6 +73,7 @@ class ResolvedCase:
             "unscored": self.unscored,
             "without": sorted(self.plan.without),
             "missing": self.plan.missing,
+            "looks": self.plan.looks,
             "device": self.plan.device,
             "given": {name: sha256_path(given_path(video.path)) for name, video in self.given.items()},
             "computations": [[c.name, c.kind, c.key] for c in self.computations],
@@ -92,7 +94,8 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
         for driver in dict.fromkeys(case.drivers):
             verified(plan.bench, driver)
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
-        scored = _reduce(resolved, {**single_pass(resolved.computations), **given})
+        results = _averaged(resolved, single_pass(resolved.computations))
+        scored = _reduce(resolved, {**results, **given})
     except ItemError as error:
         return failed_case(plan, case, error)
     write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())
@@ -177,6 +180,15 @@ def driver_input(plan: ScoringPlan, relative: str) -> VideoInput:
     return VideoInput(path=path, sha256=asset.sha256, fps=plan.bench.fps, of_benchmark=True)
 
 
+def _averaged(resolved: ResolvedCase, results: Results) -> Results:
+    """Return the results with the tracks of each video averaged over the plan's jittered crops."""
+    names = dict(zip(dict.fromkeys(resolved.case.drivers), resolved.drivers, strict=True))
+    videos = {PREDICTION: resolved.prediction, **names}
+    jitters = resolved.plan.jitters
+    detected = {name: video for name, video in videos.items() if jitters and name in results}
+    return {**results, **{n: jittered_tracks(video, results[n], jitters) for n, video in detected.items()}}
+
+
 def _given_tracks(video: VideoInput) -> FaceTracks:
     tracks = given_tracks(video.path)
     return tracks.first(video.max_frames) if video.max_frames else tracks
@@ -258,13 +270,13 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
 
     def read(reader: str, driver: int | None, track: FaceTrack) -> Readings:
         video = resolved.prediction if driver is None else drivers[case.drivers[driver]]
-        return single_pass([reading_computation(plan, reader, reader, video, track)])[reader]
+        return single_pass([reading_computation(plan, reader, reader, video, track, plan.jitters)])[reader]
 
     def read_source(reader: str, face: int) -> Readings:
         track = _source_face(plan, case, results, face)
         if track is None:
             return {}
-        crops = FaceCrops(READERS[reader], plan.device, track)
+        crops = FaceCrops(READERS[reader], plan.device, track, plan.jitters)
         crops.update(read_image(plan.bench.path(case.source)))
         return crops.compute()
 

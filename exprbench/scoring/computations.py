@@ -12,6 +12,8 @@ from exprbench import weights
 from exprbench.core.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
 from exprbench.core.files import sha256_bytes
 from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.jitter import VERSION as JITTER
+from exprbench.faces.jitter import jittered_points
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import pack_tracks, unpack_tracks
 from exprbench.faces.video_tracks import collect, landmarker, tracks_key
@@ -184,11 +186,12 @@ def load_network(name: str, device: str) -> Any:
 
 @dataclass
 class FaceCrops:
-    """Accumulator of crops of one tracked face, which a network reads at the end."""
+    """Accumulator of crops of one tracked face, which a network reads at the end; readings of jitters are averaged."""
 
     reader: FaceReader
     device: str
     track: FaceTrack
+    jitters: range = range(0)
     crops: list[np.ndarray] = field(default_factory=list)
     num_frames: int = 0
 
@@ -197,7 +200,8 @@ class FaceCrops:
         t, self.num_frames = self.num_frames, self.num_frames + 1
         if t < len(self.track.seen) and self.track.seen[t]:
             points = self.track.landmarks[t, :, :2].astype(np.float64) * (frame.shape[1], frame.shape[0])
-            self.crops.append(self.reader.crop(frame, points))
+            views = [jittered_points(points, k, t) for k in self.jitters] or [points]
+            self.crops += [self.reader.crop(frame, view) for view in views]
 
     def compute(self) -> dict[str, np.ndarray]:
         """Return name -> (T, n) readings, NaN in frames without the face."""
@@ -205,22 +209,25 @@ class FaceCrops:
         seen = self.track.seen
         whole = {name: np.full((len(seen), size), np.nan) for name, size in self.reader.outputs.items()}
         for name, values in outputs.items():
-            whole[name][seen] = values
+            whole[name][seen] = values.reshape(seen.sum(), -1, values.shape[-1]).mean(1)
         return whole
 
 
-def reading_computation(plan: ScoringPlan, reader: str, name: str, video: VideoInput, track: FaceTrack) -> Computation:
-    """Return the computation of what a network reads in one tracked face of a video."""
+def reading_computation(
+    plan: ScoringPlan, reader: str, name: str, video: VideoInput, track: FaceTrack, jitters: range = range(0)
+) -> Computation:
+    """Return the computation of what a network reads in one tracked face of a video, averaged over jittered crops."""
     key = {
         "video": video.sha256,
         "track": sha256_bytes(track.seen.tobytes() + track.landmarks.tobytes()),
         "weights": {reader: weights.get(reader).sha256},
+        "jitters": [JITTER, *jitters] if jitters else [],
         "fps": video.fps,
         "device": plan.device,
     }
 
     def start() -> FaceCrops:
-        return FaceCrops(READERS[reader], plan.device, track)
+        return FaceCrops(READERS[reader], plan.device, track, jitters)
 
     return Computation(
         name=name, videos=(video,), kind="readings", key=key, start=start, pack=pack_arrays, unpack=unpack_arrays

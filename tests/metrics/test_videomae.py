@@ -7,11 +7,11 @@ from transformers import VideoMAEConfig, VideoMAEModel
 
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.extractors import clip_features
-from exprbench.metrics.videomae import Shape, VideoMAEFeatures, build, sinusoids
+from exprbench.metrics.videomae import VideoMAEShape, VideoMAEFeatures, build, sinusoids
 from exprbench.weights import WeightsError
 from tests.metrics.files import drawn, saved
 
-SMALL = Shape(width=32, depth=2, num_heads=4, mlp_width=48, patch=56, num_classes=5)
+SMALL = VideoMAEShape(width=32, depth=2, num_heads=4, mlp_width=48, patch=56, num_classes=5)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_the_published_network_has_a_billion_parameters_and_these_names():
     with torch.device("meta"):
         from exprbench.metrics import videomae
 
-        small = videomae.build(Shape(depth=1))
+        small = videomae.build(VideoMAEShape(depth=1))
         shapes = {name: tuple(value.shape) for name, value in small.state_dict().items()}
     assert shapes["patch_embed.proj.weight"] == (1408, 3, 2, 14, 14)
     assert shapes["blocks.0.attn.qkv.weight"] == (4224, 1408)
@@ -98,7 +98,7 @@ def test_the_published_network_has_a_billion_parameters_and_these_names():
     assert shapes["head.weight"] == (174, 1408)
     per_block = sum(np.prod(s) for n, s in shapes.items() if n.startswith("blocks."))
     assert 40 * per_block == pytest.approx(1.01e9, rel=0.01)
-    assert Shape().num_tokens == 2048
+    assert VideoMAEShape().num_tokens == 2048
 
 
 def test_other_files_are_refused(tmp_path, published):
