@@ -21,7 +21,7 @@ EXPRBENCH = {
     "records": {"core", "benchmark"},
     "building": {"core", "media", "faces", "benchmark", "exprbench"},
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
-    "leaderboard": {"core", "metrics", "records"},
+    "leaderboard": {"core", "metrics", "records", "scoring"},
     "demo": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
     "cli": {"core", "weights", "exprbench"},

@@ -12,15 +12,21 @@ __all__ = ["FORMATS", "Table", "make_table", "table"]
 
 
 def table(
-    records: Sequence[ScoreRecord | Path | str], *, format: str = "md", mix: bool = False, extras: bool = False
+    records: Sequence[ScoreRecord | Path | str],
+    *,
+    format: str = "md",
+    mix: bool = False,
+    extras: bool = False,
+    common: bool = False,
 ) -> str:
     """Return a table of score records as text.
 
     Args:
         records: records, or paths of their files.
         format: `md`, `latex`, `csv`, `json` or `html`.
-        mix: allow records of different protocols or benchmarks in one table, marked.
+        mix: allow records of different protocols, benchmarks, weights or versions in one table, marked.
         extras: add every further column of the records.
+        common: average over the cases that all records have.
 
     Raises:
         UserError: unknown format, invalid record, or records that cannot be in one table.
@@ -28,4 +34,4 @@ def table(
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
     loaded = [r if isinstance(r, ScoreRecord) else load_record(r) for r in records]
-    return FORMATS[format](make_table(loaded, mix=mix, extras=extras))
+    return FORMATS[format](make_table(loaded, mix=mix, extras=extras, common=common))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_text
+from exprbench.leaderboard.marks import NOTES
 from exprbench.leaderboard.rendering import md_lines, to_latex, to_markdown
 from exprbench.leaderboard.rows import Table, make_table
 from exprbench.records import ScoreRecord, load_record
@@ -61,9 +62,8 @@ def _long_csv(tables: dict[str, Table]) -> str:
     """Return CSV with one line per number, including extra columns: a format with fixed columns for all tables."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["benchmark", "dataset", "method", "track", "metric", "printed", "value", "low", "high", "num_videos"]
-    )
+    numbers = ("printed", "value", "low", "high", "num_videos", "notes")
+    writer.writerow(["benchmark", "dataset", "method", "track", "metric", *numbers])
     for title, table in tables.items():
         for row in table.rows:
             for column in table.columns:
@@ -71,7 +71,8 @@ def _long_csv(tables: dict[str, Table]) -> str:
                 if cell.aggregate:
                     a = cell.aggregate
                     prefix = [title, row.dataset, row.method, column.track, column.metric.name]
-                    writer.writerow([*prefix, cell.text, a.value, a.low, a.high, a.num_videos])
+                    notes = "; ".join(NOTES[key].text for key in cell.notes)
+                    writer.writerow([*prefix, cell.text, a.value, a.low, a.high, a.num_videos, notes])
     return text.getvalue()
 
 

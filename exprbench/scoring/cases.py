@@ -37,7 +37,7 @@ from exprbench.scoring.plan import ScoringPlan, verified
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
-VERSION = "case-2"  # increase it when a change of the code changes scores of cases
+VERSION = "case-3"  # increase it when a change of the code changes scores of cases
 PREDICTION, SHAPE, PIXELS = "prediction", "shape", "pixels"
 
 Results = dict[str, Any]
@@ -68,7 +68,8 @@ class ResolvedCase:
         return {
             "version": VERSION,
             "case": self.case.to_row(),
-            "benchmark": {path: asset.sha256 for path, asset in self.plan.case_assets(self.case).items()},
+            "fps": self.plan.bench.fps,
+            "benchmark": {path: asset.scored_fields() for path, asset in self.plan.case_assets(self.case).items()},
             "columns": {metric.name: self.plan.ids[metric.name] for metric in self.columns},
             "unscored": self.unscored,
             "without": sorted(self.plan.without),
@@ -91,8 +92,8 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
         cached = _recall(resolved)
         if cached:
             return cached
-        for driver in dict.fromkeys(case.drivers):
-            verified(plan.bench, driver)
+        for relative in plan.case_assets(case):
+            verified(plan.bench, relative)
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
         results = _averaged(resolved, single_pass(resolved.computations))
         scored = _reduce(resolved, {**results, **given})
@@ -124,12 +125,14 @@ def failed_case(plan: ScoringPlan, case: Case, error: ItemError) -> CaseScore:
 
 
 def _blank(plan: ScoringPlan, case: Case) -> CaseScore:
+    shape = plan.bench.assets[case.drivers[0] if case.track == "self" else case.source]
     return CaseScore(
         case_id=case.case_id,
         split=case.split,  # type: ignore[arg-type]
         track=case.track,  # type: ignore[arg-type]
         outcome="scored",
         num_frames_reference=_num_frames(plan, case),
+        size_reference=(shape.width, shape.height),
     )
 
 
@@ -204,13 +207,26 @@ def feature_computations(
 ) -> list[Computation]:
     """Return the computations of the features that the set columns of a self case need, of both sides."""
     computations = {}
-    num_frames = plan.bench.assets[case.drivers[0]].num_frames
+    num_frames = _num_frames(plan, case)
     for metric in plan.columns_on(case.track):
         if metric.kind == "set" and not plan.unavailable_reason(metric):
             for side, video in (("prediction", prediction), ("reference", reference)):
                 name = feature_name(metric, side)
                 computations[name] = feature_computation(plan, metric, name, video, num_frames, case.case_id)
     return list(computations.values())
+
+
+def reference_features(plan: ScoringPlan, case: Case) -> list[Computation]:
+    """Return the computations of the features of a self case's reference."""
+    reference = driver_input(plan, case.drivers[0])
+    features = {c.name: c for c in feature_computations(plan, case, reference, reference)}
+    return [computation for name, computation in features.items() if name.endswith(" of the reference")]
+
+
+def compute_reference_features(plan: ScoringPlan, case: Case) -> None:
+    """Compute the features of a self case's reference that are not in the cache, for a case without a score."""
+    verified(plan.bench, case.drivers[0])
+    single_pass(reference_features(plan, case))
 
 
 def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
@@ -226,7 +242,7 @@ def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     if PIXELS in results:
         scored = replace(scored, resized=results[PIXELS]["resized"])
         _reduce_pixels(resolved.columns, results[PIXELS], values, unscored)
-    _reduce_own_sets(resolved, results, num_frames, values)
+    _reduce_own_sets(resolved, results, values)
     faces = [m.name for m in resolved.columns if m.kind == "face"]
     if faces and PREDICTION in results:
         face_scores = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
@@ -251,14 +267,14 @@ def _reduce_pixels(
             values[metric.name] = metric.function(metric.compute)(per_frame, pixels["num_values"])
 
 
-def _reduce_own_sets(resolved: ResolvedCase, results: Results, num_frames: int, values: dict[str, float]) -> None:
+def _reduce_own_sets(resolved: ResolvedCase, results: Results, values: dict[str, float]) -> None:
     """Add the distances between the frames of this video and of its reference."""
     for metric in resolved.columns:
         if metric.kind != "set" or metric.name in resolved.unscored:
             continue
         reference, predicted = (results[feature_name(metric, side)] for side in ("reference", "prediction"))
         try:
-            values[metric.name] = metric.function(metric.compute)(reference[:num_frames], predicted[:num_frames])
+            values[metric.name] = metric.function(metric.compute)(reference, predicted)
         except MetricError as error:
             if error.code != "too_few_samples":
                 raise

@@ -11,7 +11,7 @@ from exprbench import weights
 from exprbench.benchmark import Asset, Benchmark, Case
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.files import sha256_path
-from exprbench.faces.video_tracks import GIVEN_SUFFIX, tracks_made_by
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, given_path, tracks_made_by
 from exprbench.metrics import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids
 from exprbench.metrics.extractors import fid_id, fvd_id
 from exprbench.metrics.metric import LANDMARKER
@@ -151,3 +151,18 @@ def verified(bench: Benchmark, relative: str) -> Path:
     if not path.is_file() or sha256_path(path) != bench.assets[relative].sha256:
         raise UserError(f"{path} has changed since the benchmark was built; nothing was scored (see exprbench check)")
     return path
+
+
+def verify_files(plan: ScoringPlan, cases: Sequence[Case]) -> None:
+    """Check the hash of every file that the cases depend on, and that no unlisted face tracks would be used.
+
+    Raises:
+        UserError: a file is missing, has changed, or is not part of the benchmark.
+    """
+    for relative in sorted({path for case in cases for path in plan.case_assets(case)}):
+        verified(plan.bench, relative)
+    known = {plan.bench.path(relative) for relative in plan.bench.assets}
+    for relative in sorted({path for case in cases for path in (case.source, *case.drivers)}):
+        tracks = given_path(plan.bench.path(relative))
+        if tracks.is_file() and tracks not in known:
+            raise UserError(f"{tracks} is not part of the benchmark; remove it (see exprbench check)")

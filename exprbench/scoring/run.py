@@ -23,10 +23,24 @@ from exprbench.core.processes import num_cores, process_map
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
-from exprbench.scoring.cases import failed_case, recall_case, score_case
+from exprbench.scoring.cases import (
+    compute_reference_features,
+    failed_case,
+    recall_case,
+    reference_features,
+    score_case,
+)
 from exprbench.scoring.floors import driver_floors, set_floors, with_floors
 from exprbench.scoring.groups import make_group
-from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, method_file_name, missing_weights
+from exprbench.scoring.plan import (
+    Missing,
+    ScoringPlan,
+    check_method,
+    choose_columns,
+    method_file_name,
+    missing_weights,
+    verify_files,
+)
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
@@ -107,6 +121,7 @@ def score(
     workers = num_cores() if workers is None else workers
     with _sole_writer(path):
         _check_target(path, method)
+        verify_files(plan, cases)
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
             raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
@@ -139,7 +154,19 @@ def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[s
     remaining = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
     for case, result in process_map(partial(score_case, plan), remaining, workers=workers, label="score", unit="case"):
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
+    _complete_references(plan, cases, scores, workers)
     return scores
+
+
+def _complete_references(plan: ScoringPlan, cases: Sequence[Case], scores: dict[str, CaseScore], workers: int) -> None:
+    """Compute the reference features of failed self cases: FID and FVD compare with the references of all cases."""
+    self_cases = [case for case in cases if case.track == "self"]
+    splits = {case.split for case in self_cases if scores[case.case_id].outcome == "scored"}
+    failed = [case for case in self_cases if case.split in splits and scores[case.case_id].outcome == "error"]
+    missing = [case for case in failed if not all(c.is_cached() for c in reference_features(plan, case))]
+    work = partial(compute_reference_features, plan)
+    for _ in process_map(work, missing, workers=workers, label="references", unit="video"):
+        pass  # a reference without features is reported by `set_distances`
 
 
 def make_record(
@@ -179,7 +206,8 @@ def _group(
     if not pairs:
         return None
     sets = set_distances(plan, pairs) if track == "self" else {}
-    return make_group(split, track, [score for _, score in pairs], plan.columns_on(track), sets)
+    num_cases = len(plan.bench.select(split, track))
+    return make_group(split, track, [score for _, score in pairs], plan.columns_on(track), sets, num_cases)
 
 
 def _versions() -> dict[str, str]:

@@ -89,7 +89,7 @@ def test_fvd_and_its_presets(method, model_file):
     assert multi.unscored["fvd_videogpt"].startswith("too_few_samples")
 
 
-def test_fid_is_that_of_the_frames_both_sides_have(small, model_file):
+def test_fid_is_that_of_the_predictions_frames_and_of_all_of_the_reference(small, model_file):
     path = model_file("inception", lambda path: saved(path, inception_state()))
     small.write(OWN, [cv2.GaussianBlur(frame, (0, 0), 2) for frame in small.frames(OWN)[:4]])
     record = small.score(metrics=["fid_pytorch"], track="self")
@@ -98,9 +98,10 @@ def test_fid_is_that_of_the_frames_both_sides_have(small, model_file):
     assert found.num_samples == 4
     network = InceptionFeatures(path, resize="pytorch299")
     folders = small.bench.path("driving/ada.mp4"), small.path(OWN)
-    sides = [network.features([network.prepare(f) for f in read_clip(p)[0][:4]]).astype(float) for p in folders]
+    sides = [network.features([network.prepare(f) for f in read_clip(p)[0]]).astype(float) for p in folders]
+    assert [len(side) for side in sides] == [25, 4]
     gap = np.square(sides[0].mean(0) - sides[1].mean(0)).sum()
-    centred = [(side - side.mean(0)) / np.sqrt(3) for side in sides]
+    centred = [(side - side.mean(0)) / np.sqrt(len(side) - 1) for side in sides]
     cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
     expected = gap + sum((c**2).sum() for c in centred) - 2 * cross
     assert found.value == pytest.approx(expected, rel=1e-6)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from exprbench import UserError, load_record
+from exprbench import UserError, cli, load_record
 from exprbench.faces.video_tracks import given_path
 from exprbench.media import write_frames
 from tests.people import moved, person
@@ -319,3 +319,27 @@ def test_a_record_cut_in_half_is_made_again(method):
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
     assert replace(method.score(), timing={}) == replace(record, timing={})
+
+
+def command(method, *more):
+    folders = ["--benchmark", method.bench.root, "--predictions", method.folder, "--out", method.folder / "m.json"]
+    return cli.main([str(word) for word in ("score", *folders, "--method", "m", "--workers", 0, *more)])
+
+
+def test_nothing_scored_is_exit_status_3_and_the_record_has_the_reasons(method, capsys):
+    options = ("--metrics", "psnr", "--split", "single", "--track", "self")
+    assert command(method, *options) == 0
+    method.path(SELF).unlink()
+    assert command(method, *options) == 3
+    assert command(method, *options, "--max-failed", 1) == 0
+    method.path(OTHER).unlink()
+    assert command(method, *options, "--max-failed", 2) == 3
+    assert "nothing was scored" in capsys.readouterr().err
+    assert {c.code for c in load_record(method.folder / "m.json").cases} == {"missing_file"}
+
+
+def test_no_column_that_can_be_computed_is_exit_status_3(method, monkeypatch, capsys):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", "")
+    assert command(method, "--metrics", "fid", "--track", "self") == 3
+    assert "nothing was scored" in capsys.readouterr().err
+    assert load_record(method.folder / "m.json").groups[0].unscored["fid"].startswith("weights_missing")
