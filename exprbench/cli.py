@@ -151,6 +151,16 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         help="treatment of faces that a frame does not show: no value, or the worst value (default: exclude)",
     )
     parser.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="jittered crops over which landmarks, gaze, expression and pose are averaged (default: 1)",
+    )
+    parser.add_argument(
+        "--no-floors", dest="floors", action="store_false", help="no noise floors of the benchmark (default: measured)"
+    )
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
     )
     parser.add_argument(

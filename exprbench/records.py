@@ -82,6 +82,8 @@ class Aggregate:
     rank: int | None = None
     bias_floor: float | None = None
     """For distances between sets: distance between two halves of the reference."""
+    floor: float | None = None
+    """Noise floor: the value of the reference measured twice; see docs/metrics.md."""
     influence: dict[str, float] = field(default_factory=dict)
     """For distances between sets: case id -> derivative of the distance by the weight of the case's video, centred."""
 

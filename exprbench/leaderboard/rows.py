@@ -7,6 +7,7 @@ from typing import Any
 from exprbench.core.errors import UserError
 from exprbench.leaderboard.common_cases import restrict_to_common
 from exprbench.leaderboard.comparability import find_incomparable
+from exprbench.leaderboard.floor_lines import floor_lines
 from exprbench.leaderboard.marks import NOTES, partial_notes
 from exprbench.leaderboard.ties import is_tie
 from exprbench.metrics import COLUMNS, METRICS, Metric
@@ -200,3 +201,4 @@ def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterabl
                     missing.setdefault(f"{name}: {reason}", []).append(f"{record.method}, {group.split} {group.track}")
     for reason, groups in missing.items():
         yield f"No {reason} ({'; '.join(groups)})."
+    yield from floor_lines(records, [(column.track, column.metric) for column in columns])

@@ -15,14 +15,21 @@ from exprbench.records import Aggregate, ScoreRecord
 def is_tie(a: ScoreRecord, b: ScoreRecord, split: str, track: str, metric: Metric) -> bool:
     """Return whether the data do not show which of two records has the better number of a column.
 
-    A single common video shows nothing, so it is a tie. Records without the values of their videos have no ties.
+    A difference below the noise floor is a tie. A single common video shows nothing, so it is a tie. Records without
+    the values of their videos have no other ties.
     """
+    groups = (a.group(split, track), b.group(split, track))
+    sides = [group.aggregates[metric.name] for group in groups if group and metric.name in group.aggregates]
+    if len(sides) == 2 and not metric.higher_is_better and _below_floor(*sides):
+        return True
     if metric.per == "group":
-        groups = (a.group(split, track), b.group(split, track))
-        sides = [group.aggregates[metric.name] for group in groups if group and metric.name in group.aggregates]
         return len(sides) == 2 and all(side.influence for side in sides) and _contains_zero(_of_sets(*sides))
     differences = _differences(a, b, split, track, metric.name)
     return len(differences) > 0 and _contains_zero(mean_interval(differences))
+
+
+def _below_floor(a: Aggregate, b: Aggregate) -> bool:
+    return any(side.floor is not None and abs(a.value - b.value) < side.floor for side in (a, b))
 
 
 def _contains_zero(bounds: tuple[float | None, float | None]) -> bool:

@@ -15,8 +15,8 @@ import numpy as np
 
 from exprbench import weights
 from exprbench.metrics.clip_grid import DEFAULT_GRID
+from exprbench.metrics.metric import ClipStream
 from exprbench.metrics.networks import as_tensor, exact
-from exprbench.metrics.registry import ClipStream
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:

@@ -54,8 +54,8 @@ class SetDistance:
     num_videos: int
     num_samples: int
     num_reference_samples: int
-    rank: int
-    reference_rank: int
+    rank: int | None
+    reference_rank: int | None
     dims: int
     bias_floor: float | None
     influence: dict[str, float]

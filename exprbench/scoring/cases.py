@@ -15,13 +15,16 @@ from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
 from exprbench.core.schema import decode
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.video_tracks import given_path, given_tracks, track_image
+from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, track_image
+from exprbench.media import read_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.face_pair import Readings
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.face_readers import READERS
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import CaseScore
 from exprbench.scoring.computations import (
+    FaceCrops,
     feature_computation,
     pixel_computation,
     reading_computation,
@@ -29,6 +32,7 @@ from exprbench.scoring.computations import (
     tracks_computation,
 )
 from exprbench.scoring.face_scores import FaceInputs, score_faces
+from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan, verified
 from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
@@ -70,6 +74,7 @@ class ResolvedCase:
             "unscored": self.unscored,
             "without": sorted(self.plan.without),
             "missing": self.plan.missing,
+            "looks": self.plan.looks,
             "device": self.plan.device,
             "given": {name: sha256_path(given_path(video.path)) for name, video in self.given.items()},
             "computations": [[c.name, c.kind, c.key] for c in self.computations],
@@ -90,7 +95,8 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
         for relative in plan.case_assets(case):
             verified(plan.bench, relative)
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
-        scored = _reduce(resolved, {**single_pass(resolved.computations), **given})
+        results = _averaged(resolved, single_pass(resolved.computations))
+        scored = _reduce(resolved, {**results, **given})
     except ItemError as error:
         return failed_case(plan, case, error)
     write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())
@@ -149,8 +155,8 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     computations = [shape_computation(SHAPE, prediction)]
     if case.track == "self":
         computations += feature_computations(plan, case, prediction, drivers[0])
-        pixels = [metric for metric in columns if metric.kind == "pixel"]
-        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels)] if pixels else []
+        pixels = [metric for metric in columns if metric.kind == "pixel" and metric.name not in unscored]
+        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels, plan.device)] if pixels else []
     given: dict[str, VideoInput] = {}
     if faces := [metric.name for metric in columns if metric.kind == "face"]:
         videos = {PREDICTION: prediction, **dict(zip(dict.fromkeys(case.drivers), drivers, strict=True))}
@@ -175,6 +181,15 @@ def driver_input(plan: ScoringPlan, relative: str) -> VideoInput:
     """Return a driver as an input, its hash as recorded in the benchmark."""
     path, asset = plan.bench.path(relative), plan.bench.assets[relative]
     return VideoInput(path=path, sha256=asset.sha256, fps=plan.bench.fps, of_benchmark=True)
+
+
+def _averaged(resolved: ResolvedCase, results: Results) -> Results:
+    """Return the results with the tracks of each video averaged over the plan's jittered crops."""
+    names = dict(zip(dict.fromkeys(resolved.case.drivers), resolved.drivers, strict=True))
+    videos = {PREDICTION: resolved.prediction, **names}
+    jitters = resolved.plan.jitters
+    detected = {name: video for name, video in videos.items() if jitters and name in results}
+    return {**results, **{n: jittered_tracks(video, results[n], jitters) for n, video in detected.items()}}
 
 
 def _given_tracks(video: VideoInput) -> FaceTracks:
@@ -247,7 +262,7 @@ def _reduce_pixels(
     for metric in columns:
         if metric.kind == "pixel" and metric.measure in pixels["errors"]:
             unscored[metric.name] = pixels["errors"][metric.measure]
-        elif metric.kind == "pixel":
+        elif metric.kind == "pixel" and metric.name not in unscored:
             per_frame = pixels["values"][metric.measure]
             values[metric.name] = metric.function(metric.compute)(per_frame, pixels["num_values"])
 
@@ -271,7 +286,15 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
 
     def read(reader: str, driver: int | None, track: FaceTrack) -> Readings:
         video = resolved.prediction if driver is None else drivers[case.drivers[driver]]
-        return single_pass([reading_computation(plan, reader, reader, video, track)])[reader]
+        return single_pass([reading_computation(plan, reader, reader, video, track, plan.jitters)])[reader]
+
+    def read_source(reader: str, face: int) -> Readings:
+        track = _source_face(plan, case, results, face)
+        if track is None:
+            return {}
+        crops = FaceCrops(READERS[reader], plan.device, track, plan.jitters)
+        crops.update(read_image(plan.bench.path(case.source)))
+        return crops.compute()
 
     return FaceInputs(
         profile=plan.profile,
@@ -282,12 +305,30 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
         face_map=case.face_map,
         source_tracks=_source_tracks(plan, case),
         read=read,
+        read_source=read_source,
     )
+
+
+def _source_face(plan: ScoringPlan, case: Case, results: Results, face: int) -> FaceTrack | None:
+    """Return a face of the source image as a track of one frame; None if the faces found are not those of the case.
+
+    The source image of a self case is the first frame of its driver.
+    """
+    if case.track == "self":
+        driven = case.face_map[face]
+        return main_faces(results[case.drivers[0]])[driven[1]].first(1) if driven else None
+    tracks = _image_tracks(plan, case)
+    return tracks.tracks[face] if tracks and len(tracks.tracks) == len(case.face_map) else None
 
 
 def _source_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
     """Return the faces of a cross case's source image, None if they are not detected or there is no landmarker."""
+    return None if case.track == "self" else _image_tracks(plan, case)
+
+
+def _image_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
+    """Return the faces of a case's source image, None if they are not detected or there is no landmarker."""
     path = plan.bench.path(case.source)
-    if case.track == "self" or not plan.bench.assets[case.source].faces_found:
+    if not plan.bench.assets[case.source].faces_found:
         return None
     return given_tracks(path) or (None if LANDMARKER in plan.without else track_image(path))

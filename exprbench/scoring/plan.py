@@ -14,7 +14,7 @@ from exprbench.core.files import sha256_path
 from exprbench.faces.video_tracks import GIVEN_SUFFIX, given_path, tracks_made_by
 from exprbench.metrics import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids
 from exprbench.metrics.extractors import fid_id, fvd_id
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import MAX_METHOD, is_method_name
 
 Missing = Literal["exclude", "penalty"]
@@ -28,6 +28,7 @@ class ScoringPlan:
         missing: treatment of a reference face that a predicted frame does not show.
         without: required model file that is unavailable -> reason.
         networks: `fid` or `fvd` -> extractor used instead of the published network.
+        looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged.
     """
 
     bench: Benchmark
@@ -38,6 +39,7 @@ class ScoringPlan:
     device: str
     without: dict[str, str]
     networks: dict[str, Any] = field(default_factory=dict)
+    looks: int = 1
 
     @cached_property
     def ids(self) -> dict[str, str]:
@@ -46,9 +48,21 @@ class ScoringPlan:
         if "fid" in self.networks:
             network = self.networks["fid"]
             custom |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
+            custom["kid"] = f"kid[{network.id},poly3,unbiased]"
         if "fvd" in self.networks:
             custom["fvd"] = fvd_id(self.networks["fvd"])
-        return {**metric_ids(self.profile), **custom}
+        ids = {**metric_ids(self.profile), **custom}
+        return {name: self._with_looks(name, metric_id) for name, metric_id in ids.items()}
+
+    def _with_looks(self, name: str, metric_id: str) -> str:
+        """Return the id of a column, which names the number of crops of faces if there are several."""
+        averaged = self.looks > 1 and COLUMNS[name].kind == "face"
+        return f"{metric_id.removesuffix(']')},looks{self.looks}]" if averaged else metric_id
+
+    @property
+    def jitters(self) -> range:
+        """Return the jitters of the crops that are averaged; none if each face is measured once, in a plain crop."""
+        return range(self.looks) if self.looks > 1 else range(0)
 
     def columns_on(self, track: str) -> list[Metric]:
         """Return the columns that are defined on a track, in the registry's order."""

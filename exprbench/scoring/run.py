@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +21,7 @@ from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.processes import num_cores, process_map
 from exprbench.metrics import COLUMNS
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import (
     compute_reference_features,
@@ -29,6 +30,7 @@ from exprbench.scoring.cases import (
     reference_features,
     score_case,
 )
+from exprbench.scoring.floors import driver_floors, set_floors, with_floors
 from exprbench.scoring.groups import make_group
 from exprbench.scoring.plan import (
     Missing,
@@ -42,6 +44,7 @@ from exprbench.scoring.plan import (
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
+MAX_LOOKS = 16
 LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "torch", "torchvision", "timm")
 MISSING = {"exclude": "left out", "penalty": "given the worst value"}
 
@@ -61,6 +64,8 @@ def score(
     device: str = "auto",
     shard: tuple[int, int] = (1, 1),
     networks: dict[str, Any] | None = None,
+    looks: int = 1,
+    floors: bool = True,
 ) -> ScoreRecord:
     """Score a method's videos, write the record and return it.
 
@@ -82,6 +87,9 @@ def score(
         device: `cpu`, `cuda` or `auto`, for the networks.
         shard: (i, n) scores only every n-th case, for n machines that share a cache; the record has only these cases.
         networks: "fid" or "fvd" -> extractor used instead of the published network; it changes the metric's id.
+        looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged; more than one
+            changes the ids of face metrics.
+        floors: measure the noise floors, once per benchmark; see docs/metrics.md.
 
     Raises:
         UserError: an argument is invalid, or the benchmark or predictions cannot be scored.
@@ -102,6 +110,7 @@ def score(
         device=_device(device, columns, profile, networks or {}),
         without=missing_weights(columns, profile),
         networks=networks or {},
+        looks=_positive(looks),
     )
     cases = bench.select(split, track)[shard[0] - 1 :: shard[1]]
     if not cases:
@@ -118,8 +127,21 @@ def score(
             raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
         timing = {"seconds": round(time.time() - start, 3), "started_at": round(start, 3), "workers": float(workers)}
         record = make_record(plan, method, cases, scores, timing)
+        if floors:
+            record = _with_floors(plan, record, cases, workers)
         save_record(path, record)
     return record
+
+
+def _positive(looks: int) -> int:
+    if not 1 <= looks <= MAX_LOOKS:
+        raise UserError(f"--looks is {looks}; expected a number of crops from 1 to {MAX_LOOKS}")
+    return looks
+
+
+def _with_floors(plan: ScoringPlan, record: ScoreRecord, cases: Sequence[Case], workers: int) -> ScoreRecord:
+    of_drivers, of_sets = driver_floors(plan, cases, workers), set_floors(plan, cases, workers)
+    return replace(record, groups=[with_floors(group, cases, of_drivers, of_sets) for group in record.groups])
 
 
 def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:

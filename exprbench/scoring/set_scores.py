@@ -15,7 +15,7 @@ from exprbench.core.cache import cached
 from exprbench.core.schema import decode
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.registry import ClipStream
+from exprbench.metrics.metric import ClipStream
 from exprbench.metrics.set_distance import pack_reference, prepare, unpack_reference
 from exprbench.records import Aggregate, CaseScore
 from exprbench.scoring.cases import driver_input, feature_computations, feature_name, reference_features
@@ -79,7 +79,7 @@ def _distance(metric: Metric, references: Features, predictions: Features) -> Ag
             low=distance.low,
             high=distance.high,
             num_samples=distance.num_samples,
-            rank=min(distance.rank, distance.reference_rank),
+            rank=None if distance.rank is None else min(distance.rank, distance.reference_rank),
             bias_floor=distance.bias_floor,
             influence=distance.influence,
         )

@@ -34,7 +34,7 @@ def test_the_columns_stand_in_the_order_of_the_papers_table():
 def test_no_two_columns_share_an_id(profile):
     ids = list(metric_ids(profile).values())
     assert len(ids) == len(set(ids))
-    assert all(re.fullmatch(r"[a-z0-9_]+\[[a-z0-9+/,-]+\]", i) for i in ids)
+    assert all(re.fullmatch(r"[a-z0-9_]+\[[a-z0-9+/,.()-]+\]", i) for i in ids)
 
 
 def test_an_id_leads_to_its_metric():
@@ -50,7 +50,7 @@ def test_names_of_metrics_and_extras_do_not_clash():
 
 
 def test_the_weights_are_known():
-    named = {w for m in METRICS.values() for names in m.weights.values() for w in names}
+    named = {w for m in (*METRICS.values(), *EXTRAS.values()) for names in m.weights.values() for w in names}
     assert named <= set(weights.ALL)
 
 
