@@ -199,7 +199,7 @@ def _drop_duplicates(
             caption = replace_surrogates(item.caption)
             if caption != item.caption:
                 mismatches.append(Problem("suspicious_caption", item.key, "half characters in it were replaced"))
-            yield replace(item, caption=caption)
+            yield item if caption == item.caption else replace(item, caption=caption)
 
 
 def _problem_row(problem: Problem) -> Row:

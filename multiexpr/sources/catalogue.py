@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -32,6 +33,15 @@ def is_regular(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # no permission, or a name with a NUL byte
         return False
+
+
+def files_with_suffix(folder: Path, suffix: str) -> list[Path]:
+    """Return the regular files directly in a folder with a suffix, in lower or upper case, sorted by name."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path for path in paths if path.suffix.lower() == suffix and is_regular(path)]
 
 
 def catalogue(root: Path, folder: str = "") -> Iterator[Location | Problem]:
@@ -69,9 +79,11 @@ def _obstacle(root: Path, name: str) -> str:
     """Return why a file cannot be listed, an empty text if it can."""
     if printable(name) != name:
         return "its name is not UTF-8; rename it"
-    if not os.path.exists(root / name):
+    try:
+        mode = os.stat(root / name).st_mode
+    except OSError:
         return "it cannot be opened"
-    return "" if is_regular(root / name) else "not a regular file"
+    return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
 def _walk(root: Path, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str | Problem]:
@@ -136,10 +148,10 @@ def _archive_parts(names: list[str]) -> dict[str, tuple[str, ...]]:
 def file_stamp(root: Path, paths: tuple[str, ...]) -> str:
     """Return sizes and modification times of files as one string; empty if a file is missing."""
     try:
-        stats = [(root / path).stat() for path in paths]
+        files = [(root / path).stat() for path in paths]
     except OSError:
         return ""
-    return ";".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+    return ";".join(f"{file.st_size}:{file.st_mtime_ns}" for file in files)
 
 
 def _file(root: Path, name: str) -> Location | Problem:

@@ -24,7 +24,9 @@ def read_hallo3(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]
     del options  # the layout has no tables with names to map
     for videos in _video_folders(root):
         folder = videos.parent
-        captions = {_name(path, folder / "caption"): path for path in sorted((folder / "caption").rglob("*.txt"))}
+        captions = {
+            _name(path, folder / "caption"): path for path in sorted((folder / "caption").rglob("*.[tT][xX][tT]"))
+        }
         for item in catalogue(root, videos.relative_to(root).as_posix()):
             if isinstance(item, Problem):
                 yield item

@@ -71,7 +71,8 @@ def _header(path: Path) -> list[str]:
 
 
 def read_caption(path: Path) -> str | Problem:
-    """Return the text of a caption file, empty if there is none."""
+    """Return the text of a caption file, empty if there is none; its suffix can be in upper case."""
+    path = path if is_regular(path) else path.with_suffix(path.suffix.upper())
     if not is_regular(path):
         return ""
     try:

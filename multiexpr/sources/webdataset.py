@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from exprbench.core.text import guess_encoding
 from exprbench.media.video import Piece, open_bytes
-from multiexpr.sources.catalogue import catalogue, is_regular, tar_infos
+from multiexpr.sources.catalogue import catalogue, files_with_suffix, tar_infos
 from multiexpr.sources.entry import Entry, Problem
 from multiexpr.sources.joining import SourceOptions, full_path
 from multiexpr.sources.tabular import Row, normalize_name, parse_json, parse_scores, pop_caption
@@ -18,7 +18,7 @@ Sidecars = dict[str, bytes | None]  # contents by extension; None if a file is t
 
 def is_webdataset(root: Path) -> bool:
     """Return whether there are tars in a folder or in its subfolders, one level deep."""
-    return any(is_regular(path) for pattern in ("*.tar", "*/*.tar") for path in root.glob(pattern))
+    return any(files_with_suffix(folder, ".tar") for folder in (root, *root.glob("*/")))
 
 
 def read_webdataset(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:

@@ -386,3 +386,17 @@ def test_one_wrong_quote_anywhere_gives_no_clip_the_caption_of_another(videos, c
         for key, entry in entries.items():
             for other in set("abcd") - {key[0]}:
                 assert f"caption-{other}" not in entry.caption, (text, key, entry.caption)
+
+
+def test_suffixes_in_upper_case(videos, tmp_path):
+    (videos / "good.mp4").rename(videos / "good.MP4")
+    (videos / "good.TXT").write_text("in capitals")
+    assert listed(videos)[0]["good.MP4"].caption == "in capitals"
+    (videos / "META.CSV").write_text("clip_id,path,caption\n1,good.mp4,of a table\n")
+    assert detect(videos) == "openhumanvid"
+    assert listed(videos)[0]["good"].caption == "of a table"
+    (tmp_path / "wds").mkdir()
+    with tarfile.open(tmp_path / "wds" / "A.TAR", "w") as tar:
+        add(tar, "1.MP4", b"1")
+        add(tar, "1.JSON", b'{"caption": "one"}')
+    assert [entry.caption for entry in listed(tmp_path / "wds")[0].values()] == ["one"]
