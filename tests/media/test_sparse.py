@@ -8,7 +8,8 @@ import pytest
 
 from exprbench.media import MediaError, Piece, VideoSource, open_clip, open_frames, probe, read_clip
 from exprbench.media import sparse_decoder as picking
-from exprbench.media.stream import StreamReader, open_container, video_stream
+from exprbench.media.containers import open_container, video_stream
+from exprbench.media.stream import StreamReader
 from tests.videos import number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(120)]
