@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from exprbench.media.stream import open_container
+from exprbench.media.containers import open_container
 
 AAC_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}  # other numbers of channels are mixed to stereo

@@ -11,8 +11,9 @@ from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect, landmarker
 from exprbench.media import MediaError, VideoSource, open_clip, open_frames, probe, write_video
+from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span
-from exprbench.media.stream import StreamReader, open_container, video_stream
+from exprbench.media.stream import StreamReader
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 

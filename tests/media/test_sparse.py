@@ -9,10 +9,10 @@ import pytest
 
 from exprbench.media import MediaError, Piece, VideoSource, open_clip, open_frames, probe, read_clip
 from exprbench.media import sparse_decoder as picking
-from exprbench.media import stream as reader
 from exprbench.media.clip import DecoderProcess
-from exprbench.media.stream import StreamReader, open_container, video_stream
-from tests.videos import cut_by_edit_list, number_of, numbered, numbers, write
+from exprbench.media.containers import open_container, video_stream
+from exprbench.media.stream import StreamReader
+from tests.videos import number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(120)]
 
