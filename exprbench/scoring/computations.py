@@ -17,6 +17,7 @@ from exprbench.faces.jitter import jittered_points
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import pack_tracks, unpack_tracks
 from exprbench.faces.video_tracks import collect, landmarker, tracks_key
+from exprbench.media import DECODER
 from exprbench.metrics import COLUMNS, Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
@@ -47,7 +48,7 @@ class Shape:
 
 def shape_computation(name: str, video: VideoInput) -> Computation:
     """Return the computation of a video's number of frames (at most `max_frames`), width and height."""
-    key = {"video": video.sha256, "fps": video.fps, "max_frames": video.max_frames}
+    key = {"video": video.sha256, "decoder": DECODER, "fps": video.fps, "max_frames": video.max_frames}
     pack = partial(_dump, encoder=json.dumps)
     return Computation(name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack, unpack=json.loads)
 
@@ -103,6 +104,7 @@ def pixel_computation(
     measures = {metric.measure: metric for metric in columns}
     key = {
         "version": PIXELS,
+        "decoder": DECODER,
         "videos": [[video.sha256, video.max_frames] for video in (reference, prediction)],
         "fps": reference.fps,
         "measures": sorted(measures),
@@ -158,6 +160,7 @@ def feature_computation(
     drawn = case_id if isinstance(stream, ClipStream) and stream.grid.start == "seeded" else ""
     key = {
         "video": video.sha256,
+        "decoder": DECODER,
         "network": plan.weight_hashes(metric) or plan.networks[metric.parent].id,
         "stream": asdict(stream),  # type: ignore[arg-type]
         "device": plan.device,
@@ -219,6 +222,7 @@ def reading_computation(
     """Return the computation of what a network reads in one tracked face of a video, averaged over jittered crops."""
     key = {
         "video": video.sha256,
+        "decoder": DECODER,
         "track": sha256_bytes(track.seen.tobytes() + track.landmarks.tobytes()),
         "weights": {reader: weights.get(reader).sha256},
         "jitters": [JITTER, *jitters] if jitters else [],

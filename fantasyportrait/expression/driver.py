@@ -15,7 +15,7 @@ from exprbench.core.files import sha256_bytes, sha256_path
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.landmark_groups import FIVE_POINTS
 from exprbench.faces.video_tracks import main_faces, track_faces
-from exprbench.media import open_clip
+from exprbench.media import DECODER, open_clip
 from fantasyportrait.expression.align import align_face
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.configs import FEATURES
@@ -126,6 +126,7 @@ def extract_motion(
     """
     key = {
         "video": sha256_path(path),
+        "decoder": DECODER,
         "fps": fps,
         "points": [sha256_bytes(p.seen.tobytes() + p.points.tobytes() + p.boxes.tobytes()) for p in people],
         "encoder": encoder_name,
