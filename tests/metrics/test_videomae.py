@@ -7,7 +7,7 @@ from transformers import VideoMAEConfig, VideoMAEModel
 
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.extractors import clip_features
-from exprbench.metrics.videomae import VideoMAEShape, VideoMAEFeatures, build, sinusoids
+from exprbench.metrics.videomae import VideoMAEFeatures, VideoMAEShape, build, sinusoids
 from exprbench.weights import WeightsError
 from tests.metrics.files import drawn, saved
 
