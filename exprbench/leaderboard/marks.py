@@ -45,7 +45,8 @@ NOTES = {
     "t": Note(
         symbol="\u2248",
         latex=r"\approx",
-        text="tied: the 95 % interval of its difference from the best value, paired by video, contains 0",
+        text="tied: the 95 % interval of its difference from the best value, paired by video, contains 0, or the"
+        " difference is below the noise floor",
     ),
     "m": Note(
         symbol="\u00a7",

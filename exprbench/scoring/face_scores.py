@@ -95,7 +95,11 @@ def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
         num_extra=num_extra,
         detect_rate=num_shown / num_expected if num_expected else None,
         values={column: value for column, value in values.items() if np.isfinite(value)},
-        unscored={column: reason for column, value in values.items() if not np.isfinite(value)},
+        unscored={
+            column: "fewer than two driven people" if column in of_people and len(pairs) < 2 else reason
+            for column, value in values.items()
+            if not np.isfinite(value)
+        },
     )
 
 

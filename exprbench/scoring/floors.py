@@ -16,7 +16,7 @@ import numpy as np
 
 from exprbench.benchmark import Case
 from exprbench.core.arrays import pack_array, unpack_array
-from exprbench.core.cache import cached
+from exprbench.core.cache import cached, read_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.processes import process_map
 from exprbench.faces import FaceTrack, FaceTracks
@@ -33,7 +33,7 @@ from exprbench.scoring.cases import driver_input
 from exprbench.scoring.computations import feature_computation, reading_computation, tracks_computation
 from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan
-from exprbench.scoring.single_pass import VideoInput, single_pass
+from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
 VERSION = "floors-1"  # increase it when a change of the code changes floors
 CRF = 18  # of the re-encoding; visually lossless
@@ -60,20 +60,26 @@ def driver_floors(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dic
     detected = [d for d in drivers if not given_path(plan.bench.path(d)).is_file()]
     if not columns or LANDMARKER in plan.without:
         return {}
-    work = process_map(partial(_driver_floors, plan, columns), detected, workers=workers, label="floors", unit="video")
-    return {driver: floors for driver, floors in work if not isinstance(floors, ItemError)}
+    keys = {driver: _key(plan, columns, driver_input(plan, driver)) for driver in detected}
+    known = {driver: json.loads(body) for driver, key in keys.items() if (body := read_entry("floors", key))}
+    missing = [driver for driver in detected if driver not in known]
+    work = process_map(partial(_driver_floors, plan, columns), missing, workers=workers, label="floors", unit="video")
+    return known | {driver: floors for driver, floors in work if not isinstance(floors, ItemError)}
 
 
-def _driver_floors(plan: ScoringPlan, columns: Sequence[str], driver: str) -> FaceFloors:
-    video = driver_input(plan, driver)
-    key = {
+def _key(plan: ScoringPlan, columns: Sequence[str], video: VideoInput) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "tracks": tracks_computation("", video).key,
         "columns": {name: plan.ids[name] for name in columns},
         "weights": {name: plan.weight_hashes(COLUMNS[name]) for name in columns},
         "device": plan.device,
     }
-    return cached("floors", key, partial(_measure, plan, columns, video), _dump, json.loads)
+
+
+def _driver_floors(plan: ScoringPlan, columns: Sequence[str], driver: str) -> FaceFloors:
+    video = driver_input(plan, driver)
+    return cached("floors", _key(plan, columns, video), partial(_measure, plan, columns, video), _dump, json.loads)
 
 
 def _dump(value: Any) -> bytes:
@@ -119,41 +125,51 @@ def _readings(plan: ScoringPlan, columns: Sequence[str], video: VideoInput, trac
 def set_floors(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[tuple[str, str], float]:
     """Return (split, set column) -> distance between the references of the self cases and their re-encodings."""
     columns = [m for m in plan.columns_on("self") if m.kind == "set" and not plan.unavailable_reason(m)]
-    own = [case for case in cases if case.track == "self"]
-    if not columns or not own:
-        return {}
     floors = {}
-    features = {
-        case.case_id: sides
-        for case, sides in process_map(
-            partial(_both_features, plan, columns), own, workers=workers, label="floors", unit="video"
-        )
-        if not isinstance(sides, ItemError)
-    }
-    for split in dict.fromkeys(case.split for case in own):
-        known = {
-            case.case_id: features[case.case_id] for case in own if case.split == split and case.case_id in features
-        }
-        for metric in columns:
-            value = _set_floor(metric, {name: sides[metric.name] for name, sides in known.items()})
-            floors |= {} if value is None else {(split, metric.name): value}
+    for split in dict.fromkeys(case.split for case in cases if case.track == "self") if columns else ():
+        own = [case for case in cases if (case.split, case.track) == (split, "self")]
+        for name, value in _split_floors(plan, columns, own, workers).items():
+            floors[split, name] = value
     return floors
+
+
+def _split_floors(
+    plan: ScoringPlan, columns: Sequence[Metric], cases: Sequence[Case], workers: int
+) -> dict[str, float]:
+    """Return set column -> floor of the self cases of a split."""
+    keys = [[case.case_id, *(c.key for c in _computations(plan, columns, case).values())] for case in cases]
+    key = {"version": VERSION, "crf": CRF, "columns": {m.name: m.compute for m in columns}, "cases": keys}
+
+    def measure() -> dict[str, float]:
+        work = partial(_both_features, plan, columns)
+        results = process_map(work, cases, workers=workers, label="floors", unit="video")
+        features = {case.case_id: sides for case, sides in results if not isinstance(sides, ItemError)}
+        values = {m.name: _set_floor(m, {name: sides[m.name] for name, sides in features.items()}) for m in columns}
+        return {name: value for name, value in values.items() if value is not None}
+
+    return cached("floors", key, measure, _dump, json.loads)
 
 
 Features = tuple[np.ndarray, np.ndarray]
 
 
-def _both_features(plan: ScoringPlan, columns: Sequence[Metric], case: Case) -> dict[str, Features]:
-    """Return set column -> features of a self case's reference and of its re-encoding."""
+def _computations(plan: ScoringPlan, columns: Sequence[Metric], case: Case) -> dict[str, Computation]:
+    """Return set column -> the computation of the features of a self case's reference."""
     reference = driver_input(plan, case.drivers[0])
     num_frames = plan.bench.assets[case.drivers[0]].num_frames
-    computations = {m.name: feature_computation(plan, m, m.name, reference, num_frames, case.case_id) for m in columns}
+    return {m.name: feature_computation(plan, m, m.name, reference, num_frames, case.case_id) for m in columns}
+
+
+def _both_features(plan: ScoringPlan, columns: Sequence[Metric], case: Case) -> dict[str, Features]:
+    """Return set column -> features of a self case's reference and of its re-encoding."""
+    computations = _computations(plan, columns, case)
     own = single_pass(list(computations.values()))
-    return {name: (own[name], _reencoded_features(reference, c)) for name, c in computations.items()}
+    return {name: (own[name], _reencoded_features(c)) for name, c in computations.items()}
 
 
-def _reencoded_features(video: VideoInput, computation: Any) -> np.ndarray:
-    """Return the features of a video after encoding it again with x264."""
+def _reencoded_features(computation: Computation) -> np.ndarray:
+    """Return the features of a computation's video after encoding it again with x264."""
+    (video,) = computation.videos
 
     def measure() -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:

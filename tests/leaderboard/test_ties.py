@@ -116,3 +116,17 @@ def test_distances_between_sets_are_tied_by_the_influences_of_their_videos(shift
 def test_records_without_values_of_videos_have_no_ties():
     plain = [replace(made(name, DIFFICULTY - i), cases=[]) for i, name in enumerate(("first", "second"))]
     assert shown(*plain) == {"first": (True, ""), "second": (False, "")}
+
+
+def with_floor(made_record, floor):
+    (group,) = made_record.groups
+    aggregates = {name: replace(a, floor=floor) for name, a in group.aggregates.items()}
+    return replace(made_record, groups=[replace(group, aggregates=aggregates)])
+
+
+@pytest.mark.parametrize(("floor", "expected"), [(None, False), (0.4, False), (0.6, True)])
+def test_a_difference_below_the_noise_floor_is_a_tie(floor, expected):
+    metric = replace(COLUMNS["psnr"], higher_is_better=False)
+    records = [with_floor(made(name, DIFFICULTY + shift), floor) for name, shift in (("a", 0.0), ("b", 0.5))]
+    assert is_tie(*records, "single", "self", metric) == expected
+    assert not is_tie(*records, "single", "self", COLUMNS["psnr"])  # its best value is no error of 0

@@ -265,7 +265,7 @@ def test_cross_faces_go_left_to_right_wherever_they_stand(method):
 def test_only_what_is_asked_for(method):
     record = method.score(metrics=["psnr"], split="single", track="self")
     assert [(g.split, g.track) for g in record.groups] == [("single", "self")]
-    assert set(record.groups[0].aggregates) == {"psnr", "psnr_pooled", "psnr_identical"}
+    assert set(record.groups[0].aggregates) == {"psnr", "psnr_pooled", "psnr_identical", "l1"}
     assert record.groups[0].detect_rate is None
 
 
