@@ -279,7 +279,7 @@ def _tracks_problems(bench: Benchmark, relative: str) -> list[str]:
 
     for owner, asset in bench.assets.items():
         if asset.kind in ("portrait", "driver") and given_path(bench.path(owner)) == bench.path(relative):
-            if not bench.path(owner).is_file():
+            if not bench.path(owner).is_file() or sha256_path(bench.path(owner)) != asset.sha256:
                 return []  # a problem of that file
             tracks = given_tracks(bench.path(owner))
             num_frames = tracks.num_frames if tracks else 0

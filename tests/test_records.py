@@ -168,8 +168,8 @@ def test_a_group_is_found_by_split_and_track():
 
 def test_a_record_of_another_version_is_refused_whichever_it_is(tmp_path):
     text = json.dumps(record().to_json())
-    for schema in ("0", "2", "null", '"1"'):
-        assert "is a record of schema" in damaged(tmp_path, text.replace('"schema": 1', f'"schema": {schema}'))
+    for schema in ("0", "1", "3", "null", '"2"'):
+        assert "is a record of schema" in damaged(tmp_path, text.replace('"schema": 2', f'"schema": {schema}'))
 
 
 def test_a_failed_write_leaves_the_previous_record(tmp_path, small_disk):

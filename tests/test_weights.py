@@ -10,7 +10,7 @@ import pytest
 from exprbench import cli, weights
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_bytes
-from exprbench.metrics import COLUMNS, PROFILES
+from exprbench.metrics import METRICS, PROFILES
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -156,7 +156,7 @@ def test_a_folder_can_be_an_export_but_not_a_model_file(entry, tmp_path):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_model_file_of_a_profile_can_be_fetched_and_verified(profile):
-    for name in {name for metric in COLUMNS.values() for name in metric.weights.get(profile, ())}:
+    for name in {name for metric in METRICS.values() for name in metric.weights.get(profile, ())}:
         file = weights.get(name)
         assert file.url.startswith("https://"), name
         assert len(file.sha256) == 64
