@@ -136,6 +136,7 @@ ALL = {
             used_by="csim_arcface",
             licence="non-commercial research only (InsightFace, trained on WebFace600K)",
             source="github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip (w600k_r50.onnx in it)",
+            url="https://huggingface.co/public-data/insightface/resolve/main/models/buffalo_l/w600k_r50.onnx",
             package="onnxruntime",
             extra="identity",
             num_bytes=174_383_860,
@@ -149,6 +150,7 @@ ALL = {
             source="github.com/OpenGVLab/VideoMAEv2",
             url="https://huggingface.co/OpenGVLab/VideoMAE2/resolve/97d119d270aca7a1217fff7f413c0c543eb325d9/"
             "mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+            num_bytes=2_023_804_201,
             sha256="5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
         ),
         Weights(
