@@ -101,7 +101,9 @@ def test_readings_are_placed_in_the_frames_where_the_face_is_seen(read, own_cach
 
 def test_only_the_frames_both_videos_have_are_given(read, own_cache):
     whole = read(Reading())
-    outputs = {name: {output: whole[output] for output in reader.outputs} for name, reader in READERS.items() if name in DRIVEN}
+    outputs = {
+        name: {output: whole[output] for output in reader.outputs} for name, reader in READERS.items() if name in DRIVEN
+    }
     inputs = SimpleNamespace(read=lambda reader, driver, track: outputs[reader])
     first = _readings(inputs, ["l2cs", "smirk"], None, track_of(Reading()), 5)
     assert np.array_equal(first["gaze"], whole["gaze"][:5])
