@@ -309,6 +309,7 @@ def spawn(arguments: Sequence[str], *, threads: int | None = None, **options: An
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     streams["stderr"] = None if os.environ.get(DEBUG) else subprocess.DEVNULL
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), **options.pop("env", {})}
+    environment["EXPRBENCH_PARENT"] = str(os.getpid())  # see `child_process.PARENT`
     command = [sys.executable, "-m", *arguments]
     return subprocess.Popen(command, start_new_session=True, env=environment, **{**streams, **options})
 
