@@ -15,7 +15,7 @@ import cloudpickle
 from exprbench.core.errors import ItemError
 
 POLL_S = 1.0
-PARENT = "EXPRBENCH_PARENT"  # its process id: os.getppid() is another if it ended before the child called it
+PARENT = "EXPRBENCH_PARENT"  # variable with its process id; os.getppid() differs if it ended before the child asked
 
 
 def end_with_parent() -> None:
