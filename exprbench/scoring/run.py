@@ -24,7 +24,15 @@ from exprbench.metrics.registry import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import failed_case, recall_case, score_case
 from exprbench.scoring.groups import make_group
-from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, method_file_name, missing_weights
+from exprbench.scoring.plan import (
+    Missing,
+    ScoringPlan,
+    check_method,
+    choose_columns,
+    method_file_name,
+    missing_weights,
+    verified,
+)
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
@@ -101,6 +109,8 @@ def score(
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
             raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
+        for driver in {driver for case in cases for driver in case.drivers}:
+            verified(bench, driver)
         timing = {"seconds": round(time.time() - start, 3), "started_at": round(start, 3), "workers": float(workers)}
         record = make_record(plan, method, cases, scores, timing)
         save_record(path, record)

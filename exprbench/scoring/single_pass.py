@@ -17,6 +17,7 @@ import numpy as np
 
 from exprbench.core.cache import entry_lock, entry_path, read_entry, write_entry
 from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_path
 from exprbench.media import Clip, MediaError, open_clip
 
 RESIZE = "bicubic, antialiased (Pillow)"
@@ -51,6 +52,11 @@ class VideoInput:
             return open_clip(self.path, fps=self.fps, max_frames=self.max_frames)
         except MediaError as error:
             raise self._attributed(error) from error
+
+    def check_unchanged(self) -> None:
+        """Raise if the content is no longer that of `sha256`: what was read would be cached as that of another file."""
+        if not self.path.exists() or sha256_path(self.path) != self.sha256:
+            raise self._attributed(MediaError("decode_errors", f"{self.path.name} changed while it was read"))
 
     def frames(self, clip: Clip) -> Iterator[np.ndarray]:
         """Yield the frames of the opened clip."""
@@ -167,6 +173,8 @@ def _compute(computations: Sequence[Computation]) -> dict[str, Any]:
         streams = [video.frames(opened.enter_context(video.open())) for video in videos]
         for frames in zip_longest(*streams):
             _feed(accumulators, dict(zip(videos, frames, strict=True)))
+    for video in videos:
+        video.check_unchanged()
     results = {}
     for computation, accumulator in accumulators:
         results[computation.entry] = accumulator.compute()
