@@ -33,6 +33,11 @@ class Accumulator(Protocol):
         """Return the result of the frames taken."""
 
 
+def benchmark_changed(path: Path) -> UserError:
+    """Return the error of a benchmark file that no longer has the hash written when the benchmark was built."""
+    return UserError(f"{path} has changed since the benchmark was built; nothing was scored (see exprbench check)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoInput:
     """A video file or frame folder of known content, read at `fps` up to `max_frames`.
@@ -55,7 +60,7 @@ class VideoInput:
 
     def check_unchanged(self) -> None:
         """Raise if the content is no longer that of `sha256`: what was read would be cached as that of another file."""
-        if not self.path.exists() or sha256_path(self.path) != self.sha256:
+        if self._changed():
             raise self._attributed(MediaError("decode_errors", f"{self.path.name} changed while it was read"))
 
     def frames(self, clip: Clip) -> Iterator[np.ndarray]:
@@ -65,9 +70,14 @@ class VideoInput:
         except MediaError as error:
             raise self._attributed(error) from error
 
+    def _changed(self) -> bool:
+        return not self.path.exists() or sha256_path(self.path) != self.sha256
+
     def _attributed(self, error: MediaError) -> Exception:
         if not self.of_benchmark:
             return error
+        if self._changed():
+            return benchmark_changed(self.path)
         return UserError(f"the benchmark's {self.path} cannot be read ({error}); see exprbench check")
 
 

@@ -55,7 +55,7 @@ def test_a_driver_that_changes_ends_the_run_and_is_not_cached(own, change):
     driver = own.bench.path("driving/ada.mp4")
     whole = driver.read_bytes()
     change(driver)
-    with pytest.raises(UserError, match="changed while it was read"):
+    with pytest.raises(UserError, match="has changed since the benchmark was built"):
         own.score(**OPTIONS)
     assert not own.folder.with_suffix(".json").exists()
     assert not list((cache_root() / "pixels").rglob("*"))
