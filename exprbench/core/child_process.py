@@ -15,6 +15,7 @@ import cloudpickle
 from exprbench.core.errors import ItemError
 
 POLL_S = 1.0
+PARENT = "EXPRBENCH_PARENT"  # variable with its process id; os.getppid() differs if it ended before the child asked
 
 
 def end_with_parent() -> None:
@@ -23,7 +24,7 @@ def end_with_parent() -> None:
     Call it first, from the main thread.
     """
     signal.signal(signal.SIGTERM, _exit)
-    parent = os.getppid()
+    parent = int(os.environ.pop(PARENT, os.getppid()))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

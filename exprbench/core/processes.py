@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import psutil
 
+from exprbench.core.child_process import PARENT
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.progress import progress
 
@@ -309,6 +310,7 @@ def spawn(arguments: Sequence[str], *, threads: int | None = None, **options: An
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     streams["stderr"] = None if os.environ.get(DEBUG) else subprocess.DEVNULL
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), **options.pop("env", {})}
+    environment[PARENT] = str(os.getpid())
     command = [sys.executable, "-m", *arguments]
     return subprocess.Popen(command, start_new_session=True, env=environment, **{**streams, **options})
 

@@ -16,6 +16,7 @@ from exprbench.metrics import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric
 from exprbench.metrics.extractors import fid_id, fvd_id
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import MAX_METHOD, is_method_name
+from exprbench.scoring.single_pass import benchmark_changed
 
 Missing = Literal["exclude", "penalty"]
 
@@ -149,7 +150,7 @@ def verified(bench: Benchmark, relative: str) -> Path:
     """
     path = bench.path(relative)
     if not path.is_file() or sha256_path(path) != bench.assets[relative].sha256:
-        raise UserError(f"{path} has changed since the benchmark was built; nothing was scored (see exprbench check)")
+        raise benchmark_changed(path)
     return path
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from exprbench import build
 from exprbench.building.bystanders import is_principal
-from exprbench.demo.cast import CAST
+from exprbench.toy_benchmark.cast import CAST
 from exprbench.demo.scene import portrait
 from exprbench.faces import FaceTracks
 from exprbench.faces.video_tracks import track_image

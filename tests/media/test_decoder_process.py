@@ -43,22 +43,23 @@ def test_the_decoder_ends_with_its_parent(tmp_path):
 
 
 def assert_ends(pid):
-    for _ in range(100):
+    for _ in range(600):
         if not _alive(pid):
             return
         time.sleep(0.1)
     pytest.fail(f"decoder {pid} outlived its parent")
 
 
-def test_a_decoder_that_hangs_ends_with_its_parent(tmp_path):
+@pytest.mark.parametrize("alive_s", ["0", "1"])  # the parent can be gone before the decoder has started
+def test_a_decoder_that_hangs_ends_with_its_parent(tmp_path, alive_s):
     os.mkfifo(tmp_path / "hangs.mp4")
     script = (
         "import os, signal, sys, time\nfrom exprbench.media.clip import DecoderProcess\n"
         "decoder = DecoderProcess.acquire()\n"
         "decoder.send({'task': 'decode', 'path': sys.argv[1], 'fps': None, 'max_frames': None})\n"
-        "print(decoder.process.pid, flush=True)\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"
+        "print(decoder.process.pid, flush=True)\ntime.sleep(float(sys.argv[2]))\nos.kill(os.getpid(), signal.SIGKILL)"
     )
-    command = [sys.executable, "-c", script, str(tmp_path / "hangs.mp4")]
+    command = [sys.executable, "-c", script, str(tmp_path / "hangs.mp4"), alive_s]
     assert_ends(int(subprocess.run(command, capture_output=True, text=True, check=False).stdout))
 
 

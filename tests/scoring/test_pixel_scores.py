@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from exprbench.core.files import sha256_path
 from exprbench.media import read_clip, write_frames
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.psnr import psnr
@@ -74,7 +75,7 @@ def test_frames_too_small_for_ssim_still_have_a_psnr():
 
 
 def test_a_videos_frames_and_size_are_counted(method):
-    video = VideoInput(path=method.path(OWN), sha256="x", fps=12.5, max_frames=15)
+    video = VideoInput(path=method.path(OWN), sha256=sha256_path(method.path(OWN)), fps=12.5, max_frames=15)
     computation = shape_computation("shape", video)
     assert not computation.is_cached()
     assert tuple(single_pass([computation])["shape"]) == (15, 160, 96)

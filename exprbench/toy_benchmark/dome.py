@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exprbench.demo.paint import Canvas, Colour, curve, fill, lighter, path, stroke
-from exprbench.demo.view import View
+from exprbench.toy_benchmark.paint import Canvas, Colour, curve, fill, lighter, path, stroke
+from exprbench.toy_benchmark.view import View
 
 NUM_OUTLINE = 72
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exprbench.demo.animation import EXPRESSIONS, perform, still
-from exprbench.demo.cast import CAST, random_character
-from exprbench.demo.damage import gaze_turned
-from exprbench.demo.scene import portrait, render
-from exprbench.demo.strip import save_strip
 from exprbench.faces import axis_angle, eye_closed, gaze, load_tracks, save_tracks
 from exprbench.media import read_image
+from exprbench.toy_benchmark.animation import EXPRESSIONS, perform, still
+from exprbench.toy_benchmark.cast import CAST, random_character
+from exprbench.toy_benchmark.damage import gaze_turned
+from exprbench.toy_benchmark.scene import portrait, render
+from exprbench.toy_benchmark.strip import save_strip
 
 SQUARE = (128, 128)
 GAZE_TOLERANCE_DEG = 2e-4  # what float32 landmarks leave of a gaze

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exprbench.demo.blendshapes import indices
-from exprbench.demo.cast import Character
-from exprbench.demo.head import PIVOT
+from exprbench.toy_benchmark.blendshapes import indices
+from exprbench.toy_benchmark.cast import Character
+from exprbench.toy_benchmark.head import PIVOT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from exprbench.demo.accessories import draw_book, draw_ear, draw_glasses
-from exprbench.demo.cast import Backdrop
-from exprbench.demo.clothes import draw_body
-from exprbench.demo.face_parts import BEARD, draw_beard, draw_features, draw_skin, face_outline
-from exprbench.demo.hair import STYLES
-from exprbench.demo.paint import Canvas, fill, lighter, oval
-from exprbench.demo.view import View
+from exprbench.toy_benchmark.accessories import draw_book, draw_ear, draw_glasses
+from exprbench.toy_benchmark.cast import Backdrop
+from exprbench.toy_benchmark.clothes import draw_body
+from exprbench.toy_benchmark.face_parts import BEARD, draw_beard, draw_features, draw_skin, face_outline
+from exprbench.toy_benchmark.hair import STYLES
+from exprbench.toy_benchmark.paint import Canvas, fill, lighter, oval
+from exprbench.toy_benchmark.view import View
 
 OVERSAMPLING = 2
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from exprbench.demo.animation import EXPRESSIONS, still
-from exprbench.demo.cast import CAST
-from exprbench.demo.scene import render
 from exprbench.media import write_image
+from exprbench.toy_benchmark.animation import EXPRESSIONS, still
+from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import render
 
 STEP = 3
 

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from exprbench.demo.animation import perform
-from exprbench.demo.blendshapes import NAMES, index
-from exprbench.demo.cast import CAST, random_character
-from exprbench.demo.head import Proportions, iris_points, pose_points, shape
-from exprbench.demo.mesh import (
+from exprbench.faces import axis_angle, gaze
+from exprbench.faces.landmark_groups import EYE_POINTS
+from exprbench.toy_benchmark.animation import perform
+from exprbench.toy_benchmark.blendshapes import NAMES, index
+from exprbench.toy_benchmark.cast import CAST, random_character
+from exprbench.toy_benchmark.head import Proportions, iris_points, pose_points, shape
+from exprbench.toy_benchmark.mesh import (
     IRISES,
     LIPS,
     LOWER_BROW,
@@ -19,8 +21,6 @@ from exprbench.demo.mesh import (
     laplacian,
     spread,
 )
-from exprbench.faces import axis_angle, gaze
-from exprbench.faces.landmark_groups import EYE_POINTS
 
 PEOPLE = [*CAST, *(random_character(seed) for seed in range(6))]
 SIZE = (300, 200)

@@ -8,7 +8,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from exprbench.demo.blendshapes import NAMES, index, indices
+from exprbench.toy_benchmark.blendshapes import NAMES, index, indices
 
 FPS = 25
 HEAD_REACH_DEG = np.array([21.0, 11.0, 8.0])  # largest yaw, pitch and roll of the head

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exprbench.demo.dome import cap, falling, from_face_edge, hanging, shine, skull, strand
-from exprbench.demo.paint import Canvas, clipped, curve, darker, fill, lighter, oval, shifted, stroke
-from exprbench.demo.view import View
+from exprbench.toy_benchmark.dome import cap, falling, from_face_edge, hanging, shine, skull, strand
+from exprbench.toy_benchmark.paint import Canvas, clipped, curve, darker, fill, lighter, oval, shifted, stroke
+from exprbench.toy_benchmark.view import View
 
 Draw = Callable[[Canvas, View], None]
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from exprbench.demo.animation import Animation
+from exprbench.toy_benchmark.animation import Animation
 
 UP = np.array([0.0, 1.0, 0.0])
 

@@ -1,7 +1,20 @@
 import numpy as np
 import pytest
 
-from exprbench.demo.paint import Canvas, Spot, clipped, curve, darker, fill, fill_soft, lighter, mix, oval, path, ribbon
+from exprbench.toy_benchmark.paint import (
+    Canvas,
+    Spot,
+    clipped,
+    curve,
+    darker,
+    fill,
+    fill_soft,
+    lighter,
+    mix,
+    oval,
+    path,
+    ribbon,
+)
 
 SQUARE = path("10 10, 50 10, 50 50, 10 50")
 RED = (200, 30, 30)

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from exprbench.demo.animation import EXPRESSIONS, FPS, Animation, still
-from exprbench.demo.cast import Backdrop, Character
-from exprbench.demo.draw import OVERSAMPLING, draw
-from exprbench.demo.head import iris_points, pose_points
-from exprbench.demo.view import View
 from exprbench.faces import FaceTrack, FaceTracks, rotation
 from exprbench.faces.gaze import to_camera
+from exprbench.toy_benchmark.animation import EXPRESSIONS, FPS, Animation, still
+from exprbench.toy_benchmark.cast import Backdrop, Character
+from exprbench.toy_benchmark.draw import OVERSAMPLING, draw
+from exprbench.toy_benchmark.head import iris_points, pose_points
+from exprbench.toy_benchmark.view import View
 
 HEIGHT_CM, SLOT_CM = 31.0, 22.0  # visible height and width per person; the smaller scale is used
 EYE_LINE = 0.54  # height of the heads' pivots, from the top of the frame

@@ -3,10 +3,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from exprbench.demo.cast import CAST, random_character
-from exprbench.demo.clothes import STYLES as CLOTHES
-from exprbench.demo.hair import STYLES as HAIR
-from exprbench.demo.scene import portrait
+from exprbench.toy_benchmark.cast import CAST, random_character
+from exprbench.toy_benchmark.clothes import STYLES as CLOTHES
+from exprbench.toy_benchmark.hair import STYLES as HAIR
+from exprbench.toy_benchmark.scene import portrait
 
 
 def test_the_cast_is_clearly_different_people():

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from exprbench.demo.head import Proportions
-from exprbench.demo.paint import Colour, darker, lighter, mix
+from exprbench.toy_benchmark.head import Proportions
+from exprbench.toy_benchmark.paint import Colour, darker, lighter, mix
 
 Backdrop = tuple[Colour, Colour]
 PEACH: Backdrop = ((250, 228, 202), (246, 204, 176))

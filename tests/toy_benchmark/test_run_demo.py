@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from exprbench import UserError, load_record
-from exprbench.demo.run_demo import demo
+from exprbench.toy_benchmark.run_demo import demo
 
 NAMES = ["perfect", "gaze-off-by-5-degrees", "two-frames-late", "jittery", "people-swapped", "still-image"]
 

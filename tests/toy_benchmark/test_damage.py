@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from exprbench.demo.animation import perform
-from exprbench.demo.damage import delayed, expression_scaled, frozen, gaze_turned, head_turned, jittered, swapped
+from exprbench.toy_benchmark.animation import perform
+from exprbench.toy_benchmark.damage import (
+    delayed,
+    expression_scaled,
+    frozen,
+    gaze_turned,
+    head_turned,
+    jittered,
+    swapped,
+)
 
 FIELDS = ("rotation", "gaze", "blendshapes", "offset_cm", "seen")
 MOTION = perform(11, 80)

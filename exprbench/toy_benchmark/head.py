@@ -9,8 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from exprbench.demo.blendshapes import ALONG, contour_moves
-from exprbench.demo.mesh import (
+from exprbench.faces.gaze import eye_ball
+from exprbench.faces.landmark_groups import EYE_POINTS
+from exprbench.toy_benchmark.blendshapes import ALONG, contour_moves
+from exprbench.toy_benchmark.mesh import (
     LIPS,
     LOWER_BROW,
     LOWER_LID,
@@ -20,9 +22,7 @@ from exprbench.demo.mesh import (
     UPPER_LID,
     WING,
 )
-from exprbench.demo.mesh import spread as spread_over_mesh
-from exprbench.faces.gaze import eye_ball
-from exprbench.faces.landmark_groups import EYE_POINTS
+from exprbench.toy_benchmark.mesh import spread as spread_over_mesh
 
 PIVOT = np.array([0.0, -3.0, -7.0])  # centre of the head's rotation
 ABOVE_OVAL = 0.9  # height of the forehead above MediaPipe's oval

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from exprbench.demo.animation import Animation
-from exprbench.demo.damage import delayed, frozen, gaze_turned, jittered, swapped
+from exprbench.toy_benchmark.animation import Animation
+from exprbench.toy_benchmark.damage import delayed, frozen, gaze_turned, jittered, swapped
 
 Method = Callable[[Sequence[Animation]], list[Animation]]
 """Maps the animations of the drivers' faces to those of the drawn faces, left to right."""

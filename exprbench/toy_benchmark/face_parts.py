@@ -3,9 +3,19 @@
 import cv2
 import numpy as np
 
-from exprbench.demo.head import forehead
-from exprbench.demo.mesh import IRISES, LIPS, LOWER_BROW, LOWER_LID, NUM_MESH, OVAL, UPPER_BROW, UPPER_LID, WING
-from exprbench.demo.paint import (
+from exprbench.toy_benchmark.head import forehead
+from exprbench.toy_benchmark.mesh import (
+    IRISES,
+    LIPS,
+    LOWER_BROW,
+    LOWER_LID,
+    NUM_MESH,
+    OVAL,
+    UPPER_BROW,
+    UPPER_LID,
+    WING,
+)
+from exprbench.toy_benchmark.paint import (
     WHITE,
     Canvas,
     Colour,
@@ -21,7 +31,7 @@ from exprbench.demo.paint import (
     shifted,
     stroke,
 )
-from exprbench.demo.view import View
+from exprbench.toy_benchmark.view import View
 
 INK: Colour = (58, 34, 38)
 CHEEKS = (50, 280)

@@ -16,17 +16,17 @@ from exprbench.building import build
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
 from exprbench.core.processes import num_cores, process_map
-from exprbench.demo.animation import Animation, perform, still
-from exprbench.demo.cast import CAST, Character
-from exprbench.demo.methods import METHODS
-from exprbench.demo.scene import render
-from exprbench.demo.toy_networks import DemoClipNet, DemoImageNet
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
 from exprbench.media import write_image, write_video
 from exprbench.records import ScoreRecord
 from exprbench.scoring import score
 from exprbench.scoring.plan import method_file_name
+from exprbench.toy_benchmark.animation import Animation, perform, still
+from exprbench.toy_benchmark.cast import CAST, Character
+from exprbench.toy_benchmark.methods import METHODS
+from exprbench.toy_benchmark.scene import render
+from exprbench.toy_benchmark.toy_networks import DemoClipNet, DemoImageNet
 
 NUM_FRAMES = 50
 HEIGHT = 256

@@ -2,12 +2,12 @@ import cv2
 import numpy as np
 import pytest
 
-from exprbench.demo.animation import perform
-from exprbench.demo.cast import CAST
-from exprbench.demo.scene import render
-from exprbench.demo.toy_networks import CHANNELS, DemoClipNet, DemoImageNet, maps, squashed, weights
 from exprbench.metrics.clip_grid import ClipGrid
 from exprbench.metrics.extractors import clip_features, fid_id, frame_features, fvd_id
+from exprbench.toy_benchmark.animation import perform
+from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import render
+from exprbench.toy_benchmark.toy_networks import CHANNELS, DemoClipNet, DemoImageNet, maps, squashed, weights
 
 
 @pytest.fixture(scope="module")

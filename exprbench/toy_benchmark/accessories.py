@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from exprbench.demo.paint import Canvas, Colour, curve, darker, fill, lighter, oval, path, shifted, stroke
-from exprbench.demo.view import View
+from exprbench.toy_benchmark.paint import Canvas, Colour, curve, darker, fill, lighter, oval, path, shifted, stroke
+from exprbench.toy_benchmark.view import View
 
 GOLD: Colour = (226, 168, 58)
 FRAME: Colour = (70, 44, 48)

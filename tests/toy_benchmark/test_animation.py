@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from exprbench.demo.animation import (
+from exprbench.faces.gaze import BLINKS
+from exprbench.toy_benchmark.animation import (
     EXPRESSIONS,
     EYE_FULL_DEG,
     HEAD_REACH_DEG,
@@ -12,8 +13,7 @@ from exprbench.demo.animation import (
     perform,
     still,
 )
-from exprbench.demo.blendshapes import NAMES, index, indices
-from exprbench.faces.gaze import BLINKS
+from exprbench.toy_benchmark.blendshapes import NAMES, index, indices
 
 SEEDS = range(8)
 FRAMES = 125

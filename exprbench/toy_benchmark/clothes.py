@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exprbench.demo.paint import (
+from exprbench.toy_benchmark.paint import (
     Canvas,
     Spot,
     clipped,
@@ -19,7 +19,7 @@ from exprbench.demo.paint import (
     shifted,
     stroke,
 )
-from exprbench.demo.view import View
+from exprbench.toy_benchmark.view import View
 
 # Right halves, from the top; centimetres from the middle of the neck, y up.
 SHOULDERS = "4.6 -8.6, 8.5 -10.2, 12.6 -12, 15.2 -15.5, 16.4 -22, 17 -38"

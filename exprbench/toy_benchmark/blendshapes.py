@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from exprbench.demo.mesh import LIPS, LOWER_BROW, LOWER_LID, NUM_MESH, OVAL, UPPER_BROW, UPPER_LID, WING
+from exprbench.toy_benchmark.mesh import LIPS, LOWER_BROW, LOWER_LID, NUM_MESH, OVAL, UPPER_BROW, UPPER_LID, WING
 
 
 def _sided(*names: str) -> tuple[str, ...]:
