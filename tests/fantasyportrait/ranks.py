@@ -53,6 +53,8 @@ def one(rank, pipe):
                 device=torch.device("cpu"), guidance_parallel=guidance, context_parallel=context, num_heads=2
             )
             difference = float((latents(ranks) - expected).abs().max())
+            smallest = ranks.agree_on_minimum([float(rank), float("inf")], torch.device("cpu"))
+            assert smallest == [rank - rank % (guidance * context), float("inf")]  # of the ranks that share a video
             results.append((ranks.case, ranks.num_cases, ranks.branch, ranks.is_writer, difference))
         pipe.send(results)
     except Exception:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch._dynamo
@@ -203,3 +205,24 @@ def test_a_cpu_has_no_gpu_memory():
     assert vram == float("inf")
     assert ram > 0.1
     assert available_vram_gib(CPU, 4) == float("inf")
+
+
+def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 << 30))
+    assert set_memory_limit(CPU, 0)[1] == 64
+    for num_processes, share in (("1", 64), ("2", 32), ("8", 8)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", num_processes)
+        assert set_memory_limit(CPU, 0)[1] == share
+
+
+def test_one_gpu_for_several_processes_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device("cuda") == resolve_device("auto") == torch.device("cuda:1")
+    with pytest.raises(UserError, match="one GPU for 2 processes; use --device cuda, a GPU for each"):
+        resolve_device("cuda:1")
