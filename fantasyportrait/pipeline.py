@@ -202,6 +202,7 @@ class Pipeline:
             portrait = image_condition(self.vae, inputs.image, num_latent_frames, tile=tile)
         return Conditioning({name: self.encode_prompt(texts[name]) for name in sorted(prompts)}, image, portrait)
 
+    @torch.no_grad()
     def compute_motion_tokens(
         self,
         inputs: Inputs,

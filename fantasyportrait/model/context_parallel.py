@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather, all_to_all_single
 
 
 @dataclass
@@ -33,10 +34,12 @@ class TokenShards:
         return _pad_tokens(shard, self.shard_size - shard.shape[1])
 
     def gather(self, x: Tensor) -> Tensor:
-        """Gather the whole sequence from the shards of all devices."""
-        shards = [torch.empty_like(x) for _ in range(self.num_shards)]
-        torch.distributed.all_gather(shards, x.contiguous(), group=self.group)
-        return torch.cat(shards, 1)[:, : self.num_tokens]
+        """Gather the whole sequence from the shards of all devices.
+
+        The gradient of a shard is the sum over devices. If every device computes the same loss from the whole sequence,
+        average the gradients of the parameters over the devices, as FSDP and DDP do.
+        """
+        return torch.cat(all_gather(x.contiguous(), group=self.group), 1)[:, : self.num_tokens]
 
     def to_heads(self, x: Tensor) -> Tensor:
         """Exchange tokens for heads: (B, S / n, H, E) on each of n devices to (B, S, H / n, E)."""
@@ -51,9 +54,7 @@ class TokenShards:
 
     def _all_to_all(self, x: Tensor) -> Tensor:
         x = x.contiguous()
-        out = torch.empty_like(x)
-        torch.distributed.all_to_all_single(out, x, group=self.group)
-        return out
+        return all_to_all_single(torch.empty_like(x), x, group=self.group)
 
 
 def _pad_tokens(x: Tensor, num_tokens: int) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from fantasyportrait.model.vae import _split_tiles, decode, image_condition, latent_statistics
+from fantasyportrait.model.vae import _split_tiles, decode, encode_video, image_condition, latent_statistics
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +102,39 @@ def test_tiles_of_a_local_encoder_leave_no_seam(vae, monkeypatch):
     torch.testing.assert_close(tiled, whole)
     assert sizes[0] == (5, 160, 112)
     assert set(sizes[1:]) == {(5, 64, 64)}
+
+
+def video(num_frames=9, height=64, width=96):
+    return np.random.default_rng(0).integers(0, 256, (num_frames, height, width, 3), np.uint8)
+
+
+@torch.no_grad()
+def test_a_video_is_encoded_as_by_diffusers(vae):
+    frames = video()
+    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2).unsqueeze(0) / 127.5 - 1
+    expected = vae.encode(pixels).latent_dist.mode()
+    mean, std = latent_statistics(vae, expected)
+    found = encode_video(vae, frames)
+    assert found.shape == (1, 16, 3, 8, 12)
+    torch.testing.assert_close(found, (expected - mean) / std, atol=1e-5, rtol=1e-5)
+    assert len(list(decode(vae, found))) == 9
+
+
+def test_the_first_frame_of_a_video_is_encoded_like_a_portrait(vae):
+    frames = video(5)
+    torch.testing.assert_close(
+        encode_video(vae, frames)[:, :, :1], image_condition(vae, frames[0], 2)[:, 4:, :1], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_tiles_of_a_video_have_the_shape_of_the_whole(vae):
+    frames = video(5, 96, 64)
+    whole, tiled = encode_video(vae, frames), encode_video(vae, frames, tile=64)
+    assert tiled.shape == whole.shape
+    assert not torch.equal(tiled, whole)
+    assert float((tiled - whole).abs().mean()) < 0.2 * float(whole.std())  # tiles differ at their borders
+
+
+def test_frames_that_fill_no_latent_frame_are_refused(vae):
+    with pytest.raises(ValueError, match="8 frames do not fill whole latent frames"):
+        encode_video(vae, video(8))
