@@ -1,5 +1,7 @@
 """What a trainer needs of the model: gradients, batches of several people, dropped conditions."""
 
+import sys
+
 import pytest
 import torch
 
@@ -166,3 +168,33 @@ def test_motion_tokens_of_a_batch_can_be_built_by_hand(adapter):
     layers = list(motion.layers(15))
     assert len(layers) == TINY.adapter.num_layers
     assert layers[0].key.shape == (2, 3, 97, TINY.adapter.dim)
+
+
+@pytest.fixture
+def process_group(monkeypatch):
+    if sys.platform == "linux":
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")  # or the host's name would be looked up
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_gradients_under_fsdp_equal_plain_ones(backbone, adapter):
+    from torch.distributed.fsdp import fully_shard
+
+    inputs, given, counts = batch(backbone, 2), features(2, 2), torch.tensor([1, 2])
+    mask = mask_padding(counts, GRID[0], 2)
+
+    def gradients():
+        backbone(*inputs, MotionTokens(adapter(given), mask)).square().mean().backward()
+        return {name: p.grad.clone() for name, p in adapter.named_parameters()}
+
+    expected = gradients()
+    adapter.zero_grad()
+    mesh = torch.distributed.init_device_mesh("cpu", (1,))
+    for layer in adapter.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(adapter, mesh=mesh)
+    for name, gradient in gradients().items():
+        torch.testing.assert_close(gradient.full_tensor(), expected[name], atol=1e-7, rtol=1e-5)
