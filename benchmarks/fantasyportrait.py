@@ -105,6 +105,7 @@ class StepInputs:
     motion: MotionTokens
 
 
+@torch.no_grad()
 def random_inputs(
     clip: Clip, config: ModelConfig, adapter: MotionAdapter, device: torch.device, dtype: torch.dtype
 ) -> StepInputs:

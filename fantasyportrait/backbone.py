@@ -34,26 +34,37 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"--device is {name!r}, but PyTorch finds no GPU; use --device cpu or leave it out")
+    named_index = name != "cuda"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"--device is {name!r}; expected cpu, cuda or one GPU such as cuda:1") from error
+    if device.type == "cuda" and named_index and num_local_processes() > 1:
+        raise UserError(
+            f"--device is {name!r}, one GPU for {num_local_processes()} processes; use --device cuda, a GPU for each"
+        )
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise UserError(f"--device is {name!r}; there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
+
+
+def num_local_processes() -> int:
+    """Return the number of processes that torchrun started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def set_memory_limit(device: torch.device, vram_gib: float) -> tuple[float, float]:
     """Limit PyTorch to `vram_gib` of GPU memory; 0 sets no limit.
 
     Returns:
-        (GPU memory, CPU memory) that can be used, in GiB; GPU memory is infinite on a CPU.
+        (GPU memory, CPU memory) that this process can use, in GiB; GPU memory is infinite on a CPU. The processes of a
+        machine share its CPU memory equally.
     """
     import psutil
 
-    ram_gib = psutil.virtual_memory().available / GIB
+    ram_gib = psutil.virtual_memory().available / GIB / num_local_processes()
     if device.type != "cuda":
         return float("inf"), ram_gib
     free_gib, total_gib = (n / GIB for n in torch.cuda.mem_get_info(device))

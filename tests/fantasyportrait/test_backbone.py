@@ -293,3 +293,24 @@ def test_blocks_become_8_bit_on_the_gpu_and_go_back_where_they_were(monkeypatch,
 def test_types_of_the_weights():
     assert {"fp32": torch.float32, **dict.fromkeys(("bf16", "fp8", "int8"), torch.bfloat16)} == backbone.DTYPES
     assert backbone.EXACT_KERNELS[0] == "native"
+
+
+def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 << 30))
+    assert set_memory_limit(CPU, 0)[1] == 64
+    for num_processes, share in (("1", 64), ("2", 32), ("8", 8)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", num_processes)
+        assert set_memory_limit(CPU, 0)[1] == share
+
+
+def test_one_gpu_for_several_processes_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device("cuda") == resolve_device("auto") == torch.device("cuda:1")
+    with pytest.raises(UserError, match="one GPU for 2 processes; use --device cuda, a GPU for each"):
+        resolve_device("cuda:1")
