@@ -128,6 +128,7 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write a score record.",
         "  exprbench score --benchmark bench --predictions out/mine --method mine\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --split multi --metrics lmd,mae\n"
+        "  exprbench score --benchmark bench --predictions out/mine --method mine --pairing index\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --profile paper --device cuda",
     )
     parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
@@ -151,6 +152,12 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         help="treatment of faces that a frame does not show: no value, or the worst value (default: exclude)",
     )
     parser.add_argument(
+        "--pairing",
+        choices=("time", "index"),
+        default="time",
+        help="frames paired by the times in the files, or by number whatever their frame rate (default: time)",
+    )
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
     )
     parser.add_argument(
@@ -172,12 +179,16 @@ def _list(text: str) -> list[str]:
 
 
 def _run_score(args: argparse.Namespace) -> int:
+    from exprbench.scoring.prediction_files import differing_timing
+
     options = {key: value for key, value in vars(args).items() if key not in ("handler", "max_failed")}
     record = exprbench.score(**options)
     print(exprbench.table([record]), end="")
     failed = [case for case in record.cases if case.outcome == "error"]
     for case in failed:
         print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
+    if timing := differing_timing(record):
+        print(timing, file=sys.stderr)
     print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
     return TOO_MANY_FAILED if len(failed) > args.max_failed else 0
 

@@ -38,6 +38,10 @@ class CaseScore:
     num_frames: int = 0
     """Number of scored frames, which both videos have."""
     num_frames_reference: int = 0
+    own_frames: int = 0
+    """Number of frames in the prediction's file."""
+    own_fps: float | None = None
+    """Frame rate of the prediction's file; null for a failed case."""
     size: tuple[int, int] | None = None
     """Width and height of the prediction."""
     resized: bool = False

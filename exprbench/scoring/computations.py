@@ -44,7 +44,7 @@ class Shape:
 
 def shape_computation(name: str, video: VideoInput) -> Computation:
     """Return the computation of a video's number of frames (at most `max_frames`), width and height."""
-    key = {"video": video.sha256, "fps": video.fps, "max_frames": video.max_frames}
+    key = {"video": video.sha256, "fps": video.rate, "max_frames": video.max_frames}
     pack = partial(_dump, encoder=json.dumps)
     return Computation(name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack, unpack=json.loads)
 
@@ -92,7 +92,7 @@ def pixel_computation(name: str, reference: VideoInput, prediction: VideoInput, 
     key = {
         "version": PIXELS,
         "videos": [[video.sha256, video.max_frames] for video in (reference, prediction)],
-        "fps": reference.fps,
+        "fps": prediction.rate,
         "measures": sorted(measures),
     }
 
@@ -127,7 +127,7 @@ def tracks_computation(name: str, video: VideoInput) -> Computation:
     def start() -> Faces:
         return Faces(FaceTracker(landmarker(), fps=video.fps), video.sha256)
 
-    key = tracks_key(video.sha256, video.fps, video.max_frames)
+    key = tracks_key(video.sha256, video.rate, video.max_frames)
     return Computation(
         name=name, videos=(video,), kind="tracks", key=key, start=start, pack=pack_tracks, unpack=unpack_tracks
     )
@@ -147,7 +147,7 @@ def feature_computation(
         "network": plan.weight_hashes(metric) or plan.networks[metric.parent].id,
         "stream": asdict(stream),  # type: ignore[arg-type]
         "device": plan.device,
-        "fps": video.fps,
+        "fps": video.rate,
         "num_frames": num_frames,
         "drawn": drawn,
     }
@@ -203,7 +203,7 @@ def reading_computation(plan: ScoringPlan, reader: str, name: str, video: VideoI
         "video": video.sha256,
         "track": sha256_bytes(track.seen.tobytes() + track.landmarks.tobytes()),
         "weights": {reader: weights.get(reader).sha256},
-        "fps": video.fps,
+        "fps": video.rate,
         "device": plan.device,
     }
 
