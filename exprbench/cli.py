@@ -179,15 +179,13 @@ def _list(text: str) -> list[str]:
 
 
 def _run_score(args: argparse.Namespace) -> int:
-    from exprbench.scoring.prediction_files import differing_timing
-
     options = {key: value for key, value in vars(args).items() if key not in ("handler", "max_failed")}
     record = exprbench.score(**options)
     print(exprbench.table([record]), end="")
     failed = [case for case in record.cases if case.outcome == "error"]
     for case in failed:
         print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
-    if timing := differing_timing(record):
+    if timing := record.differing_timing():
         print(timing, file=sys.stderr)
     print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
     return TOO_MANY_FAILED if len(failed) > args.max_failed else 0

@@ -13,7 +13,6 @@ from exprbench.faces import save_tracks
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
 from exprbench.media import read_clip, write_frames, write_video
 from exprbench.scoring import score
-from exprbench.scoring.prediction_files import differing_timing
 from tests.scoring.conftest import case_of
 
 OWN = "single-self-0001"
@@ -28,11 +27,11 @@ def test_right_frames_under_a_wrong_rate(method):
     by_time = method.score(**PIXELS)
     case = case_of(by_time, OWN)
     assert (case.own_frames, case.own_fps, case.num_frames, case.num_frames_reference) == (40, 16, 40, 40)
-    assert differing_timing(by_time) == LINE
+    assert by_time.differing_timing() == LINE
     assert by_time.protocol["pairing"] == "time"
     by_index = method.score(**PIXELS, pairing="index")
     assert by_index.protocol["pairing"] == "index"
-    assert differing_timing(by_index) == ""
+    assert by_index.differing_timing() == ""
     assert case_of(by_index, OWN).values["psnr"] > case_of(by_time, OWN).values["psnr"] + 15
     assert case_of(method.score(**PIXELS), OWN) == case  # neither answers for the other from the cache
 
@@ -81,20 +80,20 @@ class MeanColour:
 def test_the_line_states_both_durations(method, num_frames, fps, line):
     frames = method.frames(OWN)
     method.write(OWN, (frames[i % 40] for i in range(num_frames)), fps=fps)
-    assert differing_timing(method.score(**PIXELS)) == (f"{OWN}: {line}" if line else "")
+    assert method.score(**PIXELS).differing_timing() == (f"{OWN}: {line}" if line else "")
 
 
 def test_several_predictions_are_reported_in_one_line(method):
     for case_id in (OWN, "single-self-0002"):
         method.write(case_id, method.frames(case_id), fps=16)
     expected = f"2 of 2 predictions differ from their references in timing, such as {LINE}"
-    assert differing_timing(method.score(**PIXELS)) == expected
+    assert method.score(**PIXELS).differing_timing() == expected
 
 
 def test_numbered_by_index_a_missing_frame_is_still_reported(method):
     method.write(OWN, method.frames(OWN)[:39], fps=16)
     record = method.score(**PIXELS, pairing="index")
-    assert differing_timing(record) == f"{OWN}: 39 frames; the reference has 40"
+    assert record.differing_timing() == f"{OWN}: 39 frames; the reference has 40"
     assert case_of(record, OWN).num_frames == 39
 
 
@@ -104,7 +103,7 @@ def test_folders_of_frames_have_the_benchmarks_rate(method):
     write_frames(method.folder / OWN, frames)
     record = method.score(**PIXELS)
     assert (case_of(record, OWN).own_frames, case_of(record, OWN).own_fps) == (40, 25)
-    assert differing_timing(record) == ""
+    assert record.differing_timing() == ""
 
 
 def test_the_command_reports_it_and_pairs_by_number(method, capsys):
