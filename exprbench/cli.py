@@ -128,6 +128,7 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write a score record.",
         "  exprbench score --benchmark bench --predictions out/mine --method mine\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --split multi --metrics lmd,mae\n"
+        "  exprbench score --benchmark bench --predictions out/mine --method mine --pairing index\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --profile paper --device cuda",
     )
     parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
@@ -161,6 +162,12 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         "--no-floors", dest="floors", action="store_false", help="no noise floors of the benchmark (default: measured)"
     )
     parser.add_argument(
+        "--pairing",
+        choices=("time", "index"),
+        default="time",
+        help="frames paired by the times in the files, or by number whatever their frame rate (default: time)",
+    )
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
     )
     parser.add_argument(
@@ -192,6 +199,8 @@ def _run_score(args: argparse.Namespace) -> int:
     failed = [case for case in record.cases if case.outcome == "error"]
     for case in failed:
         print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
+    if timing := record.differing_timing():
+        print(timing, file=sys.stderr)
     print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
     if not any(group.aggregates for group in record.groups):
         print("nothing was scored; the record holds the reason for every case and column", file=sys.stderr)

@@ -22,6 +22,8 @@ MAX_BYTES = 500_000_000
 TIMING = "timing"
 MAX_METHOD = 100
 ASPECT_TOLERANCE = 0.05  # that of sizes rounded to a multiple of 16 or 32
+RATE_TOLERANCE = 1e-3  # relative
+ABOUT_AS_MANY = 4  # frames; some methods generate numbers of frames of the form 4 n + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,10 @@ class CaseScore:
     num_frames: int = 0
     """Number of scored frames, which both videos have."""
     num_frames_reference: int = 0
+    own_frames: int = 0
+    """Number of frames in the prediction's file."""
+    own_fps: float | None = None
+    """Frame rate of the prediction's file; null for a failed case."""
     size: tuple[int, int] | None = None
     """Width and height of the prediction."""
     size_reference: tuple[int, int] | None = None
@@ -151,9 +157,34 @@ class ScoreRecord:
         columns = [*names, "coverage", *(name for name in self.ids if any(name in c.values for c in self.cases))]
         return pd.DataFrame(rows, columns=columns)
 
+    def differing_timing(self) -> str:
+        """Return one line about the predictions whose own rate or length differs from the reference's, or nothing."""
+        fps, by_index = float(self.protocol["fps"]), self.protocol.get("pairing") == "index"
+        lines = [f"{case.case_id}: {text}" for case in self.cases if (text := _timing_problem(case, fps, by_index))]
+        if len(lines) < 2:
+            return "".join(lines)
+        return (
+            f"{len(lines)} of {len(self.cases)} predictions differ from their references in timing, such as {lines[0]}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return asdict(self)
+
+
+def _timing_problem(case: CaseScore, fps: float, by_index: bool) -> str:
+    """Return how a prediction's timing differs from its reference's, empty if it does not."""
+    if not case.own_frames or not case.own_fps:
+        return ""
+    same_rate = by_index or abs(case.own_fps / fps - 1) < RATE_TOLERANCE
+    if same_rate and case.own_frames == case.num_frames_reference:
+        return ""
+    if by_index:
+        return f"{case.own_frames} frames; the reference has {case.num_frames_reference}"
+    lasts = f"{case.own_frames} frames at {case.own_fps:g} fps last {case.own_frames / case.own_fps:.1f} s"
+    text = f"{lasts}; the reference lasts {case.num_frames_reference / fps:.1f} s"
+    hint = not same_rate and abs(case.own_frames - case.num_frames_reference) <= ABOUT_AS_MANY
+    return text + ("; --pairing index pairs them by number" if hint else "")
 
 
 def save_record(path: Path | str, record: ScoreRecord) -> None:

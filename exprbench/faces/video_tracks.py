@@ -33,7 +33,7 @@ def tracks_made_by() -> str:
     return f"mediapipe {version('mediapipe')}, face_landmarker {weights.get('face_landmarker').sha256[:8]}, {TRACKER}"
 
 
-def tracks_key(video_sha256: str, fps: float, max_frames: int | None) -> dict[str, Any]:
+def tracks_key(video_sha256: str, fps: float | str, max_frames: int | None) -> dict[str, Any]:
     """Return the cache key of a video's tracks: everything they depend on."""
     return {
         "video": video_sha256,

@@ -7,6 +7,7 @@ results into the case's `CaseScore`. The score is cached under the keys of every
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from exprbench.benchmark import Case
@@ -34,10 +35,10 @@ from exprbench.scoring.computations import (
 from exprbench.scoring.face_scores import FaceInputs, score_faces
 from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan, verified
-from exprbench.scoring.prediction_files import find_prediction
+from exprbench.scoring.prediction_files import find_prediction, own_timing
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
-VERSION = "case-3"  # increase it when a change of the code changes scores of cases
+VERSION = "case-5"  # increase it when a change of the code changes scores of cases
 PREDICTION, SHAPE, PIXELS = "prediction", "shape", "pixels"
 
 Results = dict[str, Any]
@@ -147,7 +148,7 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
         ItemError: there is no prediction, or its tracks cannot be used.
     """
     path = find_prediction(plan.predictions, case)
-    prediction = VideoInput(path=path, sha256=sha256_path(path), fps=plan.bench.fps, max_frames=_num_frames(plan, case))
+    prediction = prediction_input(plan, path, sha256_path(path), _num_frames(plan, case))
     drivers = tuple(driver_input(plan, relative) for relative in dict.fromkeys(case.drivers))
     on_track = plan.columns_on(case.track)
     columns = tuple(metric for metric in on_track if metric.per == "case")
@@ -175,6 +176,12 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
         computations=tuple(computations),
         given=given,
     )
+
+
+def prediction_input(plan: ScoringPlan, path: Path, sha256: str, max_frames: int | None = None) -> VideoInput:
+    """Return a method's video as an input, read by time or by number as the plan pairs frames."""
+    every_frame = plan.pairing == "index"
+    return VideoInput(path=path, sha256=sha256, fps=plan.bench.fps, max_frames=max_frames, every_frame=every_frame)
 
 
 def driver_input(plan: ScoringPlan, relative: str) -> VideoInput:
@@ -232,9 +239,12 @@ def compute_reference_features(plan: ScoringPlan, case: Case) -> None:
 def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     """Return the case's score from the results of the computations."""
     num_frames, width, height = results[SHAPE]
+    own_frames, own_fps = own_timing(resolved.prediction.path, resolved.prediction.fps)
     scored = replace(
         _blank(resolved.plan, resolved.case),
         num_frames=num_frames,
+        own_frames=own_frames,
+        own_fps=own_fps,
         size=(width, height),
         prediction_sha256=resolved.prediction.sha256,
     )

@@ -48,7 +48,7 @@ class Shape:
 
 def shape_computation(name: str, video: VideoInput) -> Computation:
     """Return the computation of a video's number of frames (at most `max_frames`), width and height."""
-    key = {"video": video.sha256, "decoder": DECODER, "fps": video.fps, "max_frames": video.max_frames}
+    key = {"video": video.sha256, "decoder": DECODER, "fps": video.rate, "max_frames": video.max_frames}
     pack = partial(_dump, encoder=json.dumps)
     return Computation(name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack, unpack=json.loads)
 
@@ -106,7 +106,7 @@ def pixel_computation(
         "version": PIXELS,
         "decoder": DECODER,
         "videos": [[video.sha256, video.max_frames] for video in (reference, prediction)],
-        "fps": reference.fps,
+        "fps": prediction.rate,
         "measures": sorted(measures),
     }
     if files := sorted({file for metric in columns for names in metric.weights.values() for file in names}):
@@ -143,7 +143,7 @@ def tracks_computation(name: str, video: VideoInput) -> Computation:
     def start() -> Faces:
         return Faces(FaceTracker(landmarker(), fps=video.fps), video.sha256)
 
-    key = tracks_key(video.sha256, video.fps, video.max_frames)
+    key = tracks_key(video.sha256, video.rate, video.max_frames)
     return Computation(
         name=name, videos=(video,), kind="tracks", key=key, start=start, pack=pack_tracks, unpack=unpack_tracks
     )
@@ -164,7 +164,7 @@ def feature_computation(
         "network": plan.weight_hashes(metric) or plan.networks[metric.parent].id,
         "stream": asdict(stream),  # type: ignore[arg-type]
         "device": plan.device,
-        "fps": video.fps,
+        "fps": video.rate,
         "num_frames": num_frames,
         "drawn": drawn,
     }
@@ -226,7 +226,7 @@ def reading_computation(
         "track": sha256_bytes(track.seen.tobytes() + track.landmarks.tobytes()),
         "weights": {reader: weights.get(reader).sha256},
         "jitters": [JITTER, *jitters] if jitters else [],
-        "fps": video.fps,
+        "fps": video.rate,
         "device": plan.device,
     }
 

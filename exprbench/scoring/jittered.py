@@ -20,7 +20,7 @@ def jittered_tracks(video: VideoInput, tracks: FaceTracks, jitters: Sequence[int
 def _computation(video: VideoInput, tracks: FaceTracks, k: int) -> Computation:
     """Return the computation of the detections in the crops of jitter k."""
     key = {
-        **tracks_key(video.sha256, video.fps, video.max_frames),
+        **tracks_key(video.sha256, video.rate, video.max_frames),
         "tracks": sha256_bytes(pack_tracks(tracks)),
         "jitter": [VERSION, k],
     }

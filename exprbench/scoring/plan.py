@@ -19,6 +19,7 @@ from exprbench.records import MAX_METHOD, is_method_name
 from exprbench.scoring.single_pass import benchmark_changed
 
 Missing = Literal["exclude", "penalty"]
+Pairing = Literal["time", "index"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class ScoringPlan:
 
     Attributes:
         missing: treatment of a reference face that a predicted frame does not show.
+        pairing: whether frames of a prediction and its reference are paired by time or by number.
         without: required model file that is unavailable -> reason.
         networks: `fid` or `fvd` -> extractor used instead of the published network.
         looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged.
@@ -37,6 +39,7 @@ class ScoringPlan:
     profile: str
     columns: tuple[str, ...]
     missing: Missing
+    pairing: Pairing
     device: str
     without: dict[str, str]
     networks: dict[str, Any] = field(default_factory=dict)

@@ -34,6 +34,7 @@ from exprbench.scoring.floors import driver_floors, set_floors, with_floors
 from exprbench.scoring.groups import make_group
 from exprbench.scoring.plan import (
     Missing,
+    Pairing,
     ScoringPlan,
     check_method,
     choose_columns,
@@ -46,6 +47,7 @@ from exprbench.scoring.single_pass import RESIZE
 
 MAX_LOOKS = 16
 LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "torch", "torchvision", "timm")
+PAIRINGS = ("time", "index")
 MISSING = {"exclude": "left out", "penalty": "given the worst value"}
 
 
@@ -60,6 +62,7 @@ def score(
     split: str | None = None,
     track: str | None = None,
     missing: Missing = "exclude",
+    pairing: Pairing = "time",
     workers: int | None = None,
     device: str = "auto",
     shard: tuple[int, int] = (1, 1),
@@ -83,6 +86,8 @@ def score(
         split, track: score only these.
         missing: treatment of a reference's face that a frame does not show: `exclude` excludes the frame from the mean
             (and lowers the detect rate), `penalty` gives it the worst value.
+        pairing: `time` resamples predictions to the benchmark's frame rate by the times in their files; `index` ignores
+            these times and pairs the n-th frame with the n-th of the reference.
         workers: number of processes; 0 runs everything in this process; None uses all cores.
         device: `cpu`, `cuda` or `auto`, for the networks.
         shard: (i, n) scores only every n-th case, for n machines that share a cache; the record has only these cases.
@@ -100,6 +105,8 @@ def score(
     path = Path(out) if out else Path(f"{method_file_name(method)}.json")
     if not Path(predictions).is_dir():
         raise UserError(f"{predictions} is not a folder; expected a folder with one video per case, {{case_id}}.mp4")
+    if pairing not in PAIRINGS:
+        raise UserError(f"--pairing is {pairing!r}; expected time or index")
     columns = choose_columns(metrics, profile)
     plan = ScoringPlan(
         bench=bench,
@@ -107,6 +114,7 @@ def score(
         profile=profile,
         columns=columns,
         missing=missing,
+        pairing=pairing,
         device=_device(device, columns, profile, networks or {}),
         without=missing_weights(columns, profile),
         networks=networks or {},
@@ -185,7 +193,8 @@ def make_record(
         profile=plan.profile,  # type: ignore[arg-type]
         protocol={
             "fps": f"{plan.bench.fps:g}",
-            "frames": "paired by index, the first scored like any other",
+            "pairing": plan.pairing,
+            "first frame": "scored like any other",
             "resize": RESIZE,
             "missing faces": MISSING[plan.missing],
             "faces": plan.face_sources(),

@@ -18,10 +18,16 @@ from exprbench.metrics.errors import MetricError
 from exprbench.metrics.metric import ClipStream
 from exprbench.metrics.set_distance import pack_reference, prepare, unpack_reference
 from exprbench.records import Aggregate, CaseScore
-from exprbench.scoring.cases import driver_input, feature_computations, feature_name, reference_features
+from exprbench.scoring.cases import (
+    driver_input,
+    feature_computations,
+    feature_name,
+    prediction_input,
+    reference_features,
+)
 from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.prediction_files import find_prediction
-from exprbench.scoring.single_pass import Computation, VideoInput
+from exprbench.scoring.single_pass import Computation
 
 VERSION = "sets-4"  # increase it when a change of the code changes distances
 
@@ -49,7 +55,7 @@ def set_distances(plan: ScoringPlan, pairs: Sequence[Pair]) -> dict[str, Aggrega
 def _computations(plan: ScoringPlan, case: Case, score: CaseScore) -> dict[str, Computation]:
     """Return the feature computations of the file that was scored; their results are in the cache."""
     path = find_prediction(plan.predictions, case)
-    prediction = VideoInput(path=path, sha256=score.prediction_sha256, fps=plan.bench.fps)
+    prediction = prediction_input(plan, path, score.prediction_sha256)
     return {c.name: c for c in feature_computations(plan, case, prediction, driver_input(plan, case.drivers[0]))}
 
 

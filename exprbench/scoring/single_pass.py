@@ -42,7 +42,8 @@ def benchmark_changed(path: Path) -> UserError:
 class VideoInput:
     """A video file or frame folder of known content, read at `fps` up to `max_frames`.
 
-    An unreadable file is a user error if `of_benchmark`, otherwise an error of the method, which fails one case.
+    An unreadable file is a user error if `of_benchmark`, otherwise an error of the method, which fails one case. With
+    `every_frame`, the file's own times are ignored: each of its frames counts as one frame at `fps`.
     """
 
     path: Path
@@ -50,11 +51,18 @@ class VideoInput:
     fps: float
     max_frames: int | None = None
     of_benchmark: bool = False
+    every_frame: bool = False
+
+    @property
+    def rate(self) -> float | str:
+        """Return what selects the frames, as a part of cache keys."""
+        return f"every frame, as {self.fps:g} fps" if self.every_frame else self.fps
 
     def open(self) -> Clip:
         """Open the video for reading once."""
         try:
-            return open_clip(self.path, fps=self.fps, max_frames=self.max_frames)
+            fps = None if self.every_frame else self.fps
+            return open_clip(self.path, fps=fps, max_frames=self.max_frames)
         except MediaError as error:
             raise self._attributed(error) from error
 
