@@ -101,7 +101,7 @@ class ScoringPlan:
 
 
 def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]:
-    """Return the columns to compute: those named, with the variants that need no other networks; None means all metrics."""
+    """Return the columns to compute: those named, with variants that need no other network; None means all metrics."""
     if profile not in PROFILES:
         raise unknown_name("profile", profile, list(PROFILES))
     ids = metric_ids(profile)
