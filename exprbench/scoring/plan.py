@@ -105,7 +105,7 @@ class ScoringPlan:
 
 
 def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]:
-    """Return the columns to compute: those named, with the cheap variants of each metric; None means all metrics."""
+    """Return the columns to compute: those named, with variants that need no other network; None means all metrics."""
     if profile not in PROFILES:
         raise unknown_name("profile", profile, list(PROFILES))
     ids = metric_ids(profile)
@@ -113,7 +113,12 @@ def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]
         if name not in ids:
             raise unknown_name("metric", name, list(ids))
     chosen = set(names or (m.name for m in METRICS.values() if not m.on_request))
-    cheap = {extra.name for extra in EXTRAS.values() if extra.parent in chosen and not extra.on_request}
+    files = {file for name in chosen for file in COLUMNS[name].weights[profile]}
+    cheap = {
+        extra.name
+        for extra in EXTRAS.values()
+        if extra.parent in chosen and not extra.on_request and files >= set(extra.weights[profile])
+    }
     return tuple(name for name in ids if name in chosen | cheap)
 
 
