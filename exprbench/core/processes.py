@@ -61,7 +61,12 @@ class RemoteTraceback(Exception):
 
 
 class WorkerKilled(ItemError):
-    """The workers of an item were killed from outside, which is not an error of the item."""
+    """The processes of an item were killed from outside, which is not an error of the item."""
+
+    def as_user_error(self, item: str) -> UserError:
+        """Return the error that ends a run in which the item cannot be left out."""
+        remedy = "free memory, or use fewer --workers, and run the command again"
+        return UserError(f"{item}: {self.detail}; nothing was written: {remedy}")
 
 
 def num_cores() -> int:
@@ -276,7 +281,7 @@ class _Worker:
         if self.job.crashes >= MAX_CRASHES:
             self.result = ItemError("worker_crashed", f"its worker process {self.end_text}, {self.job.crashes} times")
         elif self.job.kills >= MAX_KILLS:
-            detail = f"its worker process {self.end_text}, {self.job.kills} times; is the machine short of memory?"
+            detail = f"its worker process {self.end_text}, {self.job.kills} times, by the machine or a user"
             self.result = WorkerKilled("worker_killed", detail)
 
     def fail(self, error: ItemError) -> None:

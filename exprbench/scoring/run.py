@@ -1,13 +1,9 @@
 """`score`: score all cases of a benchmark for one method and write the record."""
 
-import getpass
-import os
 import platform
-import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,8 +12,8 @@ from typing import Any
 import exprbench
 from exprbench import weights
 from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
-from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
+from exprbench.core.locks import sole_writer
 from exprbench.core.processes import num_cores, process_map
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.registry import LANDMARKER
@@ -96,7 +92,7 @@ def score(
         for problem in case_problems(bench, case):
             raise UserError(f"{benchmark}: {case.case_id} {problem}")
     workers = num_cores() if workers is None else workers
-    with _sole_writer(path):
+    with sole_writer(path):
         _check_target(path, method)
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
@@ -210,20 +206,3 @@ def _check_target(path: Path, method: str) -> None:
         return  # a truncated record, for example after a full disk, is replaced
     if existing != method:
         raise UserError(f"{path} is the record of {existing!r}, not of {method!r}; choose another file with --out")
-
-
-@contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
-    """Lock a record, so that two runs do not write it at once; raise `UserError` with the holder if it is locked."""
-    from filelock import FileLock, Timeout
-
-    lock = entry_path("locks/records", str(path.absolute()))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    holder = lock.with_suffix(".holder")
-    try:
-        with FileLock(lock, timeout=0):
-            holder.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}")
-            yield
-    except Timeout:
-        owner = holder.read_text() if holder.is_file() else "another process"
-        raise UserError(f"{path} is being written by {owner}; wait for it, or choose another file with --out") from None

@@ -12,7 +12,7 @@ import pyarrow as pa
 from exprbench.core.files import write_text
 from exprbench.core.progress import say
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
-from multiexpr.execution.executors import ExecutionConfig, run_stage
+from multiexpr.execution.executors import ExecutionConfig, run_stage, sole_run
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
@@ -50,6 +50,11 @@ def export(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     execution = execution or ExecutionConfig()
+    with sole_run(workspace, execution):
+        return _export(workspace, recipe, execution)
+
+
+def _export(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     run_stage(ExportStage, workspace, recipe, execution)
     save_recipe(workspace.recipe, recipe)
     stage = ExportStage(workspace, recipe)

@@ -1,7 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+import multiexpr
 from exprbench import UserError
-from multiexpr.execution.executors import ExecutionConfig, get_job_id, get_rank, get_rank_shards, run_stage
+from exprbench.core.locks import sole_writer
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, get_rank, get_rank_shards, run_stage, sole_run
 from multiexpr.indexing.listing import finish_batch, is_listed, list_collection
 
 
@@ -65,3 +69,28 @@ def test_ranks_of_a_job_without_an_id_list_again_after_a_finished_batch(drawn, w
     assert is_listed(workspace)
     finish_batch(workspace)
     assert not is_listed(workspace)
+
+
+def change(verb, workspace, **options):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(verb, workspace.root, **options).result()
+
+
+@pytest.mark.parametrize("verb", [multiexpr.score, multiexpr.select, multiexpr.caption, multiexpr.export])
+def test_a_workspace_that_another_run_changes_is_refused(drawn, workspace, verb):
+    multiexpr.index(drawn, workspace.root, execution=ExecutionConfig(workers=0))
+    if verb in (multiexpr.caption, multiexpr.export):
+        multiexpr.select(workspace.root)
+    with sole_writer(workspace.root), pytest.raises(UserError, match=r"is being written by process \d+ of"):
+        change(verb, workspace)
+
+
+def test_two_curations_of_one_folder_do_not_mix(drawn, workspace):
+    with sole_writer(workspace.root), pytest.raises(UserError, match="is being written by"), ThreadPoolExecutor() as p:
+        p.submit(multiexpr.curate, drawn, workspace.root).result()
+    assert not workspace.entries.exists()
+
+
+def test_ranks_of_a_job_share_a_workspace(workspace):
+    with sole_writer(workspace.root), ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: sole_run(workspace, ExecutionConfig(executor="slurm")).__enter__()).result()
