@@ -14,6 +14,7 @@ from exprbench.benchmark import Case
 from exprbench.core.cache import read_entry, write_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
+from exprbench.core.processes import WorkerKilled
 from exprbench.core.schema import decode
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.video_tracks import given_path, given_tracks, track_image
@@ -81,6 +82,7 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
 
     Raises:
         UserError: the benchmark has changed since it was opened.
+        WorkerKilled: decoders were killed from outside.
     """
     try:
         resolved = resolve_case(plan, case)
@@ -91,6 +93,8 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
             verified(plan.bench, driver)
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
         scored = _reduce(resolved, {**single_pass(resolved.computations), **given})
+    except WorkerKilled:
+        raise
     except ItemError as error:
         return failed_case(plan, case, error)
     write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())

@@ -14,7 +14,7 @@ from exprbench import weights
 from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.locks import sole_writer
-from exprbench.core.processes import num_cores, process_map
+from exprbench.core.processes import DEBUG, WorkerKilled, num_cores, process_map
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.registry import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
@@ -66,7 +66,8 @@ def score(
         networks: "fid" or "fvd" -> extractor used instead of the published network; it changes the metric's id.
 
     Raises:
-        UserError: an argument is invalid, or the benchmark or predictions cannot be scored.
+        UserError: an argument is invalid, the benchmark or predictions cannot be scored, or the machine killed or
+            crashed the workers; no record is written then.
     """
     start = time.time()
     bench = Benchmark.open(benchmark)
@@ -112,8 +113,20 @@ def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[s
     scores = {case_id: score for case_id, score in cached.items() if score}
     remaining = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
     for case, result in process_map(partial(score_case, plan), remaining, workers=workers, label="score", unit="case"):
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(case.case_id)
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
+    _check_workers([scores[case.case_id] for case in remaining])
     return scores
+
+
+def _check_workers(scores: Sequence[CaseScore]) -> None:
+    """Raise if the worker of every case crashed: that says nothing about the method."""
+    if scores and all(score.code == "worker_crashed" for score in scores):
+        raise UserError(
+            f"every worker process crashed ({scores[0].case_id}: {scores[0].detail}); nothing was written: set "
+            f"{DEBUG}=1 to see their messages, or --workers 0 to run in one process"
+        )
 
 
 def make_record(

@@ -272,7 +272,7 @@ def test_an_input_whose_workers_are_killed_ends_the_build(folders, tmp_path, mon
         for item in inputs:
             yield (
                 item,
-                WorkerKilled("worker_killed", "ended by SIGKILL") if item.path.parent.name == name else work(item),
+                WorkerKilled(detail="ended by SIGKILL") if item.path.parent.name == name else work(item),
             )
 
     monkeypatch.setitem(build.__globals__, "process_map", killed)
