@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; see `multiexpr --help`."""
     import exprbench
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm sends SIGTERM before it ends a job
     description = "Curate video collections into datasets of clips with expressive faces."
     parser = Parser(prog="multiexpr", description=description, examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
