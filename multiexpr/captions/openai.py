@@ -83,8 +83,8 @@ class OpenAICaptioner:
         url = self.params.url.rstrip("/") + "/chat/completions"
         if not url.startswith(("http://", "https://")):
             raise UserError(f"caption.url is {self.params.url!r}; expected http:// or https://")
-        request = urllib.request.Request(url, body, headers)  # noqa: S310
         try:
+            request = urllib.request.Request(url, body, headers)  # noqa: S310
             text = _parse_caption(_within(self.params.timeout_s, lambda: self._read(request)))
         except urllib.error.HTTPError as error:
             self.has_responded.set()
