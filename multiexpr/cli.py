@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,6 +116,9 @@ def _add_recipe(parser: Parser) -> None:
         metavar="FILE",
         help="YOLO detector of people: .pt, .onnx, .engine or OpenVINO folder (default: yolov8n)",
     )
+    parser.add_argument(
+        "--trust", action="store_true", help="load a .pt file that is not a published one; it can run code"
+    )
 
 
 def _add_execution(parser: Parser) -> None:
@@ -130,8 +134,11 @@ def _add_execution(parser: Parser) -> None:
 
 def _load_recipe(args: argparse.Namespace) -> "Recipe | None":
     """Return the recipe of the command line; None if no option changes the recipe in use."""
+    from exprbench.weights import TRUST
     from multiexpr.recipe import load_recipe
 
+    if getattr(args, "trust", False):
+        os.environ[TRUST] = "1"  # inherited by the workers
     people_model = getattr(args, "people_model", None)
     settings = [*args.settings, *([f"score.people.model={people_model}"] if people_model else [])]
     if not args.recipe and not settings:
