@@ -13,7 +13,7 @@ from exprbench.benchmark import Benchmark
 from exprbench.faces.video_tracks import given_path
 
 METRICS = "psnr,ssim,lmd,mae,aed,apd"
-LIMIT_S = 120
+LIMIT_S = 600
 
 
 @dataclass(frozen=True)
