@@ -114,6 +114,7 @@ def test_a_script_without_a_main_guard_runs_the_demo(tmp_path):
 def test_a_full_disk_on_standard_output_is_one_line(module):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with open("/dev/full", "wb") as full:
-        line = [sys.executable, "-m", module, "--help"]
+        program = f"import sys; from {module} import main; sys.argv[1:] = ['--help']; sys.exit(main())"
+        line = [sys.executable, "-c", program]
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False, cwd=ROOT, env=env)
     assert (done.returncode, done.stderr) == (2, b"error: No space left on device\n")

@@ -53,10 +53,10 @@ class Handler(BaseHTTPRequestHandler):
             server.num_running += 1
             server.max_running = max(server.max_running, server.num_running)
             server.changed.notify_all()
-            server.changed.wait_for(lambda: server.max_running >= server.min_running, timeout=60)
+            server.changed.wait_for(lambda: server.max_running >= server.min_running, timeout=600)
         response = server.script(n)
         if response == "slow":
-            server.is_over.wait(60)
+            server.is_over.wait(600)
         with server.changed:
             server.num_running -= 1
         if response == "drop":
@@ -142,7 +142,7 @@ def endpoint(monkeypatch):
 
 
 def caption_frames(endpoint, **changes):
-    params = replace(load_recipe().caption, backend="openai", url=endpoint.url, model="tiny-vl", timeout_s=60.0)
+    params = replace(load_recipe().caption, backend="openai", url=endpoint.url, model="tiny-vl", timeout_s=600.0)
     return openai.OpenAICaptioner(replace(params, **changes)).caption(FRAMES, 2)
 
 
@@ -179,7 +179,7 @@ MALFORMED = [
 )
 def test_one_failed_request_is_retried(endpoint, failure):
     endpoint.script = lambda n: failure if n == 0 else "ok"
-    assert caption_frames(endpoint, timeout_s=5.0 if failure in ("slow", "drip") else 60.0) == "3 images"
+    assert caption_frames(endpoint, timeout_s=5.0 if failure in ("slow", "drip") else 600.0) == "3 images"
     assert len(endpoint.requests) == 2
 
 
