@@ -97,7 +97,8 @@ def _on_this_machine(
         if stage.name == "score" and (devices := _devices(execution)):
             addresses = stack.enter_context(GpuServers(recipe, devices)).addresses
         root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
-        pool = stack.enter_context(clip_pool(root, recipe, num_workers=num_workers, servers=addresses))
+        options = {"num_workers": num_workers, "servers": addresses, "whole_videos": stage.name == "index"}
+        pool = stack.enter_context(clip_pool(root, recipe, **options))
         return run_shards(stage, workspace, shards, pool)
 
 
