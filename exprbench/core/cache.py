@@ -30,9 +30,7 @@ def cache_root() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exprbench"
     except (RuntimeError, KeyError) as error:
-        raise UserError(
-            "there is no home folder for the cache; set EXPRBENCH_CACHE to a writable folder"
-        ) from error
+        raise UserError("there is no home folder for the cache; set EXPRBENCH_CACHE to a writable folder") from error
 
 
 def entry_path(kind: str, key: Any) -> Path:
