@@ -16,6 +16,7 @@ from exprbench.core.files import atomic_path, sha256_path
 
 CHUNK = 1 << 20
 CONNECT_S = 30
+TRUST = "EXPRBENCH_TRUST"  # set to 1, lets files of unknown hash be loaded that can hold code
 
 
 class WeightsError(ItemError):
@@ -239,6 +240,22 @@ def require_package(name: str) -> None:
     if weights.package and find_spec(weights.package) is None:
         detail = f"{weights.package} reads {weights.filename}; pip install 'exprbench[{weights.extra}]'"
         raise WeightsError("package_missing", detail)
+
+
+def check_trusted(path: Path) -> None:
+    """Check that a model file of a format that can hold code is a published one, or that the user trusts it.
+
+    Raises:
+        UserError: its hash is unknown, and `$EXPRBENCH_TRUST` is not 1.
+    """
+    if os.environ.get(TRUST) == "1":
+        return
+    sha256 = sha256_path(path)
+    if sha256 not in {weights.sha256 for weights in ALL.values()}:
+        raise UserError(
+            f"{path} (sha256 {sha256[:16]}...) is not a published file, and a file of this kind can run code when it is"
+            f" loaded; if you trust its origin, add --trust, or set {TRUST}=1"
+        )
 
 
 def how_to_get(weights: Weights) -> str:

@@ -1,5 +1,6 @@
 """Public functions of the sampler: one video, and all videos of a benchmark."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exprbench.benchmark import Benchmark, Case
+from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.files import read_json, write_json
+from exprbench.core.files import file_lock, read_json, write_json
 from exprbench.core.progress import say
 from fantasyportrait.checks import check_driver, check_model, check_runtime
 from fantasyportrait.portrait import Assignment, parse_assignment, parse_size
@@ -240,12 +242,17 @@ def _generate_case(
 def _check_same_run(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
     """Record the settings of a folder's videos; raise UserError if it holds videos of other settings."""
     path = out / RUN_FILE
+    with file_lock(entry_path("locks/outputs", os.path.realpath(path))):  # two runs must not both find an empty folder
+        _compare_and_record(path, identity, overwrite)
+
+
+def _compare_and_record(path: Path, identity: dict[str, Any], overwrite: bool) -> None:
     recorded = {} if overwrite else read_json(path)
     changed = [key for key in identity if recorded.get(key) != identity[key]]
     if recorded and changed:
         differences = ", ".join(_list_differences(recorded, identity, changed))
         raise UserError(
-            f"{out} holds videos of other settings ({differences}); choose another --out or add --overwrite"
+            f"{path.parent} holds videos of other settings ({differences}); choose another --out or add --overwrite"
         )
     write_json(path, identity)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from exprbench.core.errors import unknown_name
 from exprbench.leaderboard.rendering import FORMATS
 from exprbench.leaderboard.rows import Table, make_table
-from exprbench.records import ScoreRecord, load_record
+from exprbench.leaderboard.verification import load_verified
+from exprbench.records import ScoreRecord
 
 __all__ = ["FORMATS", "Table", "make_table", "table"]
 
@@ -29,9 +30,10 @@ def table(
         common: average over the cases that all records have.
 
     Raises:
-        UserError: unknown format, invalid record, or records that cannot be in one table.
+        UserError: unknown format, invalid record, a record in a file whose numbers do not follow from its cases, or
+            records that cannot be in one table.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
-    loaded = [r if isinstance(r, ScoreRecord) else load_record(r) for r in records]
+    loaded = [load_verified(record) for record in records]
     return FORMATS[format](make_table(loaded, mix=mix, extras=extras, common=common))

@@ -13,17 +13,17 @@ from exprbench.leaderboard.rows import Cell, Column, Row, Table
 
 TRACK_NAMES = {"self": "Self Reenactment", "cross": "Cross Reenactment"}
 NOTHING = "\u2013"
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for the start of one
 
 
 def to_markdown(table: Table) -> str:
     """Return the table as GitHub Markdown, with the best values in bold and notes and protocol below."""
     lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title} {_arrow(c)}{_unit(c)}" for c in table.columns)]]
     lines += [
-        [row.dataset, _md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)]
-        for row in table.rows
+        [row.dataset, md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)] for row in table.rows
     ]
     notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
-    about = [_md_escape(line) for line in table.about]
+    about = [md_escape(line) for line in table.about]
     return "\n".join([*md_lines(lines), "", *_paragraphs([*notes, *about])]) + "\n"
 
 
@@ -61,10 +61,20 @@ def _symbols(cell: Cell) -> str:
     return "".join(NOTES[key].symbol for key in cell.notes)
 
 
-def _md_escape(text: str) -> str:
+def md_escape(text: str) -> str:
     """Escape text for Markdown; underscores within words and ids such as `fid[a,b]` need no escaping."""
-    escaped = re.sub(r"([\\`*|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\w)\[|\](?=[(:\[]))", r"\\\1", text)
-    return html.escape(escaped, quote=False).replace("\n", " ")
+    escaped = re.sub(r"([\\`*|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\w)\[|\](?=[(:\[]))", r"\\\1", one_line(text))
+    return html.escape(escaped, quote=False)
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and control characters, either of which could end a comment or a cell."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def csv_cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: with an apostrophe before a first =, +, - or @."""
+    return f"'{one_line(text)}" if one_line(text).strip()[:1] in FORMULA else one_line(text)
 
 
 def to_latex(table: Table) -> str:
@@ -83,7 +93,7 @@ def to_latex(table: Table) -> str:
         lines.append(rf"{row.dataset if first else ''} & {_tex(row.method)} & {cells} \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = [f"% ${NOTES[key].latex}$: {text}" for key, text in table.notes.items()]
-    return "\n".join([*lines, *notes, *(f"% {line}".replace("\n", " ") for line in table.about)]) + "\n"
+    return "\n".join([*lines, *notes, *(f"% {one_line(line)}" for line in table.about)]) + "\n"
 
 
 def _tex_cell(cell: Cell) -> str:
@@ -94,7 +104,7 @@ def _tex_cell(cell: Cell) -> str:
 
 def _tex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text).replace("\n", " ")
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in one_line(text))
 
 
 def to_csv(table: Table) -> str:
@@ -106,7 +116,8 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["dataset", "method", *(c.key for c in table.columns), "notes"])
     for row in table.rows:
-        writer.writerow([row.dataset, row.method, *(row.cells[c.key].text for c in table.columns), _row_notes(row)])
+        cells = [row.cells[c.key].text for c in table.columns]
+        writer.writerow([row.dataset, csv_cell(row.method), *cells, csv_cell(_row_notes(row))])
     return text.getvalue()
 
 

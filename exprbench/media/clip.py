@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from exprbench.core.processes import spawn
+from exprbench.core.errors import UserError
+from exprbench.core.processes import DEBUG, MAX_KILLS, WorkerKilled, exit_text, spawn, was_killed
 from exprbench.media.decoder import DONE, ERROR, FRAME, INFO, MESSAGE
 from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image
@@ -143,17 +144,42 @@ def _series(folder: Path) -> dict[int, Path]:
 
 
 class DecodedClip:
-    """A `Clip` whose frames come from a decoder process, in response to a request (see `exprbench.media.decoder`)."""
+    """A `Clip` whose frames come from a decoder process, in response to a request (see `exprbench.media.decoder`).
+
+    If the process is killed from outside, another one decodes the file again, and the frames already read are skipped.
+    """
 
     def __init__(self, request: dict[str, Any], stall_s: float) -> None:
-        self.decoder: DecoderProcess | None = DecoderProcess.acquire()
-        self.decoder.send(request)
+        self.decoder: DecoderProcess | None = None
+        self.request = request
         self.stall_s = stall_s
-        try:
-            self.info = ClipInfo(**json.loads(self.expect(INFO)[1]))
-        except BaseException:
-            self.__exit__()
-            raise
+        self.num_kills = self.num_read = self.num_to_skip = 0
+        self.start()
+
+    def start(self) -> None:
+        """Send the request to a decoder, again if it is killed, and read the clip's properties."""
+        while True:
+            self.decoder = DecoderProcess.acquire()
+            try:
+                self.decoder.send(self.request)
+                self.info = ClipInfo(**json.loads(self.expect(INFO)[1]))
+                return
+            except DecoderKilled as error:
+                self.count_kill(error)
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def count_kill(self, error: "DecoderKilled") -> None:
+        """Prepare for another decoder.
+
+        Raises:
+            WorkerKilled: there were too many.
+        """
+        self.__exit__()
+        self.num_kills, self.num_to_skip = self.num_kills + 1, self.num_read
+        if self.num_kills >= MAX_KILLS:
+            raise error.too_many(self.num_kills) from error
 
     def expect(self, *kinds: bytes) -> tuple[bytes, bytearray, int]:
         """Return the next message, which must be of one of these kinds, as (kind, body, count)."""
@@ -167,14 +193,23 @@ class DecodedClip:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while self.decoder:
-            kind, body, count = self.expect(FRAME, DONE)
+            try:
+                kind, body, count = self.expect(FRAME, DONE)
+            except DecoderKilled as error:
+                self.count_kill(error)
+                self.start()
+                continue
             if kind == DONE:
                 self.release()
                 return
             frame = np.frombuffer(body, np.uint8).reshape(self.info.height, self.info.width, 3)
             frame.flags.writeable = False
             for _ in range(count):
-                yield frame
+                if self.num_to_skip:
+                    self.num_to_skip -= 1
+                else:
+                    self.num_read += 1
+                    yield frame
 
     def release(self) -> None:
         """Return the process to the idle ones; the response is complete."""
@@ -195,6 +230,14 @@ class DecodedClip:
             self.decoder = None
 
 
+class DecoderKilled(Exception):
+    """The decoder process was ended from outside; `args[0]` says how."""
+
+    def too_many(self, times: int) -> WorkerKilled:
+        """Return the error of a clip whose decoders were killed this many times."""
+        return WorkerKilled(detail=f"its decoder process {self.args[0]}, {times} times, by the machine or a user")
+
+
 class DecoderProcess:
     """Decoder process; idle ones are reused for the next file."""
 
@@ -209,6 +252,7 @@ class DecoderProcess:
             env={**KEEP_MEMORY, **os.environ},
         )
         self.owner = os.getpid()
+        self.has_responded = False
         _widen(self.process.stdout)
 
     @classmethod
@@ -235,19 +279,20 @@ class DecoderProcess:
         """Send a request.
 
         Raises:
-            MediaError: `open_failed`, if the process has ended.
+            DecoderKilled, UserError: the process has ended.
         """
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
-            self.kill()
-            raise MediaError("open_failed", "the decoder could not be started") from None
+            raise self._end() from None
 
     def receive(self, stall_s: float) -> tuple[bytes, int, bytearray]:
         """Return the next message as (kind, count, body).
 
         Raises:
             MediaError: `timeout`, or `decode_errors` if the process crashed.
+            DecoderKilled: the process was ended from outside.
+            UserError: it cannot be started.
         """
         kind, count, size = MESSAGE.unpack(self._read(MESSAGE.size, stall_s))
         return kind, count, self._read(size, stall_s)
@@ -260,9 +305,19 @@ class DecoderProcess:
                 raise MediaError("timeout", f"no frame for {stall_s:g} s")
             count = self.process.stdout.readinto(remaining)
             if not count:
-                raise MediaError("decode_errors", f"the decoder crashed (exit status {self.process.wait()})")
+                raise self._end()
+            self.has_responded = True
             remaining = remaining[count:]
         return data
+
+    def _end(self) -> Exception:
+        """Return the error for how the process ended: from outside, by the file that it decoded, or at its start."""
+        status = self.process.wait()
+        if was_killed(status):
+            return DecoderKilled(exit_text(status))
+        if status < 0 or self.has_responded:
+            return MediaError("decode_errors", f"the decoder crashed ({exit_text(status)})")
+        return UserError(f"the decoder process {exit_text(status)} at its start; set {DEBUG}=1 to see its messages")
 
 
 def _widen(pipe: Any) -> None:

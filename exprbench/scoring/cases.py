@@ -14,6 +14,7 @@ from exprbench.benchmark import Case
 from exprbench.core.cache import read_entry, write_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
+from exprbench.core.processes import WorkerKilled
 from exprbench.core.schema import decode
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, track_image
@@ -87,6 +88,7 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
 
     Raises:
         UserError: the benchmark has changed since it was opened.
+        WorkerKilled: decoders were killed from outside.
     """
     try:
         resolved = resolve_case(plan, case)
@@ -98,6 +100,8 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
         results = _averaged(resolved, single_pass(resolved.computations))
         scored = _reduce(resolved, {**results, **given})
+    except WorkerKilled:
+        raise
     except ItemError as error:
         return failed_case(plan, case, error)
     write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())

@@ -1,13 +1,9 @@
 """`score`: score all cases of a benchmark for one method and write the record."""
 
-import getpass
-import os
 import platform
-import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,9 +13,9 @@ from typing import Any
 import exprbench
 from exprbench import weights
 from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
-from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.processes import num_cores, process_map
+from exprbench.core.locks import sole_writer
+from exprbench.core.processes import DEBUG, WorkerKilled, num_cores, process_map
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
@@ -97,7 +93,8 @@ def score(
         floors: measure the noise floors, once per benchmark; see docs/metrics.md.
 
     Raises:
-        UserError: an argument is invalid, or the benchmark or predictions cannot be scored.
+        UserError: an argument is invalid, the benchmark or predictions cannot be scored, or the machine killed or
+            crashed the workers; no record is written then.
     """
     start = time.time()
     bench = Benchmark.open(benchmark)
@@ -127,7 +124,7 @@ def score(
         for problem in case_problems(bench, case):
             raise UserError(f"{benchmark}: {case.case_id} {problem}")
     workers = num_cores() if workers is None else workers
-    with _sole_writer(path):
+    with sole_writer(path):
         _check_target(path, method)
         verify_files(plan, cases)
         scores = _score_all(plan, cases, workers)
@@ -162,8 +159,11 @@ def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[s
     scores = {case_id: score for case_id, score in cached.items() if score}
     remaining = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
     for case, result in process_map(partial(score_case, plan), remaining, workers=workers, label="score", unit="case"):
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(case.case_id)
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
     _complete_references(plan, cases, scores, workers)
+    _check_workers([scores[case.case_id] for case in remaining])
     return scores
 
 
@@ -174,8 +174,18 @@ def _complete_references(plan: ScoringPlan, cases: Sequence[Case], scores: dict[
     failed = [case for case in self_cases if case.split in splits and scores[case.case_id].outcome == "error"]
     missing = [case for case in failed if not all(c.is_cached() for c in reference_features(plan, case))]
     work = partial(compute_reference_features, plan)
-    for _ in process_map(work, missing, workers=workers, label="references", unit="video"):
-        pass  # a reference without features is reported by `set_distances`
+    for case, result in process_map(work, missing, workers=workers, label="references", unit="video"):
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(case.case_id)  # other errors are reported by `set_distances`
+
+
+def _check_workers(scores: Sequence[CaseScore]) -> None:
+    """Raise if the worker of every case crashed: that says nothing about the method."""
+    if scores and all(score.code == "worker_crashed" for score in scores):
+        raise UserError(
+            f"every worker process crashed ({scores[0].case_id}: {scores[0].detail}); nothing was written: set "
+            f"{DEBUG}=1 to see their messages, or --workers 0 to run in one process"
+        )
 
 
 def make_record(
@@ -270,20 +280,3 @@ def _check_target(path: Path, method: str) -> None:
         return  # a truncated record, for example after a full disk, is replaced
     if existing != method:
         raise UserError(f"{path} is the record of {existing!r}, not of {method!r}; choose another file with --out")
-
-
-@contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
-    """Lock a record, so that two runs do not write it at once; raise `UserError` with the holder if it is locked."""
-    from filelock import FileLock, Timeout
-
-    lock = entry_path("locks/records", str(path.absolute()))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    holder = lock.with_suffix(".holder")
-    try:
-        with FileLock(lock, timeout=0):
-            holder.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}")
-            yield
-    except Timeout:
-        owner = holder.read_text() if holder.is_file() else "another process"
-        raise UserError(f"{path} is being written by {owner}; wait for it, or choose another file with --out") from None

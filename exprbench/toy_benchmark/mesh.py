@@ -38,7 +38,7 @@ IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 @cache
 def laplacian() -> np.ndarray:
     """Return the graph Laplacian (468, 468) of the mesh."""
-    neighbours = json.loads((files(__package__) / "mesh.json").read_text())
+    neighbours = json.loads((files(__package__) / "mesh.json").read_text(encoding="utf-8"))
     edges = np.array([(int(a), b) for a, others in neighbours.items() for b in others])
     matrix = np.zeros((NUM_MESH, NUM_MESH))
     matrix[edges[:, 0], edges[:, 1]] = matrix[edges[:, 1], edges[:, 0]] = -1

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from exprbench.benchmark import Benchmark, Case
 from exprbench.building import build
-from exprbench.core.errors import UserError
+from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import sha256_path
-from exprbench.core.processes import num_cores, process_map
+from exprbench.core.locks import sole_writer
+from exprbench.core.processes import WorkerKilled, num_cores, process_map
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
 from exprbench.media import write_image, write_video
@@ -57,13 +58,17 @@ def demo(out: Path | str = "runs/demo", *, workers: int | None = None) -> Demo:
         workers: number of processes; 0 runs everything in this process; None uses all cores.
 
     Raises:
-        UserError: `out` contains something other than a demo.
+        UserError: `out` contains something other than a demo, or is being written by another one.
     """
     root = Path(out)
     if root.exists() and any(root.iterdir()) and not (root / "inputs").is_dir():
         raise UserError(f"{root} contains something other than a demo; choose another folder with --out")
-    shutil.rmtree(root, ignore_errors=True)
-    workers = num_cores() if workers is None else workers
+    with sole_writer(root):
+        shutil.rmtree(root, ignore_errors=True)
+        return _draw_and_score(root, num_cores() if workers is None else workers)
+
+
+def _draw_and_score(root: Path, workers: int) -> Demo:
     _run(_draw_input, list(_inputs(root / "inputs")), workers, "draw the inputs", "file")
     folders = {name: root / "inputs" / name for name in ("portraits", "driving", "multi_portraits", "multi_driving")}
     bench = build(**folders, out=root / "bench", name="demo", workers=workers)
@@ -85,8 +90,11 @@ def demo(out: Path | str = "runs/demo", *, workers: int | None = None) -> Demo:
 
 
 def _run(function: object, items: list, workers: int, label: str, unit: str) -> None:
-    for _ in process_map(function, items, workers=workers, label=label, unit=unit):  # type: ignore[arg-type]
-        pass
+    for _, result in process_map(function, items, workers=workers, label=label, unit=unit):  # type: ignore[arg-type]
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(label)
+        if isinstance(result, ItemError):
+            raise UserError(f"{label}: {result}")
 
 
 Job = tuple[

@@ -118,7 +118,7 @@ def is_listed(workspace: Workspace, job: str = "") -> bool:
     Without a job id: return whether there is a listing whose batch is not finished.
     """
     path = _batch_path(workspace)
-    batch = json.loads(path.read_text()) if path.exists() else {"listed": False}
+    batch = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"listed": False}
     return batch["listed"] and (batch.get("job") == job if job else not batch["finished"])
 
 
@@ -135,7 +135,7 @@ def finish_batch(workspace: Workspace) -> None:
     """Mark the listed entries as done: the next run with a limit adds others."""
     path = _batch_path(workspace)
     if path.exists():
-        write_json(path, {**json.loads(path.read_text()), "finished": True})
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "finished": True})
 
 
 def _register_source(source: Path, workspace: Workspace, kind: str, options: SourceOptions) -> str:
@@ -160,7 +160,7 @@ def _register_source(source: Path, workspace: Workspace, kind: str, options: Sou
 def _open_batch(workspace: Workspace, num_known: int, limit: int | None, resume: bool) -> dict[str, Any]:
     """Return the batch of this run: the number of entries after it (`upto`, None for all) and the size of shards."""
     path = _batch_path(workspace)
-    previous = json.loads(path.read_text()) if path.exists() else {"finished": True}
+    previous = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"finished": True}
     if resume and not previous["finished"] and limit is not None:
         return previous
     upto = None if limit is None else num_known + limit

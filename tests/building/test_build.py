@@ -1,12 +1,17 @@
 import filecmp
 import os
 import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from exprbench import Benchmark, UserError, build, check
 from exprbench.building.source_files import list_inputs
+from exprbench.core.locks import sole_writer
+from exprbench.core.processes import WorkerKilled
 from exprbench.faces import load_tracks
 from exprbench.faces.video_tracks import given_path, landmarker
 from exprbench.media import write_image
@@ -211,15 +216,60 @@ def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monke
 
 
 def test_an_old_build_that_was_killed_is_swept_away(folders, tmp_path):
-    making = tmp_path / ".bench.building"
-    (making / "driving" / "ada.png").mkdir(parents=True)  # where a file belongs
-    (making / "left over").mkdir()
-    (making / "driving" / "stale.mp4").touch()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".tmp-bench-{socket.gethostname()}-{ended.pid}-abc"
+    (left / "driving").mkdir(parents=True)
+    (left / "driving" / "stale.mp4").touch()
+    running = tmp_path / f".tmp-bench-{socket.gethostname()}-{os.getpid()}-abc"
+    elsewhere = tmp_path / f".tmp-bench-another-host-{ended.pid}-abc"
+    running.mkdir()
+    elsewhere.mkdir()
     build(**folders, out=tmp_path / "bench", workers=0)
     build(**folders, out=tmp_path / "fresh", workers=0)
     assert check(tmp_path / "bench") == []
     assert everything(tmp_path / "bench") == everything(tmp_path / "fresh")
-    assert not making.exists()
+    assert {p for p in tmp_path.iterdir() if p.name.startswith(".tmp")} == {running, elsewhere}
+
+
+def test_a_second_build_of_a_folder_is_refused_in_one_line(folders, tmp_path):
+    with sole_writer(tmp_path / "bench"), ThreadPoolExecutor(1) as other:
+        second = other.submit(build, **folders, out=tmp_path / "bench", workers=0)
+        with pytest.raises(UserError, match=rf"bench is being written by process {os.getpid()} of .*; wait for it"):
+            second.result()
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_folder_that_appears_during_a_build_is_left_alone(folders, tmp_path, monkeypatch):
+    """As by a build on another machine, which has another cache and so another lock."""
+
+    def finish(bench):
+        (tmp_path / "bench").mkdir()
+        (tmp_path / "bench" / "notes.txt").write_text("mine")
+
+    monkeypatch.setitem(build.__globals__, "_finish", finish)
+    with pytest.raises(UserError, match="was created by another run in the meantime"):
+        build(**folders, out=tmp_path / "bench", workers=0)
+    assert [p.name for p in (tmp_path / "bench").iterdir()] == ["notes.txt"]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["portraits", "driving", "multi_driving"])
+def test_an_input_whose_workers_are_killed_ends_the_build(folders, tmp_path, monkeypatch, name):
+    """A case would be missing without a word about the machine."""
+
+    def killed(work, inputs, **options):
+        for item in inputs:
+            yield (
+                item,
+                WorkerKilled(detail="ended by SIGKILL") if item.path.parent.name == name else work(item),
+            )
+
+    monkeypatch.setitem(build.__globals__, "process_map", killed)
+    with pytest.raises(UserError, match=r"(png|mp4): ended by SIGKILL; nothing was written: free memory, or use fewer"):
+        build(**folders, out=tmp_path / "bench")
+    assert not (tmp_path / "bench").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
 def everything(folder):

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-from exprbench.demo.scene import portrait
 
 from exprbench import build
 from exprbench.building.bystanders import is_principal
@@ -11,6 +10,7 @@ from exprbench.faces import FaceTracks
 from exprbench.faces.video_tracks import track_image
 from exprbench.media import read_image, write_image
 from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import portrait
 from tests.people import clip, people, person, still
 
 SIDE = 512

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from exprbench import build, check
-from exprbench.demo.animation import perform
-from exprbench.demo.cast import CAST
-from exprbench.demo.scene import render
 from exprbench.faces import load_tracks
 from exprbench.faces.video_tracks import main_faces, track_faces, track_image
 from exprbench.media import read_clip, read_image, write_video
+from exprbench.toy_benchmark.animation import perform
+from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import render
 from tests.people import clip, moved, people, person, still
 from tests.videos import number_of, numbers
 

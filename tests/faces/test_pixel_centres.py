@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from exprbench.demo.animation import perform
-from exprbench.demo.cast import CAST
-from exprbench.demo.scene import render
 from exprbench.faces import FaceTrack, gaze
 from exprbench.faces.landmarker import _face
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import landmarker
 from exprbench.media import read_clip, write_video
+from exprbench.toy_benchmark.animation import perform
+from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import render
 
 CLIPS = ("d0", "d10", "d12", "d20", "d3", "jgz", "trump")
 FACTORS = (0.5, 0.75, 1.5, 2.0)

@@ -5,12 +5,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from exprbench.demo.animation import perform, still
 from exprbench.faces import FaceTrack
 from exprbench.metrics.face_errors import face_errors
 from exprbench.metrics.face_pair import mean_seen
 from exprbench.metrics.follow import MAX_LAG, best_lag, correlation
 from exprbench.metrics.swap import swap, swap_margin
+from exprbench.toy_benchmark.animation import perform, still
 from tests.metrics.faces import any_face, hidden, pair, track
 
 T = 60

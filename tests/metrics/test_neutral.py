@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from exprbench.demo.animation import perform, still
-from exprbench.demo.cast import CAST
-from exprbench.demo.scene import render
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.face_errors import face_errors
 from exprbench.metrics.face_pair import mean_seen
+from exprbench.toy_benchmark.animation import perform, still
+from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import render
 from tests.metrics.faces import any_face, direction, hidden, looking, pair, poses
 
 T = 75

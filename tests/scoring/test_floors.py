@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from exprbench import UserError, build, score, table
-from exprbench.demo.toy_networks import DemoClipNet, DemoImageNet
 from exprbench.faces.jitter import JitteredDetection, average
 from exprbench.faces.video_tracks import landmarker, track_faces
 from exprbench.media import open_clip, read_clip, write_video
 from exprbench.metrics.extractors import clip_features, frame_features
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.records import load_record
+from exprbench.toy_benchmark.toy_networks import DemoClipNet, DemoImageNet
 from tests.scoring.conftest import without_timing
 
 NETWORKS = {"fid": DemoImageNet(), "fvd": DemoClipNet()}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from exprbench import table
-from exprbench.demo.toy_networks import DemoClipNet, DemoImageNet
 from exprbench.leaderboard.marks import NOTES
 from exprbench.media import write_video
 from exprbench.scoring import run as run_module
+from exprbench.toy_benchmark.toy_networks import DemoClipNet, DemoImageNet
 from tests.people import person
 from tests.scoring.conftest import NUM_FRAMES, Method, case_of
 

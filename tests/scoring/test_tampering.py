@@ -10,7 +10,7 @@ from exprbench import Benchmark, UserError, check, score
 from exprbench.benchmark import Asset, Case, dump_cases
 from exprbench.core.cache import cache_root
 from exprbench.core.files import sha256_path, write_json
-from exprbench.demo.toy_networks import DemoClipNet, DemoImageNet
+from exprbench.toy_benchmark.toy_networks import DemoClipNet, DemoImageNet
 from tests.people import give, people, person
 from tests.scoring.conftest import NUM_FRAMES, Method, without_timing
 
