@@ -22,7 +22,7 @@ __getattr__, __dir__ = lazy(
         "UserError": "exprbench.core.errors",
         "build": "exprbench.building",
         "check": "exprbench.benchmark",
-        "demo": "exprbench.demo.run_demo",
+        "demo": "exprbench.toy_benchmark.run_demo",
         "frame": "exprbench.leaderboard.frame",
         "load_record": "exprbench.records",
         "open_clip": "exprbench.media",

@@ -245,12 +245,17 @@ def _merge(base: Any, changes: dict[str, Any], where: str) -> Any:
             raise UserError(f"{where}: {unknown_name('key', key, list(known))}")
         inner = is_dataclass(known[key])
         if inner and not isinstance(value, dict):
-            raise UserError(f"{where}.{key} is {value!r}; expected a table")
-        changed[key] = _merge(known[key], value, f"{where}.{key}") if inner else value
+            raise UserError(f"{_key(where, key)} is {value!r}; expected a table")
+        changed[key] = _merge(known[key], value, _key(where, key)) if inner else value
     plain = {k: _tuple_to_list(v) for k, v in {**known, **changed}.items() if not is_dataclass(v)}
     checked = decode(type(base), {**{k: {} for k, v in known.items() if is_dataclass(v)}, **plain}, where)
-    check_settings(checked, lambda key: f"{where}.{key}", minimum=0)
+    check_settings(checked, lambda key: _key(where, key), minimum=0)
     return replace(checked, **{k: v for k, v in {**known, **changed}.items() if is_dataclass(v)})
+
+
+def _key(where: str, key: str) -> str:
+    """Return a key as the user wrote it: `recipe.toml.shots.fps`, but `--set shots.fps`."""
+    return f"{where} {key}" if where == "--set" else f"{where}.{key}"
 
 
 def _tuple_to_list(value: Any) -> Any:

@@ -8,6 +8,7 @@ import torch
 from benchmarks import fantasyportrait as speed
 from benchmarks import fantasyportrait_memory as memory
 from fantasyportrait.model.configs import MODEL_CONFIGS
+from tests.closeness import assert_close
 
 
 def test_the_speed_script_compares_equal_outputs_and_every_mode(tmp_path, monkeypatch, capsys):
@@ -29,7 +30,7 @@ def test_the_sampler_and_the_plain_network_give_equal_outputs():
     inputs = speed.random_inputs(clip, config, adapter, cpu, torch.float32)
     plain = speed.plain_step(model, adapter, inputs)
     assert plain.std() > 0.1
-    torch.testing.assert_close(speed.our_step(model, inputs), plain, atol=1e-4, rtol=1e-4)
+    assert_close(speed.our_step(model, inputs), plain)
 
 
 def test_flops_equal_those_of_the_profiler():

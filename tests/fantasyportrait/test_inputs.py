@@ -1,10 +1,13 @@
 """Assignment of drivers and attention masks, on synthetic clips with given tracks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from exprbench.core.errors import UserError
+from exprbench.media import write_video
 from fantasyportrait.diffusion.windows import split_windows
 from fantasyportrait.expression import driver as driver_module
 from fantasyportrait.expression.driver import FaceMotion, extract_motion, find_faces
@@ -12,16 +15,7 @@ from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.inputs import attention_mask, compute_face_boxes, prepare_inputs
 from fantasyportrait.settings import SamplingConfig
 from tests.people import clip, give, people, person, still
-
-
-@pytest.fixture
-def files(tmp_path):
-    """Write a portrait of three people, and three drivers of one, one and two people."""
-    still(tmp_path / "three.png", person(1, x=0.2), person(1, x=0.5, seed=1), person(1, x=0.8, seed=2))
-    clip(tmp_path / "a.mp4", 12, person(12, x=0.4))
-    clip(tmp_path / "b.mp4", 9, person(9, x=0.6, seed=4, hidden=(3, 4)))
-    clip(tmp_path / "two.mp4", 14, person(14, x=0.3, seed=5), person(14, x=0.7, seed=6))
-    return tmp_path
+from tests.videos import numbered
 
 
 def prepare(files, drivers, assignment=None, **options):
@@ -126,19 +120,6 @@ def test_a_face_at_rest_has_no_motion(files):
     assert mask[:, 8].any()
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """Return a list of the batch sizes given to the encoder."""
-    counts = []
-
-    def encode(_encoder, crops):
-        counts.append(len(crops))
-        return np.repeat(crops.mean((1, 2, 3))[:, None], 554, 1).astype(np.float32)
-
-    monkeypatch.setattr(driver_module, "encode_crops", encode)
-    return counts
-
-
 def read(path, fps=25, **options):
     people = find_faces(path, fps=fps, **options)
     return extract_motion(path, people, encoder=ExpressionEncoder(), encoder_name="test", fps=fps)
@@ -188,3 +169,57 @@ def test_the_mask_is_boolean_and_has_a_face_for_every_token(files):
     mask = attention_mask(inputs, compute_face_boxes(inputs, motions_for(inputs), config), window, config)
     assert mask.dtype == torch.bool
     assert mask.any(-1).all()
+
+
+def test_the_first_drivers_rate_holds_and_different_lengths_are_said(files, capsys):
+    give(files / "b.mp4", replace(people(9, person(9)), fps=12.5))
+    write_video(files / "b.mp4", (numbered(i) for i in range(9)), fps=12.5)
+    assert (
+        prepare_inputs(
+            files / "three.png", [files / "a.mp4"], SamplingConfig(max_side=160), assignment=((0, 0), None, None)
+        ).fps
+        == 25
+    )
+    assert capsys.readouterr().err == ""
+    assert prepare(files, ["b.mp4"], assignment=((0, 0), None, None)).fps == 12.5
+    prepare(files, ["two.mp4", "a.mp4"])
+    assert capsys.readouterr().err == "the drivers have 14, 12 frames at 25 fps; the shortest sets the length\n"
+
+
+def test_boxes_are_in_pixels_of_the_models_input(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"], size="80x64")
+    middles = (inputs.boxes[:, 0] + inputs.boxes[:, 2]) / 2
+    kept = 80 / 64 * 96  # of the picture's 160 pixels, of which 64 of 96 lines are left
+    expected = [(x * 160 - (160 - kept) / 2) * 80 / kept for x in (0.2, 0.5, 0.8)]
+    np.testing.assert_allclose(middles, expected, atol=1)
+    assert inputs.image.shape == (64, 80, 3)
+
+
+def moving(inputs, driver, face, dx):
+    """The motions of a scene in which one face of one driver moves to the right by its own width at the end."""
+    motions = motions_for(inputs)
+    boxes = motions[driver][face].boxes.copy()
+    boxes[len(boxes) // 2 :] += dx * (boxes[0, 2] - boxes[0, 0]) * np.array([1, 0, 1, 0], np.float32)
+    motions[driver][face] = replace(motions[driver][face], boxes=boxes)
+    return motions
+
+
+def test_each_face_grows_or_moves_with_the_face_that_drives_it(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    motions = moving(inputs, 0, 1, 0.2)  # the second of the first driver drives the face in the middle
+    still, grown = (compute_face_boxes(inputs, found, SamplingConfig()) for found in (motions_for(inputs), motions))
+    assert (grown != still).any((1, 2)).tolist() == [False, True, False]
+    followed = compute_face_boxes(inputs, motions, SamplingConfig(mask_motion="per-frame"))
+    first, last = followed[:, 0], followed[:, -1]
+    assert (np.abs(last - first).max(1) > 5).tolist() == [False, True, False]
+
+
+def test_a_later_window_sees_the_faces_where_they_are_then(files):
+    inputs = prepare(files, ["two.mp4", "a.mp4"])
+    options = SamplingConfig(mask_motion="per-frame", background="none")
+    faces = compute_face_boxes(inputs, moving(inputs, 0, 1, 1.0), options)
+    first, last = (attention_mask(inputs, faces, window, options)[0, -1, :, 1].nonzero() % 10 for window in WINDOWS)
+    assert last.float().mean() > first.float().mean() + 1  # tokens to the right
+
+
+WINDOWS = split_windows(4, 2, 1)[:: len(split_windows(4, 2, 1)) - 1]

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -10,8 +11,9 @@ from fantasyportrait.portrait import (
     parse_assignment,
     parse_size,
     read_portrait,
+    resize,
 )
-from tests.people import give, people, person, still
+from tests.people import clip, give, people, person, still
 from tests.videos import numbered
 
 
@@ -129,3 +131,65 @@ def test_unreadable_portraits_are_refused(tmp_path):
     (tmp_path / "p.png").write_bytes(b"not an image")
     with pytest.raises(UserError, match="cannot be read: open_failed"):
         read_portrait(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize(("size", "max_side", "expected"), [
+    ((1000, 999), 64, (64, 64)), ((1000, 10), 64, (64, 16)), ((1, 1), 17, (32, 32)), ((300, 301), 160, (160, 160)),
+    ((1000, 451), 320, (320, 144)), ((100, 50), 33, (48, 16)),
+])  # fmt: skip
+def test_sides_are_cut_to_whole_pixels_and_rounded_up_to_multiples_of_16(size, max_side, expected):
+    assert choose_crop_resize(size, max_side=max_side).size == expected
+
+
+def test_a_tall_portrait_keeps_its_middle_in_a_wide_size():
+    fitted = choose_crop_resize((300, 1000), size=(320, 160))
+    assert fitted.crop == (0, 425, 300, 575)
+    boxes = fitted.transform_boxes(np.array([[0.0, 0.425, 0.5, 0.5], [0.5, 0.5, 1.0, 0.575]]), (300, 1000))
+    np.testing.assert_allclose(boxes, [[0, 0, 160, 80], [160, 80, 320, 160]], atol=1e-9)
+    image = np.zeros((1000, 300, 3), np.uint8)
+    image[425:575] = 200
+    assert (fitted.apply(image) == 200).all()
+
+
+@pytest.mark.parametrize("text", ["16x16", "8192x8192", "16x8192"])
+def test_the_smallest_and_largest_sizes(text):
+    assert parse_size(text) == tuple(map(int, text.split("x")))
+
+
+@pytest.mark.parametrize("text", ["15x16", "16x8193"])
+def test_sizes_beyond_them_are_refused(text):
+    with pytest.raises(UserError, match="expected WIDTHxHEIGHT"):
+        parse_size(text)
+
+
+def test_pictures_shrink_by_area_and_grow_by_cubes():
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    for size, how in (((40, 30), cv2.INTER_AREA), ((160, 120), cv2.INTER_CUBIC)):
+        np.testing.assert_array_equal(resize(image, size), cv2.resize(image, size, interpolation=how))
+    assert resize(image, (80, 60)) is image
+
+
+@pytest.mark.parametrize("given", [((2, 0),), ((0, 1),), ((0, 2),)])
+def test_drivers_and_faces_are_counted_from_nought(given):
+    with pytest.raises(UserError, match="counted from 0"):
+        assign_faces(1, [1, 1], given)
+    assert assign_faces(1, [1, 1], ((1, 0),)) == ((1, 0),)
+
+
+def test_a_portrait_without_a_face_is_animated_as_a_whole_by_one_driver():
+    assert assign_faces(0, [2], parse_assignment("0.1")) == ((0, 1),)
+    with pytest.raises(UserError, match=r"0 faces, the drivers have 2 faces \(1, 1\); .* --assign 0\.0$"):
+        assign_faces(0, [1, 1])
+
+
+def test_faces_not_seen_in_the_picture_do_not_count(tmp_path):
+    path = still(tmp_path / "p.png", person(1, x=0.3), person(1, x=0.7, seed=1, hidden=(0,)))
+    assert find_face_boxes(path).shape == (1, 4)
+
+
+def test_a_first_frame_next_to_its_video_has_the_videos_faces(tmp_path):
+    """Both share the name under which tracks are given."""
+    clip(tmp_path / "a.mp4", 5, person(5, x=0.3), person(5, x=0.7, seed=1))
+    write_image(tmp_path / "a.png", numbered(0))
+    np.testing.assert_array_equal(find_face_boxes(tmp_path / "a.png"), find_face_boxes(tmp_path / "a.mp4"))
+    assert len(find_face_boxes(tmp_path / "a.png")) == 2

@@ -22,6 +22,7 @@ from fantasyportrait.model.adapter import MotionProjection
 from fantasyportrait.pipeline import Pipeline
 from fantasyportrait.runtime.parallel import Ranks
 from fantasyportrait.watermark import read_generation_metadata
+from tests.closeness import assert_close
 from tests.people import clip, person, still
 
 
@@ -232,8 +233,8 @@ def test_memory_modes_give_the_same_video(model, files, made):
     for offload in ("none", "block", "leaf"):
         out, extra = files / f"{offload}.mp4", ["--offload", offload]
         sample(model, out, files / "one.png", files / "a.mp4", extra=extra)
-    np.testing.assert_array_equal(made[1], made[0])
-    np.testing.assert_array_equal(made[2], made[0])
+    for other in made[1:]:  # weights at other addresses: a value may be rounded to either of two
+        np.testing.assert_allclose(other.astype(int), made[0].astype(int), rtol=0, atol=1)
 
 
 @pytest.mark.parametrize(
@@ -456,4 +457,4 @@ def test_windows_that_disagree_are_blended_not_cut():
     along = out[0, 0, :, 0, 0]
     assert along[:6].eq(0).all()
     assert along[10:].eq(8).all()
-    torch.testing.assert_close(along[6:10], torch.tensor([0.0, 2, 4, 6]))
+    assert_close(along[6:10], [0, 2, 4, 6])

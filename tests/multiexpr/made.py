@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 
 from exprbench.core.files import write_json
-from multiexpr.indexing.listing import ENTRIES
-from multiexpr.indexing.stage import CLIPS
+from multiexpr.indexing.listing import ENTRIES, list_collection
+from multiexpr.indexing.stage import CLIPS, IndexStage, load_index
 from multiexpr.models.detector import Models
-from multiexpr.recipe import Recipe
+from multiexpr.recipe import Recipe, Shots
 from multiexpr.scorers import container, make_scorers
-from multiexpr.storage.parquet import shard_path, write_rows
+from multiexpr.storage.parquet import read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.score_files import STATE
 
 ORDER = ["container", "people", "sharpness", "photomotion", "cuts", "motion"]
@@ -66,11 +66,30 @@ def fill(workspace, shards, root="/nowhere"):
             write_rows(shard_path(workspace.scores(name), number), values, pa.schema([*STATE, *COLUMNS[name]]))
 
 
+def fill_collection(workspace, root, **listing):
+    """Index the short videos of a real collection as whole clips, and write scores by which all are kept."""
+    list_collection(root, workspace, **listing)
+    stage = IndexStage(workspace, Shots())
+    for shard in stage.shards():
+        stage.finish(shard, {})
+    clips = load_index(workspace)
+    for name in ORDER:
+        values = good(length_s=2.0)[name]
+        rows = [{"clip_id": c["clip_id"], "stamp": c["stamp"], "state": "scored", **values} for c in clips]
+        write_rows(shard_path(workspace.scores(name), 0), rows, pa.schema([*STATE, *COLUMNS[name]]))
+
+
 def _row(clip_id, values):
     head = {"clip_id": clip_id, "stamp": "1:1", "state": "", "error": "", "detail": ""}
     if isinstance(values, str):
         return {**head, "state": "error", "error": values, "detail": "synthetic"}
     return {**head, "state": "scored", **values} if values else head
+
+
+def change_index(workspace, shard, change):
+    """Write a shard of the index with `change(rows)` in place of its rows."""
+    path = shard_path(workspace.index, shard)
+    write_rows(path, change(read_rows(path)), CLIPS, read_metadata(path))
 
 
 def random_clips(count, seed=0):

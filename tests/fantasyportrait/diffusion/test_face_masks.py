@@ -115,3 +115,37 @@ def test_every_region_attends_to_its_own_driver_only(num_people):
             assert len(own) == 2 * 4
             assert own[:, person].all()
             assert own.sum() == len(own)
+
+
+def test_grown_boxes_are_cut_to_whole_pixels_within_the_picture():
+    moving = rects(2, (0, 0, 10, 10))
+    moving[0, 1] += (-5, -5, 5, 5)
+    found = grow_boxes(np.array([[3, 40, 43, 77]]), moving, (45, 80))
+    np.testing.assert_array_equal(found, [[0, 30, 45, 80]])  # 9.25 up, cut towards 0
+    moving[0, 1] = (0.0, 0.0, 10.0, 11.0)
+    np.testing.assert_array_equal(grow_boxes(np.array([[3, 10, 43, 48]]), moving, (90, 90)), [[3, 10, 43, 51]])
+
+
+def test_half_a_token_is_enough_and_less_is_not_where_the_face_covers_others():
+    labels = trilinear_labels(rects(1, (0, 0, 40, 32)), (64, 32), 1)[0]  # 2 tokens and a half across
+    assert labels.tolist() == [[1, 1, 1, 0]] * 2
+    labels = trilinear_labels(rects(1, (0, 0, 39, 32)), (64, 32), 1)[0]
+    assert labels.tolist() == [[1, 1, 0, 0]] * 2
+
+
+def test_a_face_outside_the_picture_has_no_token():
+    labels = trilinear_labels(rects(1, (-60, 0, -20, 32), (0, 0, 32, 32)), (64, 32), 1)[0]
+    assert labels.tolist() == [[2, 2, 0, 0]] * 2
+    labels = released_labels(rects(1, (-20, -20, 20, 10)), (64, 32), 1)[0]
+    assert labels.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_the_nearer_of_two_faces_is_that_in_units_of_its_own_size():
+    """Token 8 is 56 pixels from the middle of the large face, 18 from that of the small one: 0.35 and 0.375 faces."""
+    labels = trilinear_labels(rects(1, (0, 0, 160, 32), (130, 0, 178, 32)), (192, 32), 1)[0, 0]
+    assert labels.tolist() == [1] * 9 + [2, 2, 0]
+
+
+def test_without_any_region_no_face_is_the_nearest():
+    mask = face_attention_mask(torch.zeros(2, 3, 4, dtype=torch.long), [True, True], "nearest")
+    assert not mask.any()

@@ -11,6 +11,7 @@ from fantasyportrait.diffusion.flow_matching import (
     initial_noise,
     predict_clean_latents,
 )
+from tests.closeness import assert_close
 
 
 @pytest.mark.parametrize("shift", [3, 5])
@@ -18,8 +19,9 @@ from fantasyportrait.diffusion.flow_matching import (
 def test_the_schedule_is_the_released_one(official, num_steps, shift):
     expected = official("scheduler.npz")
     sigmas = compute_sigmas(num_steps, shift)
-    np.testing.assert_array_equal(sigmas[:-1], expected[f"sigmas_n{num_steps}_shift{shift}"])
-    np.testing.assert_array_equal(sigmas[:-1] * 1000, expected[f"timesteps_n{num_steps}_shift{shift}"])
+    assert sigmas.dtype == torch.float32
+    for found, name in ((sigmas, "sigmas"), (sigmas * 1000, "timesteps")):  # fused operations round once less
+        np.testing.assert_array_max_ulp(found[:-1].numpy(), expected[f"{name}_n{num_steps}_shift{shift}"], maxulp=2)
     assert sigmas[-1] == 0
 
 
@@ -28,16 +30,16 @@ def test_steps_are_the_released_ones(official):
     sigmas = compute_sigmas(30)
     for i, expected in zip(released["step_index"], released["step_out_n30_shift5"], strict=True):
         sample = euler_step(released["step_sample"], released["step_velocity"], sigmas[i], sigmas[i + 1])
-        np.testing.assert_allclose(sample, expected, atol=1e-6)
+        assert_close(sample, expected)
 
 
 def test_a_constant_velocity_leads_to_the_clean_latents():
     clean, noise = torch.randn(2, 3), torch.randn(2, 3)
     sample, sigmas = noise, compute_sigmas(4)
     for sigma, next_sigma in pairwise(sigmas):
-        torch.testing.assert_close(predict_clean_latents(sample, noise - clean, sigma), clean)
+        assert_close(predict_clean_latents(sample, noise - clean, sigma), clean)
         sample = euler_step(sample, noise - clean, sigma, next_sigma)
-    torch.testing.assert_close(sample, clean)
+    assert_close(sample, clean)
 
 
 def test_a_seed_means_the_same_noise(official):
@@ -46,7 +48,7 @@ def test_a_seed_means_the_same_noise(official):
     torch.rand(3)
     assert torch.equal(first, initial_noise((1, 16, 3, 8, 12), 42))
     assert not torch.equal(first, initial_noise((1, 16, 3, 8, 12), 43))
-    assert torch.equal(first, torch.from_numpy(official("pipeline.npz")["noise"]))
+    assert_close(first, official("pipeline.npz")["noise"])  # logarithm and cosine are each processor's own
 
 
 def guided(expression, text, full, still, negative, negative_full):

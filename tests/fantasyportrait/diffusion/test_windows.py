@@ -50,3 +50,27 @@ def test_a_window_covers_the_frames_of_its_latents():
 def test_impossible_overlaps_are_refused():
     with pytest.raises(ValueError, match="overlap of 21"):
         split_windows(40, 21, 21)
+
+
+def test_weights_rise_and_fall_in_even_steps_through_an_overlap():
+    first, second = split_windows(16, 10, 4)
+    assert first.weights.tolist() == pytest.approx([1] * 6 + [1, 0.75, 0.5, 0.25])
+    assert second.weights.tolist() == pytest.approx([0, 0.25, 0.5, 0.75] + [1] * 6)
+
+
+def test_the_last_window_ends_with_the_clip_and_shares_more_with_the_one_before():
+    windows = split_windows(30, 10, 4)
+    assert [(w.start, w.stop) for w in windows] == [(0, 10), (6, 16), (12, 22), (18, 28), (20, 30)]
+    assert split_windows(22, 10, 4)[-1].start == 12  # where it fits, there is none too many
+
+
+@pytest.mark.parametrize("overlap", [0, 21, 22])
+def test_overlaps_are_from_one_to_one_less_than_a_window(overlap):
+    assert len(split_windows(40, 21, 20)) == 20
+    with pytest.raises(ValueError, match="expected 1 to 20"):
+        split_windows(40, 21, overlap)
+
+
+def test_a_clip_of_just_a_windows_length_is_one_window():
+    assert len(split_windows(21, 21, 5)) == 1
+    assert len(split_windows(22, 21, 5)) == 2

@@ -5,6 +5,7 @@ import torch
 from fantasyportrait.expression.align import TEMPLATE, align_face, estimate_similarity
 from fantasyportrait.expression.driver import encode_crops, fill_gaps
 from fantasyportrait.expression.encoder import FEATURE_DIM, HEAD_DIMS, ExpressionEncoder
+from tests.closeness import assert_close
 from tests.fantasyportrait.official import fill
 
 
@@ -20,15 +21,15 @@ def test_features_are_the_released_ones(official, filled):
     features = encode_crops(filled, fan["images"])
     parts = np.split(features, np.cumsum(list(HEAD_DIMS.values()))[:-1], axis=1)
     for name, part in zip(HEAD_DIMS, parts, strict=True):
-        np.testing.assert_allclose(part, fan[name], atol=1e-5)
-    np.testing.assert_allclose(features, fan["feature554"], atol=1e-5)
+        assert_close(part, fan[name])
+    assert_close(features, fan["feature554"])
     assert features.shape == (2, FEATURE_DIM)
 
 
 def test_a_batch_gives_what_its_faces_give_alone(official, filled):
     images = official("fan.npz")["images"]
     alone = np.concatenate([encode_crops(filled, image[None]) for image in images])
-    np.testing.assert_allclose(encode_crops(filled, images), alone, atol=1e-5)
+    assert_close(encode_crops(filled, images), alone)
 
 
 def test_the_encoder_has_the_published_tensors(official):
@@ -83,3 +84,14 @@ def test_encoding_computes_no_gradients(filled):
     crops = np.zeros((1, 224, 224, 3), np.uint8)
     assert encode_crops(filled, crops).dtype == np.float32
     assert not torch.is_inference_mode_enabled()
+
+
+def test_the_encoder_reads_the_mouth_before_its_embedding():
+    assert ExpressionEncoder().mouth_embed[1].out_features == 500
+    assert HEAD_DIMS == {"headpose": 6, "eye": 6, "emo": 30, "mouth": 512}
+
+
+def test_the_template_has_the_left_eye_of_the_picture_first():
+    assert TEMPLATE[0, 0] < TEMPLATE[2, 0] < TEMPLATE[1, 0]
+    assert TEMPLATE[3, 0] < TEMPLATE[4, 0]
+    assert TEMPLATE[0, 1] < TEMPLATE[2, 1] < TEMPLATE[3, 1]

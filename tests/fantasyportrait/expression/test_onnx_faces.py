@@ -1,5 +1,8 @@
 """Inputs and outputs of the released face models, tested with small ONNX models of the same interface."""
 
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -137,3 +140,113 @@ def test_missing_and_broken_models_are_refused(models, tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     with pytest.raises(UserError, match="not a readable ONNX model"):
         OnnxLandmarkDetector(models[0], tmp_path / "x.onnx")
+
+
+def test_boxes_overlap_by_no_more_than_three_tenths():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 3], [0, 0, 10, 3.1], [20, 0, 30, 10]], float)
+    kept = filter_boxes(boxes, np.array([0.9, 0.8, 0.7, 0.401]))
+    np.testing.assert_array_equal(kept, boxes[[0, 1, 3]])
+    assert len(filter_boxes(boxes[:1], np.array([0.4]))) == 0
+
+
+class Session:
+    """A network that notes its inputs and gives what it was made with."""
+
+    def __init__(self, *outputs):
+        self.outputs, self.inputs = outputs, []
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="image")]
+
+    def run(self, _names, inputs):
+        self.inputs.append(inputs["image"])
+        return list(self.outputs)
+
+
+def landmark_detector(detector=None, landmarks=None):
+    made = OnnxLandmarkDetector.__new__(OnnxLandmarkDetector)
+    made._detector, made._landmarks = detector, landmarks
+    return made
+
+
+NOTHING = [np.zeros((1, n, 1), np.float32) for n in NUM_POINTS.values()]
+NOWHERE = [np.zeros((1, n, 32), np.float32) for n in NUM_POINTS.values()]
+
+
+def test_the_detector_sees_normalised_blue_green_and_red():
+    session = Session(*NOTHING, *NOWHERE)
+    landmark_detector(session).detect(np.full((272, 160, 3), (10, 20, 30), np.uint8))
+    expected = (np.array([10, 20, 30]) - (103.53, 116.28, 123.675)) / (57.375, 57.12, 58.395)
+    np.testing.assert_allclose(session.inputs[0][0, :, 100, 80], expected, rtol=1e-5)
+
+
+def test_boxes_end_at_the_border_of_the_frame():
+    scores = [s.copy() for s in NOTHING]
+    scores[1][0, 0] = 0.9  # the corner; 3.5 steps of 16 to every side
+    boxes = landmark_detector(Session(*scores, *NOWHERE)).detect(np.zeros((272, 160, 3), np.uint8))
+    np.testing.assert_allclose(boxes, [[0, 0, 56, 56]])
+
+
+def test_landmarks_are_read_three_times_each_where_the_last_time_pointed():
+    points = np.random.default_rng(0).uniform(0.3, 0.7, (222, 2))
+    points[74], points[96] = (0.4, 0.4), (0.5, 0.5)  # eyes on a line that falls by 45 degrees
+    session = Session(points.T.reshape(1, 444).astype(np.float32))
+    frame = np.random.default_rng(1).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    found = landmark_detector(landmarks=session).landmarks(frame, np.array([40.0, 40, 160, 160]))
+    assert [x.shape for x in session.inputs] == [(1, 3, 128, 128)] * 3
+    assert 0 <= session.inputs[0].min() < session.inputs[0].max() <= 1
+    corners = np.array([[40.0, 40], [160, 160]])
+    matrix = crop_matrix(corners, 0.0)
+    for _ in range(3):
+        expected = transform_points(cv2.invertAffineTransform(matrix), points * 128)
+        matrix = crop_matrix(expected, 45.0)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_a_crop_leaves_a_margin_of_fifteen_hundredths():
+    spans = bounding_box(
+        transform_points(crop_matrix(np.array([[0.0, 0], [100, 50]]), 0.0), np.array([[0.0, 0], [100, 50]]))
+    )
+    assert spans[2] - spans[0] == pytest.approx(0.85 * 128)
+
+
+class Seen(OnnxLandmarkDetector):
+    """Finds faces at given places, as (frame, x, y): squares of 20 pixels."""
+
+    def __init__(self, faces):
+        self.faces, self.at, self.colours = faces, -1, []
+
+    def detect(self, frame):
+        self.at += 1
+        self.colours.append(frame[0, 0].tolist())
+        return [np.array([x, y, x + 20.0, y + 20]) for t, x, y in self.faces if t == self.at]
+
+    def landmarks(self, frame, box):
+        corners = np.array([[box[0], box[1]], [box[2], box[3]]])
+        return np.resize(corners, (222, 2))
+
+
+def followed(tmp_path, faces, num_frames=4):
+    write_video(tmp_path / "v.mp4", (np.full((96, 160, 3), (200, 100, 0), np.uint8) for _ in range(num_frames)))
+    seen = Seen(faces)
+    return seen, seen(tmp_path / "v.mp4", fps=25, max_frames=None)
+
+
+def test_people_are_those_seen_in_half_of_the_frames_from_left_to_right(tmp_path):
+    faces = [(t, 100, 10) for t in range(4)] + [(t, 20, 60) for t in (1, 3)] + [(2, 60, 60)]
+    seen, people = followed(tmp_path, faces)
+    assert [p.seen.tolist() for p in people] == [[False, True, False, True], [True] * 4]
+    np.testing.assert_allclose(people[0].boxes[1] * (160, 96, 160, 96), (20, 60, 40, 80), rtol=1e-5)
+    assert np.isnan(people[0].points[0]).all()
+    blue, _, red = seen.colours[0]
+    assert (red > 150, blue < 50) == (True, True)  # in OpenCV's order
+
+
+def test_a_face_far_from_where_it_was_is_another_persons(tmp_path):
+    _, people = followed(tmp_path, [(0, 20, 10), (1, 20, 10), (2, 100, 10), (3, 100, 10)])
+    assert [p.seen.tolist() for p in people] == [[True, True, False, False], [False, False, True, True]]
+
+
+def test_two_boxes_of_one_face_are_one_person(tmp_path):
+    _, people = followed(tmp_path, [(t, 20 + d, 10) for t in range(4) for d in (0, 3)])
+    assert len(people) == 1

@@ -4,6 +4,7 @@ import torch
 
 from fantasyportrait.model.adapter import MotionAdapter, latent_windows
 from fantasyportrait.model.configs import AUGMENTED, FEATURES, MODEL_CONFIGS, NUM_QUERIES, AdapterConfig
+from tests.closeness import assert_close
 from tests.fantasyportrait import official as reference
 
 TINY = MODEL_CONFIGS["tiny"].adapter
@@ -25,9 +26,15 @@ def test_tokens_and_windows_are_the_released_ones(official, released):
     for num_frames, tokens, every in ((9, "tokens_F9", 1), (21, "tokens_F21_ch8", 8)):
         features = torch.from_numpy(given[f"feat_F{num_frames}"])
         embedding = released.tokens(features)
-        np.testing.assert_allclose(embedding.flatten(1, 2)[..., ::every], given[tokens], atol=1e-5)
+        assert_close(embedding.flatten(1, 2)[..., ::every], given[tokens])
         windows = latent_windows(embedding)
-        np.testing.assert_allclose(windows[..., ::16], given[f"windows_F{num_frames}_ch16"], atol=1e-5)
+        assert_close(windows[..., ::16], given[f"windows_F{num_frames}_ch16"])
+
+
+@pytest.mark.parametrize("num_frames", [2, 3, 4, 8])
+def test_frames_that_do_not_fill_latent_frames_are_refused(num_frames):
+    with pytest.raises(ValueError, match=f"{num_frames} frames do not fill whole latent frames"):
+        latent_windows(torch.zeros(1, num_frames, 24, 1))
 
 
 def test_windows_hold_the_frames_they_should(official):
@@ -68,11 +75,11 @@ def test_the_rows_of_table_3(row, num_tokens):
 
 @torch.no_grad()
 def test_people_are_concatenated_in_the_embedding():
-    adapter = tiny()
-    features = torch.randn(3, 9, 554)
+    adapter = tiny().double()  # in float32, batches of another size are summed in another order
+    features = torch.randn(3, 9, 554, dtype=torch.float64)
     together = adapter.embed(features)
     alone = torch.cat([adapter.embed(f[None]) for f in features], 2)
-    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+    assert_close(together, alone, share=1e-12)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from fantasyportrait.model.text_image_encoders import (
     encode_prompt,
     tokenize_prompt,
 )
+from tests.closeness import assert_close
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,7 @@ def test_the_text_encoder_computes_what_the_published_one_does(published):
     embedding = encode_prompt(encoder, ids)
     assert embedding.shape == (1, 512, 24)
     assert not embedding[0, len(ids) :].any()
-    torch.testing.assert_close(
-        embedding[0, : len(ids)], text_reference(tensors, torch.tensor(ids), 2), atol=1e-5, rtol=1e-4
-    )
+    assert_close(embedding[0, : len(ids)], text_reference(tensors, torch.tensor(ids), 2))
 
 
 def image_reference(t, pixels, num_heads):
@@ -89,15 +88,16 @@ def image_reference(t, pixels, num_heads):
     return x
 
 
+@pytest.mark.parametrize("size", [(96, 160), (512, 320)])
 @torch.no_grad()
-def test_the_image_encoder_computes_what_the_published_one_does(published):
+def test_the_image_encoder_computes_what_the_published_one_does(published, size):
     tensors = dict(open_tensors(*published.files("image encoder")))
-    image = np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     embedding = encode_image(load_image_encoder(published), image)
     unit = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     squeezed = F.interpolate(unit, (224, 224), mode="bicubic", align_corners=False)
     pixels = (squeezed - torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)) / torch.tensor(CLIP_STD).view(1, 3, 1, 1)
-    torch.testing.assert_close(embedding, image_reference(tensors, pixels, 2), atol=1e-4, rtol=1e-3)
+    assert_close(embedding, image_reference(tensors, pixels, 2))
     assert embedding.shape == (1, 257, 160)
 
 
@@ -124,4 +124,20 @@ def test_a_prompt_is_tokenized_and_ends(tmp_path):
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>").save_pretrained(tmp_path)
     assert tokenize_prompt("a  man talks", tmp_path) == [2, 3, 4, 1]
+    assert tokenize_prompt("a &amp; man", tmp_path) == [2, 4, 3, 1]  # cleaned before
     assert len(tokenize_prompt("man " * 600, tmp_path)) == 512
+
+
+def test_text_that_was_decoded_wrongly_is_repaired():
+    assert clean_prompt("caf\u00c3\u00a9 &amp;lt;") == "caf\u00e9 <"
+
+
+def test_the_image_encoders_mean_and_deviation_are_clips():
+    from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+    assert list(CLIP_MEAN) == list(OPENAI_CLIP_MEAN)
+    assert list(CLIP_STD) == list(OPENAI_CLIP_STD)
+
+
+def test_prompts_are_embedded_in_single_precision_whatever_the_encoders(published):
+    assert encode_prompt(load_text_encoder(published), [5, 9, 1]).dtype == torch.float32

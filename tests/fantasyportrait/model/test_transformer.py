@@ -7,7 +7,8 @@ from fantasyportrait.diffusion.face_masks import face_attention_mask
 from fantasyportrait.model.adapter import latent_windows
 from fantasyportrait.model.configs import MODEL_CONFIGS
 from fantasyportrait.model.motion_tokens import MotionTokens
-from fantasyportrait.model.transformer import build_transformer
+from fantasyportrait.model.transformer import SinusoidalTimesteps, _add, _modulate, build_transformer
+from tests.closeness import assert_close
 from tests.fantasyportrait import official as reference
 
 CASES = [("f2_still", 2), ("f2_move", 2), ("f3_still", 3), ("f3_move", 3)]
@@ -37,19 +38,15 @@ def run(backbone, dit, motion=None, context="context"):
     return backbone(latents, dit["timestep"], prompt(dit[context]), dit["clip_fea"], motion)
 
 
-def close(found, expected, atol=1e-5):
-    np.testing.assert_allclose(found, expected, atol=atol)
-
-
 @pytest.mark.parametrize(("context", "expected"), [("context", "base_out"), ("context_neg", "base_out_neg")])
 def test_without_motion_it_is_the_released_base(backbone, dit, context, expected):
-    close(run(backbone, dit, context=context), dit[expected])
+    assert_close(run(backbone, dit, context=context), dit[expected])
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(1, "scale1"), (0.5, "scale0p5"), (0, "scale0")])
 def test_one_person_is_as_released(backbone, dit, scale, expected):
     motion = reference.projected(windows(dit, 0), scale)
-    close(run(backbone, dit, motion), dit[f"single_{expected}"])
+    assert_close(run(backbone, dit, motion), dit[f"single_{expected}"])
 
 
 def test_every_block_is_as_released(backbone, dit):
@@ -63,12 +60,12 @@ def test_every_block_is_as_released(backbone, dit):
         hook.remove()
     assert len(seen) == 4
     for name, found in seen.items():
-        close(found, dit[f"single_scale1_{name}"])
+        assert_close(found, dit[f"single_scale1_{name}"])
 
 
 def test_raw_tokens_attended_by_every_frame_are_as_released(backbone, dit):
     tokens = dit["tokens_0"].unsqueeze(1).expand(-1, 3, -1, -1)
-    close(run(backbone, dit, reference.projected(tokens)), dit["single_tokens3d"])
+    assert_close(run(backbone, dit, reference.projected(tokens)), dit["single_tokens3d"])
 
 
 def test_features_to_velocity_are_as_released(official, backbone, dit):
@@ -76,14 +73,14 @@ def test_features_to_velocity_are_as_released(official, backbone, dit):
     features = torch.from_numpy(official("adapter.npz")["feat_F9"])
     with torch.no_grad():
         motion = reference.projected(adapter.embed(features))
-    close(run(backbone, dit, motion), dit["e2e_out"])
+    assert_close(run(backbone, dit, motion), dit["e2e_out"])
 
 
 @pytest.mark.parametrize(("case", "num_people"), CASES)
 def test_several_people_attend_to_their_own_driver(backbone, dit, case, num_people):
     mask = face_attention_mask(dit[f"{case}_labels"].long(), [True] * num_people, "all")
     motion = reference.projected(windows(dit, *range(num_people)), mask=mask)
-    close(run(backbone, dit, motion), dit[f"correct_{case}_out"])
+    assert_close(run(backbone, dit, motion), dit[f"correct_{case}_out"])
 
 
 def released_mask(dit, case, num_people):
@@ -98,13 +95,13 @@ def test_the_released_mask_is_reproduced_too(backbone, dit, case, num_people):
     mask = released_mask(dit, case, num_people)
     motion = reference.projected(windows(dit, *range(num_people)), mask=mask)
     out = run(backbone, dit, motion)
-    close(out, dit[f"official_fp32_{case}_out"])
-    close(out, dit[f"official_{case}_out"], atol=1e-2)  # the released code casts this attention to bfloat16
+    assert_close(out, dit[f"official_fp32_{case}_out"])
+    assert_close(out, dit[f"official_{case}_out"], share=1e-2)  # the released code casts this attention to bfloat16
 
 
 def test_with_two_people_released_and_correct_agree_with_three_they_do_not(dit):
     gap = {case: (dit[f"official_fp32_{case}_out"] - dit[f"correct_{case}_out"]).abs().max() for case, _ in CASES}
-    assert gap["f2_still"] < 1e-5
+    assert gap["f2_still"] < 1e-4
     assert gap["f3_still"] > 0.1
 
 
@@ -136,14 +133,14 @@ def test_without_motion_it_is_diffusers_model(tiny):
     plain = WanTransformer3DModel(**MODEL_CONFIGS["tiny"].backbone.to_diffusers()).eval()
     plain.load_state_dict(tiny.state_dict())
     inputs = tiny_inputs(tiny)
-    torch.testing.assert_close(tiny(*inputs), plain(*inputs, return_dict=False)[0], atol=1e-5, rtol=1e-5)
+    assert_close(tiny(*inputs), plain(*inputs, return_dict=False)[0])
 
 
 @torch.no_grad()
 def test_a_mask_of_zeros_is_no_motion(tiny):
     inputs = tiny_inputs(tiny)
     empty = torch.zeros(1, 3, 15, 2, dtype=torch.bool)
-    torch.testing.assert_close(tiny(*inputs, tiny_motion(tiny, 2, mask=empty)), tiny(*inputs), atol=1e-7, rtol=0)
+    assert_close(tiny(*inputs, tiny_motion(tiny, 2, mask=empty)), tiny(*inputs))
 
 
 @torch.no_grad()
@@ -151,7 +148,7 @@ def test_a_mask_of_ones_is_no_mask(tiny):
     inputs = tiny_inputs(tiny)
     full = torch.ones(1, 3, 15, 2, dtype=torch.bool)
     masked, plain = tiny_motion(tiny, 2, mask=full), tiny_motion(tiny, 2)
-    torch.testing.assert_close(tiny(*inputs, masked), tiny(*inputs, plain), atol=1e-6, rtol=1e-5)
+    assert_close(tiny(*inputs, masked), tiny(*inputs, plain))
 
 
 def test_checkpointed_gradients_are_the_same(tiny):
@@ -162,7 +159,7 @@ def test_checkpointed_gradients_are_the_same(tiny):
     tiny.enable_gradient_checkpointing()
     checkpointed = torch.autograd.grad(tiny(*inputs, motion).square().sum(), leaves)
     for a, b in zip(plain, checkpointed, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+        assert_close(a, b)
 
 
 @pytest.mark.parametrize("with_motion", [False, True])
@@ -173,10 +170,33 @@ def test_blocks_compile_in_one_graph(tiny, with_motion):
     inputs = tiny_inputs(tiny)
     expected = tiny(*inputs, motion)
     tiny.compile_repeated_blocks(fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(tiny(*inputs, motion), expected, atol=1e-5, rtol=1e-5)
+    assert_close(tiny(*inputs, motion), expected)
 
 
 def test_the_full_size_has_the_published_number_of_parameters():
     with torch.device("meta"):
         model = build_transformer(MODEL_CONFIGS["14b"].backbone)
     assert sum(p.numel() for p in model.parameters()) == 16_394_878_784
+
+
+@pytest.mark.parametrize("width", [32, 256])
+def test_sinusoids_of_the_timestep_are_computed_in_double_precision(width):
+    """In single precision the angle of a timestep near 1000 is off by 3e-5."""
+    timesteps = np.array([999.9, 987.3, 500.0, 3.7, 0.0], np.float32)
+    half = width // 2
+    angles = timesteps.astype(np.float64)[:, None] * 10000.0 ** -(np.arange(half) / half)
+    expected = np.concatenate([np.cos(angles), np.sin(angles)], 1)
+    found = SinusoidalTimesteps(width)(torch.from_numpy(timesteps))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7)  # a few float32 steps at 1
+
+
+def test_a_block_adds_and_normalises_in_single_precision(tiny):
+    """In half precision a small update of a large hidden state would be lost."""
+    x, update = torch.full((1, 1, 4), 256.0).bfloat16(), torch.full((1, 1, 4), 0.9).bfloat16()
+    assert _add(x, update, torch.full((1, 1, 4), 1.5)).eq(258).all()  # 256 + 1.35, rounded once
+    norm = torch.nn.LayerNorm(4, elementwise_affine=False)
+    rows = torch.tensor([[[256.0, 257, 258, 260]]]).bfloat16()
+    scale, shift = torch.tensor(1.0), torch.tensor(0.5)
+    expected = (norm(rows.float()) * 2 + 0.5).bfloat16()
+    assert torch.equal(_modulate(norm, rows, scale, shift), expected)

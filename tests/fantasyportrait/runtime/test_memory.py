@@ -69,3 +69,77 @@ def test_a_plan_has_a_description():
     assert str(plan(24)).startswith("bf16 weights in CPU memory, offloaded by block: about")
     assert str(plan(8)).startswith("bf16 weights in CPU memory, offloaded by layer, VAE in tiles of 256: about")
     assert str(plan(80)).startswith("bf16 weights on the GPU: about")
+
+
+def estimate(offload, *, weights="bf16", ram_gib=1e6, vram_gib=1e6, **changes):
+    return choose_plan(workload(**changes), vram_gib=vram_gib, ram_gib=ram_gib, weights=weights, offload=offload)
+
+
+SMALL_WINDOW = {"num_tokens": 1, "num_latent_frames": 1, "num_pixels": 2000 * 2000}  # decoding is the fullest moment
+RESERVE = 1.5
+
+
+def test_weights_on_the_gpu_are_there_while_frames_are_decoded():
+    asked = workload(**SMALL_WINDOW)
+    decoding = 2000 * 2000 * 19_500 / 2**30
+    assert estimate("none", **SMALL_WINDOW).estimate_gib == pytest.approx(
+        asked.weights_gib("bf16") + decoding + RESERVE
+    )
+    assert estimate("block", **SMALL_WINDOW).estimate_gib == pytest.approx(decoding + RESERVE)
+
+
+@pytest.mark.parametrize(("offload", "held"), [("none", 40), ("block", 3), ("leaf", 0.5)])
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8", "fp8"])
+def test_while_denoising_there_are_the_weights_in_use_a_blocks_activations_and_keys(offload, held, weights):
+    asked = workload()
+    of_keys = asked.keys_values_gib(weights) * (1 if offload == "none" else 2 / 40)
+    expected = asked.weights_gib(weights) * held / 40 + asked.activations_gib(weights) + of_keys
+    found = estimate(offload, weights=weights, num_pixels=1)  # nothing to decode
+    assert found.keys == ("device" if offload == "none" else "host")
+    assert found.tile is None
+    assert found.estimate_gib == pytest.approx(expected + RESERVE)
+
+
+def test_what_things_weigh():
+    asked = workload()
+    bytes_a_number = {"fp32": 4, "bf16": 2, "fp8": 1.02, "int8": 1.02}
+    for weights, size in bytes_a_number.items():
+        assert asked.weights_gib(weights) == pytest.approx(16_394_878_784 * size / 2**30)
+        kind = 4 if weights == "fp32" else 2
+        assert asked.keys_values_gib(weights) == pytest.approx(21 * 97 * 5120 * 2 * kind * 40 / 2**30)
+    assert asked.activations_gib("bf16") == pytest.approx(10.2 * 21 * 45 * 45 * 5120 * 2 / 2**30)
+    assert asked.activations_gib("int8") == asked.activations_gib("bf16")
+    assert asked.activations_gib("fp32") == pytest.approx(8.5 * 21 * 45 * 45 * 5120 * 4 / 2**30)
+    assert asked.vae_gib(None) == pytest.approx(720 * 720 * 19_500 / 2**30)
+    assert asked.vae_gib(256) == pytest.approx(256 * 256 * 19_500 / 2**30)
+    assert workload(num_pixels=100).vae_gib(256) == workload(num_pixels=100).vae_gib(None)
+
+
+def test_plans_are_tried_from_the_fastest_on():
+    tiled = workload(**SMALL_WINDOW)
+    whole = tiled.weights_gib("bf16") + tiled.vae_gib(256) + RESERVE
+    found = estimate("auto", weights="auto", vram_gib=whole + 0.01, **SMALL_WINDOW)
+    assert (found.weights, found.offload, found.tile) == ("bf16", "none", 256)  # before anything is offloaded
+    found = estimate("auto", weights="auto", vram_gib=whole - 0.01, **SMALL_WINDOW)
+    assert (found.weights, found.offload, found.tile) == ("bf16", "block", 256)  # before weights lose precision
+    assert estimate("auto", weights="auto", **SMALL_WINDOW).tile is None
+
+
+@pytest.mark.parametrize(("offload", "keys"), [("none", "host"), ("block", "host"), ("block", "recompute")])
+def test_main_memory_holds_what_the_gpu_does_not(offload, keys):
+    many = {"num_people": 5, "num_windows": 24}
+    asked = workload(**many)
+    of_keys = 2 * asked.keys_values_gib("bf16") if keys == "host" else 0
+    ram = of_keys + (1.1 * asked.weights_gib("bf16") + 4 if offload == "block" else 0)
+    vram = asked.weights_gib("bf16") + asked.activations_gib("bf16") + RESERVE + 10  # too little for all keys
+    found = estimate(offload, vram_gib=vram, ram_gib=ram + 0.01, **many)
+    assert (found.offload, found.keys) == (offload, keys)
+    if keys == "host":
+        assert estimate(offload, vram_gib=vram, ram_gib=ram - 0.01, **many).keys == "recompute"
+
+
+def test_a_plan_that_just_fits_is_taken():
+    found = estimate("none")
+    again = estimate("none", vram_gib=found.estimate_gib)
+    assert again == found
+    assert estimate("block", vram_gib=1e6, ram_gib=1.1 * workload().weights_gib("bf16") + 4).keys == "recompute"

@@ -11,6 +11,7 @@ import torch
 from exprbench.core.errors import UserError
 from fantasyportrait.model.context_parallel import TokenShards
 from fantasyportrait.runtime.parallel import Ranks, init_distributed
+from tests.closeness import ROUNDING
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +23,7 @@ def test_several_processes_compute_the_same_as_one():
     assert done.returncode == 0, done.stderr
     reports = json.loads(done.stdout)
     assert not [report for report in reports if isinstance(report, str)], reports
-    assert max(difference for report in reports for *_, difference in report) < 1e-5
+    assert max(difference for report in reports for *_, difference in report) < ROUNDING
     by_grid = [[tuple(place) for *place, _ in grid] for grid in zip(*reports, strict=True)]
     assert sorted(by_grid[0]) == [(0, 1, 0, False), (0, 1, 0, True), (0, 1, 1, False), (0, 1, 1, False)]
     assert sorted(case for case, *_ in by_grid[1]) == [0, 0, 1, 1]
@@ -57,3 +58,34 @@ def test_shards_are_equal_and_padded_with_zeros(total):
     assert {part.shape for part in parts} == {(1, 2, 2)}
     assert torch.equal(torch.cat(parts, 1)[:, :total], x)
     assert not torch.cat(parts, 1)[:, total:].any()
+
+
+def test_tokens_begin_where_the_parts_before_end():
+    for total, starts in ((8, [0, 2, 4, 6]), (7, [0, 2, 4, 6]), (5, [0, 2, 4, 6])):
+        parts = [TokenShards(None, 4, rank) for rank in range(4)]
+        for part in parts:
+            part.split(torch.zeros(1, total, 2))
+        assert [part.start for part in parts] == starts
+
+
+@pytest.mark.parametrize(
+    ("branch", "rank", "is_writer"), [(0, None, True), (0, 0, True), (0, 1, False), (1, 0, False), (1, None, False)]
+)
+def test_one_process_of_a_case_writes(branch, rank, is_writer):
+    shards = None if rank is None else TokenShards(None, 2, rank)
+    assert Ranks(branch=branch, num_branches=2, shards=shards).is_writer == is_writer
+
+
+@pytest.mark.parametrize(("world", "guidance", "context"), [(8, 3, 1), (4, 2, 4), (6, 2, 2)])
+def test_processes_that_do_not_divide_evenly_are_refused(monkeypatch, world, guidance, context):
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    message = f"is {world}; expected a multiple of --guidance-parallel {guidance} x --context-parallel {context}$"
+    with pytest.raises(UserError, match=message):
+        init_distributed(device=CPU, guidance_parallel=guidance, context_parallel=context, num_heads=12)
+
+
+@pytest.mark.parametrize("context", [5, 24])
+def test_heads_must_divide_evenly(monkeypatch, context):
+    monkeypatch.setenv("WORLD_SIZE", str(context))
+    with pytest.raises(UserError, match=f"--context-parallel is {context}; expected a divisor of the 12 heads"):
+        init_distributed(device=CPU, context_parallel=context, num_heads=12)

@@ -1,30 +1,28 @@
 import base64
 import json
 import threading
-import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from exprbench import UserError
-from multiexpr import caption, index, select
+from multiexpr import caption, select
 from multiexpr.captions import openai
 from multiexpr.captions.prompt import build_prompt
 from multiexpr.captions.stage import CaptionStage
-from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
 from multiexpr.sources.locate import ClipError
 from multiexpr.storage.parquet import list_shards, read_rows, shard_path
-from multiexpr.storage.workspace import Workspace
-from tests.multiexpr.made import COLUMNS, ORDER, good
 from tests.videos import number_of
 
-FRAMES = [np.full((48, 80, 3), 40 * i, np.uint8) for i in range(3)]
+FRAMES = [np.full((48, 80, 3), (40 * i, 60, 200), np.uint8) for i in range(3)]
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -36,10 +34,11 @@ class Endpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
         self.script = lambda n: "ok"
-        self.requests = []
+        self.requests, self.headers = [], {}
         self.num_running = self.max_running = 0
         self.min_running = 0  # responses wait until this number of requests has been running at a time
         self.changed = threading.Condition()
+        self.is_over = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,17 +51,22 @@ class Handler(BaseHTTPRequestHandler):
             server.num_running += 1
             server.max_running = max(server.max_running, server.num_running)
             server.changed.notify_all()
-            server.changed.wait_for(lambda: server.max_running >= server.min_running, timeout=60)
+            server.changed.wait_for(lambda: server.max_running >= server.min_running, timeout=600)
         response = server.script(n)
-        time.sleep(0.05)
         if response == "slow":
-            time.sleep(3)
+            server.is_over.wait(600)
         with server.changed:
             server.num_running -= 1
         if response == "drop":
             self.connection.close()
+        elif response in BROKEN:
+            BROKEN[response](self)
+        elif isinstance(response, tuple):
+            self._send(response[0], b"", {"Location": response[1]})
+        elif isinstance(response, bytes):
+            self._send(200, response)
         elif isinstance(response, int):
-            self._send(response, b'{"error": "busy"}', {"Retry-After": "0"} if response == 429 else {})
+            self._send(response, b'{"error": "busy"}', server.headers)
         else:
             self._send(200, _body(response, body))
 
@@ -78,12 +82,47 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def cut(handler):
+    """Promise more bytes than are sent."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [{"message": {"content": "half of a')
+
+
+def cut_chunk(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{")
+
+
+def not_http(handler):
+    handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
+
+
+def huge(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(b" " * 65536)
+
+
+def drip(handler):
+    """Send a byte now and then, each of them in time."""
+    with suppress(OSError):
+        while not handler.server.is_over.wait(0.05):
+            handler.wfile.write(b"H")
+
+
+BROKEN = {"cut": cut, "cut chunk": cut_chunk, "not http": not_http, "huge": huge, "drip": drip}
+
+
 def _body(response, request):
     if response == "html":
         return b"<html>proxy says hello</html>"
     content = {
         "empty": "  ",
         "none": None,
+        "blank": " a text \n",
         "parts": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}],
     }.get(response, f"{len(request['messages'][0]['content']) - 1} images")
     return json.dumps({"choices": [] if response == "no choice" else [{"message": {"content": content}}]}).encode()
@@ -96,13 +135,18 @@ def endpoint(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
+    server.is_over.set()
     server.shutdown()
     server.server_close()
 
 
+def params(endpoint, **changes):
+    usual = {"backend": "openai", "url": endpoint.url, "model": "tiny-vl", "timeout_s": 600.0}
+    return replace(load_recipe().caption, **{**usual, **changes})
+
+
 def caption_frames(endpoint, **changes):
-    params = replace(load_recipe().caption, backend="openai", url=endpoint.url, model="tiny-vl", timeout_s=1.0)
-    return openai.OpenAICaptioner(replace(params, **changes)).caption(FRAMES, 2)
+    return openai.OpenAICaptioner(params(endpoint, **changes)).caption(FRAMES, 2)
 
 
 def test_the_request_follows_the_protocol(endpoint, monkeypatch):
@@ -111,9 +155,9 @@ def test_the_request_follows_the_protocol(endpoint, monkeypatch):
     ((path, headers, body),) = endpoint.requests
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer secret"
-    assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny-vl", 0, 400)
+    assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("tiny-vl", 0, 400, 0)
     text, *images = body["messages"][0]["content"]
-    assert "shows 2 people" in text["text"]
+    assert "These are 3 frames of a clip that shows 2 people" in text["text"]
     assert "from left to right" in text["text"]
     for image, frame in zip(images, FRAMES, strict=True):
         kind, data = image["image_url"]["url"].split(",", 1)
@@ -122,11 +166,134 @@ def test_the_request_follows_the_protocol(endpoint, monkeypatch):
         assert np.abs(decoded.astype(int) - frame).max() < 4
 
 
-@pytest.mark.parametrize("failure", [429, 500, 503, "drop", "html", "empty", "none", "no choice", "slow"])
+def test_without_a_key_none_is_sent_and_a_slash_at_the_end_of_the_address_does_not_matter(endpoint, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    caption_frames(endpoint, url=endpoint.url + "/")
+    ((path, headers, _),) = endpoint.requests
+    assert path == "/v1/chat/completions"
+    assert "Authorization" not in headers
+
+
+def test_images_are_sent_without_visible_loss(endpoint):
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (96, 160, 1), np.uint8), (0, 0), 2)
+    noise = np.repeat(noise[..., None], 3, 2)
+    openai.OpenAICaptioner(params(endpoint)).caption([noise], 2)
+    data = endpoint.requests[0][2]["messages"][0]["content"][1]["image_url"]["url"].split(",", 1)[1]
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.abs(decoded.astype(int) - noise).mean() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits"),
+    [({}, [1.0, 2.0, 4.0]), ({"Retry-After": "7.5"}, [7.5] * 3), ({"Retry-After": "900"}, [60.0] * 3),
+     ({"Retry-After": "soon"}, [1.0, 2.0, 4.0])],
+)  # fmt: skip
+def test_each_wait_is_twice_as_long_or_as_long_as_the_server_says(endpoint, monkeypatch, headers, waits):
+    waited = []
+    monkeypatch.setattr(openai, "FIRST_WAIT_S", 1.0)
+    monkeypatch.setattr(openai, "time", SimpleNamespace(sleep=waited.append))
+    endpoint.headers = headers
+    endpoint.script = lambda n: 503
+    with pytest.raises(ClipError, match="caption_failed"):
+        caption_frames(endpoint)
+    assert waited == waits  # and none after the last attempt
+
+
+def test_a_server_that_stops_answering_later_fails_the_clip_and_not_the_run(endpoint):
+    captioner = openai.OpenAICaptioner(params(endpoint, attempts=2))
+    assert captioner.caption(FRAMES, 2) == "3 images"
+    endpoint.script = lambda n: "drop"
+    with pytest.raises(ClipError, match="caption_failed: no answer"):
+        captioner.caption(FRAMES, 2)
+
+
+def test_an_answer_has_no_blanks_around_it(endpoint):
+    endpoint.script = lambda n: "blank"
+    assert caption_frames(endpoint) == "a text"
+
+
+MALFORMED = [
+    b"[]",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"choices": [{"message": {"content": [{"type": "text"}]}}]}',
+    b'{"choices": [{"message": "text"}]}',
+    b'{"choices": [{"message": {"content": "the"}, "finish_reason": "abort"}]}',
+]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [408, 409, 425, 429, 500, 502, 503, 504, "drop", "html", "empty", "none", "no choice", "slow", *BROKEN, *MALFORMED],
+)
 def test_one_failed_request_is_retried(endpoint, failure):
     endpoint.script = lambda n: failure if n == 0 else "ok"
-    assert caption_frames(endpoint) == "3 images"
+    assert caption_frames(endpoint, timeout_s=5.0 if failure in ("slow", "drip") else 600.0) == "3 images"
     assert len(endpoint.requests) == 2
+
+
+def finished(reason, **message):
+    return json.dumps({"choices": [{"message": {"content": "a woman", **message}, "finish_reason": reason}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (finished("length"), r"caption_cut: the caption was cut at caption\.max_tokens; set it higher"),
+        (finished("content_filter"), "caption_refused: the model refused: content_filter"),
+        (finished("stop", refusal="I cannot"), "caption_refused: the model refused: I cannot"),
+    ],
+)
+def test_a_caption_that_the_model_did_not_finish_is_not_kept(endpoint, answer, message):
+    endpoint.script = lambda n: answer
+    with pytest.raises(ClipError, match=message):
+        caption_frames(endpoint)
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("reason", ["stop", None, "eos"])
+def test_a_finished_caption_is_kept(endpoint, reason):
+    endpoint.script = lambda n: finished(reason)
+    assert caption_frames(endpoint) == "a woman"
+
+
+def test_half_characters_are_replaced(endpoint):
+    endpoint.script = lambda n: b'{"choices": [{"message": {"content": "a \\ud83d"}}]}'
+    assert caption_frames(endpoint) == "a ?"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_key_is_sent_to_no_other_host(endpoint, monkeypatch, status):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    other = Endpoint()
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    endpoint.script = lambda n: (status, other.url + "/chat/completions")
+    with pytest.raises(UserError, match=rf"redirects to {other.url}.*; give the URL of the endpoint itself"):
+        caption_frames(endpoint)
+    other.shutdown()
+    other.server_close()
+    assert other.requests == []
+
+
+@pytest.mark.parametrize("key", ["a\nb: c", "k\u00e9y", "a\rb"])
+def test_a_key_that_cannot_be_sent_is_an_error_without_the_key(endpoint, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match="OPENAI_API_KEY contains characters") as error:
+        caption_frames(endpoint)
+    assert key not in str(error.value)
+
+
+def test_white_space_around_a_key_is_left_out(endpoint, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret\n")
+    caption_frames(endpoint)
+    assert endpoint.requests[0][1]["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/v1", "http://[/v1", "http://a b/v1"])
+def test_a_url_that_is_none_ends_the_run(endpoint, url):
+    with pytest.raises(UserError, match=r"caption\.url is .*which is not a URL|does not respond"):
+        caption_frames(endpoint, url=url, attempts=1)
 
 
 def test_a_response_in_parts_is_joined(endpoint):
@@ -144,9 +311,10 @@ def test_repeated_failure_is_an_error_of_the_clip(endpoint, failure, message):
     assert len(endpoint.requests) == 3
 
 
-def test_a_request_that_is_refused_is_not_sent_again(endpoint):
-    endpoint.script = lambda n: 400
-    with pytest.raises(ClipError, match="caption_refused: status 400"):
+@pytest.mark.parametrize("status", [400, 402, 413, 422, 501])
+def test_a_request_that_is_refused_is_not_sent_again(endpoint, status):
+    endpoint.script = lambda n: status
+    with pytest.raises(ClipError, match=f"caption_refused: status {status}"):
         caption_frames(endpoint)
     assert len(endpoint.requests) == 1
 
@@ -169,26 +337,8 @@ def test_no_server_ends_the_run(endpoint):
 
 def test_placeholders_of_a_custom_prompt_are_filled_in():
     assert build_prompt("{frames} of {people}", 3, 8) == "8 of 3"
-
-
-@pytest.fixture
-def kept(tmp_path, drawn):
-    """Workspace with four kept clips, whose videos exist, in one shard."""
-    import pyarrow as pa
-
-    from multiexpr.storage.parquet import write_rows
-    from multiexpr.storage.score_files import STATE
-
-    index(drawn, tmp_path / "out", execution=ExecutionConfig(workers=0))
-    workspace = Workspace(tmp_path / "out")
-    for name in ORDER:
-        values = good(length_s=2.0)[name]
-        head = [{"clip_id": r["clip_id"], "stamp": r["stamp"], "state": "scored"} for r in load_index(workspace)]
-        write_rows(
-            shard_path(workspace.scores(name), 0), [{**h, **values} for h in head], pa.schema([*STATE, *COLUMNS[name]])
-        )
-    select(workspace.root)
-    return workspace
+    assert "8 frames" in build_prompt("", 3, 8)
+    assert "3 people" in build_prompt("", 3, 8)
 
 
 def captions(workspace):
@@ -253,7 +403,6 @@ def test_the_backend_none_writes_nothing(kept):
     assert caption(kept.root, recipe=load_recipe(None, ["caption.backend=none"])) == {"clips": 0, "errors": 0}
 
 
-def test_captions_need_verdicts(tmp_path, drawn):
-    index(drawn, tmp_path / "out", execution=ExecutionConfig(workers=0))
+def test_captions_need_verdicts(workspace):
     with pytest.raises(UserError, match="multiexpr select"):
-        caption(tmp_path / "out")
+        caption(workspace.root)

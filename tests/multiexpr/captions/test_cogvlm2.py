@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from exprbench import UserError
-from multiexpr.captions.cogvlm2 import CogVLM2Captioner, find_model
+from multiexpr.captions.cogvlm2 import CogVLM2Captioner, _pad_token_id, find_model
 from multiexpr.recipe import Caption
 
 MODELING = '''
@@ -29,13 +31,13 @@ class TinyForCausalLM(PreTrainedModel):
     def build_conversation_input_ids(self, tokenizer, *, query, history, images, template_version):
         assert history == [] and template_version == "chat"
         (video,) = images
-        assert video.dtype == torch.uint8 and video.shape[0] == 3, "channels first, then time"
+        assert video.dtype == torch.uint8 and video.shape == (3, 24, 30, 40), "channels first, then time"
         ids = torch.tensor(tokenizer(query)["input_ids"])
         ones = torch.ones_like(ids)
         return {"input_ids": ids, "token_type_ids": ones, "attention_mask": ones, "images": [video.float() / 255]}
 
     def generate(self, input_ids, token_type_ids, attention_mask, images, max_new_tokens, do_sample, pad_token_id):
-        assert input_ids.shape[0] == 1 and not do_sample
+        assert input_ids.shape[0] == 1 and not do_sample and pad_token_id == 0
         ((video,),) = images
         assert video.dtype == self.scale.dtype
         shade = int((self.scale * video.mean()).item())
@@ -72,7 +74,15 @@ def test_a_model_with_python_code_is_loaded_and_captions(tiny, shade, text):
     captioner = CogVLM2Captioner(Caption(backend="cogvlm2", model=str(tiny)))
     frames = [np.full((30, 40, 3), shade, np.uint8)] * 24
     assert captioner.caption(frames, 2) == text
-    assert captioner.caption(frames, 2) == text
+    model = captioner.loaded[1]
+    captioner.params = replace(captioner.params, max_tokens=2)
+    assert captioner.caption(frames, 2) == text.rpartition(" ")[0]
+    assert captioner.loaded[1] is model  # it is loaded once
+
+
+def test_a_tokenizer_without_a_padding_token_pads_with_the_end_of_the_text():
+    assert _pad_token_id(SimpleNamespace(pad_token_id=None, eos_token_id=7)) == 7
+    assert _pad_token_id(SimpleNamespace(pad_token_id=0, eos_token_id=7)) == 0
 
 
 def test_the_model_is_found_by_name_and_the_error_says_where_to_get_it(tiny, monkeypatch, tmp_path):

@@ -1,12 +1,16 @@
 import errno
+import os
+from pathlib import Path
 
+import cv2
 import pytest
 
-from exprbench.core.errors import UserError
+from exprbench.core.errors import ItemError, UserError
 from exprbench.media import MediaError
 from exprbench.weights import WeightsError
-from multiexpr.execution.worker import ClipWorker
-from multiexpr.recipe import Recipe
+from multiexpr.execution import worker as worker_module
+from multiexpr.execution.worker import ClipWorker, clip_pool, create_worker
+from multiexpr.recipe import Recipe, load_recipe
 from multiexpr.sources.catalogue import file_stamp
 
 
@@ -53,6 +57,12 @@ def test_a_file_that_changes_while_it_is_read_is_an_error_of_the_clip(ask, tmp_p
         ask(task)
 
 
+def test_clips_have_the_time_of_the_recipe_and_whole_videos_an_hour():
+    recipe = load_recipe(None, ["score.clip_timeout_s=7"])
+    limits = [clip_pool("root", recipe, num_workers=1, whole_videos=whole).limits for whole in (False, True)]
+    assert [limit.timeout_s for limit in limits] == [7.0, 3600.0]
+
+
 def test_shared_objects_are_created_once(tmp_path):
     created = []
     worker = ClipWorker(tmp_path, Recipe(), models="networks")
@@ -63,3 +73,56 @@ def test_shared_objects_are_created_once(tmp_path):
 
     assert worker.shared(create) is worker.shared(create)
     assert created == [(Recipe(), "networks")]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [(lambda path: os.utime(path, ns=(1, 1)), "source_changed"), (Path.unlink, "missing_file")]
+)
+def test_a_file_that_is_touched_or_removed_during_a_task_is_an_error(ask, tmp_path, change, code):
+    assert ask(lambda worker, request: {}) == {}
+    with pytest.raises(ItemError) as raised:
+        ask(lambda worker, request: change(tmp_path / "clip.mp4"))
+    assert raised.value.code == code
+
+
+def test_a_worker_decodes_and_resizes_on_one_core(tmp_path):
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        create_worker(str(tmp_path), Recipe(), None)
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+
+
+def print_in_python_and_c(worker, request):
+    print("a library prints")
+    os.write(1, b"and C code too\n")
+    return {"session": os.getsid(0), "pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}
+
+
+def test_what_libraries_print_does_not_disturb_answers_and_workers_use_one_thread(ask, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    clip = {"path": "clip.mp4", "parts": [], "problem": "", "stamp": file_stamp(tmp_path, ("clip.mp4",))}
+    with clip_pool(str(tmp_path), Recipe(), num_workers=1) as pool:
+        requests = [(i, {"task": print_in_python_and_c, "clip": clip}) for i in (1, 2)]
+        answers = dict(pool.map(requests))
+    assert set(answers) == {1, 2}
+    for answer in answers.values():
+        assert answer["session"] == answer["pid"]  # Ctrl-C does not reach it
+        assert answer["threads"] == "1"
+
+
+def test_workers_are_spread_over_the_servers_and_have_the_recipes_time_limit(tmp_path, monkeypatch):
+    made = {}
+    monkeypatch.setattr(
+        worker_module, "Pool", lambda setups, *, num_workers, limits: made.update(
+            setups=setups, num_workers=num_workers, limits=limits
+        )
+    )  # fmt: skip
+    recipe = load_recipe(None, ["score.clip_timeout_s=7"])
+    clip_pool(str(tmp_path), recipe, num_workers=3, servers=["a", "b"])
+    assert [setup.args for setup in made["setups"]] == [(str(tmp_path), recipe, server) for server in "ab"]
+    assert (made["num_workers"], made["limits"].timeout_s) == (3, 7.0)
+    clip_pool(str(tmp_path), recipe, num_workers=1)
+    assert [setup.args for setup in made["setups"]] == [(str(tmp_path), recipe, None)]

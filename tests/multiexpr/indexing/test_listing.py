@@ -7,25 +7,21 @@ import pytest
 from exprbench import UserError
 from multiexpr import index
 from multiexpr.execution.executors import ExecutionConfig
-from multiexpr.indexing.listing import finish_batch, list_collection
+from multiexpr.indexing import listing
+from multiexpr.indexing.listing import finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import compute_clip_id, find_clip, load_index
-from multiexpr.storage.parquet import list_shards, read_rows, shard_path
+from multiexpr.recipe import load_recipe
+from multiexpr.storage.parquet import list_shards, num_rows, read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.collection import encode
 
 
-@pytest.fixture
-def many(tmp_path):
-    """Folder with thirty files that have names of videos: listing does not open them."""
-    root = tmp_path / "many"
-    (root / "x").mkdir(parents=True)
-    for i in range(30):
-        (root / f"{'x/' if i % 2 else ''}{i:02d}.mp4").write_bytes(b"video %d" % i * (i + 1))
-    return root
+def entries(workspace):
+    return [row for s in list_shards(workspace.entries) for row in read_rows(shard_path(workspace.entries, s))]
 
 
 def keys(workspace):
-    return [row["key"] for s in list_shards(workspace.entries) for row in read_rows(shard_path(workspace.entries, s))]
+    return [row["key"] for row in entries(workspace)]
 
 
 def test_small_collections_are_cut_into_small_shards_in_a_fixed_order(many, workspace):
@@ -77,6 +73,93 @@ def test_rows_of_changed_and_missing_files_are_updated_in_place(many, workspace)
     assert list_collection(many, workspace).num_changed == 1
 
 
+def test_a_file_that_went_is_counted_once(many, workspace):
+    list_collection(many, workspace)
+    (many / "06.mp4").unlink()
+    assert [list_collection(many, workspace).num_missing for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_file_that_comes_back_as_it_was_is_noted(many, workspace, tmp_path):
+    list_collection(many, workspace)
+    shutil.move(many / "06.mp4", tmp_path / "06.mp4")
+    list_collection(many, workspace)
+    shutil.move(tmp_path / "06.mp4", many / "06.mp4")  # with the time of change it had
+    assert list_collection(many, workspace).num_changed == 1
+    assert not any(row["problem"] for row in entries(workspace))
+
+
+def test_a_shard_that_was_deleted_is_listed_again_and_no_other_is_overwritten(many, workspace):
+    list_collection(many, workspace)
+    before = keys(workspace)
+    shard_path(workspace.entries, 1).unlink()
+    assert list_collection(many, workspace).num_new == 8
+    assert sorted(keys(workspace)) == before
+
+
+def test_a_finished_limit_that_was_not_noted_as_finished_takes_up_nothing_more(many, workspace):
+    list_collection(many, workspace, limit=20, resume=True)
+    assert list_collection(many, workspace, limit=20, resume=True).num_new == 0
+
+
+def test_a_listing_that_was_interrupted_does_not_count_as_listed(many, workspace):
+    (many / "table.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(UserError, match="no table in"):
+        list_collection(many, workspace, kind="multiexpr")
+    assert not is_listed(workspace)
+
+
+def tiny_files(root, count):
+    root.mkdir()
+    for i in range(count):
+        (root / f"{i:04d}.mp4").write_text(f"{i}")
+    return root
+
+
+def shard_sizes(workspace):
+    return [num_rows(shard_path(workspace.entries, shard)) for shard in list_shards(workspace.entries)]
+
+
+def test_an_interrupted_listing_goes_on_with_shards_of_the_same_size(tmp_path):
+    root = tiny_files(tmp_path / "root", 600)
+    undisturbed, disturbed = Workspace(tmp_path / "a"), Workspace(tmp_path / "b")
+    for workspace in (undisturbed, disturbed):
+        list_collection(root, workspace, check_content=False)
+    assert shard_sizes(undisturbed) == [10] * 60
+    for shard in range(40, 60):
+        shard_path(disturbed.entries, shard).unlink()
+    list_collection(root, disturbed, check_content=False)
+    assert shard_sizes(disturbed) == [10] * 60
+
+
+@pytest.mark.parametrize("many_from", [20, 30, 31])
+def test_large_collections_have_shards_of_full_size(many, workspace, monkeypatch, many_from):
+    monkeypatch.setattr(listing, "MANY", many_from)
+    monkeypatch.setattr(listing, "SHARD_ROWS", 11)
+    list_collection(many, workspace)
+    assert shard_sizes(workspace) == ([8, 8, 8, 6] if many_from > 30 else [11, 11, 8])
+
+
+def test_a_single_video_can_have_its_output_next_to_it(many):
+    assert list_collection(many / "04.mp4", Workspace(many / "out")).num_new == 1
+
+
+def test_the_root_is_kept_as_an_absolute_path(many, workspace, monkeypatch):
+    monkeypatch.chdir(many.parent)
+    list_collection(type(many)("many"), workspace)
+    assert workspace.collection()["root"] == str(many.resolve())
+
+
+def test_scores_of_the_source_are_kept_in_one_order(tmp_path, workspace):
+    (tmp_path / "root").mkdir()
+    for name in "ab":
+        (tmp_path / f"root/{name}.mp4").write_text(name)
+    (tmp_path / "root/meta.jsonl").write_text(
+        '{"path": "a.mp4", "y": 1, "x": "é"}\n{"path": "b.mp4", "x": "é", "y": 1}\n'
+    )
+    list_collection(tmp_path / "root", workspace)
+    assert [row["source_scores"] for row in entries(workspace)] == ['{"x": "é", "y": 1.0}'] * 2
+
+
 def test_files_of_the_same_content_are_listed_once(many, workspace):
     shutil.copy(many / "04.mp4", many / "copy.mp4")
     (many / "twin.mp4").write_bytes(b"Video 6" * 7)  # as large as 06.mp4, and not the same
@@ -105,8 +188,9 @@ def test_ids_do_not_change_when_the_collection_moves(many, tmp_path):
 
 
 def test_ids_differ_by_collection_key_and_span():
-    ids = {compute_clip_id(s, k, span) for s in ("a", "b") for k in ("x", "y") for span in ((0, None), (0, 1), (1, 1))}
-    assert len(ids) == 12
+    spans = ((0, None), (0, 1), (1, 1), (0, 1.001), (0.001, 1))
+    ids = {compute_clip_id(s, k, span) for s in ("a", "b") for k in ("x", "y") for span in spans}
+    assert len(ids) == 20
     assert all(len(one) == 20 for one in ids)
 
 
@@ -151,8 +235,6 @@ def test_long_videos_are_cut_into_shots(tmp_path, recipe, drawn):
 
 
 def test_the_recipe_can_disable_cutting(tmp_path, recipe, drawn):
-    from multiexpr.recipe import load_recipe
-
     scenes(tmp_path / "root/long.mp4")
     index(
         tmp_path / "root",

@@ -1,9 +1,26 @@
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from exprbench.faces import eye_closed, gaze, rotation
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
-from multiexpr.scorers.motion import face_motion, gaze_variation_deg, head_variation_deg, rms_deviation, stabilize
+from multiexpr.recipe import ScoreMotion, ScoreSharpness
+from multiexpr.scorers import motion
+from multiexpr.scorers.motion import (
+    MotionScorer,
+    face_motion,
+    face_sharpness,
+    gaze_variation_deg,
+    head_variation_deg,
+    person_scores,
+    rms_deviation,
+    stabilize,
+)
+from multiexpr.scorers.sharpness import laplacian_variance
+from tests import people
 
 RNG = np.random.default_rng(0)
 FACE = RNG.normal(0, 40, (478, 3))
@@ -111,3 +128,136 @@ def test_expression_is_the_root_mean_square_of_the_regions():
     pose = np.repeat(np.eye(4)[None], 10, 0)
     m = face_motion(landmarks, pose, np.zeros((10, 52)), (640, 360))
     assert m["expression"] == pytest.approx(np.sqrt((m["mouth"] ** 2 + m["eyes"] ** 2 + m["brows"] ** 2) / 3))
+
+
+def test_faces_are_measured_by_the_outer_corners_of_the_eyes():
+    assert set(OUTER_EYE_CORNERS) == {33, 263}  # of MediaPipe's mesh
+    wide = still() * (2, 1, 1)
+    laid = stabilize(wide)
+    assert np.linalg.norm(laid[0, 33] - laid[0, 263]) == pytest.approx(100)
+
+
+def test_a_flat_face_is_turned_and_never_mirrored():
+    """Corners, bridge and tip in one plane say nothing about the side the rest of the face is on."""
+    flat = still()
+    flat[:, RIGID, 2] = 0
+    laid = stabilize(moved(flat, degrees=60))
+    assert np.abs(laid - laid[0]).max() < 1e-6
+
+
+def test_the_mean_face_hardly_depends_on_the_frame_it_began_with():
+    rng = np.random.default_rng(0)
+    points = np.repeat(rng.normal(0, 40, (1, 478, 3)), 9, 0) + rng.normal(0, 3, (9, 478, 3))
+    points[4] += rng.normal(0, 40, (478, 3))  # the middle frame, to which the others are aligned first
+    elsewhere = points[[0, 1, 2, 3, 5, 4, 6, 7, 8]]
+    before, after = (rms_deviation(np.delete(stabilize(p), at, 0)) for p, at in ((points, 4), (elsewhere, 5)))
+    assert after == pytest.approx(before, rel=0.02)
+
+
+def test_depth_does_not_count():
+    points = still()
+    points[:, LIPS, 2] += 10 * np.sin(np.arange(20))[:, None]
+    assert rms_deviation(points) < 1e-9
+
+
+def test_landmarks_are_in_shares_of_the_frames_width_and_height_and_depth_in_those_of_the_width():
+    points = moved(opening()) + 500
+    found = face_motion(points / (640, 360, 640), np.repeat(np.eye(4)[None], 20, 0), np.zeros((20, 52)), (640, 360))
+    assert found["mouth"] == pytest.approx(region(points, LIPS), rel=1e-9)
+
+
+def test_the_gaze_is_measured_in_the_frames_own_shape_over_open_eyes():
+    track = people.person(30, seed=3)
+    blendshapes = track.blendshapes.copy()
+    blendshapes[::3, 9:11] = 0.9  # both eyes blink in every third frame
+    closed = eye_closed(blendshapes)
+    assert 0 < closed.mean() < 1
+    found = face_motion(track.landmarks, track.pose, blendshapes, (640, 360))
+    seen = gaze(track.landmarks, track.pose, (640, 360))
+    assert found["gaze_deg"] == pytest.approx(gaze_variation_deg(seen, rotation(track.pose), closed))
+    assert found["head_deg"] == pytest.approx(head_variation_deg(rotation(track.pose)))
+
+
+def with_boxes(track, boxes):
+    return SimpleNamespace(**{**vars(track), "box": np.array(boxes, np.float32)}, seen_rate=track.seen_rate)
+
+
+def test_a_faces_size_is_in_pixels_of_the_clip_whatever_size_was_looked_at():
+    boxes = [(0.1, 0.1, 0.2, 0.3), (0.1, 0.1, 0.2, 0.4), (0.1, 0.1, 0.9, 0.9), (np.nan,) * 4]
+    track = with_boxes(people.person(4, hidden=(3,)), boxes)
+    found = person_scores(track, (640, 360), {"width": 1920, "height": 1080})
+    assert found["face_px"] == pytest.approx(0.3 * 1080, rel=1e-6)  # the longer side, in the middle of the three
+    assert found["face_seen"] == 0.75
+    assert found["face_box"] == [0.1, 0.1, 0.2, 0.4]
+
+
+def test_the_sharpness_of_a_face_is_that_of_the_square_around_it():
+    frame = RNG.integers(0, 255, (360, 640, 3), np.uint8)
+    box = np.array([160 / 640, 90 / 360, 320 / 640, 180 / 360])  # 160 x 90 pixels around (240, 135)
+    square = cv2.resize(frame[55:215, 160:320], (128, 128), interpolation=cv2.INTER_AREA)
+    expected = laplacian_variance(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY))
+    assert face_sharpness(frame, box, 128) == pytest.approx(expected, rel=1e-6)
+    assert face_sharpness(frame, box + 5, 128) == 0  # beyond the frame
+
+
+class Tracker:
+    """Notes the frames it is given, and finds the tracks it was made with."""
+
+    tracks = ()
+    size = (64, 36)
+
+    def __init__(self, landmarker, fps):
+        self.fps, self.frames = fps, []
+
+    def update(self, frame):
+        self.frames.append(frame)
+
+    def compute(self):
+        return self.tracks
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """`look(facts, ...)`: one clip being measured, with a made-up tracker."""
+    monkeypatch.setattr(motion, "FaceTracker", Tracker)
+    monkeypatch.setattr(motion, "landmarker", lambda: None)
+    return lambda facts, **sharpness: MotionScorer(ScoreMotion(fps=10), ScoreSharpness(**sharpness)).start(facts)
+
+
+def pictures(count):
+    return [np.full((36, 64, 3), i, np.uint8) for i in range(count)]
+
+
+def test_frames_are_tracked_in_order_and_at_the_latest_when_memory_is_full(start, monkeypatch):
+    monkeypatch.setattr(motion, "BUFFER_BYTES", 3 * 36 * 64 * 3)
+    running, frames = start({"length_s": 1.0}), pictures(10)
+    for i, frame in enumerate(frames):
+        running.update(frame, i / 10)
+        assert len(running.tracker.frames) == (i + 1) // 4 * 4  # with the fourth they are more than three
+    running.compute()
+    assert [frame[0, 0, 0] for frame in running.tracker.frames] == list(range(10))
+    assert running.tracker.fps == 10
+
+
+def test_sharpness_is_looked_at_in_the_middles_of_ten_parts_where_the_face_is_seen(start, monkeypatch):
+    seen = people.person(40, hidden=(2, 3))
+    monkeypatch.setattr(Tracker, "tracks", (seen,))
+    asked = []
+    monkeypatch.setattr(
+        motion, "face_sharpness", lambda frame, box, side: asked.append((frame[0, 0, 0], side)) or 10.0 * len(asked)
+    )
+    running = start({"length_s": 4.0, "width": 64, "height": 36}, face_side=96, percentile=25)
+    for i, frame in enumerate(pictures(40)):
+        running.update(frame, i / 10)
+    row = running.compute()
+    assert asked == [(t, 96) for t in (6, 10, 14, 18, 22, 26, 30, 34, 38)]  # at 2, the first, it is not seen
+    assert row["face_sharpness"] == [pytest.approx(np.percentile(10.0 * np.arange(1, 10), 25))]
+    assert set(row) == {name for name, _ in MotionScorer.columns}
+
+
+def test_a_face_seen_at_none_of_these_moments_has_no_sharpness(start, monkeypatch):
+    monkeypatch.setattr(Tracker, "tracks", (people.person(4, hidden=(0, 1)),))
+    running = start({"length_s": 0.2, "width": 64, "height": 36})
+    for frame in pictures(2):
+        running.update(frame, 0.0)
+    assert running.compute()["face_sharpness"] == [None]

@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 
 from multiexpr.recipe import ScoreAesthetics
+from multiexpr.scorers import photomotion
 from multiexpr.scorers.photomotion import (
     FLOOR,
+    MOTION,
+    PHOTO,
     PhotomotionScorer,
     colourfulness,
     integrate,
@@ -13,6 +16,7 @@ from multiexpr.scorers.photomotion import (
     photo_features,
     saliency,
 )
+from multiexpr.scorers.sharpness import laplacian_variance
 
 RNG = np.random.default_rng(1)
 
@@ -86,8 +90,6 @@ def test_the_end_of_a_clip_has_the_largest_weight():
 
 
 def test_integration_of_equal_moments_is_their_quality_and_bad_ones_count_more():
-    from multiexpr.scorers.photomotion import MOTION, PHOTO
-
     def features(values):
         return {name: np.array(values) for name in PHOTO}, {name: np.array(values) for name in MOTION}
 
@@ -133,3 +135,109 @@ def test_an_even_pan_is_steady():
 def test_features_stay_within_their_bounds():
     for frame in (scene(), np.zeros((360, 640, 3), np.uint8), np.full((360, 500, 3), 255, np.uint8)):
         assert all(FLOOR <= value <= 1 for value in photo_features(frame).values())
+
+
+def flat(*colour):
+    return np.full((360, 640, 3), colour, np.uint8)
+
+
+@pytest.mark.parametrize("value", [20, 100, 115, 140, 230])
+def test_exposure_is_best_a_little_below_the_middle(value):
+    found = photo_features(flat(value, value, value))["exposure"]
+    assert found == pytest.approx(max(FLOOR, np.exp(-(((value / 255 - 0.45) / 0.28) ** 2))))
+
+
+@pytest.mark.parametrize("clipped", [0, 5, 250, 255])
+def test_what_is_black_or_white_counts_against_the_exposure(clipped):
+    frame = flat(115, 115, 115)
+    frame[:36] = clipped  # a tenth
+    luma = (0.9 * 115 + 0.1 * clipped) / 255
+    assert photo_features(frame)["exposure"] == pytest.approx(0.9 * np.exp(-(((luma - 0.45) / 0.28) ** 2)))
+
+
+def test_contrast_is_the_range_without_the_extremes():
+    frame = flat(100, 100, 100)
+    frame[:180] = 151
+    frame[:10], frame[-10:] = 0, 255  # less than a twentieth each
+    assert photo_features(frame)["contrast"] == pytest.approx(51 / 255 / 0.7)
+
+
+def test_colour_and_focus_follow_their_formulas():
+    frame = scene()
+    found = photo_features(frame)
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    assert found["colour"] == pytest.approx(1 - np.exp(-colourfulness(frame) / 25))
+    assert found["focus"] == pytest.approx(np.log1p(laplacian_variance(gray)) / np.log1p(500))
+    assert 0.1 < found["focus"] < 1
+
+
+@pytest.fixture
+def salient(monkeypatch):
+    """`salient({(row, column): weight})`: features of a picture with this salience on its grid of 64 by 64."""
+
+    def features(weights):
+        salience = np.zeros((64, 64))
+        for at, weight in weights.items():
+            salience[at] = weight
+        monkeypatch.setattr(photomotion, "saliency", lambda gray: salience / salience.sum())
+        return photo_features(scene())
+
+    return features
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "nearest"),
+    [
+        (21, 21, (1 / 3, 1 / 3)),
+        (2, 24, (1 / 3, 1 / 3)),
+        (40, 60, (2 / 3, 2 / 3)),
+        (33, 30, (0.5, 0.5)),
+        (44, 18, (2 / 3, 1 / 3)),
+    ],
+)
+def test_composition_falls_with_the_distance_of_the_salience_from_a_crossing_of_thirds_or_the_middle(
+    salient, row, column, nearest
+):
+    y, x = (row + 0.5) / 64, (column + 0.5) / 64
+    distance = np.hypot(y - nearest[0], x - nearest[1])
+    assert salient({(row, column): 1.0})["composition"] == pytest.approx(np.exp(-((distance / 0.25) ** 2)))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 0.5), (0.65, 0.75), (0.2, FLOOR), (0.9, 1.0)])
+def test_an_image_is_simple_if_its_most_salient_fifth_holds_most_of_the_salience(salient, share, expected):
+    most, rest = 64 * 64 // 5 + 1, 64 * 64 - 64 * 64 // 5 - 1
+    cells = [(i // 64, i % 64) for i in range(64 * 64)]
+    weights = dict.fromkeys(cells[:most], share / most) | dict.fromkeys(cells[most:], (1 - share) / rest)
+    assert salient(weights)["simplicity"] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("speed", [0.001, 0.01, 0.1, 0.5])
+def test_some_motion_is_lively_and_much_is_not(speed):
+    rest = np.full((4, 4, 2), speed / np.sqrt(2))
+    (found,) = motion_features([(np.zeros(2), rest)])["liveliness"]
+    assert found == pytest.approx(max(FLOOR, speed / (speed + 0.01) * np.exp(-((speed / 0.4) ** 2))))
+
+
+def test_a_camera_is_as_steady_as_its_velocity_is_even():
+    shaken = [(np.array([0.1, v]), np.zeros((4, 4, 2))) for v in (0.0, 0.2)]  # deviates by 0.1
+    assert motion_features(shaken)["steadiness"] == pytest.approx([np.exp(-((0.1 / 0.15) ** 2))])
+    assert motion_features([]) == {"liveliness": [FLOOR], "steadiness": [1.0]}
+
+
+def one_moment(**features):
+    values = {name: np.array([features.get(name, 1.0)]) for name in (*PHOTO, *MOTION)}
+    return {name: values[name] for name in PHOTO}, {name: values[name] for name in MOTION}
+
+
+WEIGHTS = {"exposure": 1, "contrast": 1, "colour": 0.5, "focus": 2, "simplicity": 0.5, "composition": 0.5,
+           "liveliness": 1, "steadiness": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_every_feature_has_its_weight_in_the_quality_of_a_moment(name):
+    assert integrate(*one_moment(**{name: 0.25})) == pytest.approx(0.25 ** (WEIGHTS[name] / 7.5))
+
+
+def test_moments_count_by_their_harmonic_mean_the_last_twice_as_much_as_the_first():
+    both = [{name: np.array([0.2, 0.8]) for name in names} for names in (PHOTO, MOTION)]
+    assert integrate(*both) == pytest.approx(3 / (1 / 0.2 + 2 / 0.8))

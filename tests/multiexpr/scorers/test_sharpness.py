@@ -68,3 +68,34 @@ def test_frames_are_resized_to_the_short_side(shape):
     out = resize_short_side(np.zeros((*shape, 3), np.uint8), 360)
     assert min(out.shape[:2]) == 360
     assert out.shape[0] / out.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.01)
+
+
+def test_the_recipe_says_which_percentile_counts():
+    frames = [cv2.GaussianBlur(picture(), (0, 0), sigma) for sigma in (1, 2, 4, 6, 8)]
+    values = [score([frame])["sharpness"] for frame in frames]
+    for percentile in (0, 20, 50, 90, 100):
+        expected = np.percentile(values, percentile)
+        assert score(frames, percentile=float(percentile))["sharpness"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("colour", "weight"), [((255, 0, 0), 0.299), ((0, 255, 0), 0.587), ((0, 0, 255), 0.114)])
+def test_brightness_weighs_the_colours_as_the_eye_does(colour, weight):
+    assert score([np.full((360, 640, 3), colour, np.uint8)])["luma"] == pytest.approx(weight, abs=0.003)
+
+
+def test_white_is_as_bright_as_can_be():
+    assert score([np.full((360, 640, 3), 255, np.uint8)])["luma"] == 1.0
+
+
+def test_it_asks_for_frames_spread_over_the_clip_of_the_size_it_measures_at():
+    wanted = SharpnessScorer(ScoreSharpness(num_frames=2, short_side=200)).frames({"length_s": 8.0})
+    assert (wanted.times_s, wanted.short_side, wanted.long_side) == ((2.0, 6.0), 200, 0)
+
+
+def test_frames_are_shrunk_by_area_and_grown_linearly():
+    frame = picture(720, 1280)
+    assert np.array_equal(resize_short_side(frame, 360), cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA))
+    assert np.array_equal(
+        resize_short_side(frame, 1080), cv2.resize(frame, (1920, 1080), interpolation=cv2.INTER_LINEAR)
+    )
+    assert resize_short_side(frame, 720) is frame

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from multiexpr.recipe import Keep, load_recipe
@@ -54,8 +55,96 @@ def test_each_rule_drops_a_clip_for_its_reason(scores, changes, reasons):
     assert failing(scores(**changes)) == reasons
 
 
-def test_values_at_the_thresholds_pass(scores):
-    assert failing(scores(length_s=2.0, luma=0.08, sharpness=8.0, cut=27.0, face_expression=[1.1, 1.1])) == []
+def with_people(num_people, box):
+    """Columns of a clip with the given number of people in each frame."""
+    frames = [i for i, count in enumerate(num_people) for _ in range(count)]
+    boxes = box * len(frames)
+    return {"people_counts": num_people, "people_frame": frames, "people_box": boxes,
+            "people_confidence": [0.9] * len(frames)}  # fmt: skip
+
+
+TALL = [0.1, 0.1, 0.2, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("name", "at_the_threshold", "beyond_it"),
+    [
+        ("short", {"length_s": 2.0}, {"length_s": 1.999}),
+        ("long", {"length_s": 30.0}, {"length_s": 30.001}),
+        ("small", {"height": 360}, {"height": 359}),
+        ("small", {"width": 360}, {"width": 359}),
+        ("slow", {"fps": 12.0}, {"fps": 11.99}),
+        ("few_people", with_people([2, 2, 2, 2, 0], TALL), with_people([2, 2, 2, 1, 1], TALL)),
+        ("few_people", {"people_confidence": [0.5] * 6}, {"people_confidence": [0.499] * 6}),
+        ("few_people", {"people_box": [0.1, 0.25, 0.4, 0.5] * 6}, {"people_box": [0.1, 0.26, 0.4, 0.5] * 6}),
+        ("few_people", {"people_box": TALL * 6}, {"people_box": [0.1, 0.1, 0.9, 0.3] * 6}),  # wide is not tall
+        ("dark", {"luma": 0.08}, {"luma": 0.079}),
+        ("blurred", {"sharpness": 8.0}, {"sharpness": 7.99}),
+        ("unaesthetic", {"photomotion": 4.0}, {"photomotion": 3.99}),
+        ("cut", {"cut": 27.0}, {"cut": 27.01}),
+        ("few_faces", {"face_seen": [1.0, 0.8]}, {"face_seen": [1.0, 0.79]}),
+        ("small_faces", {"face_px": [200.0, 64.0]}, {"face_px": [200.0, 63.9]}),
+        ("small_faces", {"face_px": [200.0, 64.0], "face_seen": [1.0, 0.8]}, {"face_px": [200.0, 63.0],
+                                                                             "face_seen": [1.0, 0.8]}),
+        ("blurred_faces", {"face_sharpness": [50.0, 8.0]}, {"face_sharpness": [50.0, 7.9]}),
+        ("still", {"face_head_deg": [4.0, 0.7]}, {"face_head_deg": [4.0, 0.69]}),
+        ("inexpressive", {"face_expression": [2.0, 1.1]}, {"face_expression": [2.0, 1.09]}),
+    ],
+)  # fmt: skip
+def test_a_clip_at_a_threshold_passes_and_one_beyond_it_fails(scores, name, at_the_threshold, beyond_it):
+    assert failing(scores(**at_the_threshold)) == []
+    assert failing(scores(**beyond_it)) == [name]
+
+
+def test_the_limit_of_people_passes_and_one_more_fails(scores):
+    keep = load_recipe(None, ["keep.people.max_people=3"]).keep
+    assert failing(scores(**with_people([3] * 5, TALL)), keep) == []
+    assert failing(scores(**with_people([4] * 5, TALL)), keep) == ["many_people"]
+
+
+def test_the_score_of_laion_has_a_threshold_of_its_own(scores):
+    laion = get_rule("unaesthetic", ["laion"])
+    columns = {**scores(), "laion": np.array([4.5, 4.49])}
+    assert laion.fails(laion.measure(columns, KEEP), KEEP).tolist() == [False, True]
+
+
+def test_more_people_may_be_asked_for(scores):
+    keep = load_recipe(None, ["keep.people.min_people=3"]).keep
+    assert failing(scores(**with_people([2] * 5, TALL)), keep) == ["few_people", "few_faces"]
+    three = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3, "face_sharpness": [50.0] * 3, "face_head_deg": [5.0] * 3,
+             "face_expression": [2.0] * 3}  # fmt: skip
+    assert failing(scores(**with_people([3] * 5, TALL), **three), keep) == []
+    assert failing(scores(**with_people([3] * 5, TALL), **{**three, "face_px": [200.0, 200.0, 20.0]}), keep) == [
+        "small_faces"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "usual"), [([3, 1], 3), ([4, 2, 1, 1], 2), ([1, 5, 1], 1), ([0, 0, 4], 0), ([2], 2)]
+)
+def test_the_usual_number_of_people_is_that_of_at_least_half_of_the_frames(scores, counts, usual):
+    assert measured("many_people", scores(**with_people(counts, TALL))) == usual
+
+
+@pytest.mark.parametrize("name", ["few_people", "many_people"])
+def test_a_clip_of_which_no_frame_was_seen_is_judged_by_no_rule_about_people(scores, name):
+    assert np.isnan(measured(name, scores(**with_people([], TALL))))
+
+
+@pytest.mark.parametrize("name", ["small_faces", "blurred_faces", "still", "inexpressive"])
+def test_rules_about_faces_apply_only_where_enough_faces_are_seen(scores, name):
+    assert np.isnan(measured(name, scores(face_seen=[1.0, 0.79])))
+
+
+def test_a_threshold_of_zero_switches_off_only_the_rules_that_say_so(scores):
+    assert {r.name for r in RULES if r.off_at is not None} == {"long", "many_people"}
+    assert failing(scores(cut=0.1), load_recipe(None, ["keep.cuts.max_cut=0"]).keep) == ["cut"]
+    assert failing(scores(**with_people([9] * 5, TALL)), load_recipe(None, ["keep.people.max_people=0"]).keep) == []
+
+
+def test_which_rules_a_target_may_move():
+    movable = {r.name for r in RULES if r.tunable}
+    assert movable == {"blurred", "unaesthetic", "small_faces", "blurred_faces", "still", "inexpressive"}
 
 
 def test_a_third_person_can_be_still(scores):
@@ -96,11 +185,11 @@ def test_every_threshold_of_the_recipe_belongs_to_a_rule():
 
 
 def test_a_verdict_does_not_depend_on_other_clips(scores):
-    import pyarrow as pa
-
     from tests.multiexpr.made import random_clips
 
     clips = [{k: v for values in clip.values() for k, v in values.items()} for clip in random_clips(60)]
+    for clip, num_people in zip(clips, ([], [0], [3, 1], [1, 2, 3, 4], [2, 0, 2, 2], [5] * 7), strict=False):
+        clip.update(with_people(num_people, TALL))
     table = from_table(pa.Table.from_pylist(clips))
     for scorer in USED:
         for r in scorer_rules(scorer):
@@ -112,6 +201,20 @@ def test_a_verdict_does_not_depend_on_other_clips(scores):
 def test_rules_on_one_scorer_need_only_its_columns(recipe):
     assert not passes_rules({"length_s": 1.0, "width": 640, "height": 480, "fps": 25.0}, "container", recipe)
     assert passes_rules({"sharpness": 9.0, "luma": 0.5}, "sharpness", recipe)
+
+
+def test_tables_become_columns_of_numbers_and_lists():
+    lists = pa.array([[9.0], [1.0, None], None, [], [3.0]])[1:]  # a slice: what is before it does not count
+    table = pa.table(
+        {"number": [1, None, 3, 4], "flag": [True, False, None, True], "list": lists, "text": list("abcd")}
+    )
+    table = pa.concat_tables([table.slice(0, 2), table.slice(2)])
+    columns = from_table(table)
+    assert set(columns) == {"number", "flag", "list"}
+    np.testing.assert_array_equal(columns["number"], [1, np.nan, 3, 4])
+    np.testing.assert_array_equal(columns["flag"], [1, 0, np.nan, 1])
+    np.testing.assert_array_equal(columns["list"].values, [1, np.nan, 3])
+    assert columns["list"].starts.tolist() == [0, 2, 2, 2, 3]
 
 
 def test_nth_largest():
@@ -133,3 +236,13 @@ def test_rules_read_exactly_the_columns_that_are_loaded_for_them(scores):
         for r in scorer_rules(scorer):
             r.measure(RecordingDict({**scores(), "laion": np.array([5.0])}), KEEP)
         assert names == set(READS[scorer])
+
+
+def test_columns_of_a_part_of_a_table_are_those_of_its_rows():
+    lists, counts = [[9.0], [1.0, 2.0], None, [3.0]], [7, 1, None, 3]
+    table = pa.table({"face_px": pa.array(lists, pa.list_(pa.float32())), "width": counts, "path": list("abcd")})
+    columns = from_table(table.slice(1))
+    assert columns["face_px"].values.tolist() == [1, 2, 3]
+    assert columns["face_px"].starts.tolist() == [0, 2, 2, 3]
+    np.testing.assert_array_equal(columns["width"], [1, np.nan, 3])
+    assert set(columns) == {"face_px", "width"}

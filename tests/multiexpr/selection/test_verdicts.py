@@ -1,15 +1,22 @@
 import json
+import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from exprbench import UserError
 from multiexpr import select, why
 from multiexpr.curation import propose_thresholds
 from multiexpr.recipe import load_recipe
-from multiexpr.storage.parquet import read_rows, shard_path
+from multiexpr.scoring.stage import STATE
+from multiexpr.selection import thresholds as targets
+from multiexpr.selection import verdicts as judging
+from multiexpr.selection.verdicts import active_scorers
+from multiexpr.storage.parquet import read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
-from tests.multiexpr.made import dropped_at, failed_at, fill, good, random_clips
+from tests.multiexpr.made import COLUMNS, change_index, dropped_at, failed_at, fill, good, random_clips
+from tests.writing import assert_atomic
 
 
 def verdicts(workspace):
@@ -49,19 +56,98 @@ def test_an_error_is_never_counted_as_a_verdict(workspace, recipe):
     assert funnel.dropped.total() == 0
 
 
+def outcomes(workspace):
+    return [row["outcome"] for row in read_rows(workspace.verdicts)]
+
+
 def test_a_clip_whose_file_changed_is_pending(workspace, recipe):
+    fill(workspace, [[good(), good(), failed_at("people")]])
+    change_index(workspace, 0, lambda rows: [{**rows[0], "stamp": "2:2"}, rows[1], {**rows[2], "stamp": "2:2"}])
+    funnel = select(workspace.root, recipe=recipe)
+    assert outcomes(workspace) == ["pending", "kept", "pending"]
+    assert not funnel.errors
+
+
+def test_scores_of_other_clips_do_not_count(workspace, recipe):
     fill(workspace, [[good(), good()]])
-    from multiexpr.indexing.stage import CLIPS
-    from multiexpr.storage.parquet import read_metadata, write_rows
-
-    path = shard_path(workspace.index, 0)
-    rows, metadata = read_rows(path), read_metadata(path)
-    write_rows(path, [{**rows[0], "stamp": "2:2"}, rows[1]], CLIPS, metadata)
+    change_index(workspace, 0, lambda rows: [rows[0], {**rows[1], "clip_id": "another one"}])
     select(workspace.root, recipe=recipe)
-    assert [outcome for outcome, *_ in verdicts(workspace)] == ["pending", "kept"]
+    assert outcomes(workspace) == ["kept", "pending"]
 
 
-def test_verdicts_do_not_depend_on_shards(tmp_path, recipe):
+def test_a_shard_that_has_grown_since_it_was_scored_is_pending_as_a_whole(workspace, recipe):
+    fill(workspace, [[good()], [good(), good(luma=0.0)]])
+    change_index(workspace, 0, lambda rows: [*rows, {**rows[0], "clip_id": "a new one"}])
+    change_index(workspace, 1, lambda rows: rows[:1])
+    select(workspace.root, recipe=recipe)
+    assert outcomes(workspace) == ["pending"] * 3
+
+
+def test_shards_that_are_not_indexed_yet_are_counted(workspace, recipe):
+    fill(workspace, [[good()], [good()], [good()]])
+    shard_path(workspace.index, 1).unlink()
+    with pytest.raises(UserError, match=r"1 shards of .* are not indexed yet"):
+        select(workspace.root, recipe=recipe)
+
+
+def test_an_index_shard_without_entries_is_not_judged(workspace, recipe):
+    fill(workspace, [[good()], [good()]])
+    shutil.copy(shard_path(workspace.index, 0), shard_path(workspace.index, 2))
+    assert select(workspace.root, recipe=recipe).num_clips == 2
+
+
+def test_verdicts_name_the_shard_of_their_clip(workspace, recipe):
+    fill(workspace, [[good()], [good(), good()], [good()]])
+    for folder in (workspace.entries, workspace.index, *(workspace.scores(name) for name in COLUMNS)):
+        shard_path(folder, 0).rename(shard_path(folder, 7))
+    select(workspace.root, recipe=recipe)
+    assert [row["shard"] for row in read_rows(workspace.verdicts)] == [1, 1, 2, 7]
+
+
+def test_former_verdicts_stay_where_judging_fails(workspace, recipe, monkeypatch):
+    fill(workspace, [[good()]])
+    select(workspace.root, recipe=recipe)
+    assert_atomic(lambda: select(workspace.root, recipe=recipe), workspace.verdicts, monkeypatch)
+    before = workspace.verdicts.read_bytes()
+    shard_path(workspace.scores("people"), 0).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="is damaged"):
+        select(workspace.root, recipe=recipe)
+    assert workspace.verdicts.read_bytes() == before
+
+
+def test_every_step_of_the_funnel_begins_with_what_the_one_before_left(workspace, recipe):
+    fill(
+        workspace, [random_clips(60), [failed_at("people", "timeout"), failed_at("cuts", "crash"), good(length_s=1.0)]]
+    )
+    found = select(workspace.root, recipe=recipe).as_dict()
+    reached = [step["came"] for step in found["steps"]]
+    left = [step["came"] - step["dropped"] for step in found["steps"]]
+    lost = {"few_people": 1, "cut": 1}  # before these the two errors end
+    assert reached[0] == found["clips"] == 63
+    names = [step["reason"] for step in found["steps"]]
+    assert reached[1:] == [count - lost.get(name, 0) for count, name in zip(left, names[1:], strict=False)]
+    assert left[-1] == found["kept"]
+    assert sum(step["dropped"] for step in found["steps"]) == found["dropped"]
+    assert list(found["errors"]) == ["crash", "timeout"]
+
+
+@pytest.mark.parametrize(("method", "is_scored", "used"), [
+    ("auto", False, "photomotion"), ("auto", True, "laion"), ("photomotion", True, "photomotion"),
+    ("laion", False, "laion"),
+])  # fmt: skip
+def test_which_aesthetic_score_is_judged(workspace, method, is_scored, used):
+    fill(workspace, [[good()]])
+    if is_scored:
+        schema = pa.schema([*STATE, ("laion", pa.float64())])
+        write_rows(shard_path(workspace.scores("laion"), 0), [], schema)
+    recipe = load_recipe(None, [f"score.aesthetics.method={method}"])
+    assert active_scorers(workspace, recipe) == ["container", "people", "sharpness", used, "cuts", "motion"]
+
+
+@pytest.mark.parametrize("at_a_time", [100, 2, 1])
+def test_verdicts_do_not_depend_on_shards(tmp_path, recipe, monkeypatch, at_a_time):
+    monkeypatch.setattr(judging, "SHARDS_PER_BATCH", at_a_time)
+    monkeypatch.setattr(targets, "SHARDS_PER_BATCH", at_a_time)
     clips = random_clips(90)
     one, many = Workspace(tmp_path / "one"), Workspace(tmp_path / "many")
     fill(one, [clips])
@@ -69,6 +155,8 @@ def test_verdicts_do_not_depend_on_shards(tmp_path, recipe):
     funnels = [select(w.root, recipe=recipe).as_dict() for w in (one, many)]
     assert funnels[0] == funnels[1]
     assert verdicts(one) == verdicts(many)
+    assert funnels[0] == json.loads((many.root / "funnel.json").read_text())
+    assert propose_thresholds(one.root, 5, recipe=recipe) == propose_thresholds(many.root, 5, recipe=recipe)
 
 
 def test_a_shard_that_was_not_scored_is_pending(workspace, recipe):
@@ -115,6 +203,14 @@ def test_why_lists_every_rule_and_agrees_with_select(workspace, recipe):
     text = str(why(workspace.root, read_rows(workspace.verdicts)[0]["clip_id"]))
     assert "keep.motion.min_expression" in text
     assert "face_expression = [" in text
+
+
+def test_the_recipe_in_use_is_applied_again_where_none_is_given(workspace):
+    fill(workspace, [[good(luma=0.5), good()]])
+    strict = load_recipe(None, ["keep.sharpness.min_luma=0.45"])
+    assert select(workspace.root, recipe=strict).num_kept == 1
+    assert select(workspace.root).num_kept == 1
+    assert propose_thresholds(workspace.root, 2).recipe.keep.sharpness.min_luma == 0.45
 
 
 def test_why_finds_clips_by_path_and_under_another_recipe(workspace, recipe):

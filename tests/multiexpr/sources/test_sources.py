@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from exprbench import UserError
-from exprbench.media import open_frames, probe
+from exprbench.media import open_frames
 from multiexpr.sources import Entry, Problem, SourceOptions, detect, read_collection
-from multiexpr.sources.locate import ClipError, check_unchanged, video_source
-from multiexpr.sources.tabular import normalize_name, parse_columns
+from multiexpr.sources.locate import video_source
+from multiexpr.sources.tabular import parse_columns
 from tests.videos import number_of
 
 
@@ -24,11 +24,15 @@ def listed(root, kind=None, **options):
     return kind, entries, problems
 
 
-def first_number(entry, root):
+def row_of(entry, **changes):
+    """Return the row of the index for an entry."""
+    location = {name: getattr(entry.location, name) for name in entry.location.__slots__}
+    return {**location, "start_s": 0.0, "duration_s": None, "problem": "", **changes}
+
+
+def first_number(entry, root, **span):
     """Return the number drawn into the first frame, which identifies the drawn video of an entry."""
-    location = entry.location
-    row = {name: getattr(location, name) for name in location.__slots__} | {"start_s": 0.0, "duration_s": None}
-    with open_frames(video_source(row, root), [0.0]) as frames:
+    with open_frames(video_source(row_of(entry, **span), root), [0.0]) as frames:
         return number_of(next(iter(frames)))
 
 
@@ -253,33 +257,31 @@ def test_missing_collections_and_unknown_kinds_are_errors():
         list(read_collection(Path(), "openvd", SourceOptions()))
 
 
-@pytest.mark.parametrize(
-    ("name", "normal"),
-    [("aesthetic score", "aesthetic_score"), (" FPS ", "fps"), ("a/b (c)", "a_b_c"), ("Unnamed: 3", "unnamed_3")],
-)
-def test_names_of_columns_are_normalised(name, normal):
-    assert normalize_name(name) == normal
+def test_files_come_in_the_order_of_their_names_whatever_the_disk_says(tmp_path, drawn, monkeypatch):
+    copy(drawn, tmp_path / "b.mp4", tmp_path / "a.mp4", tmp_path / "x/1.mp4")
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: sorted(real(path), key=lambda entry: entry.name, reverse=True))
+    assert list(listed(tmp_path, "folder")[1]) == ["a.mp4", "b.mp4", "x/1.mp4"]
 
 
-def test_a_changed_or_missing_file_is_an_error(tmp_path, drawn):
-    copy(drawn, tmp_path / "a.mp4")
-    location = listed(tmp_path)[1]["a.mp4"].location
-    row = {name: getattr(location, name) for name in location.__slots__} | {"problem": ""}
-    check_unchanged(row, tmp_path)
-    os.utime(tmp_path / "a.mp4", ns=(1, 1))
-    with pytest.raises(ClipError, match="source_changed"):
-        check_unchanged(row, tmp_path)
-    (tmp_path / "a.mp4").unlink()
-    with pytest.raises(Exception, match="missing_file"):
-        check_unchanged(row, tmp_path)
+def test_hidden_files_and_folders_are_left_out(tmp_path, drawn):
+    copy(drawn, tmp_path / ".trash/a.mp4", tmp_path / ".b.mp4", tmp_path / "c.mp4")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(drawn / "d.mp4", "__MACOSX/._d.mp4")
+    assert set(listed(tmp_path, "folder")[1]) == {"c.mp4"}
 
 
-def test_an_archive_that_changed_after_listing_is_an_error(tmp_path, drawn):
+def test_an_empty_member_of_a_tar_is_a_problem(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a.mp4"))
+    assert listed(tmp_path, "folder")[2] == {("unreadable", "a.tar/a.mp4")}
+
+
+def test_the_caption_next_to_an_archive_is_not_its_members(tmp_path, drawn):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(drawn / "a.mp4", "a.mp4")
-    location = listed(tmp_path)[1]["a.zip/a.mp4"].location
-    row = {name: getattr(location, name) for name in location.__slots__} | {"start_s": 0.0, "duration_s": None}
-    assert probe(video_source(row, tmp_path)).num_frames == 50
-    (tmp_path / "a.zip").write_bytes(b"\0" * (tmp_path / "a.zip").stat().st_size)
-    with pytest.raises(Exception, match="open_failed"):
-        video_source(row, tmp_path)
+    copy(drawn, tmp_path / "b.mp4")
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("\ufeffa caption", encoding="utf-8")
+    captions = {key: entry.caption for key, entry in listed(tmp_path, "folder")[1].items()}
+    assert captions == {"a.zip/a.mp4": "", "b.mp4": "a caption"}
