@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.picture import panel_of
+from baselines.placement import panel_of
 from baselines.spec import OutputSpec
 from exprbench.core.errors import ItemError
 from exprbench.faces.video_tracks import landmarker

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from baselines.geometry import Rect
-from baselines.picture import Placement, covered_share, locate, panel_of, paste, place
+from baselines.placement import Placement, covered_share, locate, panel_of, paste, place
 from baselines.spec import OutputSpec
 from baselines.timing import covered_frames, nearest_frames, shown_frames
 from exprbench.core.errors import ItemError

@@ -12,10 +12,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import psutil
 
+from baselines.gpus import used_memory_bytes
 from exprbench.core.files import write_json
 
 POLL_S = 0.2
@@ -51,40 +52,44 @@ def supervise(request: dict[str, Any]) -> dict[str, Any]:
     Args:
         request: argv, cwd, env, log (appended to), timeout_s and gpu (an index, or empty).
     """
-    parent, start = os.getppid(), time.monotonic()
-    peak, peak_gpu, next_gpu, timed_out = 0, 0, 0.0, False
+    start = time.monotonic()
     with Path(request["log"]).open("ab") as log:
         try:
-            process = subprocess.Popen(
-                request["argv"],
-                cwd=request["cwd"],
-                env=request["env"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = _start(request, log)
         except OSError as error:
             return {"status": 127, "error": str(error), "seconds": 0.0, "timed_out": False}
         try:
-            while process.poll() is None and os.getppid() == parent and not timed_out:
-                elapsed_s = time.monotonic() - start
-                timed_out = elapsed_s > request["timeout_s"]
-                peak = max(peak, memory_bytes())
-                if request["gpu"] and elapsed_s >= next_gpu:
-                    next_gpu = elapsed_s + GPU_INTERVAL_S
-                    peak_gpu = max(peak_gpu, gpu_memory_bytes(request["gpu"]))
-                time.sleep(POLL_S)
+            peaks = _watch(process, request, start)
             status = process.poll()  # None if it did not end by itself
         finally:
             end_descendants()
-    return {
-        "status": status,
-        "seconds": round(time.monotonic() - start, 3),
-        "timed_out": timed_out,
-        "peak_memory_bytes": peak,
-        "peak_gpu_memory_bytes": peak_gpu or None,
-    }
+    return {"status": status, "seconds": round(time.monotonic() - start, 3), **peaks}
+
+
+def _start(request: dict[str, Any], log: IO[bytes]) -> subprocess.Popen:
+    return subprocess.Popen(
+        request["argv"],
+        cwd=request["cwd"],
+        env=request["env"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _watch(process: subprocess.Popen, request: dict[str, Any], start: float) -> dict[str, Any]:
+    """Wait until the command ends, its time is over, or this process has lost its parent; return what was seen."""
+    parent, peak, peak_gpu, next_gpu_s, timed_out = os.getppid(), 0, 0, 0.0, False
+    while process.poll() is None and os.getppid() == parent and not timed_out:
+        elapsed_s = time.monotonic() - start
+        timed_out = elapsed_s > request["timeout_s"]
+        peak = max(peak, memory_bytes())
+        if request["gpu"] and elapsed_s >= next_gpu_s:
+            next_gpu_s = elapsed_s + GPU_INTERVAL_S
+            peak_gpu = max(peak_gpu, used_memory_bytes(request["gpu"]))
+        time.sleep(POLL_S)
+    return {"timed_out": timed_out, "peak_memory_bytes": peak, "peak_gpu_memory_bytes": peak_gpu or None}
 
 
 def memory_bytes() -> int:
@@ -94,16 +99,6 @@ def memory_bytes() -> int:
         with suppress(psutil.Error):
             total += process.memory_info().rss
     return total
-
-
-def gpu_memory_bytes(gpu: str) -> int:
-    """Return the memory in use on a GPU, 0 if it cannot be read."""
-    query = ["nvidia-smi", "--id", gpu, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10)
-        return int(done.stdout.split()[0]) << 20
-    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
-        return 0
 
 
 def end_descendants() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baselines.geometry import Rect
-from baselines.runner import load_run
+from baselines.run_record import load_run
 from exprbench import build
 from exprbench.media import open_clip, read_image, write_image, write_video
 from tests.baselines.bench import frames_of, repository, run_double

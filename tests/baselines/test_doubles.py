@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from baselines.runner import load_run
+from baselines.run_record import load_run
 from baselines.spec import find_method, method_folders
 from baselines.timing import covered_frames, nearest_frames, shown_frames
 from exprbench.metrics.psnr import psnr

@@ -15,7 +15,8 @@ from baselines.environment import (
     lock,
     repo_problems,
 )
-from baselines.runner import load_run, run_method
+from baselines.run_record import load_run
+from baselines.runner import run_method
 from baselines.spec import find_method, load_method, method_folders
 from exprbench.core.errors import UserError
 from tests.baselines.bench import repository

@@ -5,7 +5,7 @@ import pytest
 
 from baselines.accept import check_output, find_output
 from baselines.geometry import Rect, face_squares, whole
-from baselines.picture import covered_share, feather, locate, panel_of, paste, place
+from baselines.placement import covered_share, feather, locate, panel_of, paste, place
 from baselines.spec import OutputSpec
 from baselines.timing import covered_frames, nearest_frames, shown_frames
 from exprbench.core.errors import ItemError

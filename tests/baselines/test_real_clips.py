@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import exprbench
-from baselines.runner import load_run
+from baselines.run_record import load_run
 from baselines.spec import method_folders
 from exprbench import build
 from tests.baselines.bench import repository, run_double

@@ -10,7 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from baselines.runner import dry_run, hold_gpu, job_root, load_run, run_method, sole_runner
+from baselines.gpus import hold_gpu
+from baselines.job_folders import job_root
+from baselines.run_record import load_run
+from baselines.runner import dry_run, run_method
 from baselines.spec import find_method
 from exprbench.core.errors import UserError
 from tests.baselines.bench import frames_of, hashes
@@ -49,7 +52,7 @@ def test_a_good_method_gives_a_prediction_and_a_record(make, tmp_path, square_be
     assert record.normalization["coverage"] == 1.0
     assert not record.normalization["faces_checked"]
     assert hashes(square_bench.root) == before
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "logs", "runs", "single-self-0001.mp4"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["logs", "runs", "single-self-0001.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +136,13 @@ def test_after_kill_9_nothing_runs_on_and_the_same_command_completes(toy, square
     assert not (out / "jobs").exists()
 
 
-def test_two_runs_with_one_output_folder_are_refused(tmp_path):
-    with sole_runner(tmp_path / "out"), pytest.raises(UserError, match="another run is writing"):  # noqa: SIM117
-        with sole_runner(tmp_path / "out"):
-            pass
+def test_two_runs_with_one_output_folder_are_refused(toy, square_bench, tmp_path):
+    mark = tmp_path / "mark"
+    process, _ = run_in_background(toy, square_bench, tmp_path / "out", mark)
+    with pytest.raises(UserError, match=f"is being written by process {process.pid}"):
+        run_method(str(toy), benchmark=square_bench.root, out=tmp_path / "out", gpus=[""])
+    mark.touch()
+    assert process.wait() == 0
 
 
 def test_a_gpu_is_used_by_one_job_at_a_time(tmp_path):
