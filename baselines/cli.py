@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_add_list, _add_run, _add_install, _add_lock):
+    for add in (_add_list, _add_install, _add_doctor, _add_run, _add_lock):
         add(verbs)
     return run(parser, argv)
 
@@ -44,6 +44,12 @@ def _verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: 
 
 def _add_method(parser: Parser) -> None:
     parser.add_argument("method", metavar="METHOD", help="id of baselines list, or folder with a method.toml")
+
+
+def _add_gpus(parser: Parser) -> None:
+    parser.add_argument(
+        "--gpus", default="0", metavar="LIST", help="indices of GPUs, one job on each, or none (default: 0)"
+    )
 
 
 def _add_places(parser: Parser) -> None:
@@ -73,9 +79,7 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
     _add_method(parser)
     parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the predictions")
-    parser.add_argument(
-        "--gpus", default="0", metavar="LIST", help="indices of GPUs, one job on each, or none (default: 0)"
-    )
+    _add_gpus(parser)
     parser.add_argument("--split", choices=("single", "multi"), help="split of the cases (default: both)")
     parser.add_argument("--track", choices=("self", "cross"), help="track of the cases (default: both)")
     parser.add_argument("--limit", type=int, metavar="N", help="number of cases (default: all)")
@@ -137,6 +141,30 @@ def _run_install(args: argparse.Namespace) -> int:
 
     print(install(find_method(args.method), engine=args.engine, repo_url=args.repo_url))
     return 0
+
+
+def _add_doctor(verbs: argparse._SubParsersAction) -> None:
+    examples = (
+        "  baselines doctor liveportrait\n"
+        "  baselines doctor x-portrait --python envs/x/bin/python --repo X-Portrait --gpus 0,1\n"
+        "  baselines doctor fantasyportrait --set model=path/to/model"
+    )
+    parser = _verb(verbs, "doctor", "Check that a method can run on this machine; status 3 if not.", examples)
+    _add_method(parser)
+    _add_gpus(parser)
+    _add_places(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+    parser.set_defaults(handler=_run_doctor)
+
+
+def _run_doctor(args: argparse.Namespace) -> int:
+    from baselines.doctor import examine, format_checks
+    from baselines.spec import find_method
+
+    places = {"python": args.python, "repo": args.repo, "options": _options(args.set)}
+    checks = list(examine(find_method(args.method), gpus=_gpus(args.gpus), **places))
+    print(json.dumps([vars(c) for c in checks], indent=2) if args.format == "json" else format_checks(checks))
+    return TOO_MANY_FAILED if any(check.status == "failed" for check in checks) else 0
 
 
 def _add_lock(verbs: argparse._SubParsersAction) -> None:

@@ -135,6 +135,26 @@ def _job(
     )
 
 
+def example_job(folder: Path, kind: Kind) -> Job:
+    """Return a job whose inputs do not exist, to see the arguments that a method gets."""
+    count = 1 if kind == "single" else 2
+    path = folder / "input" / "none.mp4"
+    return Job(
+        case_id=f"{kind}-self-0001",
+        kind=kind,
+        folder=folder,
+        source=folder / "input" / "none.png",
+        face=0 if count == 1 else None,
+        num_faces=count,
+        drivers=(DriverInput(path=path, face=0, num_faces=1),) * count,
+        fps=25,
+        num_frames=125,
+        assign=",".join(f"{i}.0" for i in range(count)),
+        is_self=True,
+        bench_fps=25.0,
+    )
+
+
 def stage(method: Method, job: Job) -> Rect:
     """Write a job's inputs; return the part of the source picture that the method gets.
 

@@ -79,7 +79,7 @@ def _start(request: dict[str, Any], log: IO[bytes]) -> subprocess.Popen:
 
 
 def _watch(process: subprocess.Popen, request: dict[str, Any], start: float) -> dict[str, Any]:
-    """Wait until the command ends, its time is over, or this process has lost its parent; return what was seen."""
+    """Wait until the command ends, its time is over, or this process has lost its parent; return its peaks."""
     parent, peak, peak_gpu, next_gpu_s, timed_out = os.getppid(), 0, 0, 0.0, False
     while process.poll() is None and os.getppid() == parent and not timed_out:
         elapsed_s = time.monotonic() - start

@@ -92,8 +92,10 @@ BASELINES = {
         *("run_record", "case_run"),
     },
     "catalog": {"spec", "environment"},
+    "parser_probe": set(),
+    "doctor": {"spec", "environment", "gpus", "stage", "model_hashes", "command", "attempt"},
     "methods": set(),
-    "cli": {"spec", "environment", "runner", "catalog"},
+    "cli": {"spec", "environment", "runner", "catalog", "doctor"},
     "__main__": {"cli"},
     "baselines": set(),
 }

@@ -14,7 +14,7 @@ from exprbench.media import open_clip, read_image, write_image, write_video
 from tests.baselines.bench import frames_of, repository, run_double
 
 pytestmark = pytest.mark.slow
-PORTRAITS = ("portraits/s6.jpg", "portraits/s5.jpg", "portraits/s7.jpg")
+PORTRAITS = ("portraits/s1.jpg", "portraits/man.jpeg", "portraits/s10.jpg")  # faces of about the same size
 DRIVERS = ("driving/trump.mp4", "driving/biden.mp4", "driving/d11.mp4")
 SIDE = 400
 
