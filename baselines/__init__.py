@@ -13,9 +13,13 @@ __getattr__, __dir__ = lazy(
     {
         "Method": "baselines.spec",
         "dry_run": "baselines.runner",
+        "examine": "baselines.doctor",
         "find_method": "baselines.spec",
+        "import_videos": "baselines.importing",
         "install": "baselines.environment",
         "load_methods": "baselines.spec",
         "run_method": "baselines.runner",
+        "run_problems": "baselines.run_check",
+        "try_method": "baselines.trial",
     },
 )

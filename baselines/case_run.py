@@ -74,6 +74,7 @@ def make_case(plan: RunPlan, case: Case) -> str:
             record = replace(record, gpu=gpu, gpu_name=gpu_name(gpu))
             done = _make_prediction(plan, case, jobs, gpu, attempts)
     except ItemError as error:
+        prediction_path(plan.out, case.case_id).unlink(missing_ok=True)  # of an earlier run
         failed = replace(record, status="failed", code=error.code, detail=error.detail)
         save_run(plan.out, replace(failed, attempts=attempts, finished_at=time.time()))
         raise

@@ -4,6 +4,7 @@ from typing import Any
 
 from baselines.environment import find_environment, is_installed
 from baselines.spec import Method, load_methods
+from baselines.trial import load_trial
 
 PLACEHOLDER_MARK = "{"
 
@@ -15,6 +16,7 @@ def describe_methods() -> list[dict[str, Any]]:
 
 def describe(method: Method) -> dict[str, Any]:
     """Return a method as a JSON value; `weights` counts those that are in its repository."""
+    trial = load_trial(method)
     weights = {weight.path: has_weight(method, weight.path) for weight in method.weights}
     return {
         "id": method.id,
@@ -27,7 +29,7 @@ def describe(method: Method) -> dict[str, Any]:
         "has_lock": method.lock_path.is_file() or not method.repo,
         "weights": weights,
         "min_vram_gb": method.min_vram_gb or None,
-        "status": method.status,
+        "status": {**method.status, **({"this machine": trial.status} if trial else {})},
         "paper_results": method.paper_results,
         "folder": str(method.folder),
     }

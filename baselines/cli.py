@@ -5,10 +5,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import exprbench
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from baselines.runner import RunResult
 
 EXAMPLES = """\
   baselines list
@@ -33,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_add_list, _add_install, _add_doctor, _add_run, _add_lock):
+    for add in (_add_list, _add_install, _add_doctor, _add_test, _add_run, _add_import, _add_verify, _add_lock):
         add(verbs)
     return run(parser, argv)
 
@@ -108,7 +112,10 @@ def _run_run(args: argparse.Namespace) -> int:
             print(f"# {case_id}\n{line}")
         return 0
     extra = {name: getattr(args, name) for name in ("minutes", "attempts", "keep", "overwrite")}
-    result = run_method(args.method, **common, **extra)
+    return _report(run_method(args.method, **common, **extra), args)
+
+
+def _report(result: "RunResult", args: argparse.Namespace) -> int:
     for case_id, reason in result.failed.items():
         print(f"{case_id}: {reason}", file=sys.stderr)
     print(f"{args.out}: {len(result.made)} made, {len(result.skipped)} skipped, {len(result.failed)} failed")
@@ -165,6 +172,97 @@ def _run_doctor(args: argparse.Namespace) -> int:
     checks = list(examine(find_method(args.method), gpus=_gpus(args.gpus), **places))
     print(json.dumps([vars(c) for c in checks], indent=2) if args.format == "json" else format_checks(checks))
     return TOO_MANY_FAILED if any(check.status == "failed" for check in checks) else 0
+
+
+def _add_test(verbs: argparse._SubParsersAction) -> None:
+    examples = (
+        "  baselines test liveportrait\n"
+        "  baselines test x-portrait --source face.png --driver clip.mp4 --out trial\n"
+        "  baselines test fantasyportrait --set model=path/to/model"
+    )
+    parser = _verb(verbs, "test", "Run a method twice on one pair and set its status; status 3 if it fails.", examples)
+    _add_method(parser)
+    _add_gpus(parser)
+    _add_places(parser)
+    parser.add_argument("--minutes", type=float, metavar="N", help="time limit of a run (default: the method's)")
+    parser.add_argument("--source", type=Path, metavar="IMAGE", help="portrait, with --driver (default: a drawn one)")
+    parser.add_argument("--driver", type=Path, metavar="VIDEO", help="driving video (default: a drawn one)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the videos (default: a temporary one)")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+    parser.set_defaults(handler=_run_test)
+
+
+def _run_test(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from baselines.spec import find_method
+    from baselines.trial import format_trial, try_method
+
+    if bool(args.source) != bool(args.driver):
+        raise UserError("--source and --driver belong together; give both or neither")
+    given = {"gpus": _gpus(args.gpus), "options": _options(args.set), "python": args.python, "repo": args.repo}
+    pair = (args.source, args.driver) if args.source else None
+    with tempfile.TemporaryDirectory(prefix="exprbench-test-") as folder:
+        out = args.out or Path(folder)
+        trial = try_method(find_method(args.method), out=out, pair=pair, minutes=args.minutes, **given)
+    print(json.dumps(vars(trial), indent=2) if args.format == "json" else format_trial(trial))
+    return TOO_MANY_FAILED if trial.status == "not working" else 0
+
+
+def _add_import(verbs: argparse._SubParsersAction) -> None:
+    examples = (
+        "  baselines import videos/ --benchmark bench --out out/mine --name Mine\n"
+        "  baselines import videos/ --benchmark bench --out out/skyreels --as skyreels-a1\n"
+        "  baselines import videos/ --benchmark bench --out out/mine --name Mine --by-time"
+    )
+    parser = _verb(verbs, "import", "Make predictions of videos that were made elsewhere.", examples)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with {case_id}.mp4 for every case")
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the predictions")
+    parser.add_argument("--name", metavar="NAME", help="name of the method (default: that of --as)")
+    parser.add_argument(
+        "--as",
+        dest="rules",
+        metavar="METHOD",
+        help="method for timing and picture (default: one frame per driver frame)",
+    )
+    parser.add_argument(
+        "--by-time", action="store_true", help="frames are paired by the times in the file (default: no)"
+    )
+    parser.add_argument(
+        "--max-failed", type=int, default=0, metavar="N", help="failed cases above which the status is 3 (default: 0)"
+    )
+    parser.set_defaults(handler=_run_import)
+
+
+def _run_import(args: argparse.Namespace) -> int:
+    from baselines.importing import import_videos
+    from baselines.spec import find_method
+
+    rules = find_method(args.rules) if args.rules else None
+    name = args.name or (rules.id if rules else "")
+    if not name:
+        raise UserError("the method has no name; give it with --name, or its rules with --as")
+    common = {"benchmark": args.benchmark, "out": args.out, "name": name, "rules": rules, "by_time": args.by_time}
+    return _report(import_videos(args.folder, **common), args)
+
+
+def _add_verify(verbs: argparse._SubParsersAction) -> None:
+    examples = "  baselines verify out/liveportrait\n  baselines verify out/liveportrait --benchmark bench"
+    parser = _verb(verbs, "verify", "Hold predictions against their run records; status 3 if they differ.", examples)
+    parser.add_argument("out", type=Path, metavar="DIR", help="folder of baselines run or import")
+    parser.add_argument(
+        "--benchmark", type=Path, metavar="BENCH", help="benchmark that must be complete (default: none)"
+    )
+    parser.set_defaults(handler=_run_verify)
+
+
+def _run_verify(args: argparse.Namespace) -> int:
+    from baselines.run_check import run_problems
+
+    problems = run_problems(args.out, args.benchmark)
+    print("\n".join(problems) if problems else f"{args.out}: predictions and records agree")
+    return TOO_MANY_FAILED if problems else 0
 
 
 def _add_lock(verbs: argparse._SubParsersAction) -> None:

@@ -37,10 +37,14 @@ def environment_key(method: Method) -> str:
     return sha256_json([lock, method.python, method.commit, patches, method.build])[:12]
 
 
+def environments_root() -> Path:
+    """Return the folder of all environments: `$EXPRBENCH_BASELINES`, by default in the cache."""
+    return Path(os.environ.get(ROOT) or cache_root() / "baselines").absolute()
+
+
 def environment_folder(method: Method) -> Path:
-    """Return the folder of a method's environment, in `$EXPRBENCH_BASELINES` or the cache, whether it exists or not."""
-    root = Path(os.environ.get(ROOT) or cache_root() / "baselines").absolute()
-    return root / f"{method.id}-{environment_key(method)}"
+    """Return the folder of a method's environment, whether it exists or not."""
+    return environments_root() / f"{method.id}-{environment_key(method)}"
 
 
 def is_installed(method: Method) -> bool:

@@ -139,6 +139,7 @@ class Method:
         options: values that the user can set with `--set NAME=VALUE`; an empty one must be set.
         no_face: regular expressions of log lines which mean that the method found no face.
         paper_results: dataset -> column -> value in the paper's Table 1.
+        reference_results: benchmark -> column -> value of a run, with which `baselines test` compares.
         status: benchmark -> one of `STATUSES`.
     """
 
@@ -163,6 +164,7 @@ class Method:
     no_face: tuple[str, ...] = ()
     weights: tuple[Weight, ...] = ()
     paper_results: dict[str, dict[str, float]] = field(default_factory=dict)
+    reference_results: dict[str, dict[str, float]] = field(default_factory=dict)
     status: dict[str, str] = field(default_factory=dict)
     id: str = ""
     folder: Path = METHODS
@@ -190,7 +192,7 @@ class Method:
         return sha256_json({**contents, "method.toml": settings})
 
 
-_NOT_SETTINGS = ("status", "paper_results")
+_NOT_SETTINGS = ("status", "paper_results", "reference_results")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

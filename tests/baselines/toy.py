@@ -17,6 +17,13 @@ SCRIPT = """
 import os, pathlib, shutil, subprocess, sys, time
 
 driver, out, habit, mark = sys.argv[1:]
+
+
+def add_noise(driver, out):
+    noise = f"noise=c0s=9:all_seed={os.getpid() % 9999}"
+    subprocess.run(["ffmpeg", "-y", "-v", "error", "-i", driver, "-vf", noise, out], check=True)
+
+
 pathlib.Path(driver + ".pkl").write_text("next to the driver")
 pathlib.Path("results").mkdir()
 if habit == "hang":
@@ -38,6 +45,8 @@ if habit == "wait for mark":
     while not os.path.exists(mark):
         time.sleep(0.05)
 shutil.copy(driver, out)
+if habit == "noise":
+    add_noise(driver, out)
 if habit == "partial":
     os.truncate(out, os.path.getsize(out) // 2)
 if habit == "two outputs":
