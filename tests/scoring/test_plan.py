@@ -21,7 +21,8 @@ OWN = "single-self-0001"
 
 
 def plan(bench, predictions, **changes):
-    fields = {"profile": "mediapipe", "columns": ("lmd",), "missing": "exclude", "device": "cpu", "without": {}}
+    fields = {"profile": "mediapipe", "columns": ("lmd",), "missing": "exclude", "pairing": "time", "device": "cpu"}
+    fields["without"] = {}
     return ScoringPlan(bench=bench, predictions=predictions, **{**fields, **changes})
 
 
