@@ -22,9 +22,10 @@ EXPRBENCH = {
     "building": {"core", "media", "faces", "benchmark", "exprbench"},
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
     "leaderboard": {"core", "metrics", "records"},
+    "study": {"core", "media", "benchmark", "scoring", "leaderboard"},
     "demo": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
-    "cli": {"core", "weights", "exprbench"},
+    "cli": {"core", "weights", "study", "exprbench"},
     "exprbench": {"core"},
 }
 MULTIEXPR = {
