@@ -24,6 +24,7 @@ __getattr__, __dir__ = lazy(
         "build": "exprbench.building",
         "build_study": "exprbench.study.questionnaire",
         "check": "exprbench.benchmark",
+        "collect": "exprbench.collection.collecting",
         "demo": "exprbench.demo.run_demo",
         "frame": "exprbench.leaderboard.frame",
         "load_record": "exprbench.records",
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazy(
         "score": "exprbench.scoring",
         "table": "exprbench.leaderboard",
         "track_faces": "exprbench.faces.video_tracks",
+        "write_manifest": "exprbench.collection.manifest",
         "write_video": "exprbench.media",
     },
 )

@@ -17,6 +17,7 @@ EXAMPLES = """\
   exprbench score --benchmark bench --predictions out/ --method m  score a method's videos
   exprbench table m.json other.json                                print the layout of the paper's Table 1
   exprbench study build bench --predictions m=out/ --out study     build the questionnaire of a user study
+  exprbench collect m.json --out inputs                            fetch the sources of a shared benchmark
   exprbench weights list                                           list model files and where they are"""
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="exprbench", description="Score portrait animation on ExprBench.", examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_build, _check, _cases, _score, _table, _study, _weights, _demo):
+    for add in (_build, _check, _cases, _score, _table, _study, _manifest, _collect, _weights, _demo):
         add(verbs)
     return run(parser, argv)
 
@@ -335,6 +336,59 @@ def _run_study_aggregate(args: argparse.Namespace) -> None:
     rules = Rules(min_variance=args.min_variance, max_play_ratio=args.max_play_ratio)
     result = exprbench.aggregate_study(args.answers, key=args.key, rules=rules, models=not args.no_models)
     print(FORMATS[args.format](result), end="")
+
+
+def _manifest(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "manifest",
+        "Write the manifest of a benchmark, from which others build the same folder without your media.",
+        "  exprbench manifest bench --out bench.manifest.json",
+    )
+    parser.add_argument("benchmark", type=Path, metavar="BENCH", help="benchmark folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="manifest to write")
+    parser.set_defaults(handler=_run_manifest)
+
+
+def _run_manifest(args: argparse.Namespace) -> int:
+    problems = exprbench.write_manifest(args.benchmark, args.out)
+    for problem in problems:
+        print(f"not listed: {problem}")
+    print(args.out)
+    return TOO_MANY_FAILED if problems else 0
+
+
+def _collect(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "collect",
+        "Fetch the portraits and driving videos of a manifest, verify them and write sources.csv.",
+        "  exprbench collect bench.manifest.json --out inputs",
+    )
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="file that exprbench manifest wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the files")
+    parser.add_argument(
+        "--max-mb", type=float, default=2000, metavar="MB", help="largest size of a file in megabytes (default: 2000)"
+    )
+    parser.add_argument(
+        "--permitted",
+        action="append",
+        default=[],
+        metavar="SITE",
+        help="site whose permission you have to collect files for evaluation, like pexels.com; once per site",
+    )
+    parser.set_defaults(handler=_run_collect)
+
+
+def _run_collect(args: argparse.Namespace) -> int:
+    collection = exprbench.collect(args.manifest, args.out, max_mb=args.max_mb, permitted=args.permitted)
+    for item in collection.failed:
+        print(f"{item.file.path}: {item.code}: {item.detail}", file=sys.stderr)
+    print(f"{len(collection.files) - len(collection.failed)} of {len(collection.files)} files in {collection.root}")
+    if collection.failed:
+        return TOO_MANY_FAILED
+    print(f"build with    {collection.command}\nexpect sha256 {collection.benchmark_sha256[:16]}")
+    return 0
 
 
 def _demo(verbs: argparse._SubParsersAction) -> None:

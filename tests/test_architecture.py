@@ -20,6 +20,7 @@ EXPRBENCH = {
     "metrics": {"core", "weights", "faces"},
     "records": {"core", "benchmark"},
     "building": {"core", "media", "faces", "benchmark", "exprbench"},
+    "collection": {"core", "benchmark"},
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
     "leaderboard": {"core", "metrics", "records"},
     "study": {"core", "media", "benchmark", "scoring", "leaderboard"},

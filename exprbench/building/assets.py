@@ -1,6 +1,7 @@
 """Prepare an input file: normalise it, detect its faces and write the benchmark's copy."""
 
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from exprbench.benchmark import Asset
@@ -71,10 +72,12 @@ def _driver(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
     main = f"driving/{_prefix(item)}{item.name}.mp4"
     path = root / main
     first = path.with_suffix(".png")
-    num_frames = _write_clip(item.path, path, fps, round(clip_seconds * fps))
+    num_frames = _write_clip(item, path, fps, round(clip_seconds * fps))
     with open_clip(path) as clip:
         write_image(first, next(iter(clip)))
     given = given_tracks(item.path)
+    if given and item.start_s:
+        raise ItemError("tracks_mismatch", "tracks are given for the whole video, but start_s skips its beginning")
     tracks = given.first(num_frames) if given else track_faces(path, fps=fps)
     num_faces = len(main_faces(tracks))
     _check_driver(item, tracks, num_faces, num_frames)
@@ -85,9 +88,14 @@ def _driver(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
     return Prepared(input=item, main=main, assets={**assets, **_copy_given_tracks(item, root, main, tracks)})
 
 
-def _write_clip(source: Path, path: Path, fps: float, max_frames: int) -> int:
-    with open_clip(source, fps=fps, max_frames=max_frames) as clip:
-        num_frames = write_video(path, clip, fps=fps)
+def _write_clip(item: Input, path: Path, fps: float, max_frames: int) -> int:
+    skipped = round(item.start_s * fps)
+    with open_clip(item.path, fps=fps, max_frames=skipped + max_frames) as clip:
+        frames = islice(clip, skipped, None)
+        first = next(frames, None)
+        if first is None:
+            raise MediaError("too_short", f"it ends before its start_s of {item.start_s:g} s")
+        num_frames = write_video(path, chain([first], frames), fps=fps)
     if num_frames < MIN_CLIP_S * fps:
         raise MediaError("too_short", f"{num_frames / fps:.2f} s; a driver lasts {MIN_CLIP_S:g} s or more")
     return num_frames
@@ -129,5 +137,10 @@ def _asset(item: Input, path: Path, shape: tuple[int, ...], **counts: int) -> As
         source=item.source,
         licence=item.licence,
         person=";".join(item.persons),
+        url=item.url,
+        author=item.author,
+        start_s=item.start_s,
+        original_sha256=sha256_path(item.path),
+        original_bytes=item.path.stat().st_size,
         **counts,  # type: ignore[arg-type]
     )
