@@ -177,12 +177,11 @@ def _strengths(choices: "pandas.DataFrame", methods: Sequence[str]) -> dict[str,
         wins[raters[rater], place[winner], place[loser]] += 1
     strengths, low, high = bradley_terry(wins)
     won, shown = wins.sum(axis=(0, 2)), wins.sum(axis=(0, 1)) + wins.sum(axis=(0, 2))
-    several = len(raters) > 1
     return {
         method: Estimate(
             mean=float(strengths[i]),
-            low=float(low[i]) if several else None,
-            high=float(high[i]) if several else None,
+            low=float(low[i]) if low is not None else None,
+            high=float(high[i]) if high is not None else None,
             num_raters=len(raters),
             num_answers=int(shown[i]),
             win_rate=float(won[i] / shown[i]) if shown[i] else None,

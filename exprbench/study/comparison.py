@@ -81,7 +81,8 @@ def _fit(data: "pandas.DataFrame") -> Any:
     model = formula.mixedlm("score ~ C(code)", data, groups="one", re_formula="0", vc_formula=components)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a component at zero; `converged` carries the rest
-        return model.fit()
+        # The default (BFGS) stops early where a component is near zero, with a lower likelihood and wrong errors.
+        return model.fit(method="powell")
 
 
 def _contrasts(fit: Any, reference: str, others: Sequence[str], degrees: int) -> list[Contrast]:
@@ -115,10 +116,12 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def bradley_terry(wins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bradley_terry(wins: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the strengths (log-odds, mean 0) of M methods and the bounds of their 95 % intervals, each (M,).
 
-    P(i wins against j) = 1 / (1 + exp(strength_j - strength_i)). Intervals are percentiles over resampled raters.
+    P(i wins against j) = 1 / (1 + exp(strength_j - strength_i)). Intervals are percentiles over resampled raters. There
+    are none for a single rater, or if some methods never lost against the others: the strengths are then finite only
+    because of the regularisation.
 
     Args:
         wins: (R, M, M) counts of R raters: how often the first method won against the second.
@@ -127,11 +130,20 @@ def bradley_terry(wins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         UserError: choix is not installed.
     """
     strengths = _strengths(wins.sum(axis=0))
+    if len(wins) < 2 or not is_connected(wins.sum(axis=0)):
+        return strengths, None, None
     drawn = np.random.default_rng(0).integers(0, len(wins), (NUM_RESAMPLES, len(wins)))
     resampled = np.array([_strengths(wins[raters].sum(axis=0)) for raters in drawn])
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(resampled, [tail, 100 - tail], axis=0)
     return strengths, low, high
+
+
+def is_connected(counts: np.ndarray) -> bool:
+    """Return whether, however the methods are split in two, each half won against the other (Ford, 1957)."""
+    from scipy.sparse.csgraph import connected_components
+
+    return connected_components(counts > 0, directed=True, connection="strong")[0] == 1
 
 
 def _strengths(counts: np.ndarray) -> np.ndarray:

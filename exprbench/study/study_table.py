@@ -47,7 +47,8 @@ def _about(result: StudyResult) -> str:
     unit = (
         f"Mean opinion scores from 0 to {MAX_SCORE}; 95 % intervals of Student's t over raters."
         if result.mode == "rating"
-        else "Bradley-Terry strengths in log-odds (mean 0); 95 % intervals by resampling raters."
+        else "Bradley-Terry strengths in log-odds (mean 0); 95 % intervals by resampling raters, none where a method"
+        " won or lost everything."
     )
     files = ", ".join(f"{counts[name]} {name}" for name in ("used", "accepted", "rejected", "invalid") if counts[name])
     few = " BT.500 asks for 15 valid raters or more." if raters < 15 else ""

@@ -8,6 +8,7 @@ import pytest
 
 from exprbench import build
 from exprbench.benchmark import Benchmark
+from exprbench.study import study_key
 from exprbench.study.questionnaire import StudySettings, build_study
 from exprbench.study.questions import IDS
 from exprbench.study.study_key import HIGH, LOW, load_key
@@ -92,7 +93,9 @@ def keys(bench, predictions, tmp_path_factory):
         if name not in files:
             root = tmp_path_factory.mktemp("built") / "study"
             options = {"benchmark": bench.root, "predictions": predictions, "out": root, "workers": 0}
-            files[name] = build_study(**options, settings=StudySettings(**settings)).key
+            with pytest.MonkeyPatch.context() as patch:  # the same raters, and so the same answers, in every run
+                patch.setattr(study_key.secrets, "token_hex", lambda _: "0" * 32)
+                files[name] = build_study(**options, settings=StudySettings(**settings)).key
         return files[name]
 
     return key_of
