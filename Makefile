@@ -26,7 +26,7 @@ tables: venv  ## rebuild results/LEADERBOARD.md and its other forms from the sto
 bench: venv  ## speed and memory compared with other libraries, on this machine
 	$(BIN)/python -m benchmarks
 
-fuzz: venv  ## two thousand damaged videos: each ends in frames or a named error, and leaks nothing
+fuzz: venv  ## two thousand damaged videos, images, tracks, records, tables and archives: each is read or named
 	$(BIN)/python -m tests.fuzz --variants 2000 --seed 0
 
 venv: $(STAMP)

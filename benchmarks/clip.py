@@ -31,6 +31,7 @@ def plan(bench: Bench, method: int = 0) -> ScoringPlan:
         profile="mediapipe",
         columns=choose_columns(METRICS, "mediapipe"),
         missing="exclude",
+        pairing="time",
         device="cpu",
         without={},
     )

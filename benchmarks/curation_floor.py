@@ -19,8 +19,9 @@ import numpy as np
 
 from exprbench.faces.landmarker import Landmarker
 from exprbench.media import VideoSource
+from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span, pick
-from exprbench.media.stream import StreamReader, open_container, video_stream
+from exprbench.media.stream import StreamReader
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers, motion

@@ -15,7 +15,6 @@ from benchmarks.common import Row, Table, arguments, compare, report
 from benchmarks.fantasyportrait_plain import guided_velocity
 from fantasyportrait.backbone import (
     DTYPES,
-    QUANTISED,
     choose_attention,
     compile_blocks,
     make_quantiser,
@@ -106,6 +105,7 @@ class StepInputs:
     motion: MotionTokens
 
 
+@torch.no_grad()
 def random_inputs(
     clip: Clip, config: ModelConfig, adapter: MotionAdapter, device: torch.device, dtype: torch.dtype
 ) -> StepInputs:
@@ -230,7 +230,7 @@ def _measure_mode(
     adapter.to("cpu")
     model = random_model(config.backbone, device, weights, storage_device)
     if not is_resident:
-        offload(model, device, mode, quantised=weights in QUANTISED)
+        offload(model, device, mode)
         inputs = _offload_inputs(
             random_inputs(clip, config, adapter, torch.device("cpu"), torch.float32), device, dtype
         )

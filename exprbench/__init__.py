@@ -25,7 +25,7 @@ __getattr__, __dir__ = lazy(
         "build_study": "exprbench.study.questionnaire",
         "check": "exprbench.benchmark",
         "collect": "exprbench.collection.collecting",
-        "demo": "exprbench.demo.run_demo",
+        "demo": "exprbench.toy_benchmark.run_demo",
         "frame": "exprbench.leaderboard.frame",
         "load_record": "exprbench.records",
         "open_clip": "exprbench.media",

@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,17 @@ from exprbench.core.files import inside, sha256_json, sha256_path
 from exprbench.core.schema import decode
 from exprbench.media import open_clip, read_image
 
-SCHEMA = 1
+SCHEMA = 2
 SPLITS = ("single", "multi")
 TRACKS = ("self", "cross")
 CASE_ID = re.compile(r"(single|multi)-(self|cross)-\d{4,6}", re.ASCII)
 FACE = re.compile(r"\d{1,3}\.\d{1,3}|-", re.ASCII)
 COLUMNS = ("case_id", "split", "track", "source", "drivers", "face_map")
 NOT_DRIVEN = "-"
+
+# Fields that describe a benchmark or a file and cannot change a score; all others are part of the hash.
+DESCRIPTIVE = {"root", "name", "clip_seconds", "seed", "left_out", "made_by"}
+DESCRIPTIVE_OF_ASSET = {"original", "source", "licence", "person"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,10 @@ class Asset:
     original_sha256: str = ""
     original_bytes: int = 0
 
+    def scored_fields(self) -> dict[str, Any]:
+        """Return the fields that can change a score."""
+        return {name: value for name, value in asdict(self).items() if name not in DESCRIPTIVE_OF_ASSET}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
@@ -149,9 +157,11 @@ class Benchmark:
 
     @cached_property
     def sha256(self) -> str:
-        """Return the hash of everything that can change a score: the frame rate, the files and the cases."""
-        files = {path: asset.sha256 for path, asset in self.assets.items()}
-        return sha256_json({"fps": self.fps, "files": files, "cases": [c.to_row() for c in self.cases]})
+        """Return the hash of everything that can change a score: frame rate, cases, and files with their facts."""
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in DESCRIPTIVE}
+        content["assets"] = {path: asset.scored_fields() for path, asset in self.assets.items()}
+        content["cases"] = [case.to_row() for case in self.cases]
+        return sha256_json({"schema": SCHEMA, **content})
 
     def path(self, relative: str) -> Path:
         """Return the path of one of the benchmark's files."""
@@ -178,7 +188,7 @@ class Benchmark:
 
 def _from_json(root: Path, content: dict[str, Any], cases: tuple[Case, ...]) -> Benchmark:
     if content.get("schema") != SCHEMA:
-        raise ValueError(f"its schema is {content.get('schema')!r}; this version reads {SCHEMA}")
+        raise ValueError(f"its schema is {content.get('schema')!r}; this version reads {SCHEMA}, so build it again")
     if not 1 <= float(content["fps"]) <= 240:
         raise ValueError(f"its frame rate is {content['fps']}; expected 1 to 240")
     bench = Benchmark(
@@ -228,8 +238,9 @@ def dump_cases(cases: Iterable[Case]) -> str:
 def check(root: Path | str) -> list[str]:
     """Return the problems of a benchmark, one line each; an empty list if it is complete and unchanged.
 
-    Checks that every file exists, has its recorded hash and opens; that every driver has its recorded numbers of frames
-    and faces; and that every case names existing files and faces.
+    Checks that every file exists, has its recorded hash and opens; that every driver has its recorded size and numbers
+    of frames and faces; that given face tracks belong to their video; and that every case names existing files and
+    faces.
     """
     bench = Benchmark.open(root)
     problems = [
@@ -249,7 +260,7 @@ def _asset_problems(bench: Benchmark, relative: str, asset: Asset) -> list[str]:
     if sha256_path(path) != asset.sha256:
         return ["changed since the benchmark was built (its hash differs)"]
     try:
-        return _content_problems(bench, path, asset)
+        return _tracks_problems(bench, relative) if asset.kind == "tracks" else _content_problems(bench, path, asset)
     except ItemError as error:
         return [str(error)]
 
@@ -261,14 +272,27 @@ def _content_problems(bench: Benchmark, path: Path, asset: Asset) -> list[str]:
         height, width = read_image(path).shape[:2]
         same_size = (width, height) == (asset.width, asset.height)
         return [] if same_size else [f"is {width}x{height}, not {asset.width}x{asset.height}"]
-    if asset.kind == "tracks":
-        return []
     with open_clip(path) as clip:
         num_frames = sum(1 for _ in clip)
-    problems = [] if clip.info.fps == bench.fps else [f"has {clip.info.fps} frames per second, not {bench.fps}"]
+    size = f"{clip.info.width}x{clip.info.height}"
+    problems = [] if size == f"{asset.width}x{asset.height}" else [f"is {size}, not {asset.width}x{asset.height}"]
+    problems += [] if clip.info.fps == bench.fps else [f"has {clip.info.fps} frames per second, not {bench.fps}"]
     problems += [] if num_frames == asset.num_frames else [f"has {num_frames} frames, not {asset.num_frames}"]
     num_faces = len(main_faces(track_faces(path, fps=bench.fps)))
     return problems + ([] if num_faces == asset.num_faces else [f"shows {num_faces} faces, not {asset.num_faces}"])
+
+
+def _tracks_problems(bench: Benchmark, relative: str) -> list[str]:
+    from exprbench.faces.video_tracks import given_path, given_tracks
+
+    for owner, asset in bench.assets.items():
+        if asset.kind in ("portrait", "driver") and given_path(bench.path(owner)) == bench.path(relative):
+            if not bench.path(owner).is_file() or sha256_path(bench.path(owner)) != asset.sha256:
+                return []  # a problem of that file
+            tracks = given_tracks(bench.path(owner))
+            num_frames = tracks.num_frames if tracks else 0
+            return [] if num_frames == asset.num_frames else [f"has {num_frames} frames, not {asset.num_frames}"]
+    return ["belongs to no portrait or driver of the benchmark"]
 
 
 def case_problems(bench: Benchmark, case: Case) -> list[str]:

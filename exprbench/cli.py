@@ -131,6 +131,7 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write a score record.",
         "  exprbench score --benchmark bench --predictions out/mine --method mine\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --split multi --metrics lmd,mae\n"
+        "  exprbench score --benchmark bench --predictions out/mine --method mine --pairing index\n"
         "  exprbench score --benchmark bench --predictions out/mine --method mine --profile paper --device cuda",
     )
     parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
@@ -154,17 +155,37 @@ def _score(verbs: argparse._SubParsersAction) -> None:
         help="treatment of faces that a frame does not show: no value, or the worst value (default: exclude)",
     )
     parser.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="jittered crops over which landmarks, gaze, expression and pose are averaged (default: 1)",
+    )
+    parser.add_argument(
+        "--no-floors", dest="floors", action="store_false", help="no noise floors of the benchmark (default: measured)"
+    )
+    parser.add_argument(
+        "--pairing",
+        choices=("time", "index"),
+        default="time",
+        help="frames paired by the times in the files, or by number whatever their frame rate (default: time)",
+    )
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
     )
     parser.add_argument(
-        "--shard", type=shard, default=(1, 1), metavar="I/N", help="every N-th case, from the I-th (default: 1/1)"
+        "--shard",
+        type=shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="every N-th case, from the I-th; tables mark a part (default: 1/1)",
     )
     parser.add_argument(
         "--max-failed",
         type=int,
         default=0,
         metavar="N",
-        help="number of failed cases above which the exit status is 3 (default: 0)",
+        help="number of failed cases above which the exit status is 3, as it is if nothing was scored (default: 0)",
     )
     _workers(parser)
     parser.set_defaults(handler=_run_score)
@@ -181,7 +202,12 @@ def _run_score(args: argparse.Namespace) -> int:
     failed = [case for case in record.cases if case.outcome == "error"]
     for case in failed:
         print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
+    if timing := record.differing_timing():
+        print(timing, file=sys.stderr)
     print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
+    if not any(group.aggregates for group in record.groups):
+        print("nothing was scored; the record holds the reason for every case and column", file=sys.stderr)
+        return TOO_MANY_FAILED
     return TOO_MANY_FAILED if len(failed) > args.max_failed else 0
 
 
@@ -189,21 +215,35 @@ def _table(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "table",
-        "Print score records in the layout of the paper's Table 1.",
+        "Print score records in the layout of the paper's Table 1, with marks of what cannot be compared.",
         "  exprbench table a.json b.json\n  exprbench table *.json --format latex > table.tex\n"
-        "  exprbench table *.json --format html --extras > table.html",
+        "  exprbench table *.json --format html --extras > table.html\n"
+        "  exprbench table mine.json shard.json --common\n"
+        "\n"
+        "marks, explained below each table and in docs/record.md:\n"
+        "  never the best: \u2020 faces not detected, \u2021 frames or videos missing, \u00b6 shard,\n"
+        "                  \u2016 other aspect ratio, \u25c7 extra faces, \u00a7 --mix\n"
+        "  \u2248 tied with the best: the 95 % interval of the paired difference contains 0",
     )
     parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
     parser.add_argument(
         "--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="output format (default: md)"
     )
     parser.add_argument("--extras", action="store_true", help="all further columns of the records")
-    parser.add_argument("--mix", action="store_true", help="records of different protocols in one table, marked")
+    parser.add_argument(
+        "--mix", action="store_true", help="records of different protocols, weights or versions in one table, marked"
+    )
+    parser.add_argument(
+        "--common",
+        action="store_true",
+        help="means over the cases that all records have; FID and FVD only of records without other cases",
+    )
     parser.set_defaults(handler=_run_table)
 
 
 def _run_table(args: argparse.Namespace) -> None:
-    print(exprbench.table(args.records, format=args.format, mix=args.mix, extras=args.extras), end="")
+    options = {"mix": args.mix, "extras": args.extras, "common": args.common}
+    print(exprbench.table(args.records, format=args.format, **options), end="")
 
 
 def _study(verbs: argparse._SubParsersAction) -> None:

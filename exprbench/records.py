@@ -17,10 +17,13 @@ from exprbench.core.schema import decode
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 500_000_000
 TIMING = "timing"
 MAX_METHOD = 100
+ASPECT_TOLERANCE = 0.05  # that of sizes rounded to a multiple of 16 or 32
+RATE_TOLERANCE = 1e-3  # relative
+ABOUT_AS_MANY = 4  # frames; some methods generate numbers of frames of the form 4 n + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,14 @@ class CaseScore:
     num_frames: int = 0
     """Number of scored frames, which both videos have."""
     num_frames_reference: int = 0
+    own_frames: int = 0
+    """Number of frames in the prediction's file."""
+    own_fps: float | None = None
+    """Frame rate of the prediction's file; null for a failed case."""
     size: tuple[int, int] | None = None
     """Width and height of the prediction."""
+    size_reference: tuple[int, int] | None = None
+    """Width and height that it should have, up to scale: those of the reference; of the source image in cross cases."""
     resized: bool = False
     """Whether the prediction was resized to the reference for the pixel metrics."""
     num_faces: int = 0
@@ -56,20 +65,33 @@ class CaseScore:
         """Return the share of the reference's frames that were scored."""
         return self.num_frames / self.num_frames_reference if self.num_frames_reference else 0.0
 
+    @property
+    def has_other_aspect(self) -> bool:
+        """Return whether the prediction's aspect ratio differs from the reference's by more than rounding of sizes."""
+        if self.size is None or self.size_reference is None or not min(*self.size, *self.size_reference) > 0:
+            return False
+        (width, height), (width_reference, height_reference) = self.size, self.size_reference
+        ratio = width * height_reference / (height * width_reference)
+        return max(ratio, 1 / ratio) > 1 + ASPECT_TOLERANCE
+
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """One number of a leaderboard; `low` and `high` are the bounds of its 95 % interval under resampling of videos."""
+    """One number of a leaderboard; `low` and `high` are the bounds of its 95 % interval over videos."""
 
     value: float
     num_videos: int
     low: float | None = None
     high: float | None = None
     num_samples: int | None = None
-    """For distances between sets: number of images or clips on each side."""
+    """For distances between sets: number of images or clips of the predictions."""
     rank: int | None = None
     bias_floor: float | None = None
     """For distances between sets: distance between two halves of the reference."""
+    floor: float | None = None
+    """Noise floor: the value of the reference measured twice; see docs/metrics.md."""
+    influence: dict[str, float] = field(default_factory=dict)
+    """For distances between sets: case id -> derivative of the distance by the weight of the case's video, centred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +101,14 @@ class Group:
     split: Literal["single", "multi"]
     track: Literal["self", "cross"]
     num_cases: int
+    num_cases_benchmark: int
+    """Number of cases of the split and track in the benchmark; more than `num_cases` for a shard."""
     num_scored: int
     num_resized: int
+    num_other_aspect: int
+    """Number of scored cases whose prediction has another aspect ratio than the reference."""
+    num_extra_faces: int
+    """Number of scored cases whose prediction shows faces that the reference does not."""
     coverage: float
     detect_rate: float | None
     errors: dict[str, int]
@@ -124,14 +152,39 @@ class ScoreRecord:
         """Return a pandas table with a row per case: what was scored, and a column per metric."""
         import pandas as pd
 
-        names = [f.name for f in fields(CaseScore) if f.name not in ("values", "unscored", "size")]
+        names = [f.name for f in fields(CaseScore) if f.name not in ("values", "unscored", "size", "size_reference")]
         rows = [{**{n: getattr(c, n) for n in names}, "coverage": c.coverage, **c.values} for c in self.cases]
         columns = [*names, "coverage", *(name for name in self.ids if any(name in c.values for c in self.cases))]
         return pd.DataFrame(rows, columns=columns)
 
+    def differing_timing(self) -> str:
+        """Return one line about the predictions whose own rate or length differs from the reference's, or nothing."""
+        fps, by_index = float(self.protocol["fps"]), self.protocol.get("pairing") == "index"
+        lines = [f"{case.case_id}: {text}" for case in self.cases if (text := _timing_problem(case, fps, by_index))]
+        if len(lines) < 2:
+            return "".join(lines)
+        return (
+            f"{len(lines)} of {len(self.cases)} predictions differ from their references in timing, such as {lines[0]}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return asdict(self)
+
+
+def _timing_problem(case: CaseScore, fps: float, by_index: bool) -> str:
+    """Return how a prediction's timing differs from its reference's, empty if it does not."""
+    if not case.own_frames or not case.own_fps:
+        return ""
+    same_rate = by_index or abs(case.own_fps / fps - 1) < RATE_TOLERANCE
+    if same_rate and case.own_frames == case.num_frames_reference:
+        return ""
+    if by_index:
+        return f"{case.own_frames} frames; the reference has {case.num_frames_reference}"
+    lasts = f"{case.own_frames} frames at {case.own_fps:g} fps last {case.own_frames / case.own_fps:.1f} s"
+    text = f"{lasts}; the reference lasts {case.num_frames_reference / fps:.1f} s"
+    hint = not same_rate and abs(case.own_frames - case.num_frames_reference) <= ABOUT_AS_MANY
+    return text + ("; --pairing index pairs them by number" if hint else "")
 
 
 def save_record(path: Path | str, record: ScoreRecord) -> None:

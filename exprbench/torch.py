@@ -7,8 +7,9 @@
         lmd.update(predicted, reference)
     print(lmd.compute())
 
-The numbers are those of `exprbench score`. Means over videos are reduced over processes by sums, the statistics of FID
-and FVD by merging.
+The numbers are those of `exprbench score`. Columns without a class of their own are `ExprBenchMetric("l1")`,
+`ExprBenchMetric("aed_rel")` and so on; FVD on VideoMAE features is `FVD(VideoMAEFeatures(path))`. Means over videos are
+reduced over processes by sums, the statistics of FID and FVD by merging.
 """
 
 from abc import abstractmethod
@@ -19,16 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from exprbench import weights
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.clip_grid import DEFAULT_GRID, ClipGrid
 from exprbench.metrics.extractors import clip_features, frame_features
 from exprbench.metrics.frechet import frechet_distance
+from exprbench.metrics.kid import kid
 from exprbench.metrics.moments import Moments, merge, moments
 from exprbench.scoring.video_scores import score_video
 
-__all__ = ["AED", "APD", "FID", "FVD", "LMD", "MAE", "PSNR", "SSIM", "ExprBenchMetric"]
+__all__ = ["AED", "APD", "FID", "FVD", "KID", "LMD", "MAE", "PSNR", "SSIM", "ExprBenchMetric"]
 
 
 class _VideoMetric(Metric):
@@ -68,7 +71,7 @@ class ExprBenchMetric(_VideoMetric):
 
     @property
     def id(self) -> str:
-        """Return the metric's id, such as `lmd[mp478,unit]`."""
+        """Return the metric's id, such as `lmd[mp478,unit,center]`."""
         return COLUMNS[self.column].ids[self.profile]
 
     def update(self, preds: Tensor, target: Tensor) -> None:
@@ -201,6 +204,13 @@ class _FrechetMetric(_VideoMetric):
         return torch.tensor(frechet_distance(*sides), dtype=torch.float64, device=self.device)
 
 
+def _inception() -> Any:
+    """Return the published Inception."""
+    from exprbench.metrics.fid import InceptionFeatures
+
+    return InceptionFeatures(weights.require("inception"))
+
+
 class FID(_FrechetMetric):
     """Fréchet Inception distance between the frames of all videos.
 
@@ -213,10 +223,7 @@ class FID(_FrechetMetric):
     """
 
     def __init__(self, extractor: Any = None, **options: Any) -> None:
-        if extractor is None:
-            from exprbench.metrics.fid import InceptionFeatures
-
-            extractor = InceptionFeatures(weights.require("inception"))
+        extractor = extractor or _inception()
         super().__init__(extractor.num_features, **options)
         self.extractor = extractor
 
@@ -248,6 +255,43 @@ class FVD(_FrechetMetric):
     def features(self, video: np.ndarray) -> np.ndarray:
         """Return (n, d) features, a row per clip."""
         return clip_features(list(video), self.extractor, self.grid)
+
+
+class KID(_VideoMetric):
+    """Unbiased kernel distance between the Inception features of the frames of all videos, which are kept in memory.
+
+    Args:
+        extractor: an `exprbench.metrics.extractors.FrameExtractor`; the published Inception by default.
+        options: of `torchmetrics.Metric`.
+
+    Raises:
+        WeightsError: the published network's file is missing.
+    """
+
+    higher_is_better = False
+    predicted: list[Tensor]
+    reference: list[Tensor]
+
+    def __init__(self, extractor: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.extractor = extractor or _inception()
+        for side in ("predicted", "reference"):
+            self.add_state(side, [], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add videos, (B, T, 3, H, W) or (T, 3, H, W) uint8 RGB frames on both sides."""
+        for side, batch in ((self.predicted, preds), (self.reference, target)):
+            features = [frame_features(list(video), self.extractor) for video in _videos(batch)]
+            side += [torch.as_tensor(part, device=self.device) for part in features]
+
+    def compute(self) -> Tensor:
+        """Return the distance.
+
+        Raises:
+            MetricError: `too_few_samples` for fewer than two frames on a side.
+        """
+        sides = (dim_zero_cat(side).cpu().numpy() for side in (self.reference, self.predicted))
+        return torch.tensor(kid(*sides), dtype=torch.float64, device=self.device)
 
 
 def metrics(names: Sequence[str] = ("psnr", "ssim", "lmd", "mae", "aed", "apd"), **options: Any) -> dict[str, Metric]:

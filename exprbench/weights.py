@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from exprbench.core.cache import cache_root
@@ -15,6 +16,7 @@ from exprbench.core.files import atomic_path, sha256_path
 
 CHUNK = 1 << 20
 CONNECT_S = 30
+TRUST = "EXPRBENCH_TRUST"  # set to 1, lets files of unknown hash be loaded that can hold code
 
 
 class WeightsError(ItemError):
@@ -29,6 +31,8 @@ class Weights:
         sha256: published hash; empty if there is none.
         url: direct download; empty if the file must be downloaded in a browser, from `source`.
         num_bytes: size; 0 if unknown.
+        package: package that reads the file, if it is not installed with exprbench; `extra` installs it.
+        comes_with: package whose folder `models` contains the file; empty for a download.
         exports: names of files or folders with the network in other formats, exported by the user and without a
             published hash.
     """
@@ -41,6 +45,9 @@ class Weights:
     url: str = ""
     num_bytes: int = 0
     sha256: str = ""
+    package: str = ""
+    extra: str = ""
+    comes_with: str = ""
     exports: tuple[str, ...] = ()
 
 
@@ -84,6 +91,8 @@ ALL = {
             used_by="mae, profile paper",
             licence="MIT (code); trained on Gaze360, research use",
             source="drive.google.com/drive/folders/17p6ORr-JQJcw-eYtG2WGNiuS_qVKwdWd (github.com/Ahmednull/L2CS-Net)",
+            url="https://huggingface.co/dorni/SpeakerVid-5M-data-curation-models/resolve/"
+            "5c6e04d7fa3321e6228e79162f8ec98466bf308a/L2CSNet_gaze360.pkl",
             num_bytes=95_849_977,
             sha256="8a7f3480d868dd48261e1d59f915b0ef0bb33ea12ea00938fb2168f212080665",
         ),
@@ -93,6 +102,57 @@ ALL = {
             used_by="aed apd, profile paper",
             licence="MIT (code); see the authors' terms for the model",
             source="drive.google.com/file/d/1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE (github.com/georgeretsi/smirk)",
+            url="https://drive.usercontent.google.com/download?id=1T65uEd9dVLHgVw5KiUYL66NUee-MCzoE"
+            "&export=download&confirm=t",
+            num_bytes=140_495_895,
+            sha256="26b234e3cc31a5de226bcba4321bb5d7343a2ad48234c028b57a1c2f8c2d22d0",
+            package="timm",
+            extra="paper",
+        ),
+        Weights(
+            name="alexnet",
+            filename="alexnet-owt-7be5be79.pth",
+            used_by="lpips",
+            licence="BSD-3-Clause (torchvision); trained on ImageNet",
+            source="github.com/pytorch/vision",
+            url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            num_bytes=244_408_911,
+            sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        ),
+        Weights(
+            name="dlib_identity",
+            filename="dlib_face_recognition_resnet_model_v1.dat",
+            used_by="csim",
+            licence="CC0-1.0 (dlib's model, in the package face-recognition-models)",
+            source="the package face-recognition-models: pip install 'exprbench[identity]'",
+            num_bytes=22_466_066,
+            sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            package="dlib",
+            extra="identity",
+            comes_with="face_recognition_models",
+        ),
+        Weights(
+            name="arcface",
+            filename="w600k_r50.onnx",
+            used_by="csim_arcface",
+            licence="non-commercial research only (InsightFace, trained on WebFace600K)",
+            source="github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip (w600k_r50.onnx in it)",
+            url="https://huggingface.co/public-data/insightface/resolve/main/models/buffalo_l/w600k_r50.onnx",
+            package="onnxruntime",
+            extra="identity",
+            num_bytes=174_383_860,
+            sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        ),
+        Weights(
+            name="videomae",
+            filename="vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+            used_by="fvd_videomae",
+            licence="Apache-2.0 (VideoMAE V2, tuned on Something-Something V2)",
+            source="github.com/OpenGVLab/VideoMAEv2",
+            url="https://huggingface.co/OpenGVLab/VideoMAE2/resolve/97d119d270aca7a1217fff7f413c0c543eb325d9/"
+            "mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+            num_bytes=2_023_804_201,
+            sha256="5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
         ),
         Weights(
             name="yolov8n",
@@ -139,8 +199,15 @@ def get(name: str) -> Weights:
 
 def locate(name: str) -> Path | None:
     """Return the path of a model file, None if it is in none of the folders; its content is not checked."""
-    candidates = (folder / get(name).filename for folder in folders())
+    weights = get(name)
+    candidates = (folder / weights.filename for folder in [*folders(), *_package_folders(weights.comes_with)])
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _package_folders(package: str) -> list[Path]:
+    """Return the folders `models` of an installed package, without importing it."""
+    found = find_spec(package) if package else None
+    return [Path(folder) / "models" for folder in found.submodule_search_locations or ()] if found else []
 
 
 def locate_export(name: str) -> Path | None:
@@ -161,6 +228,34 @@ def require(name: str) -> Path:
     if weights.sha256 and sha256_path(path) != weights.sha256:
         raise WeightsError("weights_differ", f"{path} is not the published file (sha256 {weights.sha256})")
     return path
+
+
+def require_package(name: str) -> None:
+    """Check that the package that reads a model file is installed.
+
+    Raises:
+        WeightsError: `package_missing`; the detail says how to install it.
+    """
+    weights = get(name)
+    if weights.package and find_spec(weights.package) is None:
+        detail = f"{weights.package} reads {weights.filename}; pip install 'exprbench[{weights.extra}]'"
+        raise WeightsError("package_missing", detail)
+
+
+def check_trusted(path: Path) -> None:
+    """Check that a model file of a format that can hold code is a published one, or that the user trusts it.
+
+    Raises:
+        UserError: its hash is unknown, and `$EXPRBENCH_TRUST` is not 1.
+    """
+    if os.environ.get(TRUST) == "1":
+        return
+    sha256 = sha256_path(path)
+    if sha256 not in {weights.sha256 for weights in ALL.values()}:
+        raise UserError(
+            f"{path} (sha256 {sha256[:16]}...) is not a published file, and a file of this kind can run code when it is"
+            f" loaded; if you trust its origin, add --trust, or set {TRUST}=1"
+        )
 
 
 def how_to_get(weights: Weights) -> str:

@@ -1,6 +1,5 @@
 """Loading of the backbone for a device: LoRA fusion, quantisation, offloading, compilation, attention kernels."""
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,15 +11,16 @@ from torch import Tensor, nn
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.progress import say
 from fantasyportrait.checkpoints.loading import WeightTransform, load_transformer
-from fantasyportrait.checkpoints.lora import Lora, parse_lora
+from fantasyportrait.checkpoints.lora import Lora
+from fantasyportrait.checkpoints.lora_names import parse_lora
 from fantasyportrait.checkpoints.model_folder import WanCheckpoint
 from fantasyportrait.model.transformer import MotionTransformer
 from fantasyportrait.runtime.memory import GIB, MemoryPlan
 from fantasyportrait.runtime.offloading import offload
+from fantasyportrait.runtime.quantisation import QUANTISED_DTYPES, quantise_linears
 from fantasyportrait.settings import RuntimeConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16, "int8": torch.bfloat16}
-QUANTISED = ("fp8", "int8")
 EXACT_KERNELS = ("native", "_native_cudnn", "flash", "_flash_3")  # diffusers' names; `sage` and others approximate
 
 
@@ -34,26 +34,37 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"--device is {name!r}, but PyTorch finds no GPU; use --device cpu or leave it out")
+    named_index = name != "cuda"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"--device is {name!r}; expected cpu, cuda or one GPU such as cuda:1") from error
+    if device.type == "cuda" and named_index and num_local_processes() > 1:
+        raise UserError(
+            f"--device is {name!r}, one GPU for {num_local_processes()} processes; use --device cuda, a GPU for each"
+        )
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise UserError(f"--device is {name!r}; there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
+
+
+def num_local_processes() -> int:
+    """Return the number of processes that torchrun started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def set_memory_limit(device: torch.device, vram_gib: float) -> tuple[float, float]:
     """Limit PyTorch to `vram_gib` of GPU memory; 0 sets no limit.
 
     Returns:
-        (GPU memory, CPU memory) that can be used, in GiB; GPU memory is infinite on a CPU.
+        (GPU memory, CPU memory) that this process can use, in GiB; GPU memory is infinite on a CPU. The processes of a
+        machine share its CPU memory equally.
     """
     import psutil
 
-    ram_gib = psutil.virtual_memory().available / GIB
+    ram_gib = psutil.virtual_memory().available / GIB / num_local_processes()
     if device.type != "cuda":
         return float("inf"), ram_gib
     free_gib, total_gib = (n / GIB for n in torch.cuda.mem_get_info(device))
@@ -86,20 +97,43 @@ def load_backbone(
         on_block_loaded=make_quantiser(plan.weights, device, storage_device),
     )
     if not is_resident:
-        offload(model, device, plan.offload, quantised=plan.weights in QUANTISED)
+        offload(model, device, plan.offload)
     if runtime.compile == "yes" or (runtime.compile == "auto" and device.type == "cuda" and is_resident):
         compile_blocks(model, required=runtime.compile == "yes")
     return model
 
 
 def compile_blocks(model: MotionTransformer, *, required: bool, **options: Any) -> None:
-    """Compile one block for all; if that fails (no Triton, no C compiler), run eagerly unless `required`."""
+    """Compile one block for all, with dynamic shapes: three graphs (no, one, several people) serve clips of all sizes.
+
+    If a graph cannot be compiled (no Triton, no C compiler), report it and run eagerly, unless `required`.
+    """
     import torch._dynamo.config
 
-    torch._dynamo.config.suppress_errors = not required
+    torch._dynamo.config.suppress_errors = False  # errors and the limit of graphs would lead to eager mode unreported
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    model.compile_repeated_blocks(dynamic=True, **options)
     if not required:
-        logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-    model.compile_repeated_blocks(**options)
+        for block in model.blocks:
+            block._compiled_call_impl = _with_eager_fallback(model, block)
+
+
+def _with_eager_fallback(model: MotionTransformer, block: nn.Module) -> Callable[..., Tensor]:
+    compiled = block._compiled_call_impl
+
+    def run(*inputs: Any) -> Tensor:
+        try:
+            return compiled(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # each compiler has errors of its own; an error of the model is raised again below
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            say(f"the blocks run without torch.compile, which is slower: {reason} (--compile no hides this message)")
+            for other in model.blocks:
+                other._compiled_call_impl = None
+            return block(*inputs)
+
+    return run
 
 
 def load_loras(specs: Iterable[str], base: WanCheckpoint) -> list[Lora]:
@@ -127,21 +161,13 @@ def make_quantiser(
     """Return a function that quantises a block's matrices on `device` and moves it to `storage_device`.
 
     Return None if `weights` is not an 8-bit type.
-
-    Raises:
-        UserError: torchao is not installed.
     """
-    if weights not in QUANTISED:
+    if weights not in QUANTISED_DTYPES:
         return None
-    try:
-        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
-    except ImportError as error:
-        raise UserError(f"{weights} weights need torchao; install it with: pip install torchao") from error
-    config = Int8WeightOnlyConfig() if weights == "int8" else Float8WeightOnlyConfig()
 
     def quantise(block: nn.Module) -> None:
         block.to(device)
-        quantize_(block, config)
+        quantise_linears(block, weights)
         block.to(storage_device)
 
     return quantise

@@ -206,6 +206,9 @@ def _add_convert(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_convert(args: argparse.Namespace) -> int:
+    from fantasyportrait.checks import check_convert
+
+    check_convert(args.base, args.adapter, args.expression, args.model, args.random)
     from fantasyportrait.checkpoints.convert import convert
 
     print("\n".join(convert(**{key: value for key, value in vars(args).items() if key != "handler"})))
@@ -220,6 +223,8 @@ def _add_info(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_info(args: argparse.Namespace) -> int:
+    if not args.path.exists():
+        raise UserError(f"there is no file or folder {args.path}")
     from fantasyportrait.checkpoints.info import info
 
     json.dump(info(args.path), sys.stdout, indent=2, default=str)

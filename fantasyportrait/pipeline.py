@@ -24,6 +24,7 @@ from fantasyportrait.backbone import (
     resolve_device,
     set_memory_limit,
 )
+from fantasyportrait.checkpoints.layout import PROMPT_FILE
 from fantasyportrait.checkpoints.loading import (
     check_model_folder,
     load_adapter,
@@ -33,7 +34,7 @@ from fantasyportrait.checkpoints.loading import (
     load_vae,
 )
 from fantasyportrait.checkpoints.lora import Lora
-from fantasyportrait.checkpoints.model_folder import PROMPT_FILE, ModelFolder
+from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
 from fantasyportrait.diffusion.denoise import Conditioning, OnStep, denoise
 from fantasyportrait.diffusion.flow_matching import compute_sigmas, guidance_branches, initial_noise
@@ -148,9 +149,13 @@ class Pipeline:
             tokenize_prompt(text, self.folder.base.tokenizer)
 
     def plan_memory(self, workload: Workload) -> MemoryPlan:
-        """Return the memory plan, chosen for the first workload and kept for all that follow."""
+        """Return the memory plan, chosen for the first workload and kept for all that follow.
+
+        Processes that share a video get the same plan.
+        """
         if self._plan is None:
-            vram_gib, ram_gib = set_memory_limit(self.device, self.runtime.vram)
+            limits = set_memory_limit(self.device, self.runtime.vram)
+            vram_gib, ram_gib = self.ranks.agree_on_minimum(limits, self.device)
             weights, offload = self.runtime.weights, self.runtime.offload
             if self.device.type == "cpu":
                 weights = "fp32" if weights == "auto" else weights
@@ -197,6 +202,7 @@ class Pipeline:
             portrait = image_condition(self.vae, inputs.image, num_latent_frames, tile=tile)
         return Conditioning({name: self.encode_prompt(texts[name]) for name in sorted(prompts)}, image, portrait)
 
+    @torch.no_grad()
     def compute_motion_tokens(
         self,
         inputs: Inputs,

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from exprbench.core.errors import UserError
-from exprbench.faces import FaceTracks, TracksError
-from exprbench.faces.video_tracks import given_tracks, track_faces, track_image
+from exprbench.faces.tracks import FaceTracks, TracksError
 from exprbench.media import VIDEO_SUFFIXES, MediaError, open_clip, read_image
 from fantasyportrait.model.configs import PATCH
 
@@ -42,6 +41,8 @@ def _find_tracks(path: Path) -> FaceTracks:
 
     If an image cannot be tracked, use the tracks given for a video of the same name: the image is its first frame.
     """
+    from exprbench.faces.video_tracks import given_tracks, track_faces, track_image
+
     if path.suffix.lower() in MOVING:
         return track_faces(path, max_frames=1).first(1)
     try:
@@ -115,11 +116,13 @@ def parse_size(text: str) -> tuple[int, int]:
     """Parse `480x832` to (480, 832).
 
     Raises:
-        UserError: the text is not a size, or a side is below 16 or above 8192 pixels.
+        UserError: the text is not a size, or a side is odd, below 16 or above 8192 pixels.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower(), re.ASCII)
     if not match or not all(PATCH <= int(n) <= 8192 for n in match.groups()):
         raise UserError(f"--size is {text!r}; expected WIDTHxHEIGHT in pixels, such as 480x832")
+    if any(int(n) % 2 for n in match.groups()):
+        raise UserError(f"--size is {text!r}; expected even numbers, which the video's colour format requires")
     return int(match[1]), int(match[2])
 
 

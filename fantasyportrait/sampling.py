@@ -1,5 +1,6 @@
 """Public functions of the sampler: one video, and all videos of a benchmark."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exprbench.benchmark import Benchmark, Case
+from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.files import read_json, write_json
+from exprbench.core.files import file_lock, read_json, write_json
 from exprbench.core.progress import say
-from fantasyportrait.portrait import Assignment, parse_assignment
+from fantasyportrait.checks import check_driver, check_model, check_runtime
+from fantasyportrait.portrait import Assignment, parse_assignment, parse_size
 from fantasyportrait.settings import RuntimeConfig, SamplingConfig, build_sampling_config, from_dict
 
 if TYPE_CHECKING:
@@ -62,12 +65,13 @@ def sample(
     _check_output(out, overwrite)
     config = build_sampling_config(preset, options)
     assignment = parse_assignment(assign) if isinstance(assign, str) else assign
-    _check_exists(portrait, "portrait")
+    if not portrait.exists():
+        raise UserError(f"there is no portrait {portrait}")
     for driver in drivers:
-        _check_exists(driver, "driver")
+        check_driver(driver)
+    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     from fantasyportrait.inputs import prepare_inputs
 
-    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     if pipeline.ranks.num_cases > 1:
         raise UserError(
             f"{pipeline.ranks.num_cases} processes would generate the same video; share the work with "
@@ -93,11 +97,6 @@ def _check_output(out: Path, overwrite: bool) -> None:
     _check_writable(out.parent)
 
 
-def _check_exists(path: Path, role: str) -> None:
-    if not path.exists():
-        raise UserError(f"there is no {role} {path}")
-
-
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,10 +113,14 @@ def _load_checked_pipeline(
     loras: Sequence[str],
     face_models: tuple[Path | str, Path | str] | None,
 ) -> "Pipeline":
+    runtime_config = from_dict(RuntimeConfig, runtime or {})
+    check_runtime(runtime_config)
+    check_model(Path(model), loras, map(Path, face_models or ()))
+    if config.size:
+        parse_size(config.size)
     from fantasyportrait.expression.onnx_faces import OnnxLandmarkDetector
     from fantasyportrait.pipeline import load_pipeline
 
-    runtime_config = from_dict(RuntimeConfig, runtime or {})
     landmark_detector = OnnxLandmarkDetector(*map(Path, face_models)) if face_models else None
     pipeline = load_pipeline(model, runtime_config, loras=loras, landmark_detector=landmark_detector)
     pipeline.check(config)
@@ -170,9 +173,9 @@ def sample_benchmark(
     bench, out = Benchmark.open(benchmark), Path(out)
     config = build_sampling_config(preset, {"fps": bench.fps, **options})
     _check_writable(out)
+    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     from fantasyportrait.workload import largest_workload
 
-    pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     num_people = max((len(case.face_map) for case in bench.cases), default=1)
     num_frames = config.frames or round(bench.clip_seconds * bench.fps)
     plan = pipeline.plan_memory(
@@ -239,12 +242,17 @@ def _generate_case(
 def _check_same_run(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
     """Record the settings of a folder's videos; raise UserError if it holds videos of other settings."""
     path = out / RUN_FILE
+    with file_lock(entry_path("locks/outputs", os.path.realpath(path))):  # two runs must not both find an empty folder
+        _compare_and_record(path, identity, overwrite)
+
+
+def _compare_and_record(path: Path, identity: dict[str, Any], overwrite: bool) -> None:
     recorded = {} if overwrite else read_json(path)
     changed = [key for key in identity if recorded.get(key) != identity[key]]
     if recorded and changed:
         differences = ", ".join(_list_differences(recorded, identity, changed))
         raise UserError(
-            f"{out} holds videos of other settings ({differences}); choose another --out or add --overwrite"
+            f"{path.parent} holds videos of other settings ({differences}); choose another --out or add --overwrite"
         )
     write_json(path, identity)
 

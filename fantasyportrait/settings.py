@@ -8,10 +8,30 @@ from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.schema import check_settings, setting
 from fantasyportrait.model.configs import FEATURES
 
+# Of the released script for one person; the one for several people adds a sentence against speaking in front.
+RELEASED_NEGATIVE_PROMPT = (
+    "人物静止不动，静止，色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"  # noqa: RUF001
+    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，"  # noqa: RUF001
+    "形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"  # noqa: RUF001
+)
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "released": {"expression_guidance": 4.0, "mask": "released", "window": 201},
+    "released": {
+        "expression_guidance": 4.0,
+        "mask": "released",
+        "window": 201,
+        "negative_prompt": RELEASED_NEGATIVE_PROMPT,
+    },
 }
+
+ATTENTION_KERNELS = (  # diffusers' names, listed so that a name can be checked without importing diffusers
+    *("auto", "native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math", "_native_npu"),
+    *("_native_xla", "flex", "xformers", "aiter", "aiter_fa2_hub"),
+    *("flash", "flash_hub", "flash_varlen", "flash_varlen_hub", "flash_4_hub"),
+    *("_flash_3", "_flash_varlen_3", "_flash_3_hub", "_flash_3_varlen_hub"),
+    *("sage", "sage_hub", "sage_blackwell_hub", "sage_varlen", "_sage_qk_int8_pv_fp8_cuda"),
+    *("_sage_qk_int8_pv_fp8_cuda_sm90", "_sage_qk_int8_pv_fp16_cuda", "_sage_qk_int8_pv_fp16_triton"),
+)
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-import signal
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; see `multiexpr --help`."""
     import exprbench
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm sends SIGTERM before it ends a job
     description = "Curate video collections into datasets of clips with expressive faces."
     parser = Parser(prog="multiexpr", description=description, examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
@@ -117,6 +116,9 @@ def _add_recipe(parser: Parser) -> None:
         metavar="FILE",
         help="YOLO detector of people: .pt, .onnx, .engine or OpenVINO folder (default: yolov8n)",
     )
+    parser.add_argument(
+        "--trust", action="store_true", help="load a .pt file that is not a published one; it can run code"
+    )
 
 
 def _add_execution(parser: Parser) -> None:
@@ -132,8 +134,11 @@ def _add_execution(parser: Parser) -> None:
 
 def _load_recipe(args: argparse.Namespace) -> "Recipe | None":
     """Return the recipe of the command line; None if no option changes the recipe in use."""
+    from exprbench.weights import TRUST
     from multiexpr.recipe import load_recipe
 
+    if getattr(args, "trust", False):
+        os.environ[TRUST] = "1"  # inherited by the workers
     people_model = getattr(args, "people_model", None)
     settings = [*args.settings, *([f"score.people.model={people_model}"] if people_model else [])]
     if not args.recipe and not settings:

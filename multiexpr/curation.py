@@ -5,12 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from exprbench.core.errors import UserError
+from exprbench.core.files import file_lock
+from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
 from multiexpr.captions import caption
-from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage, sole_run
 from multiexpr.exporting.dataset import export
 from multiexpr.indexing.listing import ListingSummary, finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import IndexStage
@@ -56,7 +58,7 @@ def index(
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
     workspace.root.mkdir(parents=True, exist_ok=True)
-    with FileLock(workspace.root / "listing.lock"):
+    with file_lock(workspace.root / "listing.lock"):
         summary, job = ListingSummary(), get_job_id(os.environ)
         if execution.executor != "slurm" or not is_listed(workspace, job):
             summary = list_collection(
@@ -99,7 +101,9 @@ def score(
     workspace.shards()
     save_recipe(workspace.recipe, recipe)
     make_stage = partial(ScoreStage, score_all=score_all, retry_errors=retry_errors)
-    return run_stage(make_stage, workspace, recipe, execution or ExecutionConfig())
+    execution = execution or ExecutionConfig()
+    with sole_run(workspace, execution):
+        return run_stage(make_stage, workspace, recipe, execution)
 
 
 def resolve_methods(recipe: Recipe) -> Recipe:
@@ -116,8 +120,9 @@ def select(out: Path | str, *, recipe: Recipe | None = None) -> verdicts.Funnel:
     """
     workspace = Workspace(Path(out))
     recipe = recipe or _recipe_in_use(workspace)
-    funnel = verdicts.select(workspace, recipe)
-    save_recipe(workspace.recipe, recipe)
+    with sole_writer(workspace.root):
+        funnel = verdicts.select(workspace, recipe)
+        save_recipe(workspace.recipe, recipe)
     return funnel
 
 
@@ -153,14 +158,15 @@ def curate(
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
-    index(
-        source, out, recipe=recipe, kind=kind, options=options, limit=limit, resume=True, check_content=check_content,
-        execution=execution,
-    )  # fmt: skip
-    score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, execution=execution)
-    if execution.executor == "slurm":
-        return _last_rank(workspace, recipe, execution)
-    return _finish(workspace, recipe, execution)
+    with sole_run(workspace, execution):
+        index(
+            source, out, recipe=recipe, kind=kind, options=options, limit=limit, resume=True,
+            check_content=check_content, execution=execution,
+        )  # fmt: skip
+        score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, execution=execution)
+        if execution.executor == "slurm":
+            return _last_rank(workspace, recipe, execution)
+        return _finish(workspace, recipe, execution)
 
 
 def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel:
@@ -181,7 +187,7 @@ def _last_rank(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig)
         say(f"score: this rank is done; {num_remaining} shards of other ranks remain, the last rank writes the dataset")
         return None
     try:
-        with FileLock(workspace.root / "finish.lock", timeout=0):
+        with file_lock(workspace.root / "finish.lock", wait=False):
             return _finish(workspace, recipe, replace(execution, executor="local"))
     except Timeout:
         say("score: all shards are done; another rank writes the dataset")

@@ -3,6 +3,7 @@
 import ast
 import sys
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ EXPRBENCH = {
     "building": {"core", "media", "faces", "benchmark", "exprbench"},
     "collection": {"core", "benchmark"},
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
-    "leaderboard": {"core", "metrics", "records"},
+    "leaderboard": {"core", "metrics", "records", "scoring"},
     "study": {"core", "media", "benchmark", "scoring", "leaderboard"},
-    "demo": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
+    "toy_benchmark": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
     "cli": {"core", "weights", "study", "exprbench"},
     "exprbench": {"core"},
@@ -65,8 +66,9 @@ FANTASYPORTRAIT = {
         *("settings", "portrait", "inputs", "workload", "backbone", "watermark"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
     },
-    "sampling": {"settings", "portrait", "inputs", "workload", "pipeline", "expression"},
-    "cli": {"settings", "model", "checkpoints", "sampling"},
+    "checks": {"settings", "model", "checkpoints"},
+    "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "expression"},
+    "cli": {"settings", "model", "checks", "checkpoints", "sampling"},
     "__main__": {"cli"},
     "fantasyportrait": set(),
 }
@@ -135,6 +137,14 @@ def test_arrows_point_down(package):
         and part_of(name) not in layers.get(part_of(module), ())
     }
     assert wrong == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_that_of_a_module(package):
+    """The import of `package.name` would replace the function `package.name` by the module."""
+    modules = {part_of(module) for module in MODULES if module.startswith(f"{package}.")}
+    public_names = vars(import_module(package)).get("__dir__", list)()
+    assert modules.isdisjoint(public_names)
 
 
 def test_the_layers_themselves_are_without_circles():

@@ -41,7 +41,9 @@ def test_an_unchanged_copy_has_no_problems(bench, tmp_path):
 )
 def test_files_are_compared_with_their_descriptions(bench, tmp_path, path, field, value, problem):
     asset = replace(bench.assets[path], **{field: value})
-    assert check(rewritten(bench, tmp_path / "b", assets={path: asset}).root) == [f"{path}: {problem}"]
+    problems = check(rewritten(bench, tmp_path / "b", assets={path: asset}).root)
+    assert [line for line in problems if ".tracks.npz" not in line] == [f"{path}: {problem}"]
+    assert all(line.endswith(problem) for line in problems)
 
 
 def test_a_passer_by_in_a_driver_does_not_count(bench, tmp_path):
@@ -61,7 +63,8 @@ def test_a_file_that_cannot_be_read_is_named(bench, tmp_path):
         path.write_bytes(b"nothing of use")
 
     problems = check(rewritten(bench, tmp_path / "b", files={DRIVER: spoil, PORTRAIT: spoil}).root)
-    assert [line.split(": ")[:2] for line in problems] == [[DRIVER, "open_failed"], [PORTRAIT, "open_failed"]]
+    codes = [line.split(": ")[:2] for line in problems if ".tracks.npz" not in line]
+    assert codes == [[DRIVER, "open_failed"], [PORTRAIT, "open_failed"]]
 
 
 def test_a_picture_that_was_changed_is_named(bench, tmp_path):

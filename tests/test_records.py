@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from exprbench import UserError, load_record, records
-from exprbench.records import Aggregate, CaseScore, Group, ScoredBenchmark, ScoreRecord, save_record
+from exprbench.records import SCHEMA, Aggregate, CaseScore, Group, ScoredBenchmark, ScoreRecord, save_record
 
 
 def record(method="m", value=5.0, **changes):
@@ -22,8 +22,11 @@ def record(method="m", value=5.0, **changes):
         split="single",
         track="self",
         num_cases=1,
+        num_cases_benchmark=1,
         num_scored=1,
         num_resized=0,
+        num_other_aspect=0,
+        num_extra_faces=0,
         coverage=0.5,
         detect_rate=1.0,
         errors={},
@@ -31,12 +34,12 @@ def record(method="m", value=5.0, **changes):
         unscored={"fid": "weights_missing"},
     )
     made = ScoreRecord(
-        schema=1,
+        schema=SCHEMA,
         method=method,
         benchmark=ScoredBenchmark(name="b", sha256="0" * 64, num_cases=1),
         profile="mediapipe",
         protocol={"fps": "25"},
-        ids={"lmd": "lmd[mp478,unit]"},
+        ids={"lmd": "lmd[mp478,unit,center]"},
         weights={},
         versions={},
         device="cpu",
@@ -59,6 +62,25 @@ def test_coverage_is_the_share_of_the_references_frames():
     assert replace(record().cases[0], num_frames_reference=0).coverage == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "reference", "expected"),
+    [
+        ((512, 512), (512, 512), False),
+        ((1024, 1024), (512, 512), False),
+        ((161, 97), (160, 96), False),  # an odd size
+        ((480, 832), (478, 850), False),  # rounded to multiples of 16
+        ((912, 512), (512, 512), True),  # padded
+        ((512, 912), (512, 512), True),
+        ((1024, 512), (512, 512), True),  # two pictures next to each other
+        (None, (512, 512), False),
+        ((512, 512), (0, 0), False),
+    ],
+)
+def test_another_aspect_ratio_is_more_than_rounded_sizes(size, reference, expected):
+    case = replace(record().cases[0], size=size, size_reference=reference)
+    assert case.has_other_aspect == expected
+
+
 def damaged(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(UserError) as error:
@@ -74,7 +96,7 @@ def test_records_that_are_not_whole(tmp_path):
     assert "not valid JSON" in damaged(tmp_path, "")
     assert "not valid JSON" in damaged(tmp_path, "[" * 100_000)
     assert "schema 'list'" in damaged(tmp_path, "[]")
-    assert "schema 99" in damaged(tmp_path, text.replace('"schema": 1', '"schema": 99'))
+    assert "schema 99" in damaged(tmp_path, text.replace(f'"schema": {SCHEMA}', '"schema": 99'))
     (tmp_path / "m.json").unlink()
     with pytest.raises(UserError, match="there is no record"):
         load_record(tmp_path / "m.json")
@@ -146,8 +168,8 @@ def test_a_group_is_found_by_split_and_track():
 
 def test_a_record_of_another_version_is_refused_whichever_it_is(tmp_path):
     text = json.dumps(record().to_json())
-    for schema in ("0", "2", "null", '"1"'):
-        assert "is a record of schema" in damaged(tmp_path, text.replace('"schema": 1', f'"schema": {schema}'))
+    for schema in ("0", "1", "3", "null", '"2"'):
+        assert "is a record of schema" in damaged(tmp_path, text.replace('"schema": 2', f'"schema": {schema}'))
 
 
 def test_a_failed_write_leaves_the_previous_record(tmp_path, small_disk):

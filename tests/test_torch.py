@@ -15,7 +15,7 @@ from exprbench.metrics.extractors import frame_features
 from exprbench.metrics.frechet import frechet_distance
 from exprbench.metrics.psnr import psnr
 from exprbench.metrics.ssim import ssim
-from exprbench.torch import FID, FVD, LMD, PSNR, SSIM, ExprBenchMetric, metrics
+from exprbench.torch import FID, FVD, KID, LMD, PSNR, SSIM, ExprBenchMetric, metrics
 
 ROOT = Path(__file__).parents[1]
 
@@ -170,3 +170,26 @@ def test_faces_on_a_real_clip(shared, needs_weights):
     gone = LMD()
     gone.update(torch.zeros_like(frames), frames)
     assert gone.num_videos == 0
+
+
+def test_kid_is_torchmetrics_on_all_frames_at_once():
+    from torchmetrics.image.kid import poly_mmd
+
+    predicted, reference = videos()
+    metric = KID(Colours())
+    for i in range(3):
+        metric.update(predicted[i], reference[i])
+    sides = [
+        torch.from_numpy(np.concatenate([frame_features(list(v), Colours()) for v in side.movedim(-3, -1).numpy()]))
+        for side in (reference, predicted)
+    ]
+    assert metric.compute().item() == pytest.approx(poly_mmd(*(s.double() for s in sides)).item(), rel=1e-6)
+    assert not metric.higher_is_better
+
+
+def test_further_columns_by_name():
+    predicted, reference = videos()
+    metric = ExprBenchMetric("l1")
+    metric.update(predicted, reference)
+    expected = (predicted.double() - reference.double()).abs().mean()
+    assert metric.compute().item() == pytest.approx(expected.item(), rel=1e-9)

@@ -10,6 +10,7 @@ import pytest
 from exprbench import cli, weights
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_bytes
+from exprbench.metrics import METRICS, PROFILES
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -151,3 +152,19 @@ def test_a_folder_can_be_an_export_but_not_a_model_file(entry, tmp_path):
     assert weights.locate("net") is None
     (tmp_path / "mine" / "net.onnx").mkdir()
     assert weights.locate_export("net") == tmp_path / "mine" / "net.onnx"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_model_file_of_a_profile_can_be_fetched_and_verified(profile):
+    for name in {name for metric in METRICS.values() for name in metric.weights.get(profile, ())}:
+        file = weights.get(name)
+        assert file.url.startswith("https://") or file.comes_with, name
+        assert len(file.sha256) == 64
+        assert file.num_bytes > 0
+
+
+def test_a_package_that_reads_a_file_is_asked_for_by_the_name_of_its_extra(monkeypatch, entry):
+    weights.require_package("net")
+    monkeypatch.setitem(weights.ALL, "net", replace(entry, package="no_such_package", extra="paper"))
+    with pytest.raises(weights.WeightsError, match=r"package_missing: .* pip install 'exprbench\[paper\]'"):
+        weights.require_package("net")

@@ -4,7 +4,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+
 from exprbench.benchmark import Asset
+from exprbench.building.bystanders import is_principal
 from exprbench.building.source_files import Input
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path, write_bytes
@@ -17,16 +20,23 @@ MIN_CLIP_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A prepared input: `main` is the path of its portrait or driver, `assets` holds all its files by path."""
+    """A prepared input.
+
+    Attributes:
+        main: path of its portrait or driver.
+        assets: all its files, by path.
+        driven: for each face, left to right, whether it drives or is driven; bystanders of a portrait are not.
+    """
 
     input: Input
     main: str
     assets: dict[str, Asset]
+    driven: tuple[bool, ...]
 
     @property
-    def num_faces(self) -> int:
-        """Return the number of faces: detected, or from `sources.csv` if none were detected."""
-        return self.assets[self.main].num_faces
+    def num_driven(self) -> int:
+        """Return the number of faces without bystanders."""
+        return sum(self.driven)
 
 
 def prepare(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepared:
@@ -48,23 +58,36 @@ def _portrait(item: Input, root: Path) -> Prepared:
     else:
         write_image(path, image)
     tracks = given_tracks(item.path) or track_image(path)
-    num_detected = len(main_faces(tracks))
-    num_faces = num_detected or item.faces or (1 if item.split == "single" else 0)
-    if item.split == "multi" and num_faces < 2:
-        detail = f"{num_detected} found; a multi portrait has two or more (see the column faces of sources.csv)"
+    detected = is_principal(image, replace(tracks, tracks=tuple(main_faces(tracks))))
+    driven = detected or (True,) * (item.faces or (1 if item.split == "single" else 0))
+    _check_portrait(item, sum(driven), len(detected) - sum(detected))
+    asset = _asset(item, path, image.shape, num_faces=len(driven), faces_found=bool(detected))
+    assets = {main: asset, **_copy_given_tracks(item, root, main, tracks)}
+    return Prepared(input=item, main=main, assets=assets, driven=driven)
+
+
+def _check_portrait(item: Input, num_people: int, num_bystanders: int) -> None:
+    found = f"{num_people} found" + (f" and {num_bystanders} in the background" if num_bystanders else "")
+    if item.split == "multi" and num_people < 2:
+        detail = f"{found}; a multi portrait has two or more (see the column faces of sources.csv)"
         raise ItemError("one_face", detail)
-    asset = _asset(item, path, image.shape, num_faces=num_faces, faces_found=num_detected > 0)
-    return Prepared(input=item, main=main, assets={main: asset, **_copy_given_tracks(item, root, main, tracks)})
+    if item.split == "single" and num_people > 1:
+        raise ItemError("several_faces", f"{found}; portraits of several people belong into --multi-portraits")
 
 
 def _lossless_copy_suffix(path: Path) -> str:
     """Return the suffix of a JPEG or PNG file that all readers decode to the same pixels; empty for other files."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        upright = image.getexif().get(0x0112, 1) == 1
-        if image.mode == "RGB" and upright and getattr(image, "n_frames", 1) == 1:
-            return {"JPEG": ".jpg", "PNG": ".png"}.get(image.format or "", "")
+    try:
+        with Image.open(path) as image:
+            upright = image.getexif().get(0x0112, 1) == 1
+            is_plain = image.mode == "RGB" and "transparency" not in image.info
+            image.load()
+            if is_plain and upright and getattr(image, "n_frames", 1) == 1:
+                return {"JPEG": ".jpg", "PNG": ".png"}.get(image.format or "", "")
+    except Exception:  # an image that only OpenCV reads; damaged ones make Pillow raise almost anything
+        return ""
     return ""
 
 
@@ -72,36 +95,61 @@ def _driver(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
     main = f"driving/{_prefix(item)}{item.name}.mp4"
     path = root / main
     first = path.with_suffix(".png")
-    num_frames = _write_clip(item, path, fps, round(clip_seconds * fps))
+    tracks = _write_complete_clip(item, path, fps, round(clip_seconds * fps))
     with open_clip(path) as clip:
         write_image(first, next(iter(clip)))
-    given = given_tracks(item.path)
-    if given and item.start_s:
-        raise ItemError("tracks_mismatch", "tracks are given for the whole video, but start_s skips its beginning")
-    tracks = given.first(num_frames) if given else track_faces(path, fps=fps)
     num_faces = len(main_faces(tracks))
-    _check_driver(item, tracks, num_faces, num_frames)
     shape = (clip.info.height, clip.info.width)
-    asset = _asset(item, path, shape, num_faces=num_faces, num_frames=num_frames)
+    asset = _asset(item, path, shape, num_faces=num_faces, num_frames=tracks.num_frames)
     first_asset = replace(_asset(item, first, shape, num_faces=num_faces), kind="first_frame")
     assets = {main: asset, first.relative_to(root).as_posix(): first_asset}
-    return Prepared(input=item, main=main, assets={**assets, **_copy_given_tracks(item, root, main, tracks)})
+    assets |= _copy_given_tracks(item, root, main, tracks)
+    return Prepared(input=item, main=main, assets=assets, driven=(True,) * num_faces)
 
 
-def _write_clip(item: Input, path: Path, fps: float, max_frames: int) -> int:
-    skipped = round(item.start_s * fps)
-    with open_clip(item.path, fps=fps, max_frames=skipped + max_frames) as clip:
-        frames = islice(clip, skipped, None)
+def _write_complete_clip(item: Input, path: Path, fps: float, max_frames: int) -> FaceTracks:
+    """Write the clip, from the first frame in which all of its people are visible, and return its tracks."""
+    start, given = round(item.start_s * fps), given_tracks(item.path)
+    if given and start:
+        raise ItemError("tracks_mismatch", "tracks are given for the whole video, but start_s skips its beginning")
+    while True:
+        limit = min(max_frames, given.num_frames - start) if given and start else max_frames
+        num_frames = _write_clip(item.path, path, fps, start, limit)
+        tracks = given.first(start + num_frames).skip(start) if given else track_faces(path, fps=fps)
+        _check_driver(item, tracks, num_frames)
+        later = _first_complete_frame(tracks)
+        if not later:
+            return tracks
+        start += later
+
+
+def _write_clip(source: Path, path: Path, fps: float, start: int, max_frames: int) -> int:
+    """Write the frames of a video from `start` on, `max_frames` at most, and return their number."""
+    with open_clip(source, fps=fps, max_frames=start + max_frames) as clip:
+        frames = islice(clip, start, None)
         first = next(frames, None)
-        if first is None:
-            raise MediaError("too_short", f"it ends before its start_s of {item.start_s:g} s")
-        num_frames = write_video(path, chain([first], frames), fps=fps)
+        num_frames = 0 if first is None else write_video(path, chain([first], frames), fps=fps)
     if num_frames < MIN_CLIP_S * fps:
-        raise MediaError("too_short", f"{num_frames / fps:.2f} s; a driver lasts {MIN_CLIP_S:g} s or more")
+        after = f" after the start of the clip at {start / fps:.2f} s" if start else ""
+        detail = f"{num_frames / fps:.2f} s{after}; a driver lasts {MIN_CLIP_S:g} s or more"
+        raise MediaError("too_short", detail)
     return num_frames
 
 
-def _check_driver(item: Input, tracks: FaceTracks, num_faces: int, num_frames: int) -> None:
+def _first_complete_frame(tracks: FaceTracks) -> int:
+    """Return the first frame in which all main faces are seen.
+
+    Raises:
+        ItemError: `never_together`, if there is none.
+    """
+    together = np.logical_and.reduce([track.seen for track in main_faces(tracks)])
+    if not together.any():
+        raise ItemError("never_together", "no frame shows all of its faces, so none can be the source of its self case")
+    return int(together.argmax())
+
+
+def _check_driver(item: Input, tracks: FaceTracks, num_frames: int) -> None:
+    num_faces = len(main_faces(tracks))
     if tracks.num_frames != num_frames:
         detail = f"{tracks.num_frames} frames of tracks are given for {num_frames} frames of video"
         raise ItemError("tracks_mismatch", detail)
@@ -133,7 +181,7 @@ def _asset(item: Input, path: Path, shape: tuple[int, ...], **counts: int) -> As
         num_bytes=path.stat().st_size,
         width=shape[1],
         height=shape[0],
-        original=item.path.name,
+        original=item.file_name,
         source=item.source,
         licence=item.licence,
         person=";".join(item.persons),

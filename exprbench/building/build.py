@@ -1,6 +1,5 @@
 """Build a benchmark folder: prepare the inputs, draw the pairs, and rename the finished folder into place."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,8 +11,9 @@ from exprbench.building.assets import Prepared, prepare
 from exprbench.building.pairing import draw_subset, make_cases
 from exprbench.building.source_files import Input, list_inputs
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.files import write_json, write_text
-from exprbench.core.processes import num_cores, process_map
+from exprbench.core.files import atomic_folder, write_json, write_text
+from exprbench.core.locks import sole_writer
+from exprbench.core.processes import WorkerKilled, num_cores, process_map
 from exprbench.faces.video_tracks import tracks_made_by
 
 
@@ -53,7 +53,8 @@ def build(
         workers: number of processes; 0 runs everything in this process; None uses all cores.
 
     Raises:
-        UserError: `out` exists, an option is out of range, or no case can be made of the inputs.
+        UserError: `out` exists or is being written by another run, an option is out of range, no case can be made of
+            the inputs, or the machine killed the process that prepared one of them.
     """
     root = Path(out)
     if root.exists():
@@ -70,10 +71,8 @@ def build(
         (multi_driving, "driver", "multi"),
     )
     inputs = [i for folder, kind, split in folders if folder for i in list_inputs(Path(folder), kind, split)]
-    unfinished = root.with_name(f".{root.name}.building")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     workers = num_cores() if workers is None else workers
-    try:
+    with sole_writer(root), atomic_folder(root) as unfinished:
         prepared, left_out = _prepare_all(inputs, unfinished, fps, clip_seconds, workers)
         drawn = draw_subset(prepared, seed)
         cases, unmatched = make_cases(drawn, cross_per_portrait, seed)
@@ -91,9 +90,6 @@ def build(
             made_by={"exprbench": exprbench.__version__, "faces": tracks_made_by()},
         )
         _finish(bench)
-        unfinished.rename(root)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return replace(bench, root=root)
 
 
@@ -103,8 +99,10 @@ def _prepare_all(
     prepared, left_out = [], []
     work = partial(prepare, root=root, fps=fps, clip_seconds=clip_seconds)
     for item, result in process_map(work, inputs, workers=workers, label="build", unit="file"):
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(item.path.name)
         if isinstance(result, ItemError):
-            left_out.append(LeftOut(path=item.path.name, reason=result.code, detail=result.detail))
+            left_out.append(LeftOut(path=item.file_name, reason=result.code, detail=result.detail))
         else:
             prepared.append(result)
     return sorted(prepared, key=lambda p: p.main), left_out
@@ -113,7 +111,7 @@ def _prepare_all(
 def _not_drawn(prepared: list[Prepared], drawn: list[Prepared]) -> list[LeftOut]:
     kept = {p.main for p in drawn}
     detail = "there are more than the paper's number; this one was not drawn"
-    return [LeftOut(path=p.input.path.name, reason="not_drawn", detail=detail) for p in prepared if p.main not in kept]
+    return [LeftOut(path=p.input.file_name, reason="not_drawn", detail=detail) for p in prepared if p.main not in kept]
 
 
 def _why_none(left_out: Sequence[LeftOut]) -> str:

@@ -32,12 +32,13 @@ def make_cases(prepared: Sequence[Prepared], per_portrait: int, seed: int) -> tu
     for split in ("single", "multi"):
         in_split = [p for p in prepared if p.input.split == split]
         drivers = [p for p in in_split if p.input.kind == "driver"]
-        complete = [p for p in drivers if split == "single" or p.num_faces > 1]
-        cases += _numbered(split, "self", ((p.main.removesuffix(".mp4") + ".png", (p,)) for p in complete))
-        singles = [p for p in prepared if p.input.kind == "driver" and p.num_faces == 1]
+        complete = [p for p in drivers if split == "single" or p.num_driven > 1]
+        own = ((p.main.removesuffix(".mp4") + ".png", p.driven, (p,)) for p in complete)
+        cases += _numbered(split, "self", own)
+        singles = [p for p in prepared if p.input.kind == "driver" and p.num_driven == 1]
         portraits = [p for p in in_split if p.input.kind == "portrait"]
         pairs, without_driver = _draw_pairs(portraits, complete, singles, per_portrait, seed)
-        cases += _numbered(split, "cross", ((portrait.main, group) for portrait, group in pairs))
+        cases += _numbered(split, "cross", ((p.main, p.driven, group) for p, group in pairs))
         unmatched += without_driver
     return cases, unmatched
 
@@ -58,8 +59,8 @@ def _draw_pairs(
             used |= {p.main for p in group}
             pairs.append((portrait, group))
         if per_portrait and not used:
-            detail = f"no driver, or not enough of them, for {portrait.num_faces} faces of other people"
-            without_driver.append(LeftOut(path=portrait.input.path.name, reason="no_driver", detail=detail))
+            detail = f"no driver, or not enough of them, for {portrait.num_driven} faces of other people"
+            without_driver.append(LeftOut(path=portrait.input.file_name, reason="no_driver", detail=detail))
     return sorted(pairs, key=lambda pair: (pair[0].main, [p.main for p in pair[1]])), without_driver
 
 
@@ -73,22 +74,24 @@ def _choose_drivers(
         others = [p for p in candidates if not persons & set(p.input.persons) and p.main not in used]
         return sorted(others, key=lambda p: (uses[p.main], _random_key(seed, portrait.main, p.main)))
 
-    matching = by_use([p for p in complete if p.num_faces == portrait.num_faces])
+    matching = by_use([p for p in complete if p.num_driven == portrait.num_driven])
     if matching:
         return (matching[0],)
-    several = by_use(singles)[: portrait.num_faces]
-    return tuple(several) if portrait.num_faces > 1 and len(several) == portrait.num_faces else ()
+    several = by_use(singles)[: portrait.num_driven]
+    return tuple(several) if portrait.num_driven > 1 and len(several) == portrait.num_driven else ()
 
 
-def _numbered(split: str, track: str, pairs: Iterator[tuple[str, Drivers]]) -> Iterator[Case]:
-    for number, (source, group) in enumerate(pairs, 1):
+def _numbered(split: str, track: str, pairs: Iterator[tuple[str, tuple[bool, ...], Drivers]]) -> Iterator[Case]:
+    """Yield a case for each source, its faces (whether each is driven) and its drivers."""
+    for number, (source, driven, group) in enumerate(pairs, 1):
+        faces = ((d, f) for d, p in enumerate(group) for f in range(p.num_driven))
         yield Case(
             case_id=f"{split}-{track}-{number:04d}",
             split=split,
             track=track,
             source=source,
             drivers=tuple(p.main for p in group),
-            face_map=tuple((d, f) for d, p in enumerate(group) for f in range(p.num_faces)),
+            face_map=tuple(next(faces) if is_driven else None for is_driven in driven),
         )
 
 

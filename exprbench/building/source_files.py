@@ -2,15 +2,18 @@
 
 import csv
 import hashlib
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from exprbench.core.errors import UserError, unknown_name
+from exprbench.core.text import guess_encoding, printable
 
 COLUMNS = ("file", "source", "licence", "person", "faces", "url", "author", "start_s")
 MAX_START_S = 86_400
+MAX_CELL = 10_000  # characters
 NOT_MEDIA = {".npz", ".csv", ".md", ".txt", ".json", ".html"}
 
 
@@ -39,6 +42,11 @@ class Input:
     author: str = ""
     start_s: float = 0.0
 
+    @property
+    def file_name(self) -> str:
+        """Return the name of the file, with escapes for bytes that are not UTF-8."""
+        return printable(self.path.name)
+
 
 def list_inputs(folder: Path, kind: str, split: str) -> Iterator[Input]:
     """Yield the input files of a folder in the order of their names."""
@@ -47,7 +55,7 @@ def list_inputs(folder: Path, kind: str, split: str) -> Iterator[Input]:
     sources = read_sources(folder)
     taken: set[str] = set()
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or path.suffix.lower() in NOT_MEDIA:
+        if path.name.startswith(".") or path.is_dir() or path.suffix.lower() in NOT_MEDIA:
             continue
         row = sources.get(path.name, {})
         name = safe_name(path, taken)
@@ -57,7 +65,7 @@ def list_inputs(folder: Path, kind: str, split: str) -> Iterator[Input]:
             kind=kind,
             split=split,
             name=name,
-            persons=tuple(p.strip() for p in row["person"].split(";")) if row.get("person") else (path.stem,),
+            persons=_persons(row) or (printable(path.stem),),
             source=row.get("source") or "",
             licence=row.get("licence") or "",
             faces=_parse_count(row.get("faces"), folder, path.name),
@@ -67,23 +75,63 @@ def list_inputs(folder: Path, kind: str, split: str) -> Iterator[Input]:
         )
 
 
+def _persons(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (row.get("person") or "").split(";") if name.strip())
+
+
 def read_sources(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of `sources.csv` by file name, an empty dict if the folder has none."""
+    """Return the rows of `sources.csv` by file name, an empty dict if the folder has none.
+
+    It can be in UTF-8, UTF-16 or Windows-1252. Rows can be short: missing cells are empty.
+
+    Raises:
+        UserError: a column is unknown, a row is damaged, or it names no file of the folder.
+    """
     path = folder / "sources.csv"
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        for column in reader.fieldnames or ():
-            if column not in COLUMNS:
-                raise UserError(f"{path}: {unknown_name('column', column, list(COLUMNS))}")
-        if "file" not in (reader.fieldnames or ()):
-            raise UserError(f"{path} has no column 'file'; it is required")
-        rows = {row["file"]: row for row in reader}
-    missing = [name for name in rows if not (folder / name).is_file()]
+    reader = csv.DictReader(io.StringIO(_decode(path), newline=""), restval="")
+    try:
+        columns = list(reader.fieldnames or ())
+        _check_columns(path, columns)
+        rows = {row["file"]: row for row in reader if _is_row(path, reader.line_num, row)}
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num + 1}: {error}; correct or remove the line") from error
+    missing = [name for name in rows if not _exists(folder / name)]
     if missing:
-        raise UserError(f"{path} names {missing[0]!r}, which is not in {folder}")
+        raise UserError(f"{path} names {missing[0][:200]!r}, which is not in {folder}")
     return rows
+
+
+def _decode(path: Path) -> str:
+    data = path.read_bytes()
+    return data.decode(guess_encoding(data), "replace")
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    for column in columns:
+        if column not in COLUMNS:
+            raise UserError(f"{path}: {unknown_name('column', column, list(COLUMNS))}")
+    if "file" not in columns:
+        raise UserError(f"{path} has no column 'file'; it is required")
+
+
+def _is_row(path: Path, line: int, row: dict[str, str]) -> bool:
+    """Return whether a row names a file; false for an empty one."""
+    if None in row:
+        raise UserError(f"{path}, line {line}: there are more cells than columns; quote cells that contain commas")
+    if not row["file"] and any(row.values()):
+        raise UserError(f"{path}, line {line}: the row names no file")
+    if any(len(cell) > MAX_CELL for cell in row.values()):
+        raise UserError(f"{path}, line {line}: a cell has more than {MAX_CELL} characters; is a quote missing?")
+    return bool(row["file"])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or contains a NUL byte
+        return False
 
 
 def _parse_count(text: str | None, folder: Path, name: str) -> int | None:

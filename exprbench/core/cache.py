@@ -12,18 +12,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exprbench.core.errors import UserError
-from exprbench.core.files import sha256_bytes, sha256_json, write_bytes
+from exprbench.core.files import file_lock, sha256_bytes, sha256_json, write_bytes
 
 T = TypeVar("T")
 DIGEST_BYTES = 32
 
 
 def cache_root() -> Path:
-    """Return `$EXPRBENCH_CACHE`, or `exprbench` in the user's cache folder."""
+    """Return `$EXPRBENCH_CACHE`, or `exprbench` in the user's cache folder.
+
+    Raises:
+        UserError: the user has no home folder.
+    """
     folder = os.environ.get("EXPRBENCH_CACHE")
     if folder:
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exprbench"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exprbench"
+    except (RuntimeError, KeyError) as error:
+        raise UserError("there is no home folder for the cache; set EXPRBENCH_CACHE to a writable folder") from error
 
 
 def entry_path(kind: str, key: Any) -> Path:
@@ -60,11 +67,7 @@ def write_entry(kind: str, key: Any, body: bytes) -> None:
 @contextmanager
 def entry_lock(kind: str, key: Any) -> Iterator[None]:
     """Lock the entry under `key`, so that two processes do not compute it at once."""
-    from filelock import FileLock
-
-    path = entry_path(f"locks/{kind}", key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
+    with file_lock(entry_path(f"locks/{kind}", key)):
         yield
 
 

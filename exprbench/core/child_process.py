@@ -15,20 +15,23 @@ import cloudpickle
 from exprbench.core.errors import ItemError
 
 POLL_S = 1.0
+PARENT = "EXPRBENCH_PARENT"  # variable with its process id; os.getppid() differs if it ended before the child asked
 
 
 def end_with_parent() -> None:
-    """End this process within a second of its parent's death, and cleanly on SIGTERM.
+    """End this process within a second of its parent's death, and cleanly on SIGTERM and SIGHUP.
 
     Call it first, from the main thread.
     """
-    signal.signal(signal.SIGTERM, _exit)
-    parent = os.getppid()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
+    parent = int(os.environ.pop(PARENT, os.getppid()))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
-def _exit(*_: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)
+def _exit(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the removal of temporary files
+    sys.exit(128 + number)
 
 
 def _watch(parent: int) -> None:

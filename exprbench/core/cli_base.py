@@ -1,16 +1,24 @@
-"""Base of all command lines in this repository: exit statuses, and help with examples."""
+"""Base of all command lines in this repository: exit statuses, signals, and help with examples."""
 
 import argparse
 import errno
 import os
+import select
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn
 
 from exprbench.core.errors import UserError
 
 DONE, USER_MISTAKE, TOO_MANY_FAILED, STOPPED = 0, 2, 3, 130
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO}
+MACHINE_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO),
+    *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE),
+}
 
 Handler = Callable[[argparse.Namespace], int | None]
 
@@ -26,31 +34,72 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # noqa: D102
         self.exit(USER_MISTAKE, f"error: {message} (see {self.prog} --help)\n")
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; unlike argparse, raise if it cannot be written."""
+        print(self.format_help(), end="", file=file)
+
+
+class _Terminated(BaseException):
+    """A signal asked the command to end; `args[0]` is its number."""
+
 
 def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Parse the arguments, call the verb's `handler` and return the exit status.
 
     0 done; 1 a bug, with its traceback; 2 a user error, or a full or read-only disk, with a one-line message; 3 done,
-    but more items failed than allowed (returned by the handler); 130 stopped by Ctrl-C.
+    but more items failed than allowed (returned by the handler); 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
-    args = parser.parse_args(argv)
-    if not hasattr(args, "handler"):
-        parser.print_help()
-        return DONE
+    _accept_any_text()
     try:
-        return args.handler(args) or DONE
+        with _signals_raise():
+            return _call_handler(parser, argv)
     except UserError as error:
         return _report_user_error(str(error))
     except KeyboardInterrupt:
-        print("stopped; the same command resumes from here", file=sys.stderr)
-        return STOPPED
-    except BrokenPipeError:  # the reader of the output (head, less) has ended: not an error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return _report_stop("stopped", STOPPED)
+    except _Terminated as stop:
+        return _report_stop(f"stopped by {signal.Signals(stop.args[0]).name}", 128 + stop.args[0])
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        return _report_user_error(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+        return _report_os_error(error)
+
+
+def _call_handler(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    try:
+        args = parser.parse_args(argv)
+        if not hasattr(args, "handler"):
+            parser.print_help()
+            return DONE
+        return args.handler(args) or DONE
+    finally:
+        if sys.stdout:
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
+
+
+def _accept_any_text() -> None:
+    """Print characters that the terminal's encoding does not have as escapes, such as `\\u2020`."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # a stream that is closed, or replaced by the caller
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Raise `_Terminated` on SIGTERM and SIGHUP, so that child processes are ended and temporary files removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, _raise_terminated) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _raise_terminated(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the removal of temporary files
+    raise _Terminated(number)
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -62,5 +111,46 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def _report_user_error(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr)
+    _report(f"error: {line}")
     return USER_MISTAKE
+
+
+def _report_stop(how: str, status: int) -> int:
+    _report(f"{how}; the same command resumes from here")
+    return status
+
+
+def _report_os_error(error: OSError) -> int:
+    """Report an error of the machine in one line and return the exit status; raise any other error."""
+    if isinstance(error, BrokenPipeError) and not all(map(_has_reader, (sys.stdout, sys.stderr))):
+        _discard_output()  # the reader of the output (head, less) has ended: not an error
+        return DONE
+    if error.errno not in MACHINE_ERRORS:
+        raise error
+    _discard_output()
+    return _report_user_error(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+
+
+def _report(line: str) -> None:
+    with suppress(OSError):  # standard error is closed or full
+        print(line, file=sys.stderr, flush=True)
+
+
+def _has_reader(stream: Any) -> bool:
+    """Return whether a stream can be written to: false for a pipe whose reader has ended."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return not any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no file, or a system without poll
+        return True
+
+
+def _discard_output() -> None:
+    """Lead standard output nowhere if it cannot be flushed: Python tries again at exit, and prints a traceback."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

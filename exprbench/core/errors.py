@@ -2,6 +2,8 @@
 
 from difflib import get_close_matches
 
+from exprbench.core.text import printable
+
 
 class UserError(Exception):
     """An error that the user can fix: one line with fact and remedy. Commands print it and exit with status 2."""
@@ -14,6 +16,7 @@ class ItemError(Exception):
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
+        detail = printable(detail).replace("\n", "\\n")  # it is written to records, and can contain a file's name
         super().__init__(code, detail)
         self.code = code
         self.detail = detail

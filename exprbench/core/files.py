@@ -1,8 +1,12 @@
-"""Atomic writes, hashes, JSON, and paths that stay inside their folder."""
+"""Atomic writes, locks, hashes, JSON, and paths that stay inside their folder."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.core.errors import UserError
+
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # what a file system without locks answers
 
 
 @contextmanager
@@ -31,6 +37,70 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a private folder next to `path`, which is renamed to it when the block succeeds, and removed otherwise.
+
+    Folders that a killed process of this machine left for the same path are removed.
+
+    Raises:
+        UserError: `path` was created by someone else in the meantime.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".tmp-{path.name}-{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(prefix)}*-*"):
+        if not _is_running(left.name.removeprefix(prefix).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        _rename_to_new(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except OSError:  # the process of another user
+        return True
+    return True
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if path.exists():
+            raise UserError(f"{path} was created by another run in the meantime; nothing was written to it") from error
+        raise
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file at `path`. On a file system without locks nothing is locked: outputs still appear whole.
+
+    Raises:
+        filelock.Timeout: another process holds the lock, and `wait` is false.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -63,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); restore or remove it") from error
     if not isinstance(value, dict):

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import psutil
 
+from exprbench.core.child_process import PARENT
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.progress import progress
 
@@ -37,6 +38,7 @@ GRACE_S = 2.0
 MEMORY_SHARE = 0.9
 FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 DEBUG = "EXPRBENCH_DEBUG"
+KILLED = "worker_killed"
 RETRY = object()
 
 
@@ -61,7 +63,15 @@ class RemoteTraceback(Exception):
 
 
 class WorkerKilled(ItemError):
-    """The workers of an item were killed from outside, which is not an error of the item."""
+    """The processes of an item were killed from outside, which is not an error of the item: a later run can succeed."""
+
+    def __init__(self, code: str = KILLED, detail: str = "") -> None:
+        super().__init__(code, detail)
+
+    def as_user_error(self, item: str) -> UserError:
+        """Return the error that ends a run in which the item cannot be left out."""
+        remedy = "free memory, or use fewer --workers, and run the command again"
+        return UserError(f"{item}: {self.detail}; nothing was written: {remedy}")
 
 
 def num_cores() -> int:
@@ -269,15 +279,15 @@ class _Worker:
     def _died(self) -> None:
         status = self.process.wait()
         self.end_text, self.is_done = exit_text(status), True
-        if -status in FROM_OUTSIDE or status - 128 in FROM_OUTSIDE:
+        if was_killed(status):
             self.job.kills += 1
         else:
             self.job.crashes += 1
         if self.job.crashes >= MAX_CRASHES:
             self.result = ItemError("worker_crashed", f"its worker process {self.end_text}, {self.job.crashes} times")
         elif self.job.kills >= MAX_KILLS:
-            detail = f"its worker process {self.end_text}, {self.job.kills} times; is the machine short of memory?"
-            self.result = WorkerKilled("worker_killed", detail)
+            detail = f"its worker process {self.end_text}, {self.job.kills} times, by the machine or a user"
+            self.result = WorkerKilled(detail=detail)
 
     def fail(self, error: ItemError) -> None:
         """Stop the process and give the job an error as its result."""
@@ -309,6 +319,7 @@ def spawn(arguments: Sequence[str], *, threads: int | None = None, **options: An
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     streams["stderr"] = None if os.environ.get(DEBUG) else subprocess.DEVNULL
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), **options.pop("env", {})}
+    environment[PARENT] = str(os.getpid())
     command = [sys.executable, "-m", *arguments]
     return subprocess.Popen(command, start_new_session=True, env=environment, **{**streams, **options})
 
@@ -328,6 +339,11 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
 def _signal_group(process: subprocess.Popen, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
+
+
+def was_killed(status: int) -> bool:
+    """Return whether a process with this return code was ended from outside: by the machine or by a user."""
+    return -status in FROM_OUTSIDE or status - 128 in FROM_OUTSIDE
 
 
 def exit_text(status: int) -> str:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,7 +12,7 @@ LINE_INTERVAL_S = 10.0
 
 def progress(items: Iterable[T], *, total: int, label: str, unit: str = "item") -> Iterator[T]:
     """Yield `items` and report progress on standard error."""
-    if sys.stderr.isatty():
+    if sys.stderr and sys.stderr.isatty():
         from tqdm import tqdm
 
         yield from tqdm(items, total=total, desc=label, unit=unit, dynamic_ncols=True)
@@ -27,9 +28,11 @@ def _plain(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]
         if now - last >= LINE_INTERVAL_S and done < total:
             last = now
             remaining_s = (now - start) / done * (total - done)
-            print(f"{label}: {done}/{total} {unit}s, {remaining_s:.0f} s left", file=sys.stderr, flush=True)
+            say(f"{label}: {done}/{total} {unit}s, {remaining_s:.0f} s left")
 
 
 def say(line: str) -> None:
-    """Print a line on standard error, which keeps standard output for data."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line on standard error, which keeps standard output for data; if it cannot be written, go on without."""
+    if sys.stderr:
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)

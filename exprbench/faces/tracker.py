@@ -166,7 +166,7 @@ class FaceTracker:
 
     def compute(self) -> tuple[FaceTrack, ...]:
         """Return one track per person over the frames taken so far, left to right by where each was first seen."""
-        return tuple(_track(p.faces, self.num_frames, self.size) for p in self._confirmed_people())
+        return tuple(face_track(p.faces, self.num_frames, self.size) for p in self._confirmed_people())
 
 
 def _squares(people: list[_Person], t: int, crop: float) -> list[Square]:
@@ -220,7 +220,8 @@ def _min_cost_pairs(costs: list[list[float]]) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in zip(*linear_sum_assignment(table), strict=True) if table[i, j] < FORBIDDEN]
 
 
-def _track(faces: dict[int, Face], num_frames: int, size: tuple[int, int]) -> FaceTrack:
+def face_track(faces: dict[int, Face], num_frames: int, size: tuple[int, int]) -> FaceTrack:
+    """Return the track of a face from frame -> the face in it."""
     width, height = size
     track = unseen(num_frames)
     for t, face in faces.items():

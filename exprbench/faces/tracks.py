@@ -1,8 +1,11 @@
 """Face tracks: the landmarks, blendshapes and head pose of every person in every frame of a video."""
 
+import io
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,8 @@ NUM_LANDMARKS = 478
 NUM_BLENDSHAPES = 52
 SCHEMA = 1
 MAX_FACES = 64
+MAX_BYTES = 1 << 30  # unpacked: an hour of two people at 25 frames per second
+MAX_FRAMES, MAX_SIDE, MAX_TEXT = 1_000_000, 1 << 16, 1000  # of metadata: frames, pixels, characters
 
 
 class TracksError(ItemError):
@@ -27,8 +32,8 @@ class FaceTrack:
     Attributes:
         seen: (T,) bool.
         box: (T, 4) float32, x0 y0 x1 y1 of the landmarks, in [0, 1] of the full frame (beyond it if a face is cut off).
-        landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, z in the
-            unit of x, smaller towards the camera.
+        landmarks: (T, 478, 3) float32, MediaPipe's mesh and irises: x and y in [0, 1] of the full frame, whose first
+            pixel has its centre at (0.5 / width, 0.5 / height); z in the unit of x, smaller towards the camera.
         blendshapes: (T, 52) float32 in [0, 1], in MediaPipe's order (`_neutral` first).
         pose: (T, 4, 4) float32, canonical head to camera: x right, y up, z towards the viewer, in centimetres. The
             camera is that of a square crop around the face, so the rotation does not depend on the place in the frame.
@@ -62,10 +67,22 @@ class FaceTrack:
         """Return the share of frames in which the face is seen."""
         return float(self.seen.mean()) if len(self.seen) else 0.0
 
+    @property
+    def first_x(self) -> float:
+        """Return the centre of the box, in [0, 1] of the width, where the face is first seen; infinity if never."""
+        return float(self.box[self.seen.argmax(), [0, 2]].mean()) if self.seen.any() else float("inf")
+
     def first(self, num_frames: int) -> "FaceTrack":
         """Return the track over its first frames."""
+        return self._cut(slice(num_frames))
+
+    def skip(self, num_frames: int) -> "FaceTrack":
+        """Return the track without its first frames."""
+        return self._cut(slice(num_frames, None))
+
+    def _cut(self, frames: slice) -> "FaceTrack":
         arrays = (self.seen, self.box, self.landmarks, self.blendshapes, self.pose)
-        seen, box, landmarks, blendshapes, pose = (array[:num_frames] for array in arrays)
+        seen, box, landmarks, blendshapes, pose = (array[frames] for array in arrays)
         return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
 
 
@@ -117,6 +134,11 @@ class FaceTracks:
         tracks = tuple(track.first(num_frames) for track in self.tracks)
         return replace(self, num_frames=min(num_frames, self.num_frames), tracks=tracks)
 
+    def skip(self, num_frames: int) -> "FaceTracks":
+        """Return the tracks without the video's first frames, in the order of the rest of the video."""
+        tracks = sorted((track.skip(num_frames) for track in self.tracks), key=lambda track: track.first_x)
+        return replace(self, num_frames=max(0, self.num_frames - num_frames), tracks=tuple(tracks))
+
     @property
     def size(self) -> tuple[int, int]:
         """Return (width, height) in pixels."""
@@ -156,6 +178,9 @@ def unpack_tracks(data: bytes) -> FaceTracks:
         TracksError: `tracks_invalid`, with the reason.
     """
     try:
+        _check_size(len(data))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_size(sum(info.file_size for info in archive.infolist()))
         return _from_arrays(unpack_arrays(data))
     except Exception as error:  # damaged archives make zipfile, zlib and numpy raise almost anything
         raise TracksError("tracks_invalid", f"not a track file: {type(error).__name__}: {error}") from error
@@ -163,11 +188,34 @@ def unpack_tracks(data: bytes) -> FaceTracks:
 
 def load_tracks(path: Path) -> FaceTracks:
     """Load tracks from a file of `save_tracks`, or of other code with the same layout; raises as `unpack_tracks`."""
-    return unpack_tracks(path.read_bytes())
+    try:
+        _check_size(path.stat().st_size)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise TracksError("tracks_invalid", f"{path.name} cannot be read: {error}") from error
+    return unpack_tracks(data)
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_BYTES:
+        raise ValueError(f"{num_bytes} bytes are more than {MAX_BYTES}")
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Raise for values that no video has."""
+    limits = {"num_frames": MAX_FRAMES, "width": MAX_SIDE, "height": MAX_SIDE, "fps": MAX_FRAMES}
+    for name, limit in limits.items():
+        if meta[name] > limit:
+            raise ValueError(f"{name} is more than {limit}")
+    for name in ("made_by", "video_sha256"):
+        if len(meta[name]) > MAX_TEXT:
+            raise ValueError(f"{name} has more than {MAX_TEXT} characters")
+        meta[name].encode()  # a lone surrogate could not be written to a record
 
 
 def _from_arrays(arrays: dict[str, np.ndarray]) -> FaceTracks:
     meta = json.loads(arrays.pop("meta").tobytes())
+    _check_meta(meta)
     if meta.pop("schema") != SCHEMA:
         raise ValueError(f"tracks of another schema than {SCHEMA}")
     num_faces = len(arrays["seen"])

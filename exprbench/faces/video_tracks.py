@@ -11,9 +11,9 @@ from exprbench.core.files import sha256_path
 from exprbench.faces.landmarker import Landmarker
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
-from exprbench.media import open_clip, read_image
+from exprbench.media import DECODER, open_clip, read_image
 
-TRACKER = "follow-1"  # increase it when a change of the tracker changes its results
+TRACKER = "follow-2"  # increase it when a change of the tracker changes its results
 GIVEN_SUFFIX = ".tracks.npz"
 MAIN_SEEN_RATE = 0.5
 
@@ -33,9 +33,15 @@ def tracks_made_by() -> str:
     return f"mediapipe {version('mediapipe')}, face_landmarker {weights.get('face_landmarker').sha256[:8]}, {TRACKER}"
 
 
-def tracks_key(video_sha256: str, fps: float, max_frames: int | None) -> dict[str, Any]:
+def tracks_key(video_sha256: str, fps: float | str, max_frames: int | None) -> dict[str, Any]:
     """Return the cache key of a video's tracks: everything they depend on."""
-    return {"video": video_sha256, "fps": fps, "max_frames": max_frames, "made_by": tracks_made_by()}
+    return {
+        "video": video_sha256,
+        "decoder": DECODER,
+        "fps": fps,
+        "max_frames": max_frames,
+        "made_by": tracks_made_by(),
+    }
 
 
 def collect(tracker: FaceTracker, video_sha256: str) -> FaceTracks:

@@ -6,26 +6,34 @@ from pathlib import Path
 from exprbench.core.errors import unknown_name
 from exprbench.leaderboard.rendering import FORMATS
 from exprbench.leaderboard.rows import Table, make_table
-from exprbench.records import ScoreRecord, load_record
+from exprbench.leaderboard.verification import load_verified
+from exprbench.records import ScoreRecord
 
 __all__ = ["FORMATS", "Table", "make_table", "table"]
 
 
 def table(
-    records: Sequence[ScoreRecord | Path | str], *, format: str = "md", mix: bool = False, extras: bool = False
+    records: Sequence[ScoreRecord | Path | str],
+    *,
+    format: str = "md",
+    mix: bool = False,
+    extras: bool = False,
+    common: bool = False,
 ) -> str:
     """Return a table of score records as text.
 
     Args:
         records: records, or paths of their files.
         format: `md`, `latex`, `csv`, `json` or `html`.
-        mix: allow records of different protocols or benchmarks in one table, marked.
+        mix: allow records of different protocols, benchmarks, weights or versions in one table, marked.
         extras: add every further column of the records.
+        common: average over the cases that all records have.
 
     Raises:
-        UserError: unknown format, invalid record, or records that cannot be in one table.
+        UserError: unknown format, invalid record, a record in a file whose numbers do not follow from its cases, or
+            records that cannot be in one table.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
-    loaded = [r if isinstance(r, ScoreRecord) else load_record(r) for r in records]
-    return FORMATS[format](make_table(loaded, mix=mix, extras=extras))
+    loaded = [load_verified(record) for record in records]
+    return FORMATS[format](make_table(loaded, mix=mix, extras=extras, common=common))

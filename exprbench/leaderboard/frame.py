@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exprbench.records import ScoreRecord, load_record
+from exprbench.leaderboard.verification import load_verified
+from exprbench.records import ScoreRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -25,11 +26,11 @@ def frame(records: Iterable[ScoreRecord | Path | str]) -> "pandas.DataFrame":
         records: records, or paths of their files.
 
     Raises:
-        UserError: a file is missing or not a record.
+        UserError: a file is missing, not a record, or its numbers do not follow from its cases.
     """
     import pandas as pd
 
-    loaded = [record if isinstance(record, ScoreRecord) else load_record(record) for record in records]
+    loaded = [load_verified(record) for record in records]
     rows = [
         (
             *(record.benchmark.name, record.method, group.split, group.track, name, record.ids[name]),

@@ -8,23 +8,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from exprbench.core.files import dump_json
+from exprbench.leaderboard.marks import NOTES
 from exprbench.leaderboard.rows import Cell, Column, Row, Table
 
 TRACK_NAMES = {"self": "Self Reenactment", "cross": "Cross Reenactment"}
-MARKS = {"d": "\u2020", "c": "\u2021", "m": "\u00a7"}
-LATEX_MARKS = {"d": r"\dagger", "c": r"\ddagger", "m": r"\S"}
 NOTHING = "\u2013"
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for the start of one
 
 
 def to_markdown(table: Table) -> str:
     """Return the table as GitHub Markdown, with the best values in bold and notes and protocol below."""
     lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title} {_arrow(c)}{_unit(c)}" for c in table.columns)]]
     lines += [
-        [row.dataset, _md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)]
-        for row in table.rows
+        [row.dataset, md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)] for row in table.rows
     ]
-    notes = [f"{MARKS[key]} {text}." for key, text in table.notes.items()]
-    about = [_md_escape(line) for line in table.about]
+    notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
+    about = [md_escape(line) for line in table.about]
     return "\n".join([*md_lines(lines), "", *_paragraphs([*notes, *about])]) + "\n"
 
 
@@ -55,14 +54,27 @@ def _paragraphs(lines: Sequence[str]) -> list[str]:
 
 
 def _md_cell(cell: Cell) -> str:
-    text = f"**{cell.text}**" if cell.best else cell.text or NOTHING
-    return text + "".join(MARKS[n] for n in cell.notes)
+    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + _symbols(cell)
 
 
-def _md_escape(text: str) -> str:
+def _symbols(cell: Cell) -> str:
+    return "".join(NOTES[key].symbol for key in cell.notes)
+
+
+def md_escape(text: str) -> str:
     """Escape text for Markdown; underscores within words and ids such as `fid[a,b]` need no escaping."""
-    escaped = re.sub(r"([\\`*|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\w)\[|\](?=[(:\[]))", r"\\\1", text)
-    return html.escape(escaped, quote=False).replace("\n", " ")
+    escaped = re.sub(r"([\\`*|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\w)\[|\](?=[(:\[]))", r"\\\1", one_line(text))
+    return html.escape(escaped, quote=False)
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and control characters, either of which could end a comment or a cell."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def csv_cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: with an apostrophe before a first =, +, - or @."""
+    return f"'{one_line(text)}" if one_line(text).strip()[:1] in FORMULA else one_line(text)
 
 
 def to_latex(table: Table) -> str:
@@ -80,28 +92,38 @@ def to_latex(table: Table) -> str:
         cells = " & ".join(_tex_cell(row.cells[c.key]) for c in table.columns)
         lines.append(rf"{row.dataset if first else ''} & {_tex(row.method)} & {cells} \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = [f"% ${LATEX_MARKS[key]}$: {text}" for key, text in table.notes.items()]
-    return "\n".join([*lines, *notes, *(f"% {line}".replace("\n", " ") for line in table.about)]) + "\n"
+    notes = [f"% ${NOTES[key].latex}$: {text}" for key, text in table.notes.items()]
+    return "\n".join([*lines, *notes, *(f"% {one_line(line)}" for line in table.about)]) + "\n"
 
 
 def _tex_cell(cell: Cell) -> str:
     text = rf"\textbf{{{cell.text}}}" if cell.best else cell.text or "--"
-    marks = "".join(LATEX_MARKS[n] for n in cell.notes)
+    marks = "".join(NOTES[key].latex for key in cell.notes)
     return f"{text}$^{{{marks}}}$" if marks else text
 
 
 def _tex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text).replace("\n", " ")
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in one_line(text))
 
 
 def to_csv(table: Table) -> str:
-    """Return CSV with one row per method and dataset; numbers as printed in the table, empty if there is none."""
+    """Return CSV with one row per method and dataset; numbers as printed in the table, empty if there is none.
+
+    The last column holds the notes on the numbers of the row, such as `self_PSNR self_SSIM: frames are missing`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "method", *(c.key for c in table.columns)])
-    writer.writerows([row.dataset, row.method, *(row.cells[c.key].text for c in table.columns)] for row in table.rows)
+    writer.writerow(["dataset", "method", *(c.key for c in table.columns), "notes"])
+    for row in table.rows:
+        cells = [row.cells[c.key].text for c in table.columns]
+        writer.writerow([row.dataset, csv_cell(row.method), *cells, csv_cell(_row_notes(row))])
     return text.getvalue()
+
+
+def _row_notes(row: Row) -> str:
+    marked = {key: [name for name, cell in row.cells.items() if key in cell.notes] for key in NOTES}
+    return ". ".join(f"{' '.join(names)}: {NOTES[key].text}" for key, names in marked.items() if names)
 
 
 def to_json(table: Table) -> str:
@@ -130,7 +152,8 @@ def _json_row(row: Row) -> dict[str, Any]:
 def _json_cell(cell: Cell) -> dict[str, Any]:
     if cell.aggregate is None:
         return {"text": "", "why": cell.why}
-    return {**vars(cell.aggregate), "text": cell.text, "best": cell.best, "notes": cell.notes}
+    numbers = {name: value for name, value in vars(cell.aggregate).items() if name != "influence"}
+    return {**numbers, "text": cell.text, "best": cell.best, "notes": cell.notes}
 
 
 STYLE = """
@@ -149,7 +172,7 @@ def to_html(table: Table) -> str:
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
     titles = "".join(f"<th>{html.escape(c.title)} {_arrow(c)}{html.escape(_unit(c))}</th>" for c in table.columns)
     rows = "".join(f"<tr>{_html_row(table, row)}</tr>\n" for row in table.rows)
-    notes = [f"{MARKS[key]} {text}." for key, text in table.notes.items()]
+    notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
     about = "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in [*notes, *table.about])
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
@@ -168,9 +191,10 @@ def _html_cell(cell: Cell) -> str:
         return f'<td class="none" title="{html.escape(cell.why)}">{NOTHING}</td>'
     low, high = cell.aggregate.low, cell.aggregate.high
     interval = f"95 % interval {low:.6g} to {high:.6g}, unscaled; " if low is not None and high is not None else ""
-    title = html.escape(f"{interval}{cell.aggregate.num_videos} videos")
+    notes = "".join(f"; {NOTES[key].text}" for key in cell.notes)
+    title = html.escape(f"{interval}{cell.aggregate.num_videos} videos{notes}")
     kind = ' class="best"' if cell.best else ""
-    return f'<td{kind} title="{title}">{cell.text}{"".join(MARKS[n] for n in cell.notes)}</td>'
+    return f'<td{kind} title="{title}">{cell.text}{_symbols(cell)}</td>'
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

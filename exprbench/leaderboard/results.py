@@ -11,9 +11,11 @@ from pathlib import Path
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_text
-from exprbench.leaderboard.rendering import md_lines, to_latex, to_markdown
+from exprbench.leaderboard.marks import NOTES
+from exprbench.leaderboard.rendering import csv_cell, md_escape, md_lines, one_line, to_latex, to_markdown
 from exprbench.leaderboard.rows import Table, make_table
-from exprbench.records import ScoreRecord, load_record
+from exprbench.leaderboard.verification import load_verified
+from exprbench.records import ScoreRecord
 
 PAPER_TABLES = {
     "table1": "Table 1, quantitative results (LMD in 1e-3, AED in 1e-2, APD in 1e-3)",
@@ -39,7 +41,7 @@ def pages(results: Path) -> dict[str, str]:
     records = _by_benchmark(results / "records")
     tables = {title: make_table(group) for title, group in records.items()}
     reported = {name: _read(results / "paper" / f"{name}.csv") for name in PAPER_TABLES}
-    sections = [f"### {title}\n\n{to_markdown(table)}" for title, table in tables.items()]
+    sections = [f"### {md_escape(title)}\n\n{to_markdown(table)}" for title, table in tables.items()]
     sections += ["## Reported", REPORTED]
     sections += [f"### {PAPER_TABLES[name]}\n\n{_markdown(rows)}" for name, rows in reported.items()]
     return {
@@ -52,8 +54,8 @@ def pages(results: Path) -> dict[str, str]:
 def _by_benchmark(folder: Path) -> dict[str, list[ScoreRecord]]:
     """Return title -> records of one table: those of a benchmark and profile, in the order of their files' names."""
     groups: dict[str, list[ScoreRecord]] = {}
-    for record in [load_record(path) for path in sorted(folder.glob("*.json"))]:
-        groups.setdefault(f"{record.benchmark.name}, profile {record.profile}", []).append(record)
+    for record in [load_verified(path) for path in sorted(folder.glob("*.json"))]:
+        groups.setdefault(f"{one_line(record.benchmark.name)}, profile {record.profile}", []).append(record)
     return dict(sorted(groups.items()))
 
 
@@ -61,17 +63,17 @@ def _long_csv(tables: dict[str, Table]) -> str:
     """Return CSV with one line per number, including extra columns: a format with fixed columns for all tables."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["benchmark", "dataset", "method", "track", "metric", "printed", "value", "low", "high", "num_videos"]
-    )
+    numbers = ("printed", "value", "low", "high", "num_videos", "notes")
+    writer.writerow(["benchmark", "dataset", "method", "track", "metric", *numbers])
     for title, table in tables.items():
         for row in table.rows:
             for column in table.columns:
                 cell = row.cells[column.key]
                 if cell.aggregate:
                     a = cell.aggregate
-                    prefix = [title, row.dataset, row.method, column.track, column.metric.name]
-                    writer.writerow([*prefix, cell.text, a.value, a.low, a.high, a.num_videos])
+                    prefix = [csv_cell(title), row.dataset, csv_cell(row.method), column.track, column.metric.name]
+                    notes = csv_cell("; ".join(NOTES[key].text for key in cell.notes))
+                    writer.writerow([*prefix, cell.text, a.value, a.low, a.high, a.num_videos, notes])
     return text.getvalue()
 
 

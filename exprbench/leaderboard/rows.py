@@ -5,18 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exprbench.core.errors import UserError
+from exprbench.leaderboard.common_cases import restrict_to_common
+from exprbench.leaderboard.comparability import find_incomparable
+from exprbench.leaderboard.floor_lines import floor_lines
+from exprbench.leaderboard.marks import NOTES, partial_notes
+from exprbench.leaderboard.ties import is_tie
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
-LOW_DETECT_RATE = 0.95
-FULL_COVERAGE = 0.999
 DATASETS = {"single": "Single", "multi": "Multi"}
-NOTES = {
-    "d": f"fewer than {LOW_DETECT_RATE:.0%} of the reference's faces are detected; the others are excluded, so the"
-    " value can be too favourable and is never marked as best",
-    "c": "frames or whole cases are missing; the value covers the others",
-    "m": "different protocol or benchmark than the first row (--mix)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +32,6 @@ class Column:
     def key(self) -> str:
         """Return the unique key of the column, such as `self_FID`; MAE is a column of both tracks."""
         return f"{self.track}_{self.title}"
-
-    @property
-    def shows_faces(self) -> bool:
-        """Return whether the number depends on faces being found."""
-        return self.metric.kind == "face"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +66,7 @@ class Table:
     def notes(self) -> dict[str, str]:
         """Return key -> text of the notes used by a cell."""
         used = {note for row in self.rows for cell in row.cells.values() for note in cell.notes}
-        return {key: text for key, text in NOTES.items() if key in used}
+        return {key: note.text for key, note in NOTES.items() if key in used}
 
 
 def paper_columns() -> tuple[Column, ...]:
@@ -82,28 +74,33 @@ def paper_columns() -> tuple[Column, ...]:
     return tuple(Column(track=t, metric=m) for t in ("self", "cross") for m in METRICS.values() if t in m.tracks)
 
 
-def make_table(records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False) -> Table:
+def make_table(
+    records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False, common: bool = False
+) -> Table:
     """Return a table with the records as rows, in the given order.
 
     Args:
         records: at least one record.
-        mix: allow records of different protocols or benchmarks, marked.
+        mix: allow records of different protocols, benchmarks, weights or versions, marked.
         extras: add every further column of the records.
+        common: average over the cases that all records have.
 
     Raises:
-        UserError: the records have different protocols, ids or benchmarks, and `mix` is false.
+        UserError: the records have different protocols, ids, benchmarks, weights or versions, and `mix` is false; or
+            `common`, and they have no case in common.
     """
     if not records:
         raise UserError("a table needs at least one record")
-    incomparable = _incomparable(records, mix)
+    incomparable = find_incomparable(records, mix)
+    records, about = restrict_to_common(records) if common else (records, [])
     columns = paper_columns() + (_extra_columns(records) if extras else ())
-    rows = [
-        _row(record, split, columns, "m" if i in incomparable else "")
-        for split in DATASETS
-        for i, record in enumerate(records)
-        if any(record.group(split, track) for track in ("self", "cross"))
-    ]
-    return Table(columns=columns, rows=tuple(_mark_best(rows, columns)), about=tuple(_about(records, columns)))
+    most_videos = _most_videos(records)
+    rows: list[Row] = []
+    for split in DATASETS:
+        shown = [i for i, r in enumerate(records) if any(r.group(split, track) for track in ("self", "cross"))]
+        unmarked = [_row(records[i], split, columns, most_videos, "m" if i in incomparable else "") for i in shown]
+        rows += _mark_best(unmarked, [records[i] for i in shown], split, columns)
+    return Table(columns=columns, rows=tuple(rows), about=(*about, *_about(records, columns)))
 
 
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
@@ -113,45 +110,37 @@ def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
     return tuple(Column(track=track, metric=metric) for track, metric in extra)
 
 
-def _incomparable(records: Sequence[ScoreRecord], mix: bool) -> set[int]:
-    """Return the indices of records that cannot be compared with the first."""
-    indices = set()
-    for i, record in enumerate(records[1:], 1):
-        differences = list(_differences(records[0], record))
-        if differences and not mix:
-            raise UserError(
-                f"{records[0].method} and {record.method} cannot be in one table: {differences[0]};"
-                " score them with the same settings, or pass --mix to mark the difference"
-            )
-        indices |= {i} if differences else set()
-    return indices
+def _most_videos(records: Sequence[ScoreRecord]) -> dict[tuple[str, str, str], int]:
+    """Return (split, track, column) -> largest number of videos behind a number of a record."""
+    most: dict[tuple[str, str, str], int] = {}
+    for group in (group for record in records for group in record.groups):
+        for name, aggregate in group.aggregates.items():
+            key = group.split, group.track, name
+            most[key] = max(most.get(key, 0), aggregate.num_videos)
+    return most
 
 
-def _differences(a: ScoreRecord, b: ScoreRecord) -> Iterable[str]:
-    if a.benchmark.sha256 != b.benchmark.sha256:
-        names = [f"{r.benchmark.name} ({r.benchmark.sha256[:12]})" for r in (a, b)]
-        yield f"one is of benchmark {names[0]}, one of {names[1]}"
-    for name in sorted(a.ids.keys() & b.ids.keys()):
-        if a.ids[name] != b.ids[name]:
-            yield f"one has {a.ids[name]}, one has {b.ids[name]}"
-    for key in sorted(a.protocol.keys() | b.protocol.keys()):
-        if a.protocol.get(key) != b.protocol.get(key):
-            yield f"{key} is {a.protocol.get(key)!r} in one and {b.protocol.get(key)!r} in the other"
-
-
-def _row(record: ScoreRecord, split: str, columns: Sequence[Column], note: str) -> Row:
-    cells = {column.key: _cell(record.group(split, column.track), column, note) for column in columns}
+def _row(
+    record: ScoreRecord,
+    split: str,
+    columns: Sequence[Column],
+    most_videos: dict[tuple[str, str, str], int],
+    note: str,
+) -> Row:
+    cells = {}
+    for column in columns:
+        most = most_videos.get((split, column.track, column.metric.name), 0)
+        cells[column.key] = _cell(record.group(split, column.track), column, most, note)
     return Row(dataset=DATASETS[split], method=record.method, cells=cells)
 
 
-def _cell(group: Group | None, column: Column, note: str) -> Cell:
+def _cell(group: Group | None, column: Column, most_videos: int, note: str) -> Cell:
     if group is None:
         return Cell(why="not scored")
     aggregate = group.aggregates.get(column.metric.name)
     if aggregate is None:
         return Cell(why=group.unscored.get(column.metric.name, "not scored"))
-    low = column.shows_faces and group.detect_rate is not None and group.detect_rate < LOW_DETECT_RATE
-    notes = ("d" if low else "") + ("c" if group.coverage < FULL_COVERAGE else "") + note
+    notes = partial_notes(group, column.metric, aggregate.num_videos, most_videos) + note
     return Cell(text=printed(column.metric, aggregate.value), aggregate=aggregate, notes=notes)
 
 
@@ -160,24 +149,39 @@ def printed(metric: Metric, value: float) -> str:
     return f"{value * metric.table_scale:.{metric.decimals}f}"
 
 
-def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[Row]:
-    """Yield the rows with the best value of each column and dataset marked, and ties; a single method has none."""
-    for row in rows:
-        peers = [r for r in rows if r.dataset == row.dataset]
+def _mark_best(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, columns: Sequence[Column]) -> list[Row]:
+    """Return a split's rows with the best value of each column marked, and those tied with it; one row has none."""
+    found = {column.key: _find_best(rows, records, split, column) for column in columns}
+    marked = []
+    for i, row in enumerate(rows):
         cells = {}
-        for column in columns:
-            cell, values = row.cells[column.key], [_comparable(r.cells[column.key], column) for r in peers]
-            value, known = _comparable(cell, column), [v for v in values if v is not None]
-            best = value is not None and len(known) > 1 and value == max(known)
-            cells[column.key] = replace(cell, best=best)
-        yield replace(row, cells=cells)
+        for key, cell in row.cells.items():
+            best, tied = found[key]
+            notes = cell.notes + ("t" if i in tied and len(tied) > 1 else "")
+            cells[key] = replace(cell, best=i in best, notes=notes)
+        marked.append(replace(row, cells=cells))
+    return marked
 
 
-def _comparable(cell: Cell, column: Column) -> float | None:
-    """Return a number that is larger for a better value, None for a cell that must not be marked as best."""
-    if cell.aggregate is None or "d" in cell.notes or "m" in cell.notes:
+def _find_best(
+    rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, column: Column
+) -> tuple[set[int], set[int]]:
+    """Return the rows with the best value of a column as printed, and those tied with it, the best ones included."""
+    values = {i: value for i, row in enumerate(rows) if (value := _comparable(row.cells[column.key], column))}
+    if len(values) < 2:
+        return set(), set()
+    first = max(values, key=lambda i: values[i])
+    best = {i for i in values if rows[i].cells[column.key].text == rows[first].cells[column.key].text}
+    tied = {i for i in values if is_tie(records[first], records[i], split, column.track, column.metric)}
+    return best, best | tied
+
+
+def _comparable(cell: Cell, column: Column) -> tuple[float, float] | None:
+    """Return the value as printed and in full, larger if better, or None for a cell that must not be the best."""
+    if cell.aggregate is None or cell.notes:
         return None
-    return float(cell.text) * (1 if column.metric.higher_is_better else -1)
+    sign = 1 if column.metric.higher_is_better else -1
+    return sign * float(cell.text), sign * cell.aggregate.value
 
 
 def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterable[str]:
@@ -197,3 +201,4 @@ def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterabl
                     missing.setdefault(f"{name}: {reason}", []).append(f"{record.method}, {group.split} {group.track}")
     for reason, groups in missing.items():
         yield f"No {reason} ({'; '.join(groups)})."
+    yield from floor_lines(records, [(column.track, column.metric) for column in columns])

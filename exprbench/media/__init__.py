@@ -9,7 +9,10 @@ from exprbench.media.suffixes import VIDEO_SUFFIXES
 from exprbench.media.video import Piece, VideoSource
 from exprbench.media.writer import write_frames, write_video
 
+DECODER = "frames-2"  # part of cache keys; increase it when a change of the code changes decoded frames
+
 __all__ = [
+    "DECODER",
     "VIDEO_SUFFIXES",
     "Clip",
     "ClipInfo",

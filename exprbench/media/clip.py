@@ -1,4 +1,4 @@
-"""Read clips: video files through a decoder process, and folders of PNG frames."""
+"""Read clips: video files through a decoder process, and folders of frames."""
 
 import atexit
 import json
@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from exprbench.core.processes import spawn
+from exprbench.core.errors import UserError
+from exprbench.core.processes import DEBUG, MAX_KILLS, WorkerKilled, exit_text, spawn, was_killed
 from exprbench.media.decoder import DONE, ERROR, FRAME, INFO, MESSAGE
 from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image
@@ -25,6 +26,8 @@ PIPE_BYTES = 1 << 20
 # quarter of the decoder's time. Other systems ignore these variables.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 STALL_S = 60.0
+FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+EXPECTED_FRAMES = "expected one series, such as 00000.png, 00001.png ... or frame_1.jpg, frame_2.jpg ..."
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ def open_clip(
     max_frames: int | None = None,
     stall_s: float = STALL_S,
 ) -> Clip:
-    """Open a video file, or a folder of PNG frames, for reading once.
+    """Open a video file, or a folder of frames, for reading once.
 
     Args:
-        path: an H.264, HEVC, VP9, AV1, MPEG-4 ... file in any common container, or a folder `00000.png, 00001.png ...`.
+        path: an H.264, HEVC, VP9, AV1, MPEG-4, GIF ... file in any common container, or a folder of numbered images,
+            such as `00000.png, 00001.png ...` or `frame_1.jpg, frame_2.jpg ...`.
         fps: frames per second; frames are selected by time. None returns every frame of the file. The frames of a
             folder have no times; they are assumed to be at this rate (25 if None).
         max_frames: number of frames after which to stop.
@@ -76,7 +80,9 @@ def open_clip(
         return _Folder(path, float(fps or 25), max_frames)
     if not path.exists():
         raise MediaError("missing_file", f"there is no file {path}")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise MediaError("open_failed", f"{path.name} is not a regular file; expected a video")
+    if path.stat().st_size == 0:
         raise MediaError("zero_bytes")
     rate = None if fps is None else str(Fraction(fps).limit_denominator(100_000))
     return DecodedClip({"task": "decode", "path": str(path.absolute()), "fps": rate, "max_frames": max_frames}, stall_s)
@@ -89,18 +95,17 @@ def read_clip(path: Path | str, **options: Any) -> tuple[np.ndarray, ClipInfo]:
 
 
 class _Folder:
-    """Folder of PNG frames."""
+    """Folder of numbered frames."""
 
     def __init__(self, folder: Path, fps: float, max_frames: int | None) -> None:
-        numbered = [(int(p.stem), p) for p in folder.glob("*.png") if re.fullmatch(r"\d+", p.stem, re.ASCII)]
-        self.paths = [p for _, p in sorted(numbered)][:max_frames]
-        numbers = sorted(n for n, _ in numbered)
-        if not numbers:
-            raise MediaError("no_video_stream", f"{folder} holds no frames named 00000.png, 00001.png ...")
+        series = _series(folder)
+        numbers = sorted(series)
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise MediaError("truncated", f"{folder}: the frame numbers have gaps or come twice")
+            raise MediaError("truncated", f"{folder}: the frame numbers have gaps")
+        self.paths = [series[number] for number in numbers][:max_frames]
         height, width = read_image(self.paths[0]).shape[:2]
-        self.info = ClipInfo(width, height, fps, len(numbers) / fps, "png", has_audio=False)
+        codec = self.paths[0].suffix[1:].lower()
+        self.info = ClipInfo(width, height, fps, len(numbers) / fps, codec, has_audio=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for path in self.paths:
@@ -116,18 +121,65 @@ class _Folder:
         pass
 
 
+def _series(folder: Path) -> dict[int, Path]:
+    """Return the frames of a folder by number: those named `00000.png ...`, else the only series of images.
+
+    Raises:
+        MediaError: there is no series, there are several, or a number comes twice.
+    """
+    found: dict[tuple[str, str], list[tuple[int, Path]]] = {}
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"(.*?)(\d{1,18})", path.stem, re.ASCII | re.DOTALL)
+        if match and path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
+            found.setdefault((match[1], path.suffix.lower()), []).append((int(match[2]), path))
+    plain = found.get(("", ".png"))
+    if not plain and len(found) != 1:
+        several = f"{len(found)} series of images" if found else "no frames"
+        raise MediaError("no_video_stream", f"{folder} holds {several}; {EXPECTED_FRAMES}")
+    frames = plain or next(iter(found.values()))
+    series = dict(frames)
+    if len(series) < len(frames):
+        raise MediaError("truncated", f"{folder}: a frame number comes twice; {EXPECTED_FRAMES}")
+    return series
+
+
 class DecodedClip:
-    """A `Clip` whose frames come from a decoder process, in response to a request (see `exprbench.media.decoder`)."""
+    """A `Clip` whose frames come from a decoder process, in response to a request (see `exprbench.media.decoder`).
+
+    If the process is killed from outside, another one decodes the file again, and the frames already read are skipped.
+    """
 
     def __init__(self, request: dict[str, Any], stall_s: float) -> None:
-        self.decoder: DecoderProcess | None = DecoderProcess.acquire()
-        self.decoder.send(request)
+        self.decoder: DecoderProcess | None = None
+        self.request = request
         self.stall_s = stall_s
-        try:
-            self.info = ClipInfo(**json.loads(self.expect(INFO)[1]))
-        except BaseException:
-            self.__exit__()
-            raise
+        self.num_kills = self.num_read = self.num_to_skip = 0
+        self.start()
+
+    def start(self) -> None:
+        """Send the request to a decoder, again if it is killed, and read the clip's properties."""
+        while True:
+            self.decoder = DecoderProcess.acquire()
+            try:
+                self.decoder.send(self.request)
+                self.info = ClipInfo(**json.loads(self.expect(INFO)[1]))
+                return
+            except DecoderKilled as error:
+                self.count_kill(error)
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def count_kill(self, error: "DecoderKilled") -> None:
+        """Prepare for another decoder.
+
+        Raises:
+            WorkerKilled: there were too many.
+        """
+        self.__exit__()
+        self.num_kills, self.num_to_skip = self.num_kills + 1, self.num_read
+        if self.num_kills >= MAX_KILLS:
+            raise error.too_many(self.num_kills) from error
 
     def expect(self, *kinds: bytes) -> tuple[bytes, bytearray, int]:
         """Return the next message, which must be of one of these kinds, as (kind, body, count)."""
@@ -141,14 +193,23 @@ class DecodedClip:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while self.decoder:
-            kind, body, count = self.expect(FRAME, DONE)
+            try:
+                kind, body, count = self.expect(FRAME, DONE)
+            except DecoderKilled as error:
+                self.count_kill(error)
+                self.start()
+                continue
             if kind == DONE:
                 self.release()
                 return
             frame = np.frombuffer(body, np.uint8).reshape(self.info.height, self.info.width, 3)
             frame.flags.writeable = False
             for _ in range(count):
-                yield frame
+                if self.num_to_skip:
+                    self.num_to_skip -= 1
+                else:
+                    self.num_read += 1
+                    yield frame
 
     def release(self) -> None:
         """Return the process to the idle ones; the response is complete."""
@@ -169,6 +230,14 @@ class DecodedClip:
             self.decoder = None
 
 
+class DecoderKilled(Exception):
+    """The decoder process was ended from outside; `args[0]` says how."""
+
+    def too_many(self, times: int) -> WorkerKilled:
+        """Return the error of a clip whose decoders were killed this many times."""
+        return WorkerKilled(detail=f"its decoder process {self.args[0]}, {times} times, by the machine or a user")
+
+
 class DecoderProcess:
     """Decoder process; idle ones are reused for the next file."""
 
@@ -183,6 +252,7 @@ class DecoderProcess:
             env={**KEEP_MEMORY, **os.environ},
         )
         self.owner = os.getpid()
+        self.has_responded = False
         _widen(self.process.stdout)
 
     @classmethod
@@ -209,19 +279,20 @@ class DecoderProcess:
         """Send a request.
 
         Raises:
-            MediaError: `open_failed`, if the process has ended.
+            DecoderKilled, UserError: the process has ended.
         """
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
-            self.kill()
-            raise MediaError("open_failed", "the decoder could not be started") from None
+            raise self._end() from None
 
     def receive(self, stall_s: float) -> tuple[bytes, int, bytearray]:
         """Return the next message as (kind, count, body).
 
         Raises:
             MediaError: `timeout`, or `decode_errors` if the process crashed.
+            DecoderKilled: the process was ended from outside.
+            UserError: it cannot be started.
         """
         kind, count, size = MESSAGE.unpack(self._read(MESSAGE.size, stall_s))
         return kind, count, self._read(size, stall_s)
@@ -234,9 +305,19 @@ class DecoderProcess:
                 raise MediaError("timeout", f"no frame for {stall_s:g} s")
             count = self.process.stdout.readinto(remaining)
             if not count:
-                raise MediaError("decode_errors", f"the decoder crashed (exit status {self.process.wait()})")
+                raise self._end()
+            self.has_responded = True
             remaining = remaining[count:]
         return data
+
+    def _end(self) -> Exception:
+        """Return the error for how the process ended: from outside, by the file that it decoded, or at its start."""
+        status = self.process.wait()
+        if was_killed(status):
+            return DecoderKilled(exit_text(status))
+        if status < 0 or self.has_responded:
+            return MediaError("decode_errors", f"the decoder crashed ({exit_text(status)})")
+        return UserError(f"the decoder process {exit_text(status)} at its start; set {DEBUG}=1 to see its messages")
 
 
 def _widen(pipe: Any) -> None:

@@ -14,10 +14,11 @@ from fractions import Fraction
 from typing import Any
 
 from exprbench.core.child_process import end_with_parent
+from exprbench.media.containers import open_container, video_stream
 from exprbench.media.errors import MediaError
 from exprbench.media.resample import resample
 from exprbench.media.sparse_decoder import Span, describe, pick
-from exprbench.media.stream import StreamReader, open_container, video_stream
+from exprbench.media.stream import StreamReader
 
 MESSAGE = struct.Struct("<cIQ")  # kind, times the frame is shown, bytes that follow
 INFO, FRAME, DONE, ERROR = b"i", b"f", b"d", b"e"

@@ -7,7 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from exprbench.media.clip import STALL_S, Clip, DecodedClip, DecoderProcess
+from exprbench.core.processes import MAX_KILLS
+from exprbench.media.clip import STALL_S, Clip, DecodedClip, DecoderKilled, DecoderProcess
 from exprbench.media.decoder import DONE
 from exprbench.media.errors import MediaError
 from exprbench.media.video import VideoSource
@@ -21,6 +22,7 @@ class VideoFacts:
 
     Attributes:
         width, height: size in pixels of an upright frame with square pixels.
+        shown_as_decoded: whether frames are neither rotated, mirrored, interlaced nor HDR.
         constant_rate: whether all intervals between frames are within 2 ms of the mean.
     """
 
@@ -35,6 +37,7 @@ class VideoFacts:
     codec: str
     pixel_format: str
     rotation_deg: int
+    shown_as_decoded: bool
     square_pixels: bool
     has_audio: bool
 
@@ -73,17 +76,30 @@ def probe(video: VideoSource | Path | str, *, stall_s: float = STALL_S) -> Video
     Raises:
         MediaError: as for `open_frames`.
     """
+    request = {"task": "probe", "video": _request(video)}
+    for attempt in range(1, MAX_KILLS + 1):
+        try:
+            kind, body = _ask(request, stall_s)
+            break
+        except DecoderKilled as error:
+            if attempt == MAX_KILLS:
+                raise error.too_many(attempt) from error
+    if kind != DONE:
+        raise MediaError(*json.loads(body))
+    return VideoFacts(**json.loads(body))
+
+
+def _ask(request: dict[str, Any], stall_s: float) -> tuple[bytes, bytearray]:
+    """Return the only message of a response, as (kind, body)."""
     decoder = DecoderProcess.acquire()
     try:
-        decoder.send({"task": "probe", "video": _request(video)})
+        decoder.send(request)
         kind, _, body = decoder.receive(stall_s)
     except BaseException:
         decoder.kill()
         raise
     decoder.make_idle()
-    if kind != DONE:
-        raise MediaError(*json.loads(body))
-    return VideoFacts(**json.loads(body))
+    return kind, body
 
 
 def _request(video: VideoSource | Path | str) -> dict[str, Any]:

@@ -14,15 +14,16 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from exprbench.media.errors import MediaError
-from exprbench.media.stream import MAX_GAP_S, StreamReader
+from exprbench.media.picture import is_shown_as_decoded
+from exprbench.media.stream import MAX_GAP_S, WITHOUT_TIMES, StreamReader
 
 F = TypeVar("F")
 
 KEEP_BYTES = 1 << 27  # of packets in memory at a time
 WINDOW_S = 2  # before and after a time, for spans that do not fit into memory
 SKIPPABLE = ("h264", "hevc")  # codecs whose decoders can skip frames without changing the others
-WITHOUT_TIMES = ("avi",)  # containers without presentation times: the order of frames is known only by decoding
 HEADER_ONLY_S = 600  # longer videos are described by their header
+RAW = WITHOUT_TIMES[1:]  # streams without a container, which can only be read from their start
 FIRST_PACKETS = 64  # number of packets that contain a complete first frame
 
 
@@ -50,8 +51,8 @@ def pick(reader: StreamReader, times_s: list[Fraction], span: Span, num_bytes: i
     """
     times = [span.start_s + t for t in times_s]
     for window, window_times in _windows(reader, times, span, num_bytes):
-        packets = None if reader.container.format.name in WITHOUT_TIMES else _packets(reader, window)
-        if packets is None:
+        packets = _packets(reader, window)
+        if packets is None or not reader.has_times(packets):
             _rewind(reader, Fraction(0))
             yield from nearest(_in_sequence(reader, window), window_times)
         else:
@@ -83,8 +84,8 @@ def packets_of(reader: StreamReader, span: Span) -> list[Any]:
     The list is empty if the first frame is not a key frame, if packets depend on others outside of the span, or if
     their times are unknown.
     """
-    packets = None if reader.container.format.name in WITHOUT_TIMES else _packets(reader, span)
-    shown = _shown(reader, packets, span) if packets else []
+    packets = _packets(reader, span)
+    shown = _shown(reader, packets, span) if packets and reader.has_times(packets) else []
     if not shown or not packets[shown[0][0]].is_keyframe or any(packet.dts is None for packet in packets):
         return []
     first, frames = shown[0][0], {i for i, _ in shown}
@@ -126,8 +127,11 @@ def _rewind(reader: StreamReader, to_s: Fraction) -> None:
 
     stream = reader.stream
     try:
-        origin = stream.start_time or 0
-        reader.container.seek(origin + int(to_s / stream.time_base), stream=stream, backward=True)
+        if to_s or reader.container.format.name not in RAW:
+            origin = stream.start_time or 0
+            reader.container.seek(origin + int(to_s / stream.time_base), stream=stream, backward=True)
+        else:
+            reader.container.seek(0, backward=True, unsupported_byte_offset=True)
     except av.error.FFmpegError as error:
         raise MediaError("decode_errors", f"the file cannot be read from {float(to_s):.2f} s on") from error
 
@@ -135,12 +139,10 @@ def _rewind(reader: StreamReader, to_s: Fraction) -> None:
 def _packets(reader: StreamReader, span: Span) -> list[Any] | None:
     """Return the packets of a span in decoding order, starting with a key frame; None if that is not possible."""
     if span.start_s:
-        _rewind(reader, span.start_s)
+        _rewind(reader, Fraction(0) if reader.container.format.name in RAW else span.start_s)
     packets: list[Any] = []
     size = 0
     for packet in reader.packets():
-        if packet.pts is None:
-            return None
         if span.end_s is not None and packet.dts is not None and _time(reader, packet.dts) > span.end_s:
             break
         packets.append(packet)
@@ -148,8 +150,10 @@ def _packets(reader: StreamReader, span: Span) -> list[Any] | None:
         if size > 2 * KEEP_BYTES:
             return None
     first = next((i for i, packet in enumerate(packets) if packet.is_keyframe), None)
-    if first is None or (span.start_s and _time(reader, packets[first].pts) > span.start_s):
+    if first is None or (span.start_s and _time(reader, packets[first].pts or 0) > span.start_s):
         return None
+    if not span.start_s and packets[first].pts is not None:
+        reader.missing_s = reader.skipped_s(packets, packets[first].pts)
     return packets[first:]
 
 
@@ -160,19 +164,29 @@ def _time(reader: StreamReader, pts: int) -> Fraction:
 
 def _shown(reader: StreamReader, packets: list[Any], span: Span) -> list[tuple[int, Fraction]]:
     """Return (index into `packets`, time) of the frames of a span, in presentation order."""
-    timed = sorted((packet.pts, i) for i, packet in enumerate(packets) if not packet.is_discard)
+    ticks = _ticks(reader, packets)
+    timed = sorted((ticks[i], i) for i, packet in enumerate(packets) if not packet.is_discard)
     if not timed:
         return []
     if any((b[0] - a[0]) * reader.stream.time_base > MAX_GAP_S for a, b in pairwise(timed)):
         raise MediaError("decode_errors", f"the clock jumps by more than {MAX_GAP_S} s")
     if span.whole:
-        last = packets[timed[-1][1]]
-        reader.end_s = (last.pts + last.duration - timed[0][0]) * Fraction(reader.stream.time_base)
+        last, i = timed[-1]
+        reader.end_s = (last + packets[i].duration - timed[0][0]) * Fraction(reader.stream.time_base)
         reader.knows_end = True
     first = _time(reader, timed[0][0]) if not span.start_s else Fraction(0)
     half = reader.frame_s / 2  # a frame that starts before the span by a rounding error is part of it
     shown = [(i, _time(reader, pts) - first) for pts, i in timed]
     return [(i, t) for i, t in shown if t > span.start_s - half and (span.end_s is None or t < span.end_s - half)]
+
+
+def _ticks(reader: StreamReader, packets: list[Any]) -> list[int]:
+    """Return the times of packets: for presentation, else for decoding, else at the rate in the header."""
+    if reader.has_times(packets):
+        return [packet.pts for packet in packets]
+    if all(packet.dts is not None for packet in packets):
+        return [packet.dts for packet in packets]
+    return [round(i * reader.frame_s / Fraction(reader.stream.time_base)) for i in range(len(packets))]
 
 
 def _from_packets(
@@ -239,7 +253,7 @@ def describe(reader: StreamReader, span: Span, num_bytes: int) -> dict[str, Any]
     if frame is None:
         raise MediaError("decode_errors", "not one frame could be decoded")
     stream = reader.stream
-    height, width = reader.to_rgb(frame).shape[:2]
+    width, height = reader.shown_size(frame)
     return {
         "width": width,
         "height": height,
@@ -247,6 +261,7 @@ def describe(reader: StreamReader, span: Span, num_bytes: int) -> dict[str, Any]
         "codec": stream.codec_context.name,
         "pixel_format": frame.format.name,
         "rotation_deg": frame.rotation,
+        "shown_as_decoded": is_shown_as_decoded(frame),
         "square_pixels": Fraction(stream.sample_aspect_ratio or 1) == 1,
         "has_audio": bool(reader.container.streams.audio),
         **(_counted(reader, packets, span) if packets else _claimed(reader, span)),

@@ -1,28 +1,35 @@
 """Decode a video stream: its frames and their times, and counts of damaged data."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from exprbench.media.containers import MAX_PIXELS
 from exprbench.media.errors import MediaError
-from exprbench.media.video import Piece, open_bytes
+from exprbench.media.picture import Matrix, display_matrix, orient, to_sdr_progressive
 
-MAX_PIXELS = 1 << 26  # 8192 x 8192; a header with more is wrong
 MAX_GAP_S = 60  # between two frames; a longer gap is a wrong timestamp
 MAX_CONSECUTIVE_ERRORS = 8
 MIN_SHARE_OF_DURATION = 0.95
+MAX_FIRST = 512  # packets before the first frame whose times are kept
 
-# Demuxers that read a single file; playlists, which name other files, are excluded.
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,apng,ivf,nut,mxf,"
-    "h264,hevc,av1,obu,m4v,yuv4mpegpipe,dv,rm,swf,wtv"
-)
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+# Demuxers of containers without presentation times, which only the decoder's output order gives: AVI and raw streams.
+WITHOUT_TIMES = ("avi", "h264", "hevc", "mpegvideo", "m4v", "obu")
 
 Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from the first frame
+
+
+class PacketTimes(NamedTuple):
+    """Times of a packet in ticks of its stream, and its flags."""
+
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+    is_discard: bool
 
 
 @dataclass
@@ -44,8 +51,13 @@ class StreamReader:
     end_s: Fraction = Fraction(0)
     knows_end: bool = False  # `end_s` is known without decoding the whole video
     gap_s: Fraction = Fraction(0)  # between the last two frames
+    missing_s: Fraction = Fraction(0)  # at the start, before the first frame that can be decoded
     size: tuple[int, int] | None = None
     scaler: Any = None
+    matrices: dict[int, Matrix] = field(default_factory=dict)  # display matrices by angle
+    graphs: dict[str, Any] = field(default_factory=dict)  # filter graphs that are reused between frames
+    sent: list[int] = field(default_factory=list)  # heap of the times of packets whose frames have not been decoded
+    first_sent: list["PacketTimes"] = field(default_factory=list)  # of the packets sent before the first frame
 
     @property
     def frame_s(self) -> Fraction:
@@ -73,8 +85,13 @@ class StreamReader:
     def timed(self) -> Iterator[Timed]:
         """Yield frames with their start and end in seconds; starts are non-decreasing."""
         origin_s, start_s = None, Fraction(0)
+        ordered = True
         for frame in self.frames():
-            pts_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
+            if origin_s is None:
+                ordered = self.has_times(self.first_sent)
+                if ordered and frame.pts is not None:
+                    self.missing_s = self.skipped_s(self.first_sent, frame.pts)
+            pts_s = self.time_s(frame, ordered)
             if origin_s is None:
                 origin_s = pts_s or Fraction(0)
             else:
@@ -83,8 +100,29 @@ class StreamReader:
                 self.gap_s = start_s - previous_s
                 if self.gap_s > MAX_GAP_S:
                     raise MediaError("decode_errors", f"the clock jumps by {float(self.gap_s):.0f} s")
-            self.end_s = start_s + self.shown_s(frame)
+            self.end_s = start_s + (self.shown_s(frame) if ordered else self.gap_s or self.frame_s)
             yield frame, start_s, self.end_s
+
+    def has_times(self, packets: Sequence[Any]) -> bool:
+        """Return whether packets have presentation times; otherwise frames are in the decoder's output order."""
+        if self.container.format.name in WITHOUT_TIMES or any(packet.pts is None for packet in packets):
+            return False
+        # Presentation times cannot all be decoding times in a stream with reordered frames.
+        reorders = bool(self.stream.codec_context.has_b_frames)
+        return not reorders or len(packets) < 2 or any(packet.pts != packet.dts for packet in packets)
+
+    def time_s(self, frame: Any, ordered: bool) -> Fraction | None:
+        """Return the time of a frame in seconds: its own if `ordered`, else the earliest of the packets sent."""
+        earliest = heapq.heappop(self.sent) if self.sent else None
+        ticks = frame.pts if ordered else earliest
+        return None if ticks is None else ticks * Fraction(self.stream.time_base)
+
+    def skipped_s(self, packets: Sequence[Any], first: int) -> Fraction:
+        """Return the seconds of packets without a key frame before the first frame, at the time `first` in ticks."""
+        times = [packet.pts for packet in packets if packet.pts is not None and not packet.is_discard]
+        if not times or packets[0].is_keyframe:
+            return Fraction(0)
+        return max(0, first - min(times)) * Fraction(self.stream.time_base)
 
     def shown_s(self, frame: Any) -> Fraction:
         """Return the duration of a frame in seconds: its own, or that of the previous one."""
@@ -144,23 +182,56 @@ class StreamReader:
         import av
 
         packets = self.container.demux(self.stream)
+        self.sent, self.first_sent, found = [], [], False
         while True:
             try:
-                yield next(packets).decode()
+                packet = next(packets)
+                self._note(packet, first=not found)
+                frames = packet.decode()
+                found = found or bool(frames)
+                yield frames
             except (StopIteration, av.error.EOFError):
                 return
             except av.error.FFmpegError:
                 self.num_unreadable += 1
                 yield None
 
+    def _note(self, packet: Any, first: bool) -> None:
+        """Keep the times of a packet."""
+        if not packet.size:
+            return
+        if first and len(self.first_sent) < MAX_FIRST:
+            times = PacketTimes(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+            self.first_sent.append(times)
+        ticks = packet.pts if packet.dts is None else packet.dts
+        if ticks is not None:
+            heapq.heappush(self.sent, ticks)
+
     def to_rgb(self, frame: Any) -> np.ndarray:
-        """Return a frame as (H, W, 3) uint8 RGB: upright, with square pixels, at the size of the first frame."""
+        """Return a frame as (H, W, 3) uint8 RGB as players show it, at the size of the first frame.
+
+        It is upright, with square pixels, without interlacing, and in the range of standard displays.
+
+        Raises:
+            MediaError: the frame cannot be shown.
+        """
+        matrix = self.matrix(frame)
         if self.size is None:
-            aspect = Fraction(self.stream.sample_aspect_ratio or 1)
-            self.size = self._output_size(round(frame.width * aspect), frame.height)
+            self.size = self._output_size(frame)
+        frame = to_sdr_progressive(frame, self.graphs)
         rgb = self._scaled(frame) if self.short_side or self.long_side else self._unscaled(frame)
-        turns = round(frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(rgb, turns) if turns else rgb)
+        return orient(rgb, matrix)
+
+    def matrix(self, frame: Any) -> Matrix:
+        """Return the display matrix of a frame; see `display_matrix`."""
+        if frame.rotation not in self.matrices:
+            self.matrices[frame.rotation] = display_matrix(frame)
+        return self.matrices[frame.rotation]
+
+    def shown_size(self, frame: Any) -> tuple[int, int]:
+        """Return (width, height) of a frame as `to_rgb` returns it, without converting it."""
+        width, height = self._output_size(frame)
+        return (height, width) if self.matrix(frame)[0][1] else (width, height)
 
     def _unscaled(self, frame: Any) -> np.ndarray:
         return frame.to_ndarray(format="rgb24", width=self.size[0], height=self.size[1])
@@ -173,8 +244,12 @@ class StreamReader:
         scaled = self.scaler.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
         return scaled.to_ndarray()
 
-    def _output_size(self, width: int, height: int) -> tuple[int, int]:
+    def _output_size(self, frame: Any) -> tuple[int, int]:
+        """Return (width, height) of a frame with square pixels, before it is rotated."""
+        width, height = round(frame.width * Fraction(self.stream.sample_aspect_ratio or 1)), frame.height
         short, long = sorted((width, height))
+        if not 0 < short * long <= MAX_PIXELS:
+            raise MediaError("open_failed", f"with square pixels, its frames are of {width}x{height} pixels")
         if not (self.short_side or self.long_side):
             return width, height
         scale = min(1, max((self.short_side or 0) / short, (self.long_side or 0) / long))
@@ -185,36 +260,18 @@ class StreamReader:
         end_s = float(self.end_s)
         ends_early = end_s < MIN_SHARE_OF_DURATION * self.claimed_s and self.claimed_s - end_s > 0.1
         if whole and ends_early and not self.gave_up:
-            raise MediaError("truncated", f"the frames end at {end_s:.2f} s of {self.claimed_s:.2f} s")
+            raise MediaError("truncated", self._missing_part(end_s))
         if whole and not self.num_good + self.num_damaged:
-            raise MediaError("decode_errors", "not one frame could be decoded")
+            starts_late = self.first_sent and not self.first_sent[0].is_keyframe
+            start = "; the stream starts without a key frame" if starts_late else ""
+            raise MediaError("decode_errors", f"not one frame could be decoded{start}")
         if self.num_damaged or self.num_unreadable:
             damage = f"{self.num_damaged} damaged frames and {self.num_unreadable} unreadable packets"
             raise MediaError("decode_errors", f"{damage}, with {self.num_good} good frames")
 
-
-def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_bytes: int = 0) -> Any:
-    """Open a container in a file, or in pieces of other files (see `VideoSource`)."""
-    import av
-
-    try:
-        source = open_bytes([Piece(*p) for p in pieces], unpacked_bytes) if pieces else f"file:{path}"
-        return av.open(source, "r", options=OPTIONS)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError("open_failed", getattr(error, "strerror", None) or str(error)) from error
-
-
-def video_stream(container: Any) -> Any:
-    """Return the video stream of a container, with single-threaded decoding."""
-    import av
-
-    cover_art = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if s.codec_context and not s.disposition & cover_art]
-    if not streams:
-        raise MediaError("no_video_stream")
-    best = container.streams.best("video")
-    stream = best if best in streams else streams[0]
-    if not 0 < stream.width * stream.height <= MAX_PIXELS:
-        raise MediaError("open_failed", f"its header claims frames of {stream.width}x{stream.height} pixels")
-    stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # other cores decode other files
-    return stream
+    def _missing_part(self, end_s: float) -> str:
+        """Return what is missing: the start of the stream, or its end."""
+        if self.missing_s:
+            missing = f"its first {float(self.missing_s):.2f} s cannot be decoded"
+            return f"the stream starts without a key frame; {missing}"
+        return f"the frames end at {end_s:.2f} s of {self.claimed_s:.2f} s"

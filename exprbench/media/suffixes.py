@@ -1,4 +1,4 @@
-"""File name suffixes of videos, in lower case."""
+"""File name suffixes of videos, in lower case; names can have them in upper case."""
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"),

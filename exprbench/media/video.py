@@ -46,12 +46,15 @@ class VideoSource:
         """Return the size of the video.
 
         Raises:
-            MediaError: `missing_file`, if its file or the file of a piece does not exist.
+            MediaError: `missing_file`, if its file or the file of a piece does not exist; `open_failed`, if it is not
+                a regular file.
         """
         paths = [piece.path for piece in self.pieces] or [self.path]
         for path in paths:
             if not Path(path).exists():
                 raise MediaError("missing_file", f"there is no file {path}")
+            if not Path(path).is_file():
+                raise MediaError("open_failed", f"{Path(path).name} is not a regular file; expected a video")
         if not self.pieces:
             return Path(self.path).stat().st_size
         return self.unpacked_bytes or sum(piece.num_bytes for piece in self.pieces)

@@ -6,6 +6,7 @@ from exprbench.metrics.face_pair import FacePair
 
 # MediaPipe's blendshapes, in its order: _neutral, 5 brow*, 3 cheek*, 14 eye*, 4 jaw*, 23 mouth*, 2 nose*
 PARTS = {"brows": slice(1, 6), "eyes": slice(9, 23), "mouth": slice(23, 50)}
+SMIRK_GROUPS = (slice(0, 50), slice(50, 52), slice(52, 55))  # expression, eyelids, jaw
 
 
 def aed(pair: FacePair) -> np.ndarray:
@@ -21,6 +22,11 @@ def aed_rmse(pair: FacePair) -> np.ndarray:
 def aed_full(pair: FacePair) -> np.ndarray:
     """Return (T,) mean absolute differences of SMIRK's expression, eyelids and jaw."""
     return l1_mean(*pair.full_expressions)
+
+
+def aed_groups(pair: FacePair) -> np.ndarray:
+    """Return (T,) means of the mean absolute differences of SMIRK's expression, of its eyelids and of its jaw."""
+    return np.mean([l1_mean(*(side[:, part] for side in pair.full_expressions)) for part in SMIRK_GROUPS], axis=0)
 
 
 def aed_brows(pair: FacePair) -> np.ndarray:

@@ -22,6 +22,12 @@ def apd_deg(pair: FacePair) -> np.ndarray:
     return geodesic_deg(*pair.heads)
 
 
+def apd_rotmat(pair: FacePair) -> np.ndarray:
+    """Return (T,) mean absolute differences of the nine entries of MediaPipe's head rotation matrices."""
+    reference, predicted = pair.rotations
+    return np.abs(predicted - reference).mean((-2, -1))
+
+
 def axis_angle_l1(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return (T,) mean absolute differences of the three components of axis-angle vectors (T, 3), in radians.
 

@@ -16,7 +16,8 @@ class ClipGrid:
         hop: frames between the starts of consecutive clips; None takes one clip per video.
         start: start of the single clip: the first frame, or a random one from `seed` and the video's name.
         fit: `squash224` (bilinear, ignoring the aspect ratio), `crop224` (short side to 224, centre crop, bilinear), or
-            `aa-crop224` (the same with antialiasing).
+            `aa-crop256-byte-224` (short side to 256 with antialiasing, centre crop, truncated to bytes, then to 224,
+            bilinear without antialiasing).
         biased: covariance over n instead of n - 1, as in some libraries.
         seed: seed of a random start.
     """
@@ -24,7 +25,7 @@ class ClipGrid:
     num_frames: int | None = 16
     hop: int | None = 16
     start: Literal["first", "seeded"] = "first"
-    fit: Literal["squash224", "crop224", "aa-crop224"] = "squash224"
+    fit: Literal["squash224", "crop224", "aa-crop256-byte-224"] = "squash224"
     biased: bool = False
     seed: int = 0
 
@@ -68,7 +69,7 @@ DEFAULT_GRID = ClipGrid()
 PRESETS = {
     "styleganv16": ClipGrid(hop=None, start="seeded", biased=True),
     "videogpt": ClipGrid(hop=None, fit="crop224"),
-    "cdfvd": ClipGrid(hop=None, start="seeded", fit="aa-crop224", biased=True, seed=42),
+    "cdfvd": ClipGrid(hop=None, start="seeded", fit="aa-crop256-byte-224", biased=True, seed=42),
     "common_metrics": ClipGrid(num_frames=None, hop=None, fit="crop224"),
     "one_clip_per_video": ClipGrid(num_frames=None, hop=None),
 }

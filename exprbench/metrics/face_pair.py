@@ -25,6 +25,7 @@ class FacePair:
         profile: `mediapipe` derives gaze, expression and pose from the tracks; `paper` takes them from the readings.
         readings: of each side, name -> (T, n) output of a network that read the face: `gaze` (T, 3) unit vectors in
             the camera's frame, `expression` (T, 55), `pose` (T, 3) axis-angle in radians.
+        source: name -> (1, n) output of a network that read the face in the source image, for identity.
     """
 
     reference: FaceTrack
@@ -33,6 +34,7 @@ class FacePair:
     predicted_size: Size
     profile: str = "mediapipe"
     readings: tuple[Readings, Readings] = field(default_factory=lambda: ({}, {}))
+    source: Readings = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = len(self.reference.seen), len(self.predicted.seen)

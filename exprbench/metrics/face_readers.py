@@ -18,13 +18,15 @@ class FaceReader:
     Attributes:
         module: name of the module, which is also that of the model file.
         outputs: name of each output -> numbers per face.
+        of_source: whether the prediction is compared with the source image instead of the driver.
     """
 
     module: str
     outputs: Mapping[str, int]
+    of_source: bool = False
 
     def crop(self, frame: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-        """Return the network's view of a face, whose landmarks (478, 2) are in pixels of the (H, W, 3) frame."""
+        """Return the network's view of a face, from its landmarks (478, 2) in pixels from the upper left corner."""
         return _module(self.module).crop(frame, points_px)
 
     def network(self, device: str) -> Network:
@@ -47,5 +49,7 @@ READERS: dict[str, FaceReader] = {
     for reader in (
         FaceReader(module="l2cs", outputs={"gaze": 3}),
         FaceReader(module="smirk", outputs={"expression": 55, "pose": 3}),
+        FaceReader(module="dlib_identity", outputs={"dlib_identity": 128}, of_source=True),
+        FaceReader(module="arcface", outputs={"arcface": 512}, of_source=True),
     )
 }

@@ -15,14 +15,15 @@ import numpy as np
 
 from exprbench import weights
 from exprbench.metrics.clip_grid import DEFAULT_GRID
+from exprbench.metrics.metric import ClipStream
 from exprbench.metrics.networks import as_tensor, exact
-from exprbench.metrics.registry import ClipStream
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:
     import torch
 
 SIDE = 224
+CDFVD_SIDE = 256
 NUM_FEATURES = 400
 
 
@@ -83,14 +84,34 @@ def _load(path: Path, device: str) -> Any:
 
 
 def fitted(image: "torch.Tensor", fit: str) -> "torch.Tensor":
-    """Return an image (1, 3, H, W) resized to (1, 3, 224, 224), or scaled by its short side and centre-cropped."""
+    """Return an image (1, 3, H, W) in [0, 255] as (1, 3, 224, 224), fitted as `ClipGrid.fit` says."""
     from torch.nn.functional import interpolate
 
-    if fit == "squash224":
-        return interpolate(image, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    if fit == "crop224":
+        height, width = image.shape[-2:]
+        short = min(height, width)
+        size = [SIDE if length == short else math.ceil(length * SIDE / short) for length in (height, width)]
+        return _centre(interpolate(image, size=size, mode="bilinear", align_corners=False), SIDE).clone()
+    if fit == "aa-crop256-byte-224":
+        image = _cdfvd_bytes(image)
+    return interpolate(image, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+
+
+def _cdfvd_bytes(image: "torch.Tensor") -> "torch.Tensor":
+    """Return an image as cd-fvd 0.1.1 loads it, (1, 3, 256, 256) of whole numbers.
+
+    The order of operations is that of cd-fvd, because truncation turns rounding errors into whole steps.
+    """
+    from torch.nn.functional import interpolate
+
     height, width = image.shape[-2:]
-    short = min(height, width)
-    size = [SIDE if length == short else math.ceil(length * SIDE / short) for length in (height, width)]
-    image = interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=fit == "aa-crop224")
-    top, left = ((length - SIDE) // 2 for length in size)
-    return image[..., top : top + SIDE, left : left + SIDE].clone()
+    scale = CDFVD_SIDE / min(height, width)
+    size = (CDFVD_SIDE, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), CDFVD_SIDE)
+    resized = interpolate(image / 255, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return (_centre(resized, CDFVD_SIDE) * 255).byte().float()
+
+
+def _centre(image: "torch.Tensor", side: int) -> "torch.Tensor":
+    """Return the square in the middle of an image (1, 3, H, W)."""
+    top, left = ((length - side) // 2 for length in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]

@@ -30,12 +30,13 @@ UNUSED = "fc_finetune."  # layer in the file that the published network does not
 def crop(frame: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     """Return the bounding box of the landmarks (K, 2 or 3), within the frame, resized to (224, 224, 3) uint8.
 
-    The published pipeline crops by RetinaFace's box, which also extends from the forehead to the chin.
+    The published pipeline crops by RetinaFace's box, which also extends from the forehead to the chin, and truncates
+    it; here it is rounded, because truncation shifts the crops of small videos more than those of large ones.
     """
     height, width = frame.shape[:2]
     limit = np.array([width, height])
-    low = np.clip(points_px[:, :2].min(0).astype(int), 0, limit - 1)
-    high = np.clip(points_px[:, :2].max(0).astype(int), low + 1, limit)
+    low = np.clip(np.rint(points_px[:, :2].min(0)).astype(int), 0, limit - 1)
+    high = np.clip(np.rint(points_px[:, :2].max(0)).astype(int), low + 1, limit)
     return cv2.resize(frame[low[1] : high[1], low[0] : high[0]], (SIDE, SIDE))
 
 

@@ -5,108 +5,24 @@ of this package and add an entry below; `docs/extending.md` shows an example. An
 whose ids differ are different quantities. `docs/metrics.md` defines each.
 """
 
-from dataclasses import dataclass, field, replace
-from importlib import import_module
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from exprbench.metrics.clip_grid import DEFAULT_GRID, PRESETS, ClipGrid
+from exprbench.metrics.clip_grid import DEFAULT_GRID, PRESETS
+from exprbench.metrics.further_columns import FURTHER_COLUMNS
+from exprbench.metrics.metric import (
+    CROSS,
+    INCEPTION,
+    LANDMARKER,
+    SELF,
+    ClipStream,
+    FrameStream,
+    Metric,
+)
+from exprbench.metrics.metric import both as _both
+from exprbench.metrics.metric import each as _each
 
-PROFILES = ("mediapipe", "paper")
-SELF, CROSS = "self", "cross"
-LANDMARKER = "face_landmarker"
-INCEPTION, I3D = "inception2015,clean299,pool3", "i3d-k400"
-
-Kind = Literal["set", "pixel", "face"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameStream:
-    """Features of single frames.
-
-    Attributes:
-        load: function of the stream and a device that returns the network, as `module:function`; see `extractors`.
-        resize: how frames are brought to the network's size.
-    """
-
-    load: str
-    resize: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipStream:
-    """Features of clips.
-
-    Attributes:
-        load: as for `FrameStream`.
-        grid: how videos are cut into clips.
-    """
-
-    load: str
-    grid: ClipGrid
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A column of a table.
-
-    Attributes:
-        name: the name in records and on the command line.
-        parent: the name of the metric this is a variant of; its own name if it is a column of the paper's Table 1.
-        title: column heading.
-        meaning: one line for tables and reports.
-        kind: what the number is computed from: `pixel` compares a frame with its reference, `face` a face with its
-            reference, `set` the features of all videos with those of all references.
-        per: `case` for a mean over videos, `group` for one number per split and track.
-        compute: the function, as `module:function` in `exprbench.metrics`. For `pixel`, from the per-frame results of
-            `measure` to a number. For `face`, from a `FacePair` to (T,) values, averaged over the frames that have
-            one, or to a single number. For `set`, from the features of two sets to a distance.
-        measure: for `pixel`, the function of two frames that gives a per-frame result.
-        stream: for `set`, the features.
-        ids: profile -> id, for the profiles that have the column.
-        weights: profile -> model files (names in `exprbench.weights`).
-        tracks: tracks on which Table 1 shows it. `defined_on`: tracks on which it has a meaning.
-        higher_is_better, unit, table_scale, decimals: how a table prints and ranks it.
-        worst: profile -> value of a missing face under `--missing penalty`.
-        on_request: computed only if asked for by name, because it costs further passes through a network.
-    """
-
-    name: str
-    parent: str = ""
-    title: str
-    meaning: str
-    kind: Kind
-    per: Literal["case", "group"] = "case"
-    compute: str
-    measure: str = ""
-    stream: FrameStream | ClipStream | None = None
-    ids: dict[str, str]
-    weights: dict[str, tuple[str, ...]] = field(default_factory=lambda: _both(()))
-    tracks: tuple[str, ...] = ()
-    defined_on: tuple[str, ...]
-    higher_is_better: bool = False
-    unit: str = ""
-    table_scale: float = 1.0
-    decimals: int = 2
-    worst: dict[str, float] = field(default_factory=dict)
-    on_request: bool = False
-
-    @property
-    def is_extra(self) -> bool:
-        """Return whether this is a variant rather than a column of the paper's Table 1."""
-        return self.parent != self.name
-
-    def function(self, path: str) -> Any:
-        """Import `module:function` of `exprbench.metrics`."""
-        module, _, name = path.partition(":")
-        return getattr(import_module(f"exprbench.metrics.{module}"), name)
-
-
-def _both(value: Any) -> dict[str, Any]:
-    return dict.fromkeys(PROFILES, value)
-
-
-def _each(mediapipe: Any, paper: Any) -> dict[str, Any]:
-    return {"mediapipe": mediapipe, "paper": paper}
+I3D = "i3d-k400"
 
 
 FID = Metric(
@@ -168,7 +84,7 @@ LMD = Metric(
     meaning="mean distance between face landmarks, in frame widths and heights",
     kind="face",
     compute="lmd:lmd",
-    ids=_both("lmd[mp478,unit]"),
+    ids=_both("lmd[mp478,unit,center]"),
     weights=_both((LANDMARKER,)),
     tracks=(SELF,),
     defined_on=(SELF,),
@@ -281,20 +197,20 @@ _EXTRAS = (
         unit="",
         decimals=3,
     ),
-    _lmd("lmd_px", "mp478,px", "LMD in pixels of the reference", unit="px", table_scale=1.0, worst={}),
+    _lmd("lmd_px", "mp478,px,center", "LMD in pixels of the reference", unit="px", table_scale=1.0, worst={}),
     _lmd(
         "lmd_iod",
-        "mp478,iod",
+        "mp478,iod,center",
         "LMD divided by the distance between the reference's outer eye corners",
         unit="1e-2",
         table_scale=1e2,
         worst={},
     ),
-    _lmd("lmd_rigid", "mp478,rigid,unit", "LMD after the best rotation, translation and scale of the head"),
-    _lmd("lmd_mesh", "mp468,unit", "LMD without the irises"),
-    _lmd("lmd_lips", "mp-lips,unit", "LMD of the lips"),
-    _lmd("lmd_eyes", "mp-eyes,unit", "LMD of the eyelids"),
-    _lmd("lmd_brows", "mp-brows,unit", "LMD of the eyebrows"),
+    _lmd("lmd_rigid", "mp478,rigid,unit,center", "LMD after the best rotation, translation and scale of the head"),
+    _lmd("lmd_mesh", "mp468,unit,center", "LMD without the irises"),
+    _lmd("lmd_lips", "mp-lips,unit,center", "LMD of the lips"),
+    _lmd("lmd_eyes", "mp-eyes,unit,center", "LMD of the eyelids"),
+    _lmd("lmd_brows", "mp-brows,unit,center", "LMD of the eyebrows"),
     _variant(
         MAE,
         "mae_open",
@@ -344,7 +260,7 @@ _EXTRAS = (
 )
 
 METRICS: dict[str, Metric] = {m.name: m for m in (FID, FVD, PSNR, SSIM, LMD, AED, APD, MAE)}
-EXTRAS: dict[str, Metric] = {m.name: m for m in _EXTRAS}
+EXTRAS: dict[str, Metric] = {m.name: m for m in (*_EXTRAS, *FURTHER_COLUMNS)}
 COLUMNS: dict[str, Metric] = {**METRICS, **EXTRAS}
 
 
@@ -355,4 +271,4 @@ def metric_ids(profile: str) -> dict[str, str]:
 
 def parent_metric(metric_id: str) -> Metric:
     """Return the metric of Table 1 that an id is a variant of, such as FID for `fid[toy64]`."""
-    return METRICS[metric_id.split("[", 1)[0]]
+    return METRICS[COLUMNS[metric_id.split("[", 1)[0]].parent]

@@ -54,8 +54,8 @@ class SetDistance:
     num_videos: int
     num_samples: int
     num_reference_samples: int
-    rank: int
-    reference_rank: int
+    rank: int | None
+    reference_rank: int | None
     dims: int
     bias_floor: float | None
     influence: dict[str, float]
@@ -134,14 +134,14 @@ def distance_interval(value: float, influence: Sequence[float]) -> tuple[float |
 
 def half_width(influence: Sequence[float]) -> float | None:
     """Return half the width of the 95 % interval, None for fewer than two videos."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     num = len(influence)
     if num < 2:
         return None
     deviations = np.asarray(influence) - np.mean(influence)
     error = np.sqrt(num / (num - 1) * float(deviations @ deviations))
-    return float(t.ppf((1 + CONFIDENCE) / 2, num - 1)) * float(error)
+    return float(stdtrit(num - 1, (1 + CONFIDENCE) / 2)) * float(error)
 
 
 def video_influence(reference: Videos, a: Gaussian, predicted: Videos, b: Gaussian) -> dict[str, float]:

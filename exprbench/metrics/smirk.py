@@ -46,12 +46,12 @@ def crop(frame: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     """Return a (224, 224, 3) uint8 crop: a square with 1.4 times the mean side of the box of landmarks (K, 2 or 3).
 
     It is black beyond the frame. The corners of the square are the centres of the crop's corner pixels. Interpolation
-    is bilinear without antialiasing, rounded down.
+    is bilinear without antialiasing, rounded down. Points are in pixels from the frame's upper left corner.
     """
     low, high = points_px[:, :2].min(0), points_px[:, :2].max(0)
     size = max(1, int((high - low).sum() / 2 * CROP_SCALE))
     positions = np.arange(SIDE) * (size / (SIDE - 1))
-    left, top = (low + high) / 2 - size / 2
+    left, top = (low + high) / 2 - size / 2 - 0.5  # from the centre of the first pixel
     x0, x1 = np.clip([int(np.floor(left)), int(np.ceil(left)) + size + 1], 0, frame.shape[1])
     rows = _interpolate(frame[:, x0:x1].astype(np.float64), positions + top)
     return _interpolate(rows.swapaxes(0, 1), positions + left - x0).swapaxes(0, 1).astype(np.uint8)

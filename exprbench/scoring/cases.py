@@ -7,22 +7,26 @@ results into the case's `CaseScore`. The score is cached under the keys of every
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from exprbench import weights
 from exprbench.benchmark import Case
 from exprbench.core.cache import read_entry, write_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
+from exprbench.core.processes import WorkerKilled
 from exprbench.core.schema import decode
 from exprbench.faces import FaceTrack, FaceTracks
-from exprbench.faces.video_tracks import given_path, given_tracks, track_image
+from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, track_image
+from exprbench.media import read_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.face_pair import Readings
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.face_readers import READERS
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import CaseScore
 from exprbench.scoring.computations import (
+    FaceCrops,
     feature_computation,
     pixel_computation,
     reading_computation,
@@ -30,11 +34,12 @@ from exprbench.scoring.computations import (
     tracks_computation,
 )
 from exprbench.scoring.face_scores import FaceInputs, score_faces
+from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan, verified
-from exprbench.scoring.prediction_files import find_prediction
+from exprbench.scoring.prediction_files import find_prediction, own_timing
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
-VERSION = "case-2"  # increase it when a change of the code changes scores of cases
+VERSION = "case-5"  # increase it when a change of the code changes scores of cases
 PREDICTION, SHAPE, PIXELS = "prediction", "shape", "pixels"
 
 Results = dict[str, Any]
@@ -65,11 +70,13 @@ class ResolvedCase:
         return {
             "version": VERSION,
             "case": self.case.to_row(),
-            "benchmark": {path: asset.sha256 for path, asset in self.plan.case_assets(self.case).items()},
+            "fps": self.plan.bench.fps,
+            "benchmark": {path: asset.scored_fields() for path, asset in self.plan.case_assets(self.case).items()},
             "columns": {metric.name: self.plan.ids[metric.name] for metric in self.columns},
             "unscored": self.unscored,
             "without": sorted(self.plan.without),
             "missing": self.plan.missing,
+            "looks": self.plan.looks,
             "device": self.plan.device,
             "given": {name: sha256_path(given_path(video.path)) for name, video in self.given.items()},
             "computations": [[c.name, c.kind, c.key] for c in self.computations],
@@ -81,16 +88,20 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
 
     Raises:
         UserError: the benchmark has changed since it was opened.
+        WorkerKilled: decoders were killed from outside.
     """
     try:
         resolved = resolve_case(plan, case)
         cached = _recall(resolved)
         if cached:
             return cached
-        for driver in dict.fromkeys(case.drivers):
-            verified(plan.bench, driver)
+        for relative in plan.case_assets(case):
+            verified(plan.bench, relative)
         given = {name: _given_tracks(video) for name, video in resolved.given.items()}
-        scored = _reduce(resolved, {**single_pass(resolved.computations), **given})
+        results = _averaged(resolved, single_pass(resolved.computations))
+        scored = _reduce(resolved, {**results, **given})
+    except WorkerKilled:
+        raise
     except ItemError as error:
         return failed_case(plan, case, error)
     write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())
@@ -119,12 +130,14 @@ def failed_case(plan: ScoringPlan, case: Case, error: ItemError) -> CaseScore:
 
 
 def _blank(plan: ScoringPlan, case: Case) -> CaseScore:
+    shape = plan.bench.assets[case.drivers[0] if case.track == "self" else case.source]
     return CaseScore(
         case_id=case.case_id,
         split=case.split,  # type: ignore[arg-type]
         track=case.track,  # type: ignore[arg-type]
         outcome="scored",
         num_frames_reference=_num_frames(plan, case),
+        size_reference=(shape.width, shape.height),
     )
 
 
@@ -139,7 +152,7 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
         ItemError: there is no prediction, or its tracks cannot be used.
     """
     path = find_prediction(plan.predictions, case)
-    prediction = VideoInput(path=path, sha256=sha256_path(path), fps=plan.bench.fps, max_frames=_num_frames(plan, case))
+    prediction = prediction_input(plan, path, sha256_path(path), _num_frames(plan, case))
     drivers = tuple(driver_input(plan, relative) for relative in dict.fromkeys(case.drivers))
     on_track = plan.columns_on(case.track)
     columns = tuple(metric for metric in on_track if metric.per == "case")
@@ -147,15 +160,14 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     computations = [shape_computation(SHAPE, prediction)]
     if case.track == "self":
         computations += feature_computations(plan, case, prediction, drivers[0])
-        pixels = [metric for metric in columns if metric.kind == "pixel"]
-        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels)] if pixels else []
+        pixels = [metric for metric in columns if metric.kind == "pixel" and metric.name not in unscored]
+        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels, plan.device)] if pixels else []
     given: dict[str, VideoInput] = {}
     if faces := [metric.name for metric in columns if metric.kind == "face"]:
         videos = {PREDICTION: prediction, **dict(zip(dict.fromkeys(case.drivers), drivers, strict=True))}
         given = {name: video for name, video in videos.items() if given_path(video.path).is_file()}
         if LANDMARKER in plan.without and len(given) < len(videos):
-            error = weights.WeightsError("weights_missing", plan.without[LANDMARKER])
-            unscored, given = {**unscored, **dict.fromkeys(faces, str(error))}, {}
+            unscored, given = {**unscored, **dict.fromkeys(faces, plan.without[LANDMARKER])}, {}
         else:
             computations += [tracks_computation(n, video) for n, video in videos.items() if n not in given]
     return ResolvedCase(
@@ -170,10 +182,25 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     )
 
 
+def prediction_input(plan: ScoringPlan, path: Path, sha256: str, max_frames: int | None = None) -> VideoInput:
+    """Return a method's video as an input, read by time or by number as the plan pairs frames."""
+    every_frame = plan.pairing == "index"
+    return VideoInput(path=path, sha256=sha256, fps=plan.bench.fps, max_frames=max_frames, every_frame=every_frame)
+
+
 def driver_input(plan: ScoringPlan, relative: str) -> VideoInput:
     """Return a driver as an input, its hash as recorded in the benchmark."""
     path, asset = plan.bench.path(relative), plan.bench.assets[relative]
     return VideoInput(path=path, sha256=asset.sha256, fps=plan.bench.fps, of_benchmark=True)
+
+
+def _averaged(resolved: ResolvedCase, results: Results) -> Results:
+    """Return the results with the tracks of each video averaged over the plan's jittered crops."""
+    names = dict(zip(dict.fromkeys(resolved.case.drivers), resolved.drivers, strict=True))
+    videos = {PREDICTION: resolved.prediction, **names}
+    jitters = resolved.plan.jitters
+    detected = {name: video for name, video in videos.items() if jitters and name in results}
+    return {**results, **{n: jittered_tracks(video, results[n], jitters) for n, video in detected.items()}}
 
 
 def _given_tracks(video: VideoInput) -> FaceTracks:
@@ -191,7 +218,7 @@ def feature_computations(
 ) -> list[Computation]:
     """Return the computations of the features that the set columns of a self case need, of both sides."""
     computations = {}
-    num_frames = plan.bench.assets[case.drivers[0]].num_frames
+    num_frames = _num_frames(plan, case)
     for metric in plan.columns_on(case.track):
         if metric.kind == "set" and not plan.unavailable_reason(metric):
             for side, video in (("prediction", prediction), ("reference", reference)):
@@ -200,12 +227,28 @@ def feature_computations(
     return list(computations.values())
 
 
+def reference_features(plan: ScoringPlan, case: Case) -> list[Computation]:
+    """Return the computations of the features of a self case's reference."""
+    reference = driver_input(plan, case.drivers[0])
+    features = {c.name: c for c in feature_computations(plan, case, reference, reference)}
+    return [computation for name, computation in features.items() if name.endswith(" of the reference")]
+
+
+def compute_reference_features(plan: ScoringPlan, case: Case) -> None:
+    """Compute the features of a self case's reference that are not in the cache, for a case without a score."""
+    verified(plan.bench, case.drivers[0])
+    single_pass(reference_features(plan, case))
+
+
 def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     """Return the case's score from the results of the computations."""
     num_frames, width, height = results[SHAPE]
+    own_frames, own_fps = own_timing(resolved.prediction.path, resolved.prediction.fps)
     scored = replace(
         _blank(resolved.plan, resolved.case),
         num_frames=num_frames,
+        own_frames=own_frames,
+        own_fps=own_fps,
         size=(width, height),
         prediction_sha256=resolved.prediction.sha256,
     )
@@ -213,7 +256,7 @@ def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     if PIXELS in results:
         scored = replace(scored, resized=results[PIXELS]["resized"])
         _reduce_pixels(resolved.columns, results[PIXELS], values, unscored)
-    _reduce_own_sets(resolved, results, num_frames, values)
+    _reduce_own_sets(resolved, results, values)
     faces = [m.name for m in resolved.columns if m.kind == "face"]
     if faces and PREDICTION in results:
         face_scores = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
@@ -233,19 +276,19 @@ def _reduce_pixels(
     for metric in columns:
         if metric.kind == "pixel" and metric.measure in pixels["errors"]:
             unscored[metric.name] = pixels["errors"][metric.measure]
-        elif metric.kind == "pixel":
+        elif metric.kind == "pixel" and metric.name not in unscored:
             per_frame = pixels["values"][metric.measure]
             values[metric.name] = metric.function(metric.compute)(per_frame, pixels["num_values"])
 
 
-def _reduce_own_sets(resolved: ResolvedCase, results: Results, num_frames: int, values: dict[str, float]) -> None:
+def _reduce_own_sets(resolved: ResolvedCase, results: Results, values: dict[str, float]) -> None:
     """Add the distances between the frames of this video and of its reference."""
     for metric in resolved.columns:
         if metric.kind != "set" or metric.name in resolved.unscored:
             continue
         reference, predicted = (results[feature_name(metric, side)] for side in ("reference", "prediction"))
         try:
-            values[metric.name] = metric.function(metric.compute)(reference[:num_frames], predicted[:num_frames])
+            values[metric.name] = metric.function(metric.compute)(reference, predicted)
         except MetricError as error:
             if error.code != "too_few_samples":
                 raise
@@ -257,7 +300,15 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
 
     def read(reader: str, driver: int | None, track: FaceTrack) -> Readings:
         video = resolved.prediction if driver is None else drivers[case.drivers[driver]]
-        return single_pass([reading_computation(plan, reader, reader, video, track)])[reader]
+        return single_pass([reading_computation(plan, reader, reader, video, track, plan.jitters)])[reader]
+
+    def read_source(reader: str, face: int) -> Readings:
+        track = _source_face(plan, case, results, face)
+        if track is None:
+            return {}
+        crops = FaceCrops(READERS[reader], plan.device, track, plan.jitters)
+        crops.update(read_image(plan.bench.path(case.source)))
+        return crops.compute()
 
     return FaceInputs(
         profile=plan.profile,
@@ -268,12 +319,30 @@ def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
         face_map=case.face_map,
         source_tracks=_source_tracks(plan, case),
         read=read,
+        read_source=read_source,
     )
+
+
+def _source_face(plan: ScoringPlan, case: Case, results: Results, face: int) -> FaceTrack | None:
+    """Return a face of the source image as a track of one frame; None if the faces found are not those of the case.
+
+    The source image of a self case is the first frame of its driver.
+    """
+    if case.track == "self":
+        driven = case.face_map[face]
+        return main_faces(results[case.drivers[0]])[driven[1]].first(1) if driven else None
+    tracks = _image_tracks(plan, case)
+    return tracks.tracks[face] if tracks and len(tracks.tracks) == len(case.face_map) else None
 
 
 def _source_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
     """Return the faces of a cross case's source image, None if they are not detected or there is no landmarker."""
+    return None if case.track == "self" else _image_tracks(plan, case)
+
+
+def _image_tracks(plan: ScoringPlan, case: Case) -> FaceTracks | None:
+    """Return the faces of a case's source image, None if they are not detected or there is no landmarker."""
     path = plan.bench.path(case.source)
-    if case.track == "self" or not plan.bench.assets[case.source].faces_found:
+    if not plan.bench.assets[case.source].faces_found:
         return None
     return given_tracks(path) or (None if LANDMARKER in plan.without else track_image(path))

@@ -1,6 +1,7 @@
 """Computations behind the columns: faces, pixels, features and face readings, with their cache keys."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -11,14 +12,17 @@ from exprbench import weights
 from exprbench.core.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
 from exprbench.core.files import sha256_bytes
 from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces.jitter import VERSION as JITTER
+from exprbench.faces.jitter import jittered_points
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import pack_tracks, unpack_tracks
 from exprbench.faces.video_tracks import collect, landmarker, tracks_key
+from exprbench.media import DECODER
 from exprbench.metrics import COLUMNS, Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
 from exprbench.metrics.face_readers import READERS, FaceReader
-from exprbench.metrics.registry import ClipStream
+from exprbench.metrics.metric import ClipStream
 from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.single_pass import Computation, FramePair, VideoInput
 
@@ -44,7 +48,7 @@ class Shape:
 
 def shape_computation(name: str, video: VideoInput) -> Computation:
     """Return the computation of a video's number of frames (at most `max_frames`), width and height."""
-    key = {"video": video.sha256, "fps": video.fps, "max_frames": video.max_frames}
+    key = {"video": video.sha256, "decoder": DECODER, "fps": video.rate, "max_frames": video.max_frames}
     pack = partial(_dump, encoder=json.dumps)
     return Computation(name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack, unpack=json.loads)
 
@@ -86,18 +90,30 @@ class PixelValues:
         }
 
 
-def pixel_computation(name: str, reference: VideoInput, prediction: VideoInput, columns: list[Metric]) -> Computation:
-    """Return the computation of the per-frame measures of pixel columns."""
+def pixel_functions(columns: Sequence[Metric], device: str) -> dict[str, Any]:
+    """Return measure -> its function of two frames; those of networks run on a device."""
+    networks = {metric.measure for metric in columns if any(metric.weights.values())}
+    functions = {metric.measure: metric.function(metric.measure) for metric in columns}
+    return {m: partial(f, device=device) if m in networks else f for m, f in functions.items()}
+
+
+def pixel_computation(
+    name: str, reference: VideoInput, prediction: VideoInput, columns: list[Metric], device: str = "cpu"
+) -> Computation:
+    """Return the computation of the per-frame measures of pixel columns; `device` is that of their networks."""
     measures = {metric.measure: metric for metric in columns}
     key = {
         "version": PIXELS,
+        "decoder": DECODER,
         "videos": [[video.sha256, video.max_frames] for video in (reference, prediction)],
-        "fps": reference.fps,
+        "fps": prediction.rate,
         "measures": sorted(measures),
     }
+    if files := sorted({file for metric in columns for names in metric.weights.values() for file in names}):
+        key |= {"weights": {file: weights.get(file).sha256 for file in files}, "device": device}
 
     def start() -> PixelValues:
-        return PixelValues({measure: metric.function(measure) for measure, metric in measures.items()})
+        return PixelValues(pixel_functions(columns, device))
 
     pack = partial(_dump, encoder=json.dumps)
     return Computation(
@@ -127,7 +143,7 @@ def tracks_computation(name: str, video: VideoInput) -> Computation:
     def start() -> Faces:
         return Faces(FaceTracker(landmarker(), fps=video.fps), video.sha256)
 
-    key = tracks_key(video.sha256, video.fps, video.max_frames)
+    key = tracks_key(video.sha256, video.rate, video.max_frames)
     return Computation(
         name=name, videos=(video,), kind="tracks", key=key, start=start, pack=pack_tracks, unpack=unpack_tracks
     )
@@ -144,10 +160,11 @@ def feature_computation(
     drawn = case_id if isinstance(stream, ClipStream) and stream.grid.start == "seeded" else ""
     key = {
         "video": video.sha256,
+        "decoder": DECODER,
         "network": plan.weight_hashes(metric) or plan.networks[metric.parent].id,
         "stream": asdict(stream),  # type: ignore[arg-type]
         "device": plan.device,
-        "fps": video.fps,
+        "fps": video.rate,
         "num_frames": num_frames,
         "drawn": drawn,
     }
@@ -172,11 +189,12 @@ def load_network(name: str, device: str) -> Any:
 
 @dataclass
 class FaceCrops:
-    """Accumulator of crops of one tracked face, which a network reads at the end."""
+    """Accumulator of crops of one tracked face, which a network reads at the end; readings of jitters are averaged."""
 
     reader: FaceReader
     device: str
     track: FaceTrack
+    jitters: range = range(0)
     crops: list[np.ndarray] = field(default_factory=list)
     num_frames: int = 0
 
@@ -185,7 +203,8 @@ class FaceCrops:
         t, self.num_frames = self.num_frames, self.num_frames + 1
         if t < len(self.track.seen) and self.track.seen[t]:
             points = self.track.landmarks[t, :, :2].astype(np.float64) * (frame.shape[1], frame.shape[0])
-            self.crops.append(self.reader.crop(frame, points))
+            views = [jittered_points(points, k, t) for k in self.jitters] or [points]
+            self.crops += [self.reader.crop(frame, view) for view in views]
 
     def compute(self) -> dict[str, np.ndarray]:
         """Return name -> (T, n) readings, NaN in frames without the face."""
@@ -193,22 +212,26 @@ class FaceCrops:
         seen = self.track.seen
         whole = {name: np.full((len(seen), size), np.nan) for name, size in self.reader.outputs.items()}
         for name, values in outputs.items():
-            whole[name][seen] = values
+            whole[name][seen] = values.reshape(seen.sum(), -1, values.shape[-1]).mean(1)
         return whole
 
 
-def reading_computation(plan: ScoringPlan, reader: str, name: str, video: VideoInput, track: FaceTrack) -> Computation:
-    """Return the computation of what a network reads in one tracked face of a video."""
+def reading_computation(
+    plan: ScoringPlan, reader: str, name: str, video: VideoInput, track: FaceTrack, jitters: range = range(0)
+) -> Computation:
+    """Return the computation of what a network reads in one tracked face of a video, averaged over jittered crops."""
     key = {
         "video": video.sha256,
+        "decoder": DECODER,
         "track": sha256_bytes(track.seen.tobytes() + track.landmarks.tobytes()),
         "weights": {reader: weights.get(reader).sha256},
-        "fps": video.fps,
+        "jitters": [JITTER, *jitters] if jitters else [],
+        "fps": video.rate,
         "device": plan.device,
     }
 
     def start() -> FaceCrops:
-        return FaceCrops(READERS[reader], plan.device, track)
+        return FaceCrops(READERS[reader], plan.device, track, jitters)
 
     return Computation(
         name=name, videos=(video,), kind="readings", key=key, start=start, pack=pack_arrays, unpack=unpack_arrays

@@ -29,6 +29,8 @@ class FaceInputs:
         source_tracks: the faces of the source image of a cross case, if known.
         read: returns a network's readings of a tracked face, from the name of the reader, the number of the driver
             (None for the prediction), and the track.
+        read_source: returns a network's readings (1, n) of a face of the source image, from the name of the reader and
+            the number of the face; nothing if the face is not found.
     """
 
     profile: str
@@ -39,6 +41,7 @@ class FaceInputs:
     face_map: tuple[tuple[int, int] | None, ...]
     source_tracks: FaceTracks | None
     read: Callable[[str, int | None, FaceTrack], Readings]
+    read_source: Callable[[str, int], Readings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ class FaceScores:
 class _Face:
     """A reference face and the predicted one matched to it, None if none was."""
 
+    source: int
     driver: int
     track: FaceTrack
     predicted: FaceTrack | None
@@ -77,8 +81,9 @@ def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
     readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.profile] if w in READERS})
     pairs = [_pair(inputs, face, readers) for face in faces]
     num_shown, num_expected = sum(int(p.seen.sum()) for p in pairs), sum(int(p.reference.seen.sum()) for p in pairs)
-    errors = [_errors(inputs, pair, columns) for pair in pairs]
-    values = {column: _mean_over_faces(column, errors) for column in columns}
+    of_people = [column for column in columns if COLUMNS[column].over == "people"]
+    errors = [_errors(inputs, pair, [c for c in columns if c not in of_people]) for pair in pairs]
+    values = {c: _over_people(c, pairs) if c in of_people else _mean_over_faces(c, errors) for c in columns}
     reason = (
         "no frame in which it is defined"
         if num_shown
@@ -90,7 +95,11 @@ def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
         num_extra=num_extra,
         detect_rate=num_shown / num_expected if num_expected else None,
         values={column: value for column, value in values.items() if np.isfinite(value)},
-        unscored={column: reason for column, value in values.items() if not np.isfinite(value)},
+        unscored={
+            column: "fewer than two driven people" if column in of_people and len(pairs) < 2 else reason
+            for column, value in values.items()
+            if not np.isfinite(value)
+        },
     )
 
 
@@ -106,8 +115,8 @@ def _match(inputs: FaceInputs) -> tuple[list[_Face], int]:
         matching = match_source(len(inputs.face_map), predicted, inputs.source_tracks)
         matches = tuple(matching.predicted[i] for i, _, _ in driven)
     faces = [
-        _Face(driver=driver, track=track, predicted=None if j is None else predicted.tracks[j])
-        for (_, driver, _), track, j in zip(driven, tracks, matches, strict=True)
+        _Face(source=i, driver=driver, track=track, predicted=None if j is None else predicted.tracks[j])
+        for (i, driver, _), track, j in zip(driven, tracks, matches, strict=True)
     ]
     return faces, _num_extra(predicted, matching)
 
@@ -122,7 +131,11 @@ def _pair(inputs: FaceInputs, face: _Face, readers: Sequence[str]) -> FacePair:
     predicted = inputs.prediction_tracks
     num_frames = min(len(face.track.seen), predicted.num_frames)
     sides = (face.driver, face.track), (None, face.predicted)
-    reference_readings, predicted_readings = (_readings(inputs, readers, *side, num_frames) for side in sides)
+    of_driver = [reader for reader in readers if not READERS[reader].of_source]
+    of_source = [reader for reader in readers if READERS[reader].of_source]
+    reference_readings, predicted_readings = (
+        _readings(inputs, names, *side, num_frames) for names, side in zip((of_driver, readers), sides, strict=True)
+    )
     return FacePair(
         reference=face.track.first(num_frames),
         predicted=face.predicted.first(num_frames) if face.predicted else unseen(num_frames),
@@ -130,6 +143,7 @@ def _pair(inputs: FaceInputs, face: _Face, readers: Sequence[str]) -> FacePair:
         predicted_size=predicted.size,
         profile=inputs.profile,
         readings=(reference_readings, predicted_readings),
+        source={name: v for reader in of_source for name, v in inputs.read_source(reader, face.source).items()},
     )
 
 
@@ -156,6 +170,10 @@ def _errors(inputs: FaceInputs, pair: FacePair, columns: Sequence[str]) -> dict[
             if worst is not None:
                 values[absent] = worst
     return errors
+
+
+def _over_people(column: str, pairs: Sequence[FacePair]) -> float:
+    return COLUMNS[column].function(COLUMNS[column].compute)(pairs)
 
 
 def _mean_over_faces(column: str, errors: Sequence[dict[str, np.ndarray]]) -> float:

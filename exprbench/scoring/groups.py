@@ -6,14 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from exprbench.metrics import Metric
+from exprbench.metrics.intervals import mean_interval
 from exprbench.records import Aggregate, CaseScore, Group
-
-NUM_RESAMPLES = 2000
-SEED = 0
 
 
 def make_group(
-    split: str, track: str, cases: Sequence[CaseScore], columns: Sequence[Metric], sets: dict[str, Aggregate | str]
+    split: str,
+    track: str,
+    cases: Sequence[CaseScore],
+    columns: Sequence[Metric],
+    sets: dict[str, Aggregate | str],
+    num_cases_benchmark: int,
 ) -> Group:
     """Return the aggregates of the cases of one split and track.
 
@@ -22,6 +25,7 @@ def make_group(
         cases: scores of its cases.
         columns: columns that are defined on the track.
         sets: group column -> its distance, or the reason why it has none.
+        num_cases_benchmark: number of cases of the split and track in the benchmark.
     """
     scored = [case for case in cases if case.outcome == "scored"]
     results = {m.name: sets[m.name] if m.per == "group" else _mean_over_videos(m.name, scored) for m in columns}
@@ -30,8 +34,11 @@ def make_group(
         split=split,  # type: ignore[arg-type]
         track=track,  # type: ignore[arg-type]
         num_cases=len(cases),
+        num_cases_benchmark=num_cases_benchmark,
         num_scored=len(scored),
         num_resized=sum(case.resized for case in scored),
+        num_other_aspect=sum(case.has_other_aspect for case in scored),
+        num_extra_faces=sum(case.num_faces_extra > 0 for case in scored),
         coverage=_mean([case.coverage if case.outcome == "scored" else 0.0 for case in cases]) or 0.0,
         detect_rate=_mean(rates),
         errors=dict(sorted(Counter(case.code for case in cases if case.outcome == "error").items())),
@@ -49,14 +56,5 @@ def _mean_over_videos(column: str, scored: Sequence[CaseScore]) -> Aggregate | s
     if not len(values):
         reasons = Counter(case.unscored[column] for case in scored if column in case.unscored)
         return reasons.most_common(1)[0][0] if reasons else "no case was scored"
-    low, high = interval(values)
+    low, high = mean_interval(values)
     return Aggregate(value=float(values.mean()), num_videos=len(values), low=low, high=high)
-
-
-def interval(values: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the 95 % bootstrap interval of the mean over videos, seeded; (None, None) for a single video."""
-    if len(values) < 2:
-        return None, None
-    drawn = np.random.default_rng(SEED).integers(0, len(values), (NUM_RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)

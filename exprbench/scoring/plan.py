@@ -11,13 +11,15 @@ from exprbench import weights
 from exprbench.benchmark import Asset, Benchmark, Case
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.files import sha256_path
-from exprbench.faces.video_tracks import GIVEN_SUFFIX, tracks_made_by
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, given_path, tracks_made_by
 from exprbench.metrics import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric_ids
 from exprbench.metrics.extractors import fid_id, fvd_id
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import MAX_METHOD, is_method_name
+from exprbench.scoring.single_pass import benchmark_changed
 
 Missing = Literal["exclude", "penalty"]
+Pairing = Literal["time", "index"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,10 @@ class ScoringPlan:
 
     Attributes:
         missing: treatment of a reference face that a predicted frame does not show.
+        pairing: whether frames of a prediction and its reference are paired by time or by number.
         without: required model file that is unavailable -> reason.
         networks: `fid` or `fvd` -> extractor used instead of the published network.
+        looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged.
     """
 
     bench: Benchmark
@@ -35,9 +39,11 @@ class ScoringPlan:
     profile: str
     columns: tuple[str, ...]
     missing: Missing
+    pairing: Pairing
     device: str
     without: dict[str, str]
     networks: dict[str, Any] = field(default_factory=dict)
+    looks: int = 1
 
     @cached_property
     def ids(self) -> dict[str, str]:
@@ -46,9 +52,21 @@ class ScoringPlan:
         if "fid" in self.networks:
             network = self.networks["fid"]
             custom |= {"fid": fid_id(network), "fid_video_mean": f"fid[{network.id},video-mean]"}
+            custom["kid"] = f"kid[{network.id},poly3,unbiased]"
         if "fvd" in self.networks:
             custom["fvd"] = fvd_id(self.networks["fvd"])
-        return {**metric_ids(self.profile), **custom}
+        ids = {**metric_ids(self.profile), **custom}
+        return {name: self._with_looks(name, metric_id) for name, metric_id in ids.items()}
+
+    def _with_looks(self, name: str, metric_id: str) -> str:
+        """Return the id of a column, which names the number of crops of faces if there are several."""
+        averaged = self.looks > 1 and COLUMNS[name].kind == "face"
+        return f"{metric_id.removesuffix(']')},looks{self.looks}]" if averaged else metric_id
+
+    @property
+    def jitters(self) -> range:
+        """Return the jitters of the crops that are averaged; none if each face is measured once, in a plain crop."""
+        return range(self.looks) if self.looks > 1 else range(0)
 
     def columns_on(self, track: str) -> list[Metric]:
         """Return the columns that are defined on a track, in the registry's order."""
@@ -87,7 +105,7 @@ class ScoringPlan:
 
 
 def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]:
-    """Return the columns to compute: those named, with the cheap variants of each metric; None means all metrics."""
+    """Return the columns to compute: those named, with variants that need no other network; None means all metrics."""
     if profile not in PROFILES:
         raise unknown_name("profile", profile, list(PROFILES))
     ids = metric_ids(profile)
@@ -95,7 +113,12 @@ def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]
         if name not in ids:
             raise unknown_name("metric", name, list(ids))
     chosen = set(names or (m.name for m in METRICS.values() if not m.on_request))
-    cheap = {extra.name for extra in EXTRAS.values() if extra.parent in chosen and not extra.on_request}
+    files = {file for name in chosen for file in COLUMNS[name].weights[profile]}
+    cheap = {
+        extra.name
+        for extra in EXTRAS.values()
+        if extra.parent in chosen and not extra.on_request and files >= set(extra.weights[profile])
+    }
     return tuple(name for name in ids if name in chosen | cheap)
 
 
@@ -105,6 +128,7 @@ def missing_weights(columns: Sequence[str], profile: str) -> dict[str, str]:
     for name in sorted({name for column in columns for name in COLUMNS[column].weights[profile]}):
         try:
             weights.require(name)
+            weights.require_package(name)
         except weights.WeightsError as error:
             instructions[name] = str(error)
     return instructions
@@ -134,5 +158,20 @@ def verified(bench: Benchmark, relative: str) -> Path:
     """
     path = bench.path(relative)
     if not path.is_file() or sha256_path(path) != bench.assets[relative].sha256:
-        raise UserError(f"{path} has changed since the benchmark was built; nothing was scored (see exprbench check)")
+        raise benchmark_changed(path)
     return path
+
+
+def verify_files(plan: ScoringPlan, cases: Sequence[Case]) -> None:
+    """Check the hash of every file that the cases depend on, and that no unlisted face tracks would be used.
+
+    Raises:
+        UserError: a file is missing, has changed, or is not part of the benchmark.
+    """
+    for relative in sorted({path for case in cases for path in plan.case_assets(case)}):
+        verified(plan.bench, relative)
+    known = {plan.bench.path(relative) for relative in plan.bench.assets}
+    for relative in sorted({path for case in cases for path in (case.source, *case.drivers)}):
+        tracks = given_path(plan.bench.path(relative))
+        if tracks.is_file() and tracks not in known:
+            raise UserError(f"{tracks} is not part of the benchmark; remove it (see exprbench check)")

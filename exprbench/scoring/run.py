@@ -1,13 +1,10 @@
 """`score`: score all cases of a benchmark for one method and write the record."""
 
-import getpass
-import os
 import platform
-import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,19 +13,37 @@ from typing import Any
 import exprbench
 from exprbench import weights
 from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
-from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.processes import num_cores, process_map
+from exprbench.core.locks import sole_writer
+from exprbench.core.processes import DEBUG, WorkerKilled, num_cores, process_map
 from exprbench.metrics import COLUMNS
-from exprbench.metrics.registry import LANDMARKER
+from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
-from exprbench.scoring.cases import failed_case, recall_case, score_case
+from exprbench.scoring.cases import (
+    compute_reference_features,
+    failed_case,
+    recall_case,
+    reference_features,
+    score_case,
+)
+from exprbench.scoring.floors import driver_floors, set_floors, with_floors
 from exprbench.scoring.groups import make_group
-from exprbench.scoring.plan import Missing, ScoringPlan, check_method, choose_columns, method_file_name, missing_weights
+from exprbench.scoring.plan import (
+    Missing,
+    Pairing,
+    ScoringPlan,
+    check_method,
+    choose_columns,
+    method_file_name,
+    missing_weights,
+    verify_files,
+)
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
+MAX_LOOKS = 16
 LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "torch", "torchvision", "timm")
+PAIRINGS = ("time", "index")
 MISSING = {"exclude": "left out", "penalty": "given the worst value"}
 
 
@@ -43,10 +58,13 @@ def score(
     split: str | None = None,
     track: str | None = None,
     missing: Missing = "exclude",
+    pairing: Pairing = "time",
     workers: int | None = None,
     device: str = "auto",
     shard: tuple[int, int] = (1, 1),
     networks: dict[str, Any] | None = None,
+    looks: int = 1,
+    floors: bool = True,
 ) -> ScoreRecord:
     """Score a method's videos, write the record and return it.
 
@@ -64,13 +82,19 @@ def score(
         split, track: score only these.
         missing: treatment of a reference's face that a frame does not show: `exclude` excludes the frame from the mean
             (and lowers the detect rate), `penalty` gives it the worst value.
+        pairing: `time` resamples predictions to the benchmark's frame rate by the times in their files; `index` ignores
+            these times and pairs the n-th frame with the n-th of the reference.
         workers: number of processes; 0 runs everything in this process; None uses all cores.
         device: `cpu`, `cuda` or `auto`, for the networks.
         shard: (i, n) scores only every n-th case, for n machines that share a cache; the record has only these cases.
         networks: "fid" or "fvd" -> extractor used instead of the published network; it changes the metric's id.
+        looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged; more than one
+            changes the ids of face metrics.
+        floors: measure the noise floors, once per benchmark; see docs/metrics.md.
 
     Raises:
-        UserError: an argument is invalid, or the benchmark or predictions cannot be scored.
+        UserError: an argument is invalid, the benchmark or predictions cannot be scored, or the machine killed or
+            crashed the workers; no record is written then.
     """
     start = time.time()
     bench = Benchmark.open(benchmark)
@@ -78,6 +102,8 @@ def score(
     path = Path(out) if out else Path(f"{method_file_name(method)}.json")
     if not Path(predictions).is_dir():
         raise UserError(f"{predictions} is not a folder; expected a folder with one video per case, {{case_id}}.mp4")
+    if pairing not in PAIRINGS:
+        raise UserError(f"--pairing is {pairing!r}; expected time or index")
     columns = choose_columns(metrics, profile)
     plan = ScoringPlan(
         bench=bench,
@@ -85,9 +111,11 @@ def score(
         profile=profile,
         columns=columns,
         missing=missing,
+        pairing=pairing,
         device=_device(device, columns, profile, networks or {}),
         without=missing_weights(columns, profile),
         networks=networks or {},
+        looks=_positive(looks),
     )
     cases = bench.select(split, track)[shard[0] - 1 :: shard[1]]
     if not cases:
@@ -96,15 +124,30 @@ def score(
         for problem in case_problems(bench, case):
             raise UserError(f"{benchmark}: {case.case_id} {problem}")
     workers = num_cores() if workers is None else workers
-    with _sole_writer(path):
+    with sole_writer(path):
         _check_target(path, method)
+        verify_files(plan, cases)
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
             raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
+        verify_files(plan, cases)
         timing = {"seconds": round(time.time() - start, 3), "started_at": round(start, 3), "workers": float(workers)}
         record = make_record(plan, method, cases, scores, timing)
+        if floors:
+            record = _with_floors(plan, record, cases, workers)
         save_record(path, record)
     return record
+
+
+def _positive(looks: int) -> int:
+    if not 1 <= looks <= MAX_LOOKS:
+        raise UserError(f"--looks is {looks}; expected a number of crops from 1 to {MAX_LOOKS}")
+    return looks
+
+
+def _with_floors(plan: ScoringPlan, record: ScoreRecord, cases: Sequence[Case], workers: int) -> ScoreRecord:
+    of_drivers, of_sets = driver_floors(plan, cases, workers), set_floors(plan, cases, workers)
+    return replace(record, groups=[with_floors(group, cases, of_drivers, of_sets) for group in record.groups])
 
 
 def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:
@@ -116,8 +159,33 @@ def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[s
     scores = {case_id: score for case_id, score in cached.items() if score}
     remaining = sorted((c for c in cases if c.case_id not in scores), key=lambda c: (c.track != "self", c.case_id))
     for case, result in process_map(partial(score_case, plan), remaining, workers=workers, label="score", unit="case"):
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(case.case_id)
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
+    _complete_references(plan, cases, scores, workers)
+    _check_workers([scores[case.case_id] for case in remaining])
     return scores
+
+
+def _complete_references(plan: ScoringPlan, cases: Sequence[Case], scores: dict[str, CaseScore], workers: int) -> None:
+    """Compute the reference features of failed self cases: FID and FVD compare with the references of all cases."""
+    self_cases = [case for case in cases if case.track == "self"]
+    splits = {case.split for case in self_cases if scores[case.case_id].outcome == "scored"}
+    failed = [case for case in self_cases if case.split in splits and scores[case.case_id].outcome == "error"]
+    missing = [case for case in failed if not all(c.is_cached() for c in reference_features(plan, case))]
+    work = partial(compute_reference_features, plan)
+    for case, result in process_map(work, missing, workers=workers, label="references", unit="video"):
+        if isinstance(result, WorkerKilled):
+            raise result.as_user_error(case.case_id)  # other errors are reported by `set_distances`
+
+
+def _check_workers(scores: Sequence[CaseScore]) -> None:
+    """Raise if the worker of every case crashed: that says nothing about the method."""
+    if scores and all(score.code == "worker_crashed" for score in scores):
+        raise UserError(
+            f"every worker process crashed ({scores[0].case_id}: {scores[0].detail}); nothing was written: set "
+            f"{DEBUG}=1 to see their messages, or --workers 0 to run in one process"
+        )
 
 
 def make_record(
@@ -135,7 +203,8 @@ def make_record(
         profile=plan.profile,  # type: ignore[arg-type]
         protocol={
             "fps": f"{plan.bench.fps:g}",
-            "frames": "paired by index, the first scored like any other",
+            "pairing": plan.pairing,
+            "first frame": "scored like any other",
             "resize": RESIZE,
             "missing faces": MISSING[plan.missing],
             "faces": plan.face_sources(),
@@ -157,7 +226,8 @@ def _group(
     if not pairs:
         return None
     sets = set_distances(plan, pairs) if track == "self" else {}
-    return make_group(split, track, [score for _, score in pairs], plan.columns_on(track), sets)
+    num_cases = len(plan.bench.select(split, track))
+    return make_group(split, track, [score for _, score in pairs], plan.columns_on(track), sets, num_cases)
 
 
 def _versions() -> dict[str, str]:
@@ -210,20 +280,3 @@ def _check_target(path: Path, method: str) -> None:
         return  # a truncated record, for example after a full disk, is replaced
     if existing != method:
         raise UserError(f"{path} is the record of {existing!r}, not of {method!r}; choose another file with --out")
-
-
-@contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
-    """Lock a record, so that two runs do not write it at once; raise `UserError` with the holder if it is locked."""
-    from filelock import FileLock, Timeout
-
-    lock = entry_path("locks/records", str(path.absolute()))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    holder = lock.with_suffix(".holder")
-    try:
-        with FileLock(lock, timeout=0):
-            holder.write_text(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}")
-            yield
-    except Timeout:
-        owner = holder.read_text() if holder.is_file() else "another process"
-        raise UserError(f"{path} is being written by {owner}; wait for it, or choose another file with --out") from None

@@ -1,4 +1,8 @@
-"""Distances between sets of videos: FID, FVD and their variants, over the self cases of a split."""
+"""Distances between sets of videos: FID, FVD and their variants, over the self cases of a split.
+
+The reference set consists of all frames or clips of the references of all cases, whatever the predictions have: the
+same set for every method.
+"""
 
 import json
 from collections.abc import Sequence
@@ -11,32 +15,38 @@ from exprbench.core.cache import cached
 from exprbench.core.schema import decode
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.registry import ClipStream
+from exprbench.metrics.metric import ClipStream
 from exprbench.metrics.set_distance import pack_reference, prepare, unpack_reference
 from exprbench.records import Aggregate, CaseScore
-from exprbench.scoring.cases import driver_input, feature_computations, feature_name
+from exprbench.scoring.cases import (
+    driver_input,
+    feature_computations,
+    feature_name,
+    prediction_input,
+    reference_features,
+)
 from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.prediction_files import find_prediction
-from exprbench.scoring.single_pass import Computation, VideoInput
+from exprbench.scoring.single_pass import Computation
 
-VERSION = "sets-2"  # increase it when a change of the code changes distances
+VERSION = "sets-4"  # increase it when a change of the code changes distances
 
 Pair = tuple[Case, CaseScore]
+Features = dict[str, dict[str, Computation]]  # case id -> name -> computation
 
 
 def set_distances(plan: ScoringPlan, pairs: Sequence[Pair]) -> dict[str, Aggregate | str]:
-    """Return set column -> its distance over the scored cases, or the reason why it has none.
+    """Return set column -> the distance of the scored predictions to the references of all cases, or why it has none.
 
-    Both sides consist of the same cases and of the frames both videos have; if a prediction is missing, its reference
-    is excluded too.
+    The features of every video are read from the cache.
     """
-    scored = [(case, score) for case, score in pairs if score.outcome == "scored"]
-    features = {case.case_id: _computations(plan, case, score) for case, score in scored}
+    references = {case.case_id: {c.name: c for c in reference_features(plan, case)} for case, _ in pairs}
+    predictions = {case.case_id: _computations(plan, case, s) for case, s in pairs if s.outcome == "scored"}
     results: dict[str, Aggregate | str] = {}
     for metric in plan.columns_on("self"):
         if metric.per == "group":
             try:
-                results[metric.name] = plan.unavailable_reason(metric) or _distance(metric, scored, features)
+                results[metric.name] = plan.unavailable_reason(metric) or _distance(metric, references, predictions)
             except MetricError as error:
                 results[metric.name] = str(error)
     return results
@@ -45,23 +55,25 @@ def set_distances(plan: ScoringPlan, pairs: Sequence[Pair]) -> dict[str, Aggrega
 def _computations(plan: ScoringPlan, case: Case, score: CaseScore) -> dict[str, Computation]:
     """Return the feature computations of the file that was scored; their results are in the cache."""
     path = find_prediction(plan.predictions, case)
-    prediction = VideoInput(path=path, sha256=score.prediction_sha256, fps=plan.bench.fps)
+    prediction = prediction_input(plan, path, score.prediction_sha256)
     return {c.name: c for c in feature_computations(plan, case, prediction, driver_input(plan, case.drivers[0]))}
 
 
-def _distance(metric: Metric, scored: Sequence[Pair], features: dict[str, dict[str, Computation]]) -> Aggregate:
-    names = [feature_name(metric, side) for side in ("reference", "prediction")]
-    keys = [
-        [case.case_id, score.num_frames, *(features[case.case_id][name].key for name in names)]
-        for case, score in scored
+def _distance(metric: Metric, references: Features, predictions: Features) -> Aggregate:
+    sides = [
+        {case_id: computations[feature_name(metric, side)] for case_id, computations in features.items()}
+        for side, features in (("reference", references), ("prediction", predictions))
     ]
+    keys = [[[case_id, computation.key] for case_id, computation in sorted(side.items())] for side in sides]
 
     def measure() -> Aggregate:
-        reference, predicted = _load(metric, scored, features, names)
+        reference, predicted = map(_load, sides)
+        if not predicted:
+            raise MetricError("too_few_samples", "no prediction is long enough for a clip, or there is none")
         biased = isinstance(metric.stream, ClipStream) and metric.stream.grid.biased
         prepared = cached(
             "references",
-            {"version": VERSION, "cases": [key[:3] for key in keys]},
+            {"version": VERSION, "cases": keys[0]},
             lambda: prepare(reference, biased=biased),
             pack_reference,
             unpack_reference,
@@ -73,27 +85,21 @@ def _distance(metric: Metric, scored: Sequence[Pair], features: dict[str, dict[s
             low=distance.low,
             high=distance.high,
             num_samples=distance.num_samples,
-            rank=min(distance.rank, distance.reference_rank),
+            rank=None if distance.rank is None else min(distance.rank, distance.reference_rank),
             bias_floor=distance.bias_floor,
+            influence=distance.influence,
         )
 
     return cached("sets", {"version": VERSION, "compute": metric.compute, "cases": keys}, measure, _pack, _unpack)
 
 
-def _load(
-    metric: Metric, scored: Sequence[Pair], features: dict[str, dict[str, Computation]], names: Sequence[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return case id -> (n, d) features of reference and prediction, of the frames or clips that both have."""
-    sides: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
-    for case, score in scored:
-        pair = [features[case.case_id][name].recall() for name in names]
-        num = min(map(len, pair)) if isinstance(metric.stream, ClipStream) else score.num_frames
-        for side, array in zip(sides, pair, strict=True):
-            if num:
-                side[case.case_id] = array[:num]
-    if not sides[0]:
-        raise MetricError("too_few_samples", "no prediction is long enough for a clip, or there is none")
-    return sides
+def _load(side: dict[str, Computation]) -> dict[str, np.ndarray]:
+    """Return case id -> (n, d) features of one side, without videos that are too short for a clip."""
+    try:
+        features = {case_id: computation.recall() for case_id, computation in side.items()}
+    except LookupError as error:
+        raise MetricError("features_missing", f"a video has no features: {error}") from error
+    return {case_id: array for case_id, array in features.items() if len(array)}
 
 
 def _pack(aggregate: Aggregate) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 
 from exprbench.core.cache import entry_lock, entry_path, read_entry, write_entry
 from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_path
 from exprbench.media import Clip, MediaError, open_clip
 
 RESIZE = "bicubic, antialiased (Pillow)"
@@ -32,11 +33,17 @@ class Accumulator(Protocol):
         """Return the result of the frames taken."""
 
 
+def benchmark_changed(path: Path) -> UserError:
+    """Return the error of a benchmark file that no longer has the hash written when the benchmark was built."""
+    return UserError(f"{path} has changed since the benchmark was built; nothing was scored (see exprbench check)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoInput:
     """A video file or frame folder of known content, read at `fps` up to `max_frames`.
 
-    An unreadable file is a user error if `of_benchmark`, otherwise an error of the method, which fails one case.
+    An unreadable file is a user error if `of_benchmark`, otherwise an error of the method, which fails one case. With
+    `every_frame`, the file's own times are ignored: each of its frames counts as one frame at `fps`.
     """
 
     path: Path
@@ -44,13 +51,25 @@ class VideoInput:
     fps: float
     max_frames: int | None = None
     of_benchmark: bool = False
+    every_frame: bool = False
+
+    @property
+    def rate(self) -> float | str:
+        """Return what selects the frames, as a part of cache keys."""
+        return f"every frame, as {self.fps:g} fps" if self.every_frame else self.fps
 
     def open(self) -> Clip:
         """Open the video for reading once."""
         try:
-            return open_clip(self.path, fps=self.fps, max_frames=self.max_frames)
+            fps = None if self.every_frame else self.fps
+            return open_clip(self.path, fps=fps, max_frames=self.max_frames)
         except MediaError as error:
             raise self._attributed(error) from error
+
+    def check_unchanged(self) -> None:
+        """Raise if the content is no longer that of `sha256`: what was read would be cached as that of another file."""
+        if self._changed():
+            raise self._attributed(MediaError("decode_errors", f"{self.path.name} changed while it was read"))
 
     def frames(self, clip: Clip) -> Iterator[np.ndarray]:
         """Yield the frames of the opened clip."""
@@ -59,9 +78,14 @@ class VideoInput:
         except MediaError as error:
             raise self._attributed(error) from error
 
+    def _changed(self) -> bool:
+        return not self.path.exists() or sha256_path(self.path) != self.sha256
+
     def _attributed(self, error: MediaError) -> Exception:
         if not self.of_benchmark:
             return error
+        if self._changed():
+            return benchmark_changed(self.path)
         return UserError(f"the benchmark's {self.path} cannot be read ({error}); see exprbench check")
 
 
@@ -167,6 +191,8 @@ def _compute(computations: Sequence[Computation]) -> dict[str, Any]:
         streams = [video.frames(opened.enter_context(video.open())) for video in videos]
         for frames in zip_longest(*streams):
             _feed(accumulators, dict(zip(videos, frames, strict=True)))
+    for video in videos:
+        video.check_unchanged()
     results = {}
     for computation, accumulator in accumulators:
         results[computation.entry] = accumulator.compute()

@@ -11,7 +11,7 @@ from exprbench.faces.video_tracks import collect, landmarker, main_faces
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.face_pair import Readings
 from exprbench.metrics.face_readers import READERS
-from exprbench.scoring.computations import FaceCrops, Faces, PixelValues
+from exprbench.scoring.computations import FaceCrops, Faces, PixelValues, pixel_functions
 from exprbench.scoring.face_scores import FaceInputs, score_faces
 from exprbench.scoring.single_pass import FramePair
 
@@ -47,7 +47,7 @@ def score_video(
     Raises:
         WeightsError: a model file that a column needs is missing.
     """
-    values, unscored = _score_pixels(predicted, reference, [c for c in columns if COLUMNS[c].kind == "pixel"])
+    values, unscored = _score_pixels(predicted, reference, [c for c in columns if COLUMNS[c].kind == "pixel"], device)
     faces = [c for c in columns if COLUMNS[c].kind == "face"]
     if faces:
         inputs = _face_inputs(predicted, reference, fps, profile, device)
@@ -57,10 +57,10 @@ def score_video(
 
 
 def _score_pixels(
-    predicted: Frames, reference: Frames, columns: Sequence[str]
+    predicted: Frames, reference: Frames, columns: Sequence[str], device: str
 ) -> tuple[dict[str, float], dict[str, str]]:
     metrics = [COLUMNS[column] for column in columns]
-    pixels = PixelValues({metric.measure: metric.function(metric.measure) for metric in metrics})
+    pixels = PixelValues(pixel_functions(metrics, device))
     for frames in zip(reference, predicted, strict=False):
         pixels.update(FramePair(*frames))
     unscored = {m.name: pixels.errors[m.measure] for m in metrics if m.measure in pixels.errors}
@@ -84,6 +84,11 @@ def _face_inputs(predicted: Frames, reference: Frames, fps: float, profile: str,
             crops.update(frame)
         return crops.compute()
 
+    def read_source(reader: str, face: int) -> Readings:
+        crops = FaceCrops(READERS[reader], device, main_faces(driver)[face].first(1))
+        crops.update(reference[0])
+        return crops.compute()
+
     return FaceInputs(
         profile=profile,
         missing="exclude",
@@ -93,4 +98,5 @@ def _face_inputs(predicted: Frames, reference: Frames, fps: float, profile: str,
         face_map=tuple((0, face) for face in range(len(main_faces(driver)))),
         source_tracks=None,
         read=read,
+        read_source=read_source,
     )

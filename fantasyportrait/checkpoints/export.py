@@ -82,12 +82,10 @@ def save_base(base: WanCheckpoint, out: Path, layout: str) -> list[str]:
         raise UserError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
     skipped = []
     for component, save in (_SAVE_AS_DIFFUSERS if layout == "diffusers" else _SAVE_AS_PUBLISHED).items():
-        try:
-            base.files(component)
-        except UserError:
-            skipped.append(component)
-        else:
+        if base.has(component):
             save(base, out)
+        else:
+            skipped.append(component)
     if base.tokenizer:
         folder = out / ("tokenizer" if layout == "diffusers" else "google/umt5-xxl")
         shutil.copytree(base.tokenizer, folder, dirs_exist_ok=True)

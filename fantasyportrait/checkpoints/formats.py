@@ -83,6 +83,7 @@ FORMATS = (
         key_mapping=IMAGE_ENCODER,
     ),
     Format(component="image encoder", layout="transformers", signature=("vision_model.embeddings.class_embedding",)),
+    Format(component="image encoder", layout="transformers 5", signature=("embeddings.class_embedding",)),
 )
 
 
@@ -111,17 +112,22 @@ def open_as(component: str, tensors: Tensors) -> Tensors:
     if file_format.layout == "flat":
         inner = inner.rename({n: re.sub(r"(\.cross_attn)\.(?=ip_adapter_)", r"\1.processor.", n) for n in inner})
         inner = inner.rename({n: n for n in inner if not n.startswith("pd_fpg.")})
-    if file_format.component == "image encoder":
-        inner = _split_qkv(inner) if file_format.key_mapping else inner.select_prefix("vision_model.")
+    if file_format.component == "image encoder" and file_format.key_mapping:
+        inner = _split_qkv(inner)
+    elif file_format.layout == "transformers" and file_format.component == "image encoder":
+        inner = inner.select_prefix("vision_model.")
     if file_format.key_mapping is None:
         return inner
     return inner.rename({name: file_format.key_mapping.to_internal(name) or name for name in inner})
 
 
 def _split_qkv(tensors: Tensors) -> Tensors:
-    """Split queries, keys and values of the published image encoder; reshape embeddings as transformers does."""
+    """Split queries, keys and values of the published image encoder; reshape embeddings as transformers does.
+
+    The textual half and the projection to the space shared with it are left out: the backbone does not use them.
+    """
     split = {}
-    for name in (n for n in tensors if n.startswith("visual.")):
+    for name in (n for n in tensors if n.startswith("visual.") and n != "visual.head"):
         tensor = tensors[name]
         if ".to_qkv." in name:
             split |= {name.replace("to_qkv", w): t for w, t in zip("qkv", tensor.chunk(3), strict=True)}

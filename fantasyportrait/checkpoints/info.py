@@ -8,7 +8,8 @@ import torch
 from exprbench.core.errors import UserError
 from exprbench.core.state_dicts import compare_shapes
 from fantasyportrait.checkpoints.formats import OPTIONAL, detect_format, infer_adapter_config, open_as
-from fantasyportrait.checkpoints.model_folder import FILE_PATTERNS, MANIFEST, ModelFolder, WanCheckpoint
+from fantasyportrait.checkpoints.layout import FILE_PATTERNS, MANIFEST
+from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import PICKLES, Tensors, open_tensors
 
 
@@ -43,19 +44,24 @@ def _describe_model_folder(folder: ModelFolder) -> dict[str, Any]:
 def _describe_base(base: WanCheckpoint) -> dict[str, Any]:
     parts = {}
     for component in FILE_PATTERNS:
-        try:
-            files = base.files(component)
-        except UserError:
-            parts[component] = "missing"
-        else:
-            detected = detect_format(open_tensors(*files))
-            parts[component] = f"{detected[0]}, {len(files)} file(s)" if detected else "not recognised"
+        parts[component] = _describe_component(base, component)
     if set(parts.values()) == {"missing"}:
         raise UserError(f"{base.path} is neither a model folder (no {MANIFEST}) nor a Wan2.1 download")
     description: dict[str, Any] = {"is": "Wan2.1 download", "path": str(base.path), "parts": parts}
-    if parts["backbone"] != "missing":
+    if parts["backbone"].startswith("backbone"):
         description["size"] = vars(base.backbone)
     return description
+
+
+def _describe_component(base: WanCheckpoint, component: str) -> str:
+    try:
+        if not base.has(component):
+            return "missing"
+        files = base.files(component)
+        detected = detect_format(open_tensors(*files))
+    except UserError as error:
+        return f"incomplete: {error}"
+    return f"{detected[0]}, {len(files)} file(s)" if detected else "not recognised"
 
 
 def _describe_checkpoint(tensors: Tensors) -> dict[str, Any]:

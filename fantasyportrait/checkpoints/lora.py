@@ -4,8 +4,6 @@ Fused weights cost no time per step and work with 8-bit weights, offloading and 
 """
 
 import math
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,144 +12,166 @@ from torch import Tensor
 
 from exprbench.core.errors import UserError
 from exprbench.core.progress import say
-from fantasyportrait.checkpoints.key_mapping import BACKBONE
-from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
+from fantasyportrait.checkpoints.lora_names import group_by_layer
+from fantasyportrait.checkpoints.tensors import open_tensors
 
 Shape = tuple[int, ...]
+Parts = dict[str, Tensor]
 
-PREFIXES = ("base_model.model.", "diffusion_model.", "transformer.", "model.", "lora_unet_")
-PARTS = {  # endings of tensor names in the formats of the common trainers
-    "lora_A.weight": "down",
-    "lora_A.default.weight": "down",
-    "lora_down.weight": "down",
-    "lora_B.weight": "up",
-    "lora_B.default.weight": "up",
-    "lora_up.weight": "up",
-    "alpha": "alpha",
-    "diff": "weight",
-    "diff_b": "bias",
-    "diff_m": "parameter",
-}
+LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 
 
 class Lora:
-    """LoRA of the backbone: one file with its strength.
+    """LoRA, LoKr or LoHa of the backbone: one file with its strength.
 
-    `layers` maps each layer of the backbone to the file's tensors for it, by part: `down`, `up`, `alpha`, or a full
-    difference of its `weight`, its `bias` or of a bare `parameter`.
+    `layers` maps each layer of the backbone to the file's tensors for it, by part: the factors of a change of its
+    weight with their `alpha`, and full differences of its `weight`, its `bias` or of a bare parameter (`modulation`).
     """
 
     def __init__(self, path: Path, backbone_shapes: Mapping[str, Shape], scale: float = 1.0) -> None:
         """Read a file's header; its tensors are read when they are fused.
 
         Args:
-            path: safetensors file with names as in diffusers, the published layout or kohya's trainer.
+            path: safetensors file with names as in diffusers, the published layout, kohya's trainer or LyCORIS.
             backbone_shapes: shapes of the backbone's tensors, by name.
             scale: strength.
 
         Raises:
-            UserError: the file is not a LoRA, or is for another model.
+            UserError: the file is not a LoRA, is of a method that is not supported, is for another model, or changes
+                nothing.
         """
         self.path, self.scale = path, scale
         self.tensors = tensors = open_tensors(path)
-        self.layers, unknown = _group_by_layer(tensors, set(backbone_shapes))
+        self.layers, unknown = group_by_layer(str(path), tensors, set(backbone_shapes))
         if not self.layers:
             first = next(iter(tensors), "nothing")
             raise UserError(f"{path} has no LoRA for this backbone; its first tensor is {first}")
-        if unpaired := [layer for layer, parts in self.layers.items() if ("down" in parts) != ("up" in parts)]:
+        if unpaired := [layer for layer, parts in self.layers.items() if not _is_complete(set(parts))]:
             raise UserError(f"{path} lacks one of two matrices for {len(unpaired)} layers ({unpaired[0]} ...)")
         if unknown:
             say(f"{path.name}: skipped {len(unknown)} of {len(tensors)} tensors of unknown layers ({unknown[0]} ...)")
         for name, shape in self._delta_shapes():
-            if math.prod(shape) != math.prod(backbone_shapes.get(name, (0,))):
-                known = name in backbone_shapes
-                expected = f"expected {list(backbone_shapes[name])}" if known else "the backbone has no such tensor"
-                raise UserError(f"{path} is for another model: it changes {name} by {list(shape)}; {expected}")
+            _check_shape(path, name, shape, backbone_shapes)
+        if not any(self._changes(layer) for layer in self.layers):
+            raise UserError(f"{path} changes nothing: all its differences are zero; use another file or leave it out")
 
     def _delta_shapes(self) -> Iterator[tuple[str, Shape]]:
         """Yield the name of each changed tensor of the backbone and the shape of what is added to it."""
         for layer, parts in self.layers.items():
             shapes = {part: self.tensors.shape(key) for part, key in parts.items()}
-            if "down" in shapes:
-                yield f"{layer}.weight", (shapes["up"][0], *shapes["down"][1:])
-            names = {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "parameter": layer}
+            if (shape := _product_shape(shapes)) is not None:
+                yield f"{layer}.weight", shape
+            names = {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "modulation": layer}
+            names["up_bias"] = names["bias"]
             yield from ((name, shapes[part]) for part, name in names.items() if part in shapes)
+
+    def _changes(self, layer: str) -> bool:
+        """Return whether a difference of this layer is not zero."""
+        parts = self._read(layer, torch.device("cpu"))
+        full = any(parts[part].any() for part in ("weight", "bias", "modulation", "up_bias") if part in parts)
+        factors = [parts[part] for part in parts if part not in ("weight", "bias", "modulation", "up_bias")]
+        return full or (len(factors) > 1 and all(bool(factor.any()) for factor in factors))
 
     def __str__(self) -> str:
         return f"{self.path.name}:{self.scale:g}"
 
     def fuse(self, name: str, tensor: Tensor) -> Tensor:
-        """Return the backbone's tensor of this name with the LoRA added; unchanged if the file has nothing for it."""
+        """Return the backbone's tensor of this name with the LoRA added; unchanged if the file has nothing for it.
+
+        Raises:
+            UserError: the difference has NaN or infinite values.
+        """
         layer, _, last = name.rpartition(".")
-        delta = None
+        delta = self._read(name, tensor.device).get("modulation")
         if last == "weight":
-            delta = self._weight_delta(layer, tensor.device)
+            delta = _weight_delta(self._read(layer, tensor.device))
         elif last == "bias":
-            delta = self._read(layer, "bias", tensor.device)
-        if delta is None:
-            delta = self._read(name, "parameter", tensor.device)
+            delta = _bias_delta(self._read(layer, tensor.device))
         if delta is None:
             return tensor
+        if not torch.isfinite(delta).all():
+            raise UserError(f"{self.path} has NaN or infinite values for {name}; use another file")
         return (tensor.float() + self.scale * delta.view(tensor.shape)).to(tensor.dtype)
 
-    def _weight_delta(self, layer: str, device: torch.device) -> Tensor | None:
-        """Return the change of a layer's weight: the product of the low-rank matrices, a full difference, or both."""
-        full = self._read(layer, "weight", device)
-        down, up, alpha = (self._read(layer, part, device) for part in ("down", "up", "alpha"))
-        if down is None or up is None:
-            return full
-        scale = 1.0 if alpha is None else float(alpha) / len(down)
-        product = scale * (up.flatten(1) @ down.flatten(1)).view(len(up), *down.shape[1:])
-        return product if full is None else full + product
-
-    def _read(self, layer: str, part: str, device: torch.device) -> Tensor | None:
-        key = self.layers.get(layer, {}).get(part)
-        return None if key is None else self.tensors[key].to(device).float()
+    def _read(self, layer: str, device: torch.device) -> Parts:
+        parts = self.layers.get(layer, {})
+        return {part: self.tensors[key].to(device).float() for part, key in parts.items()}
 
 
-def _group_by_layer(tensors: Tensors, backbone_names: set[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Return the file's tensor names by layer of the backbone and part, and those that belong to none."""
-    layers = {name.rpartition(".")[0] for name in backbone_names}
-    kohya_names = {_published_layer(layer).replace(".", "_"): layer for layer in layers if layer}
-    grouped: dict[str, dict[str, str]] = defaultdict(dict)
-    unknown = []
-    for key in tensors:
-        match = re.fullmatch(rf"(.+)\.({'|'.join(re.escape(p) for p in PARTS)})", _strip_prefixes(key))
-        layer = _internal_layer(match[1], backbone_names, kohya_names) if match else None
-        if match is None or layer is None:
-            unknown.append(key)
-        else:
-            grouped[layer][PARTS[match[2]]] = key
-    return dict(grouped), unknown
+def _is_complete(parts: set[str]) -> bool:
+    """Return whether all factors of a low-rank change are there; a layer can also have full differences only."""
+    if any(part.startswith("hada") for part in parts):
+        return parts.issuperset(LOHA)
+    if any(part.startswith("lokr") for part in parts):
+        return all(f"lokr_w{i}" in parts or {f"lokr_w{i}_a", f"lokr_w{i}_b"} <= parts for i in (1, 2))
+    return ("down" in parts) == ("up" in parts) and not ("up_bias" in parts and "up" not in parts)
 
 
-def _strip_prefixes(key: str) -> str:
-    for prefix in PREFIXES:
-        key = key.removeprefix(prefix)
-    return key
+def _product_shape(shapes: dict[str, Shape]) -> Shape | None:
+    """Return the shape of the product of a layer's factors, or None if it has none."""
+    if "down" in shapes:
+        return (shapes["up"][0], *shapes["down"][1:]) if shapes["up"][1] == shapes["down"][0] else (0,)
+    if "hada_w1_a" in shapes:
+        return shapes["hada_w1_a"][0], shapes["hada_w1_b"][1]
+    if not any(part.startswith("lokr") for part in shapes):
+        return None
+    first, second = (
+        shapes.get(f"lokr_w{i}") or (shapes[f"lokr_w{i}_a"][0], *shapes[f"lokr_w{i}_b"][1:]) for i in (1, 2)
+    )
+    return first[0] * second[0], first[1] * second[1], *second[2:]
 
 
-def _published_layer(layer: str) -> str:
-    name = BACKBONE.to_published(f"{layer}.weight")
-    return name.removesuffix(".weight") if name else layer
+def _check_shape(path: Path, name: str, shape: Shape, backbone_shapes: Mapping[str, Shape]) -> None:
+    expected = backbone_shapes.get(name)
+    if expected is None:
+        raise UserError(
+            f"{path} is for another model: it changes {name} by {list(shape)}; the backbone has no such tensor"
+        )
+    is_matrix = name.endswith(".weight")
+    if math.prod(shape) != math.prod(expected) or (is_matrix and shape[0] != expected[0]):
+        raise UserError(f"{path} is for another model: it changes {name} by {list(shape)}; expected {list(expected)}")
 
 
-def _internal_layer(layer: str, backbone_names: set[str], kohya_names: dict[str, str]) -> str | None:
-    """Return the internal name of a layer, or of a bare parameter, given in any of the three namings."""
-    for name in (layer, BACKBONE.to_internal(layer), kohya_names.get(layer)):
-        if name and (f"{name}.weight" in backbone_names or name in backbone_names):
-            return name
-    return None
+def _weight_delta(parts: Parts) -> Tensor | None:
+    """Return the change of a layer's weight: the product of the factors, a full difference, or both."""
+    full, product = parts.get("weight"), None
+    if "down" in parts:
+        down, up = parts["down"], parts["up"]
+        product = (up.flatten(1) @ down.flatten(1)).view(len(up), *down.shape[1:])
+    elif "hada_w1_a" in parts:
+        product = (parts["hada_w1_a"] @ parts["hada_w1_b"]) * (parts["hada_w2_a"] @ parts["hada_w2_b"])
+    elif _rank(parts) or "lokr_w1" in parts:
+        product = _kronecker_product(parts)
+    if product is not None:
+        product = _scale(parts) * product
+    return full if product is None else product if full is None else product + full.view(product.shape)
 
 
-def parse_lora(text: str) -> tuple[Path, float]:
-    """Parse `file.safetensors:0.8` to (path, 0.8); the strength is 1 if it is left out.
+def _bias_delta(parts: Parts) -> Tensor | None:
+    full, product = parts.get("bias"), parts.get("up_bias")
+    if product is None:
+        return full
+    return _scale(parts) * product + (0 if full is None else full)
 
-    Raises:
-        UserError: the strength is not a number.
-    """
-    path, _, scale = text.partition(":") if re.search(r":[^/\\]*$", text) else (text, "", "1")
-    try:
-        return Path(path), float(scale)
-    except ValueError:
-        raise UserError(f"--lora is {text!r}; expected FILE or FILE:STRENGTH, like few-step.safetensors:0.8") from None
+
+def _kronecker_product(parts: Parts) -> Tensor:
+    first, second = (
+        parts[f"lokr_w{i}"] if f"lokr_w{i}" in parts else _matmul(parts[f"lokr_w{i}_a"], parts[f"lokr_w{i}_b"])
+        for i in (1, 2)
+    )
+    return torch.kron(first.view(*first.shape, *[1] * (second.dim() - first.dim())), second)
+
+
+def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b.flatten(1)).view(len(a), *b.shape[1:])
+
+
+def _scale(parts: Parts) -> float:
+    """Return alpha / rank, or 1 if there is no alpha or, as in a LoKr of two full factors, no rank."""
+    rank = _rank(parts)
+    return float(parts["alpha"]) / rank if "alpha" in parts and rank else 1.0
+
+
+def _rank(parts: Parts) -> int:
+    names = ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
+    return next((len(parts[name]) for name in names if name in parts), 0)

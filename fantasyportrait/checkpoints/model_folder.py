@@ -8,20 +8,19 @@ from typing import Any
 from exprbench.core.errors import UserError
 from exprbench.core.files import read_json, write_json
 from fantasyportrait.checkpoints.formats import infer_backbone_config, open_as
+from fantasyportrait.checkpoints.layout import (
+    ADAPTER_FILE,
+    EXPRESSION_FILE,
+    FILE_PATTERNS,
+    MANIFEST,
+    MANIFEST_FORMAT,
+    TOKENIZERS,
+    find_component,
+    read_manifest,
+)
+from fantasyportrait.checkpoints.shards import find_checkpoint
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors
 from fantasyportrait.model.configs import AdapterConfig, BackboneConfig
-
-MANIFEST, MANIFEST_FORMAT = "fantasyportrait.json", 1
-ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE = "adapter.safetensors", "expression.safetensors", "empty_prompt.safetensors"
-
-# Files of a Wan2.1 image-to-video download: in the published layout, and in diffusers' layout.
-FILE_PATTERNS = {
-    "backbone": ("diffusion_pytorch_model*.safetensors", "transformer/*.safetensors"),
-    "VAE": ("Wan2.1_VAE.*", "vae/*.safetensors"),
-    "text encoder": ("models_t5_*", "text_encoder/*.safetensors"),
-    "image encoder": ("models_clip_*", "image_encoder/*.safetensors"),
-}
-TOKENIZERS = ("google/umt5-xxl", "tokenizer")
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,17 @@ class WanCheckpoint:
         """Return the files of a component, with all its shards.
 
         Raises:
-            UserError: there are none, or a shard listed in their index is missing.
+            UserError: there are none, a shard is missing, or there are several checkpoints of the component.
         """
-        for pattern in FILE_PATTERNS[component]:
-            files = sorted(self.path.glob(pattern))
-            indexes = list(self.path.glob(f"{Path(pattern).parent}/*.index.json")) if component != "VAE" else []
-            if files and indexes:
-                _check_shards(indexes[0], files)
-            if files:
-                return tuple(files)
-        published, diffusers = FILE_PATTERNS[component]
-        raise UserError(f"{self.path} has no {component}; expected {published} or {diffusers}")
+        return find_component(self.path, component)
+
+    def has(self, component: str) -> bool:
+        """Return whether there are files of a component.
+
+        Raises:
+            UserError: they are incomplete.
+        """
+        return any(find_checkpoint(self.path, pattern) for pattern in FILE_PATTERNS[component])
 
     def tensors(self, component: str) -> Tensors:
         """Return the tensors of a component under internal names."""
@@ -83,12 +82,6 @@ class WanCheckpoint:
         return backbone
 
 
-def _check_shards(index: Path, files: list[Path]) -> None:
-    expected = set(read_json(index).get("weight_map", {}).values())
-    if missing := sorted(expected - {path.name for path in files}):
-        raise UserError(f"{index.parent} lacks {', '.join(missing)}; finish the download")
-
-
 @dataclass(frozen=True)
 class ModelFolder:
     """Folder written by `fantasyportrait convert`: adapter, expression encoder, and the path of the base."""
@@ -102,20 +95,7 @@ class ModelFolder:
         Raises:
             UserError: the folder is not a model folder, or is of another version.
         """
-        file = self.path / MANIFEST
-        if not file.is_file():
-            raise UserError(
-                f"{self.path} is not a model folder (no {MANIFEST}); create one with: fantasyportrait convert"
-            )
-        manifest = read_json(file)
-        if manifest.get("format") != MANIFEST_FORMAT:
-            raise UserError(
-                f"{file} has format {manifest.get('format')}; this version reads {MANIFEST_FORMAT}; "
-                "convert the model again"
-            )
-        if missing := {"adapter", "expression", "base"} - set(manifest):
-            raise UserError(f"{file} has no entry for {', '.join(sorted(missing))}; convert the model again")
-        return manifest
+        return read_manifest(self.path)
 
     @property
     def base(self) -> WanCheckpoint:

@@ -12,14 +12,9 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
 from exprbench.core.progress import say
 from fantasyportrait.checkpoints.formats import check_shapes, infer_adapter_config, open_as
+from fantasyportrait.checkpoints.layout import ADAPTER_FILE, EXPRESSION_FILE, PROMPT_FILE
 from fantasyportrait.checkpoints.loading import check_adapter_fits, get_shapes, load_text_encoder
-from fantasyportrait.checkpoints.model_folder import (
-    ADAPTER_FILE,
-    EXPRESSION_FILE,
-    PROMPT_FILE,
-    ModelFolder,
-    WanCheckpoint,
-)
+from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import Tensors, open_tensors, save_tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter
@@ -98,10 +93,8 @@ def _write_empty_prompt(out: Path, base: WanCheckpoint) -> list[str]:
     """Embed the empty prompt and save it, so that sampling with it does not need the text encoder (11 GB)."""
     from fantasyportrait.model.text_image_encoders import encode_prompt, tokenize_prompt
 
-    try:
-        base.files("text encoder")
-    except UserError as error:
-        return [f"no embedding of the empty prompt: {error}"]
+    if not base.has("text encoder"):
+        return [f"no embedding of the empty prompt: {base.path} has no text encoder, which sampling will need"]
     embedding = encode_prompt(load_text_encoder(base), tokenize_prompt("", None))
     save_tensors(out / PROMPT_FILE, {"empty": embedding})
     return []

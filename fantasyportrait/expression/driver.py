@@ -15,7 +15,7 @@ from exprbench.core.files import sha256_bytes, sha256_path
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.landmark_groups import FIVE_POINTS
 from exprbench.faces.video_tracks import main_faces, track_faces
-from exprbench.media import open_clip
+from exprbench.media import DECODER, open_clip
 from fantasyportrait.expression.align import align_face
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.configs import FEATURES
@@ -28,8 +28,8 @@ CACHE_VERSION = "points-1"  # change it when a change here changes features
 class FacePoints:
     """Alignment points of one person through a video of F frames.
 
-    `seen` is (F,) bool, `points` (F, 5, 2) in pixels, `boxes` (F, 4) x0 y0 x1 y1 in [0, 1] of the frame. Points and
-    boxes are NaN in frames where the face is not seen.
+    `seen` is (F,) bool, `points` (F, 5, 2) in pixels, with 0 at the centre of the first one, `boxes` (F, 4) x0 y0 x1 y1
+    in [0, 1] of the frame. Points and boxes are NaN in frames where the face is not seen.
     """
 
     seen: np.ndarray
@@ -83,7 +83,7 @@ def _select_points(track: FaceTrack, tracks: FaceTracks) -> FacePoints:
     # Of the mesh points near the nose tip, point 1 in FIVE_POINTS brings faces nearest to the template: 4.0 pixels of
     # 224 on average over 105 frames of seven people, against 4.6 with point 4.
     points = track.landmarks[:, FIVE_POINTS, :2] * (tracks.width, tracks.height)
-    return FacePoints(seen=track.seen, points=points, boxes=track.box)
+    return FacePoints(seen=track.seen, points=points - 0.5, boxes=track.box)  # OpenCV: 0 is the first pixel's centre
 
 
 def find_faces(
@@ -126,6 +126,7 @@ def extract_motion(
     """
     key = {
         "video": sha256_path(path),
+        "decoder": DECODER,
         "fps": fps,
         "points": [sha256_bytes(p.seen.tobytes() + p.points.tobytes() + p.boxes.tobytes()) for p in people],
         "encoder": encoder_name,

@@ -69,7 +69,7 @@ class MotionProjection(nn.Module):
         nn.init.zeros_(self.to_k.weight)
         nn.init.zeros_(self.to_v.weight)
 
-    def forward(self, tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def forward(self, tokens: Tensor, weights: Tensor | float) -> tuple[Tensor, Tensor]:  # noqa: D102
         return self.to_k(tokens), self.to_v(tokens) * weights
 
 
@@ -96,9 +96,30 @@ class MotionAdapter(nn.Module):
         return torch.cat([*linear, *augmented], 1).unflatten(0, features.shape[:2])  # Eq. (2)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute the multi-portrait embedding of Eq. (3): (N, F, 554), one row per person, to (1, f, N L, C)."""
-        windows = latent_windows(self.tokens(features))
-        return windows.transpose(0, 1).flatten(1, 2).unsqueeze(0)  # Eq. (3)
+        """Compute the multi-portrait embedding of Eq. (3).
+
+        Args:
+            features: (B, N, F, 554), one row per person; (N, F, 554) is a batch of one.
+
+        Returns:
+            (B, f, N L, C); people are concatenated along the tokens.
+        """
+        features = features.unflatten(0, (1, -1)) if features.dim() == 3 else features
+        windows = latent_windows(self.tokens(features.flatten(0, 1))).unflatten(0, features.shape[:2])
+        return windows.transpose(1, 2).flatten(2, 3)  # Eq. (3)
+
+    def forward(self, features: Tensor, weights: Tensor | float = 1.0) -> list[tuple[Tensor, Tensor]]:
+        """Compute the motion keys and values of every layer, Eq. (2) to (4); gradients reach all weights.
+
+        Args:
+            features: (B, N, F, 554), or (N, F, 554) for a batch of one.
+            weights: scale of each token's value, see `token_weights`.
+
+        Returns:
+            (key, value) of each layer, (B, f, N L, D) each.
+        """
+        embedding = self.embed(features)
+        return [layer(embedding, weights) for layer in self.layers]
 
     def token_weights(self, strengths: dict[str, float], num_frames: int) -> Tensor:
         """Return the scale of each token's value, (f, L, 1), from the scale of each feature (1 if absent)."""

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers.models.transformers.transformer_wan import WanTransformer3DModel, WanTransformerBlock
+from diffusers.models.transformers.transformer_wan import (
+    WanTimeTextImageEmbedding,
+    WanTransformer3DModel,
+    WanTransformerBlock,
+)
 from torch import Tensor, nn
 
 from fantasyportrait.model.attention import LayerMotion, MaskedCrossAttention, SelfAttention
@@ -27,7 +31,7 @@ class MotionBlock(WanTransformerBlock):
         rotary_emb: tuple[Tensor, Tensor],
         motion: LayerMotion | None = None,
     ) -> Tensor:
-        modulation = (self.scale_shift_table + temb.float()).chunk(6, dim=1)
+        modulation = (self.scale_shift_table + temb).chunk(6, dim=1)
         shift, scale, gate, ff_shift, ff_scale, ff_gate = modulation
         x = hidden_states
         x = _add(x, self.attn1(_modulate(self.norm1, x, scale, shift), None, None, rotary_emb), gate)
@@ -50,6 +54,7 @@ class MotionTransformer(WanTransformer3DModel):
 
     _repeated_blocks = ["MotionBlock"]  # noqa: RUF012
     _no_split_modules = ["MotionBlock"]  # noqa: RUF012
+    _keep_in_fp32_modules = [*WanTransformer3DModel._keep_in_fp32_modules, "time_proj"]  # noqa: RUF012
     shards: TokenShards | None = None
 
     def forward(
@@ -82,6 +87,7 @@ class MotionTransformer(WanTransformer3DModel):
         modulation = modulation.unflatten(1, (6, -1))
         if self.shards:
             x, rotary = self.shards.split(x), tuple(self.shards.split(t) for t in rotary)
+        rotary = tuple(t.clone() for t in rotary)  # no views: torch.compile would specialise on the shape of their base
         layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
         for block, layer_motion in zip(self.blocks, layers, strict=True):
             x = self._run_block(block, x, context, modulation, rotary, layer_motion)
@@ -97,6 +103,24 @@ class MotionTransformer(WanTransformer3DModel):
     def _unpatchify(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
         x = x.unflatten(2, (*self.config.patch_size, -1)).unflatten(1, grid)  # (B, f, h, w, pf, ph, pw, C)
         return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+class ConditionEmbedder(WanTimeTextImageEmbedding):
+    """Embedding of the timestep, the prompt and the image, with the timestep's in float32.
+
+    diffusers rounds the timestep's embedding to the type of the prompt and projects it in that type; in bfloat16, this
+    doubles the error of the modulation.
+    """
+
+    def forward(  # noqa: D102
+        self, timestep: Tensor, encoder_hidden_states: Tensor, encoder_hidden_states_image: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        with torch.autocast(timestep.device.type, enabled=False):
+            sinusoids = self.timesteps_proj(timestep)
+            temb = self.time_embedder(sinusoids.to(self.time_embedder.linear_1.weight.dtype)).float()
+            modulation = self.time_proj(self.act_fn(temb).to(self.time_proj.weight.dtype)).float()
+        text, image = self.text_embedder(encoder_hidden_states), self.image_embedder(encoder_hidden_states_image)
+        return temb, modulation, text, image
 
 
 class SinusoidalTimesteps(nn.Module):
@@ -122,5 +146,6 @@ def build_transformer(config: BackboneConfig) -> MotionTransformer:
     for block in model.blocks:
         block.__class__ = MotionBlock  # the same modules, one more argument
         block.attn1.processor, block.attn2.processor = SelfAttention(), MaskedCrossAttention()
+    model.condition_embedder.__class__ = ConditionEmbedder
     model.condition_embedder.timesteps_proj = SinusoidalTimesteps(config.freq_dim)
     return model.eval().requires_grad_(False)

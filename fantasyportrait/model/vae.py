@@ -32,23 +32,42 @@ def image_condition(vae: Any, image: np.ndarray, num_latent_frames: int, *, tile
         num_latent_frames: f.
         tile: as for `decode`.
     """
-    weight = next(vae.parameters())
-    height, width = (n // VAE_SCALE_FACTOR for n in image.shape[:2])
-    latents = torch.zeros(1, 16, num_latent_frames, height, width).to(weight)
-    for t in _split_tiles(height, width, tile, latents.device, scale=1):
-        rows, columns = t.pixels()
-        latents[..., t.rows, t.columns] += _encode(vae, image[rows, columns], num_latent_frames) * t.weights
-    mean, std = latent_statistics(vae, latents)
-    mask = torch.zeros(1, 4, *latents.shape[2:]).to(latents)
-    mask[:, :, 0] = 1
-    return torch.cat([mask, (latents - mean) / std], 1)
-
-
-def _encode(vae: Any, image: np.ndarray, num_latent_frames: int) -> Tensor:
-    """Return unnormalised latents of a clip of an image followed by grey frames."""
     clip = torch.zeros(1, 3, 4 * num_latent_frames - 3, *image.shape[:2]).to(next(vae.parameters()))
     clip[:, :, 0] = image_to_tensor(image).to(clip)
-    return vae.encode(clip).latent_dist.mode()
+    latents = _encode(vae, clip, tile)
+    mask = torch.zeros(1, 4, *latents.shape[2:]).to(latents)
+    mask[:, :, 0] = 1
+    return torch.cat([mask, latents], 1)
+
+
+@torch.no_grad()
+def encode_video(vae: Any, frames: np.ndarray, *, tile: int | None = None) -> Tensor:
+    """Encode a clip as normalised latents (1, 16, f, h, w), the inverse of `decode` up to the loss of the VAE.
+
+    Args:
+        vae: `AutoencoderKLWan`.
+        frames: (F, H, W, 3) uint8 RGB, F = 4 f - 3, H and W multiples of 16.
+        tile: as for `decode`.
+
+    Raises:
+        ValueError: the number of frames is not 4 k + 1.
+    """
+    if len(frames) % 4 != 1:
+        raise ValueError(f"{len(frames)} frames do not fill whole latent frames; expected 4 k + 1")
+    weight = next(vae.parameters())
+    clip = torch.cat([image_to_tensor(frame).to(weight) for frame in frames]).transpose(0, 1).unsqueeze(0)
+    return _encode(vae, clip, tile)
+
+
+def _encode(vae: Any, clip: Tensor, tile: int | None) -> Tensor:
+    """Encode a clip (1, 3, F, H, W) in [-1, 1] as the mode of the normalised latents, (1, 16, f, h, w)."""
+    height, width = (n // VAE_SCALE_FACTOR for n in clip.shape[-2:])
+    latents = torch.zeros(1, 16, (clip.shape[2] + 3) // 4, height, width).to(clip)
+    for t in _split_tiles(height, width, tile, latents.device, scale=1):
+        rows, columns = t.pixels()
+        latents[..., t.rows, t.columns] += vae.encode(clip[..., rows, columns]).latent_dist.mode() * t.weights
+    mean, std = latent_statistics(vae, latents)
+    return (latents - mean) / std
 
 
 def image_to_tensor(image: np.ndarray) -> Tensor:

@@ -58,15 +58,34 @@ class Workload:
     @property
     def num_parameters(self) -> int:
         """Return the number of parameters of the backbone."""
+        return self._num_block_parameters + self._num_time_parameters + self._num_other_parameters
+
+    @property
+    def _num_block_parameters(self) -> int:
+        d = self.backbone.dim
+        return self.backbone.num_layers * (10 * d * d + 2 * d * self.backbone.ffn_dim + 24 * d + self.backbone.ffn_dim)
+
+    @property
+    def _num_time_parameters(self) -> int:
+        """Return the number of parameters of the timestep's embedding and projection, which stay in float32."""
+        d = self.backbone.dim
+        return d * (self.backbone.freq_dim + 7 * d + 8)
+
+    @property
+    def _num_other_parameters(self) -> int:
         b, d = self.backbone, self.backbone.dim
-        block = 10 * d * d + 2 * d * b.ffn_dim + 24 * d + b.ffn_dim
-        embedders = d * (b.text_dim + b.freq_dim + b.image_dim + 8 * d) + b.image_dim * (b.image_dim + 3)
+        embedders = d * (b.text_dim + b.image_dim + d) + b.image_dim * (b.image_dim + 3)
         ends = 4 * (d * b.in_channels + d * b.out_channels + b.out_channels)
-        return b.num_layers * block + embedders + ends + 16 * d
+        return embedders + ends + 8 * d
 
     def weights_gib(self, weights: str) -> float:
         """Return the memory of the backbone's weights."""
-        return self.num_parameters * BYTES_PER_WEIGHT[weights] / GIB
+        return self._num_block_parameters * BYTES_PER_WEIGHT[weights] / GIB + self.embedders_gib(weights)
+
+    def embedders_gib(self, weights: str) -> float:
+        """Return the memory of the weights outside of the blocks; only those of blocks are in 8 bits."""
+        size = 4 if weights == "fp32" else 2
+        return (4 * self._num_time_parameters + size * self._num_other_parameters) / GIB
 
     def activations_gib(self, weights: str) -> float:
         """Return the peak memory of a block's activations in eager mode."""
@@ -127,8 +146,9 @@ def _host_gib(workload: Workload, plan: MemoryPlan) -> float:
 
 
 def _build_plan(workload: Workload, weights: str, offload: str, tile: int | None, keys: str) -> MemoryPlan:
-    block_gib = workload.weights_gib(weights) / workload.backbone.num_layers
-    resident_gib = {"none": workload.weights_gib(weights), "block": 3 * block_gib, "leaf": 0.5 * block_gib}[offload]
+    weights_gib, embedders_gib = workload.weights_gib(weights), workload.embedders_gib(weights)
+    block_gib = (weights_gib - embedders_gib) / workload.backbone.num_layers
+    resident_gib = {"none": weights_gib, "block": 3 * block_gib + embedders_gib, "leaf": 0.5 * block_gib}[offload]
     keys_gib = workload.keys_values_gib(weights) * (1 if keys == "device" else 2 / workload.backbone.num_layers)
     denoising_gib = resident_gib + workload.activations_gib(weights) + keys_gib
     decoding_gib = workload.vae_gib(tile) + (resident_gib if offload == "none" else 0)

@@ -9,20 +9,18 @@ CHUNK_BYTES = 1 << 30
 ALIGNMENT = 256
 
 
-def offload(model: nn.Module, device: torch.device, mode: str, *, quantised: bool = False) -> None:
+def offload(model: nn.Module, device: torch.device, mode: str) -> None:
     """Enable diffusers' group offloading of a model.
 
     Args:
-        model: in CPU memory.
+        model: in CPU memory; its tensors are moved into pinned memory if the device is not the CPU.
         device: where it computes.
         mode: `block` or `leaf`, the unit that is moved.
-        quantised: whether its matrices are torchao tensors, which cannot be pinned in place; a pinned copy is then made
-            of one block at a time.
     """
     from diffusers.hooks import apply_group_offloading
 
-    use_stream = device.type == "cuda"
-    if use_stream and not quantised:
+    use_stream = device.type != "cpu"
+    if use_stream:
         pack([*model.parameters(), *model.buffers()], pinned=True)
     apply_group_offloading(
         model,
@@ -32,7 +30,6 @@ def offload(model: nn.Module, device: torch.device, mode: str, *, quantised: boo
         num_blocks_per_group=1 if mode == "block" else None,
         use_stream=use_stream,
         record_stream=use_stream,
-        low_cpu_mem_usage=quantised,
     )
 
 

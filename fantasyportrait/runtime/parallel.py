@@ -43,6 +43,14 @@ class Ranks:
             torch.distributed.all_reduce(velocity, group=self.branch_group)
         return velocity
 
+    def agree_on_minimum(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """Return the element-wise minimum over the processes that share a video, so that all make the same plan."""
+        smallest = torch.tensor(values, dtype=torch.float64, device=device)
+        for group in (self.shards.group if self.shards else None, self.branch_group):
+            if group is not None:
+                torch.distributed.all_reduce(smallest, torch.distributed.ReduceOp.MIN, group=group)
+        return smallest.tolist()
+
 
 def init_distributed(
     *, device: torch.device, guidance_parallel: int = 1, context_parallel: int = 1, num_heads: int | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from exprbench.core.progress import say
 from multiexpr.captions.stage import CaptionPool, CaptionStage, create_captioner
-from multiexpr.execution.executors import ExecutionConfig, get_rank_shards
+from multiexpr.execution.executors import ExecutionConfig, get_rank_shards, sole_run
 from multiexpr.execution.shard_runner import run_shards
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.storage.workspace import Workspace
@@ -33,12 +33,14 @@ def caption(
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     if recipe.caption.backend == "none":
         return {"clips": 0, "errors": 0}
+    execution = execution or ExecutionConfig()
     captioner = create_captioner(recipe.caption)
     stage = CaptionStage(workspace, recipe)
     save_recipe(workspace.recipe, recipe)
-    todo = _limit_shards(stage, get_rank_shards(stage.shards(), execution or ExecutionConfig()), limit)
+    todo = _limit_shards(stage, get_rank_shards(stage.shards(), execution), limit)
     pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, captioner)
-    num_done = run_shards(stage, workspace, todo, pool)
+    with sole_run(workspace, execution):
+        num_done = run_shards(stage, workspace, todo, pool)
     num_failed = sum(len(stage.tasks(shard)) for shard in todo)
     if num_failed:
         say(f"caption: {num_failed} clips failed; the same command tries them again")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_json
+from exprbench.core.text import replace_surrogates
 from exprbench.media import VideoSource, open_frames
 from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2Captioner
 from multiexpr.captions.openai import OpenAICaptioner
@@ -121,7 +122,8 @@ class CaptionStage:
         for i, clip in enumerate(clips):
             answer = answers.get(i, {})
             error, detail = answer.get("error", ("", ""))
-            new = {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "caption": answer.get("caption", ""),
+            caption = replace_surrogates(answer.get("caption", ""))
+            new = {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "caption": caption,
                    "error": error, "detail": detail}  # fmt: skip
             rows.append(done.get(clip["clip_id"], new))
         write_rows(self._path(shard), rows, CAPTIONS, {"fingerprint": self.fingerprint})

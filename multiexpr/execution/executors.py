@@ -3,12 +3,13 @@
 import logging
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exprbench.core.errors import UserError, unknown_name
+from exprbench.core.locks import sole_writer
 from exprbench.core.processes import num_cores
 from exprbench.core.progress import progress
 from multiexpr.execution.gpu_server import GpuServers, list_gpus
@@ -39,6 +40,15 @@ class ExecutionConfig:
     executor: str = "local"
     workers: int = 0
     devices: tuple[str, ...] = ("auto",)
+
+
+def sole_run(workspace: Workspace, execution: ExecutionConfig) -> AbstractContextManager[None]:
+    """Lock a workspace, so that two runs do not change it at once; ranks of a Slurm job share it without a lock.
+
+    Raises:
+        UserError: another run changes it.
+    """
+    return nullcontext() if execution.executor == "slurm" else sole_writer(workspace.root)
 
 
 StageFactory = Callable[[Workspace, Recipe], Stage]
@@ -87,7 +97,8 @@ def _on_this_machine(
         if stage.name == "score" and (devices := _devices(execution)):
             addresses = stack.enter_context(GpuServers(recipe, devices)).addresses
         root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
-        pool = stack.enter_context(clip_pool(root, recipe, num_workers=num_workers, servers=addresses))
+        options = {"num_workers": num_workers, "servers": addresses, "whole_videos": stage.name == "index"}
+        pool = stack.enter_context(clip_pool(root, recipe, **options))
         return run_shards(stage, workspace, shards, pool)
 
 
@@ -198,4 +209,4 @@ EXECUTORS: dict[str, Callable[[StageFactory, Workspace, Recipe, ExecutionConfig]
     "ray": _ray,
 }
 
-__all__ = ["EXECUTORS", "ExecutionConfig", "get_job_id", "get_rank", "get_rank_shards", "run_stage"]
+__all__ = ["EXECUTORS", "ExecutionConfig", "get_job_id", "get_rank", "get_rank_shards", "run_stage", "sole_run"]

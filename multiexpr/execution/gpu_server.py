@@ -88,8 +88,10 @@ class GpuServers:
         for process, address in zip(self.processes, self.addresses, strict=True):
             while not Path(address).exists():
                 if process.poll() is not None or time.monotonic() - start > START_S:
+                    lines = _log(address).read_text(errors="replace").split("\n")
                     self.__exit__()
-                    raise UserError(f"the GPU server did not start; use --devices cpu: {process.stderr.read()[-500:]}")
+                    reason = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+                    raise UserError(f"the GPU server did not start; use --devices cpu: {reason[-500:]}")
                 time.sleep(0.05)
         return self
 
@@ -97,16 +99,21 @@ class GpuServers:
         stop(self.processes)
         for process in self.processes:
             process.stdin.close()
-            process.stderr.close()
         self.folder.cleanup()
 
 
 def _start(recipe: Recipe, device: str, address: str) -> subprocess.Popen:
-    streams = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = spawn(["multiexpr.execution.gpu_server", device, address], text=True, **streams)
+    with _log(address).open("w") as log:  # a pipe that is not read would block the server once it is full
+        command = ["multiexpr.execution.gpu_server", device, address]
+        process = spawn(command, text=True, stdin=subprocess.PIPE, stderr=log)
     process.stdin.write(json.dumps(as_dict(recipe)) + "\n")
     process.stdin.flush()
     return process
+
+
+def _log(address: str) -> Path:
+    """Return the file of a server's standard error."""
+    return Path(f"{address}.log")
 
 
 def serve(models: Models, listener: Listener) -> None:

@@ -69,7 +69,13 @@ def create_worker(root: str, recipe: Recipe, server: str | None) -> ClipWorker:
     return ClipWorker(Path(root), recipe, models)
 
 
-def clip_pool(root: str, recipe: Recipe, *, num_workers: int, servers: list[str] | None = None) -> Pool:
-    """Create a pool of clip workers, spread evenly over the GPU servers if there are any."""
+def clip_pool(
+    root: str, recipe: Recipe, *, num_workers: int, servers: list[str] | None = None, whole_videos: bool = False
+) -> Pool:
+    """Create a pool of clip workers, spread evenly over the GPU servers if there are any.
+
+    The time limit of an item is the recipe's for clips; `whole_videos`, which can last hours, have the default one.
+    """
     setups = [partial(create_worker, root, recipe, server) for server in servers or [None]]
-    return Pool(setups, num_workers=num_workers, limits=Limits(timeout_s=recipe.score.clip_timeout_s))
+    limits = Limits() if whole_videos else Limits(timeout_s=recipe.score.clip_timeout_s)
+    return Pool(setups, num_workers=num_workers, limits=limits)

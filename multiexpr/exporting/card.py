@@ -62,7 +62,7 @@ def write_card(workspace: Workspace, recipe: Recipe, rows: list[dict[str, Any]])
 
 def _funnel(workspace: Workspace) -> list[str]:
     path = workspace.root / "funnel.json"
-    return funnel_lines(json.loads(path.read_text())) if path.exists() else []
+    return funnel_lines(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
 
 
 def _models(workspace: Workspace, recipe: Recipe) -> list[str]:

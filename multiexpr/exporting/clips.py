@@ -11,8 +11,9 @@ from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect, landmarker
 from exprbench.media import MediaError, VideoSource, open_clip, open_frames, probe, write_video
+from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span
-from exprbench.media.stream import StreamReader, open_container, video_stream
+from exprbench.media.stream import StreamReader
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 
@@ -66,7 +67,7 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Ro
 def can_copy(facts: Any, export: Export) -> bool:
     """Return whether a clip needs no re-encoding: H.264 with yuv420p, upright, at the constant rate of the export."""
     is_playable = facts.codec == "h264" and facts.pixel_format == "yuv420p"
-    is_upright = not facts.rotation_deg and facts.square_pixels
+    is_upright = facts.shown_as_decoded and facts.square_pixels
     has_rate = not export.fps or abs(facts.fps - export.fps) < 1e-3
     return is_playable and is_upright and facts.constant_rate and has_rate
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from exprbench.core.errors import UserError
 from exprbench.core.files import write_text
+from exprbench.core.processes import KILLED
 from exprbench.core.progress import say
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
-from multiexpr.execution.executors import ExecutionConfig, run_stage
+from multiexpr.execution.executors import ExecutionConfig, run_stage, sole_run
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
@@ -50,14 +52,25 @@ def export(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     execution = execution or ExecutionConfig()
+    with sole_run(workspace, execution):
+        return _export(workspace, recipe, execution)
+
+
+def _export(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     run_stage(ExportStage, workspace, recipe, execution)
     save_recipe(workspace.recipe, recipe)
     stage = ExportStage(workspace, recipe)
+    written = [row for shard in stage.shards() if stage.path(shard).exists() for row in read_rows(stage.path(shard))]
+    if num_killed := sum(row["error"] == KILLED for row in written):
+        raise UserError(
+            f"the processes of {num_killed} kept clips were killed from outside, by the machine or a user; free memory,"
+            " or use fewer --workers, and run the command again"
+        )
     num_remaining = sum(not stage.is_done(shard) for shard in stage.shards())
     if num_remaining:
         say(f"export: {num_remaining} shards of other ranks remain; the last rank writes the metadata of the dataset")
         return 0
-    failed = [row for shard in stage.shards() for row in read_rows(stage.path(shard)) if row["error"]]
+    failed = [row for row in written if row["error"]]
     if failed:
         codes = ", ".join(sorted({row["error"] for row in failed}))
         say(f"export: {len(failed)} kept clips could not be written ({codes}); see {workspace.exported}")

@@ -15,9 +15,9 @@ CELL = 8  # side in pixels of a cell of the latent grid (spatial stride of Wan2.
 def face_masks(tracks: FaceTracks) -> np.ndarray:
     """Return the share of each cell that each face covers, (P, T, ceil(H / 8), ceil(W / 8)) uint8, 255 for all of it.
 
-    A face is the convex hull of its landmarks. People are in the order of the tracks, left to right. The mask is zero
-    in frames without the face. Masks are averaged over space only: interpolation over time, to the latent frames, is
-    left to the trainer.
+    A face is the convex hull of the pixels that contain its landmarks. People are in the order of the tracks, left to
+    right. The mask is zero in frames without the face. Masks are averaged over space only: interpolation over time, to
+    the latent frames, is left to the trainer.
     """
     height, width = -(-tracks.height // CELL), -(-tracks.width // CELL)
     masks = np.zeros((len(tracks.tracks), tracks.num_frames, height, width), np.uint8)
@@ -30,7 +30,7 @@ def face_masks(tracks: FaceTracks) -> np.ndarray:
 
 def _coverage(points: np.ndarray, height: int, width: int) -> np.ndarray:
     canvas = np.zeros((height * CELL, width * CELL), np.uint8)
-    hull = cv2.convexHull(np.round(points).astype(np.int32))
+    hull = cv2.convexHull(np.floor(points).astype(np.int32))
     cv2.fillConvexPoly(canvas, hull, 255)
     parts = canvas.reshape(height, CELL, width, CELL).astype(np.uint16)
     return (parts.sum((1, 3)) // CELL**2).astype(np.uint8)

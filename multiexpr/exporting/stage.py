@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from exprbench.core.files import sha256_json
+from exprbench.core.processes import KILLED
 from exprbench.faces.video_tracks import TRACKER
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.exporting.clips import clip_path, export_clip
@@ -16,7 +17,7 @@ from multiexpr.sources.locate import video_source
 from multiexpr.storage.parquet import read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
-VERSION = "export-1"  # raise it when the bytes of written clips, tracks or masks change
+VERSION = "export-2"  # raise it when the bytes of written clips, tracks or masks change
 EXPORTED = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -76,6 +77,7 @@ class ExportStage:
             return {}
         stamps = {clip["clip_id"]: clip["stamp"] for clip in clips}
         rows = [row for row in read_rows(self.path(shard)) if stamps.get(row["clip_id"]) == row["stamp"]]
+        rows = [row for row in rows if row["error"] != KILLED]
         return {r["clip_id"]: r for r in rows if r["error"] or clip_path(self.workspace.dataset, r["clip_id"]).exists()}
 
     def tasks(self, shard: int) -> dict[int, Row]:

@@ -7,7 +7,7 @@ a file that changed or disappeared is updated in place.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_json
+from exprbench.core.text import printable, replace_surrogates
 from multiexpr.sources import Entry, Location, Problem, SourceOptions, detect, read_collection
 from multiexpr.sources.joining import full_path
 from multiexpr.storage.parquet import list_shards, read_rows, read_table, shard_path, write_rows
@@ -43,6 +44,7 @@ ENTRIES = pa.schema(
 MISMATCHES = pa.schema([("kind", pa.string()), ("path", pa.string()), ("detail", pa.string())])
 MANY = 64_000  # number of entries from which on shards have full size
 SHARD_ROWS, MIN_SHARD_ROWS, SHARDS = 1000, 8, 64
+MAX_DETAIL = 1000  # characters of a path or detail in the table of mismatches
 PROBE_BYTES = 1 << 16  # at both ends of files of equal size, to detect equal content
 
 Row = dict[str, Any]
@@ -105,7 +107,7 @@ def list_collection(
     summary.num_entries = len(known) + summary.num_new
     for problem in mismatches:
         summary.mismatches[problem.kind] = summary.mismatches.get(problem.kind, 0) + 1
-    write_rows(workspace.mismatches, [asdict(problem) for problem in mismatches], MISMATCHES)
+    write_rows(workspace.mismatches, [_problem_row(problem) for problem in mismatches], MISMATCHES)
     write_json(_batch_path(workspace), {**batch, "listed": True, "job": job})
     return summary
 
@@ -116,7 +118,7 @@ def is_listed(workspace: Workspace, job: str = "") -> bool:
     Without a job id: return whether there is a listing whose batch is not finished.
     """
     path = _batch_path(workspace)
-    batch = json.loads(path.read_text()) if path.exists() else {"listed": False}
+    batch = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"listed": False}
     return batch["listed"] and (batch.get("job") == job if job else not batch["finished"])
 
 
@@ -133,7 +135,7 @@ def finish_batch(workspace: Workspace) -> None:
     """Mark the listed entries as done: the next run with a limit adds others."""
     path = _batch_path(workspace)
     if path.exists():
-        write_json(path, {**json.loads(path.read_text()), "finished": True})
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "finished": True})
 
 
 def _register_source(source: Path, workspace: Workspace, kind: str, options: SourceOptions) -> str:
@@ -141,6 +143,8 @@ def _register_source(source: Path, workspace: Workspace, kind: str, options: Sou
     root = source_root(source).resolve()
     if workspace.root.resolve().is_relative_to(root) and source.is_dir():
         raise UserError(f"--out {workspace.root} is inside the collection {source}; choose a folder outside of it")
+    if printable(str(root)) != str(root):
+        raise UserError(f"the path {printable(str(root))} is not UTF-8; rename its folders")
     kind = detect(source) if kind == "auto" else kind
     if workspace.source.exists():
         previous = workspace.collection()["kind"]
@@ -156,7 +160,7 @@ def _register_source(source: Path, workspace: Workspace, kind: str, options: Sou
 def _open_batch(workspace: Workspace, num_known: int, limit: int | None, resume: bool) -> dict[str, Any]:
     """Return the batch of this run: the number of entries after it (`upto`, None for all) and the size of shards."""
     path = _batch_path(workspace)
-    previous = json.loads(path.read_text()) if path.exists() else {"finished": True}
+    previous = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"finished": True}
     if resume and not previous["finished"] and limit is not None:
         return previous
     upto = None if limit is None else num_known + limit
@@ -192,7 +196,14 @@ def _drop_duplicates(
             mismatches.append(Problem("duplicate", full_path(item.location), f"the same as {original}"))
         else:
             keys.add(item.key)
-            yield item
+            caption = replace_surrogates(item.caption)
+            if caption != item.caption:
+                mismatches.append(Problem("suspicious_caption", item.key, "half characters in it were replaced"))
+            yield item if caption == item.caption else replace(item, caption=caption)
+
+
+def _problem_row(problem: Problem) -> Row:
+    return {name: printable(text)[:MAX_DETAIL] for name, text in asdict(problem).items()}
 
 
 class _ContentIndex:
@@ -215,6 +226,13 @@ class _ContentIndex:
     def _digest(self, location: Location) -> str:
         if location.crc >= 0:
             return f"crc {location.crc}"
+        try:
+            return self._ends(location)
+        except OSError:  # scoring raises the same error and records it
+            return f"unreadable {full_path(location)}"
+
+    def _ends(self, location: Location) -> str:
+        """Return the checksum of the first and last bytes of a file."""
         start = 0 if location.packing == "file" else location.offset
         digest = hashlib.sha256()
         with (self.root / location.path).open("rb") as file:
@@ -256,6 +274,7 @@ def _add_shards(workspace: Workspace, entries: Iterator[Entry], batch: dict[str,
 def _row(entry: Entry) -> Row:
     location = {name: getattr(entry.location, name) for name, _ in LOCATION}
     scores = json.dumps(entry.scores, sort_keys=True, ensure_ascii=False) if entry.scores else ""
+    scores = replace_surrogates(scores)
     return {"key": entry.key, **location, "caption": entry.caption, "source_scores": scores, "problem": ""}
 
 

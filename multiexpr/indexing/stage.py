@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exprbench.core.files import sha256_bytes, sha256_json
+from exprbench.core.processes import KILLED, WorkerKilled
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.indexing.listing import LOCATION
 from multiexpr.indexing.shots import Span, find_spans, shots_fingerprint
@@ -88,8 +89,15 @@ class IndexStage:
         return {i: {"task": shots_task, "clip": _clip_row(self.kind, row, (0.0, None))} for i, row in rows}
 
     def finish(self, shard: int, answers: dict[int, Any]) -> dict[str, int]:
-        """Write the shard of clips and return their number."""
+        """Write the shard of clips and return their number.
+
+        Raises:
+            UserError: the processes that looked for the shots of a video were killed.
+        """
         clips = []
+        for i, answer in answers.items():
+            if answer.get("error", ("", ""))[0] == KILLED:
+                raise WorkerKilled(*answer["error"]).as_user_error(self.rows(shard)[i]["key"])
         for i, row in enumerate(self.rows(shard)):
             spans = answers[i]["spans"] if i in answers and "spans" in answers[i] else [(0.0, None)]
             clips += [_clip_row(self.kind, row, tuple(span)) for span in spans]

@@ -1,8 +1,10 @@
 """Networks of the scorers, loaded on first use, in a worker or in a GPU server; the people detector."""
 
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from exprbench.core.cache import cache_root
 from exprbench.core.errors import UserError
 from multiexpr.recipe import Recipe
 
+RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # names of constants in its modules
 PERSON = "person"
 FILE_NAMES = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
 MAX_PEOPLE = 100
@@ -24,8 +27,16 @@ def find_people_model(name: str) -> Path:
     """Return a detector's file or folder, given as a path or as a name in the folders of $EXPRBENCH_WEIGHTS.
 
     Raises:
-        UserError: there is no such file; the message says how to get it.
+        UserError: there is no such file, and the message says how to get it; or a .pt file is neither published nor
+            trusted.
     """
+    path = _find(name)
+    if path.suffix == ".pt":
+        weights.check_trusted(path)
+    return path
+
+
+def _find(name: str) -> Path:
     if Path(name).exists():
         return Path(name)
     candidates = (folder / pattern.format(name) for folder in weights.folders() for pattern in FILE_NAMES)
@@ -33,8 +44,6 @@ def find_people_model(name: str) -> Path:
     if path is None:
         how = weights.how_to_get(weights.get(name)) if name in weights.ALL else "give its path with --people-model"
         raise UserError(f"there is no people model {name!r}; {how}")
-    if name in weights.ALL and path.suffix == ".pt":
-        return weights.require(name)
     return path
 
 
@@ -92,11 +101,55 @@ def restrict_ultralytics() -> None:
     Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
 
 
+def _force_restrictions() -> None:
+    """Apply the settings of `restrict_ultralytics` to an ultralytics that was imported before it."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "ultralytics":
+            for setting in RESTRICTIONS.keys() & vars(module).keys():
+                setattr(module, setting, RESTRICTIONS[setting])
+
+
+class _Canary:
+    """Object whose loading shows that pickled code runs."""
+
+    has_run = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sing, ()
+
+
+def _sing() -> None:
+    _Canary.has_run = True
+
+
+def check_safe_loading() -> None:
+    """Check that ultralytics loads no pickled code, by a file that holds some.
+
+    Raises:
+        UserError: the code was run.
+    """
+    import torch
+    import ultralytics
+    from ultralytics.nn.tasks import torch_safe_load
+
+    _force_restrictions()
+    _Canary.has_run = False
+    with tempfile.TemporaryDirectory() as folder, suppress(Exception):  # each version refuses in its own way
+        torch.save({"model": _Canary()}, f"{folder}/canary.pt")
+        torch_safe_load(f"{folder}/canary.pt")
+    if _Canary.has_run:
+        raise UserError(
+            f"ultralytics {ultralytics.__version__} runs the code in a .pt file; install one with safe loading: "
+            "pip install 'ultralytics>=8.4.190' 'torch>=2.6'"
+        )
+
+
 def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[int]]:
     """Load a detector (.pt, .onnx, .engine or OpenVINO folder); return it and the numbers of its person classes.
 
     Raises:
-        UserError: ultralytics cannot read the file, needs a package for it, or the model has no person class.
+        UserError: ultralytics cannot read the file, needs a package for it, or would run code in it; the file is
+            not trusted; or the model has no person class.
     """
     if path.suffix not in (".pt", ".onnx", ".engine") and not any(path.glob("*.xml")):
         raise UserError(f"{path} is not a people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
@@ -104,6 +157,9 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
     from ultralytics import SETTINGS, YOLO
     from ultralytics.utils.events import events
 
+    if path.suffix == ".pt":
+        weights.check_trusted(path)
+        check_safe_loading()
     dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
     events.enabled = False
     try:

@@ -56,7 +56,7 @@ def find_clip_model(name: str) -> Path:
 def _hub_snapshots(name: str) -> list[Path]:
     import os
 
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    home = Path(os.environ.get("HF_HOME") or Path(os.path.expanduser("~")) / ".cache" / "huggingface")
     return sorted((home / "hub" / f"models--openai--{Path(name).name}" / "snapshots").glob("*"))
 
 

@@ -50,7 +50,7 @@ def _align(cell: object) -> str:
 def page(title: str, *parts: object) -> str:
     """Return a complete page with its stylesheet."""
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    style = f"<style>{CSS.read_text()}</style>"
+    style = f"<style>{CSS.read_text(encoding='utf-8')}</style>"
     body = "".join(map(text, parts))
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title>{style}</head>'

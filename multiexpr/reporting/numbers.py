@@ -128,7 +128,7 @@ def time_spent(workspace: Workspace) -> list[StageTiming]:
     """Return the timing of every stage that has run."""
     timings = []
     for folder in sorted((workspace.root / "timings").glob("*")):
-        shards = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+        shards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
         if shards:
             timings.append(_sum_timings(folder.name, shards))
     return timings

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import sha256_json
+from exprbench.core.processes import KILLED
 from exprbench.media import MediaError, VideoSource, open_frames
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.models.detector import Models
@@ -190,6 +191,8 @@ class ScoreStage:
         metadata = self._metadata(shard, name)
         if metadata is None or metadata["fingerprint"] != self.fingerprints[name] or metadata["clips"] != clips:
             return False
+        if metadata.get(KILLED):
+            return False
         return metadata["gate"] in ("all", self._gate(name))
 
     def _metadata(self, shard: int, name: str) -> Row | None:
@@ -211,12 +214,13 @@ class ScoreStage:
         return sha256_json([[self.fingerprints[s] for s in earlier], limits, counting])
 
     def _valid_rows(self, shard: int, name: str, *, errors: bool) -> list[Row]:
-        """Return the stored rows of a scorer made with these settings: scores and, with `errors`, errors."""
+        """Return the stored rows of a scorer made with these settings: scores and, with `errors`, clip errors."""
         metadata = self._metadata(shard, name)
         if metadata is None or metadata["fingerprint"] != self.fingerprints[name]:
             return []
         rows = read_rows(shard_path(self.workspace.scores(name), shard))
-        return [row for row in rows if row["state"] == SCORED or (errors and row["state"] == FAILED)]
+        wanted = (SCORED, FAILED) if errors else (SCORED,)
+        return [row for row in rows if row["state"] in wanted and row["error"] != KILLED]
 
     def rows(self, shard: int) -> list[Row]:
         """Return the clips of a shard."""
@@ -273,6 +277,8 @@ class ScoreStage:
             schema = pa.schema([*STATE, *self.columns[name]])
             key = self._clips_key(shard)
             metadata = {"fingerprint": self.fingerprints[name], "gate": self._gate(name), "clips": key}
+            if num_killed := sum(row["error"] == KILLED for row in rows):  # the next run tries these clips again
+                metadata[KILLED] = num_killed
             write_rows(shard_path(self.workspace.scores(name), shard), rows, schema, metadata)
         self.retried.add(shard)
         num_failed = sum(bool(answer.get("errors") or "error" in answer) for answer in answers.values())

@@ -3,16 +3,21 @@
 import io
 import os
 import re
+import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from exprbench.core.text import printable
 from exprbench.media import VIDEO_SUFFIXES
 from exprbench.media.video import Piece, open_bytes
 from multiexpr.sources.entry import Location, Problem
 
+TAR_BLOCK = 512  # bytes; a block of zeros marks the end of a tar
+MAX_RATIO = 100  # of packing; videos hardly get smaller
+MAX_DEPTH = 100  # of folders
 COMPRESSED = {".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 PART_NAME = re.compile(r"(?P<whole>.+)(?:_part|\.part|\.)(?P<part>[a-z]{2}|\d{3})")  # as named by `split` and 7-Zip
 
@@ -22,17 +27,40 @@ def is_video(name: str) -> bool:
     return Path(name).suffix.lower() in VIDEO_SUFFIXES and not Path(name).name.startswith(".")
 
 
+def is_regular(path: Path) -> bool:
+    """Return whether a path is a regular file, or a link to one; false if that cannot be determined."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no permission, or a name with a NUL byte
+        return False
+
+
+def files_with_suffix(folder: Path, suffix: str) -> list[Path]:
+    """Return the regular files directly in a folder with a suffix, in lower or upper case, sorted by name."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path for path in paths if path.suffix.lower() == suffix and is_regular(path)]
+
+
 def catalogue(root: Path, folder: str = "") -> Iterator[Location | Problem]:
     """Yield the videos under `root/folder`, sorted by name, and a problem for each unreadable file or archive."""
-    return catalogue_files(root, list(_walk(root, folder)))
+    return catalogue_files(root, list(_walk(root, folder, ())))
 
 
-def catalogue_files(root: Path, names: list[str]) -> Iterator[Location | Problem]:
+def catalogue_files(root: Path, names: list[str | Problem]) -> Iterator[Location | Problem]:
     """Yield the videos in the given files of a folder, and problems, as `catalogue` does."""
-    parts = _archive_parts(names)
+    parts = _archive_parts([name for name in names if isinstance(name, str)])
     for name in names:
+        if isinstance(name, Problem):
+            yield name
+            continue
         suffix = Path(name).suffix.lower()
-        if name in parts:
+        is_read = name in parts or is_video(name) or suffix in (".zip", ".tar")
+        if is_read and (detail := _obstacle(root, name)):
+            yield Problem("unreadable", printable(name), detail)
+        elif name in parts:
             if parts[name]:
                 yield from _archive(root, name, parts[name])
         elif is_video(name):
@@ -40,23 +68,66 @@ def catalogue_files(root: Path, names: list[str]) -> Iterator[Location | Problem
         elif suffix in (".zip", ".tar"):
             yield from _archive(root, name, ())
         elif suffix in COMPRESSED:
-            yield Problem("unreadable", name, "a compressed archive cannot be read in place; unpack it first")
+            yield Problem(
+                "unreadable", printable(name), "a compressed archive cannot be read in place; unpack it first"
+            )
+        elif suffix == ".gif":
+            yield Problem("unreadable", printable(name), "a GIF; expected a video, such as .mp4")
 
 
-def _walk(root: Path, folder: str) -> Iterator[str]:
-    """Yield relative paths of all files under a folder, sorted within each folder; links to folders are followed."""
+def _obstacle(root: Path, name: str) -> str:
+    """Return why a file cannot be listed, an empty text if it can."""
+    if printable(name) != name:
+        return "its name is not UTF-8; rename it"
+    try:
+        mode = os.stat(root / name).st_mode
+    except OSError:
+        return "it cannot be opened"
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _walk(root: Path, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str | Problem]:
+    """Yield relative paths of all files under a folder, sorted within each folder, and problems.
+
+    Links to folders are followed, except to one of the `ancestors`, given by device and inode.
+    """
     try:
         entries = sorted(os.scandir(root / folder), key=lambda e: e.name)
-    except OSError:
+        status = os.stat(root / folder)
+    except (OSError, ValueError) as error:
+        if ancestors:
+            yield Problem("unreadable", printable(folder), f"the folder cannot be opened: {_reason(error)}")
         return
+    ancestors = (*ancestors, (status.st_dev, status.st_ino))
     for entry in entries:
         name = f"{folder}/{entry.name}" if folder else entry.name
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(root, name)
-        else:
+        if not _is_folder(entry):
             yield name
+        elif detail := _folder_obstacle(entry, ancestors):
+            yield Problem("unreadable", printable(name), detail)
+        else:
+            yield from _walk(root, name, ancestors)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _folder_obstacle(entry: os.DirEntry, ancestors: tuple[tuple[int, int], ...]) -> str:
+    """Return why a folder is not read, an empty text if it is."""
+    status = entry.stat()
+    if (status.st_dev, status.st_ino) in ancestors:
+        return "a link to a folder that contains it"
+    return f"folders are nested more than {MAX_DEPTH} deep" if len(ancestors) >= MAX_DEPTH else ""
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _archive_parts(names: list[str]) -> dict[str, tuple[str, ...]]:
@@ -77,10 +148,10 @@ def _archive_parts(names: list[str]) -> dict[str, tuple[str, ...]]:
 def file_stamp(root: Path, paths: tuple[str, ...]) -> str:
     """Return sizes and modification times of files as one string; empty if a file is missing."""
     try:
-        stats = [(root / path).stat() for path in paths]
+        files = [(root / path).stat() for path in paths]
     except OSError:
         return ""
-    return ";".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+    return ";".join(f"{file.st_size}:{file.st_mtime_ns}" for file in files)
 
 
 def _file(root: Path, name: str) -> Location | Problem:
@@ -99,14 +170,14 @@ def _archive(root: Path, name: str, parts: tuple[str, ...]) -> Iterator[Location
     stamp = file_stamp(root, parts or (name,))
     try:
         with _open(root, parts or (name,)) as file:
-            list_members = _tar_members if name.endswith(".tar") else _zip_members
+            list_members = _tar_members if name.lower().endswith(".tar") else _zip_members
             for member in list_members(file):
                 if isinstance(member, Problem):
-                    yield Problem(member.kind, f"{name}/{member.path}", member.detail)
+                    yield Problem(member.kind, f"{name}/{printable(member.path)}", member.detail)
                 else:
                     yield Location(path=name, parts=parts, stamp=f"{stamp}@{member.pop('position')}", **member)
-    except (zipfile.BadZipFile, tarfile.TarError, OSError, NotImplementedError, EOFError) as error:
-        yield Problem("unreadable", name, f"the archive cannot be read: {error}")
+    except Exception as error:  # damaged archives make zipfile and tarfile raise almost anything
+        yield Problem("unreadable", name, f"the archive cannot be read: {_reason(error)}")
 
 
 def range_to_pieces(root: Path, paths: tuple[str, ...], offset: int, num_bytes: int) -> list[Piece]:
@@ -137,6 +208,8 @@ def _zip_members(file: BinaryIO) -> Iterator[dict | Problem]:
                 yield Problem("unreadable", info.filename, "encrypted, or packed in an unknown way")
             elif not info.file_size:
                 yield Problem("unreadable", info.filename, "the file is empty")
+            elif info.file_size > MAX_RATIO * info.compress_size:
+                yield Problem("unreadable", info.filename, f"unpacked, it is more than {MAX_RATIO} times as large")
             else:
                 yield {
                     "member": info.filename,
@@ -155,6 +228,10 @@ def _tar_members(file: BinaryIO) -> Iterator[dict | Problem]:
             continue
         if not info.size:
             yield Problem("unreadable", info.name, "the file is empty")
+        elif printable(info.name) != info.name:
+            yield Problem("unreadable", info.name, "its name is not UTF-8")
+        elif info.issparse():
+            yield Problem("unreadable", info.name, "a sparse file, which is not stored in one piece")
         else:
             yield {
                 "member": info.name,
@@ -170,7 +247,7 @@ def tar_infos(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """Yield the files of a tar, reading only their headers.
 
     Raises:
-        tarfile.ReadError: the tar is truncated; raised after its complete files.
+        tarfile.ReadError: the tar is truncated or damaged; raised after its complete files.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -180,3 +257,7 @@ def tar_infos(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 if info.offset_data + info.size > size:
                     raise tarfile.ReadError(f"it ends in the middle of {info.name}")
                 yield info
+        end = archive.offset  # tarfile takes a damaged header, or none, for the end
+    file.seek(end)
+    if file.read(TAR_BLOCK) != bytes(TAR_BLOCK):
+        raise tarfile.ReadError(f"it is cut short or damaged at byte {end}")

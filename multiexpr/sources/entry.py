@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-ProblemKind = Literal["row_without_file", "file_without_row", "duplicate", "unreadable"]
+ProblemKind = Literal["row_without_file", "file_without_row", "duplicate", "unreadable", "suspicious_caption"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """File or table row that has no entry.
+    """File or table row that has no entry, or an entry with a suspicious caption.
 
     Attributes:
         kind: kind of the mismatch.

@@ -1,11 +1,18 @@
 """Join the rows of a table with the files of a folder; what has no match is a problem."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from exprbench.media import VIDEO_SUFFIXES
+from multiexpr.sources.catalogue import is_video
 from multiexpr.sources.entry import Entry, Location, Problem
 from multiexpr.sources.tabular import Row, parse_scores, pop_caption
+
+# A row can name a file by another file of the same clip.
+SUFFIXES = {*VIDEO_SUFFIXES, ".gif", ".wav", ".mp3", ".json", ".txt", ".npy", ".npz", ".pkl", ".pt", ".jpg", ".png"}
+MIN_ID = 16  # characters of a name without suffix that is not a word
 
 Key = Callable[[Location], str]
 
@@ -37,11 +44,30 @@ class FileIndex:
                 self.by_name[name] = None if name in self.by_name else i  # ambiguous names match no file
 
     def find(self, name: str) -> int | None:
-        """Return the index in `locations` of the file with this name, None if there is none or more than one."""
-        name = name.replace("\\", "/").removeprefix("./").lstrip("/")
-        path = PurePosixPath(name)
-        candidates = (name, str(path.with_suffix("")), path.name, path.stem) if path.name else ()
+        """Return the index in `locations` of the file with this name, None if there is none or more than one.
+
+        A suffix is ignored only if it is one of a media file: `john.smith` is not `john.mp4`.
+        """
+        path = PurePosixPath(_clean(name))
+        if not path.name:
+            return None
+        stem = _stem(path)
+        candidates = (str(path), str(stem), path.name, stem.name)
         return next((i for i in map(self.by_name.get, candidates) if i is not None), None)
+
+    def has_path(self, i: int, name: str) -> bool:
+        """Return whether the path of a file ends with this name, including its folders; suffixes are ignored."""
+        path = str(_stem(PurePosixPath(full_path(self.locations[i]))))
+        return f"/{path}".endswith(f"/{_stem(PurePosixPath(_clean(name)))}")
+
+
+def _clean(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./").lstrip("/")
+
+
+def _stem(path: PurePosixPath) -> PurePosixPath:
+    """Return a path without the suffix of a media file."""
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
 
 def _names(location: Location) -> Iterator[str]:
@@ -54,6 +80,9 @@ def join(
 ) -> Iterator[Entry | Problem]:
     """Yield an entry for every row with a file; rows without a file, or with a file named before, are problems.
 
+    A row whose folders differ from those of its file gets the file only if no row has the path of a file: then the
+    paths in the table are those of another disk. Otherwise they are right, and its file is missing.
+
     Args:
         rows: rows with normalized column names.
         files: the videos of the collection; matched ones are added to `files.used`.
@@ -61,6 +90,8 @@ def join(
         key: function from a location to the key of the entry.
         path_column: name of the column that names the file.
     """
+    moved: list[tuple[Row, str, int]] = []
+    has_paths = False
     for row in rows:
         if isinstance(row, Problem):
             yield row
@@ -69,14 +100,44 @@ def join(
         i = files.find(map_path(name, options.path_map)) if name else None
         if i is None:
             yield Problem("row_without_file", name or "(a row that names no file)")
-        elif i in files.used:
-            yield Problem("duplicate", name, "another row names the same file")
+        elif files.has_path(i, map_path(name, options.path_map)):
+            has_paths = has_paths or "/" in _clean(name)
+            yield from _entry(row, name, i, files, key)
         else:
-            files.used.add(i)
-            caption = pop_caption(row)
-            yield Entry(
-                key=key(files.locations[i]), location=files.locations[i], caption=caption, scores=parse_scores(row)
-            )
+            moved.append((row, name, i))
+    for row, name, i in moved:
+        if has_paths:
+            yield Problem("row_without_file", name, "another folder has a file of this name")
+        else:
+            yield from _entry(row, name, i, files, key)
+
+
+def _entry(row: Row, name: str, i: int, files: FileIndex, key: Key) -> Iterator[Entry | Problem]:
+    """Yield the entry of a row; without its caption, and with a problem, if that contains another row."""
+    if i in files.used:
+        yield Problem("duplicate", name, "another row names the same file")
+        return
+    files.used.add(i)
+    location, caption = files.locations[i], pop_caption(row)
+    if other := _row_inside(caption, files):
+        yield Problem(
+            "suspicious_caption", name, f"left out, since it contains the row of {other}; is a quote missing?"
+        )
+        caption = ""
+    yield Entry(key=key(location), location=location, caption=caption, scores=parse_scores(row))
+
+
+def _row_inside(caption: str, files: FileIndex) -> str:
+    """Return the name of a video in a line after the first of a caption, as a cell of a table; empty if there is none.
+
+    A quote that is not closed makes the following rows part of its cell.
+    """
+    for line in caption.split("\n")[1:]:
+        for cell in (part.strip(" \"'\r") for part in re.split(r"[,;\t]", line)):
+            is_id = len(cell) >= MIN_ID and " " not in cell and files.find(cell) is not None
+            if is_video(cell) or is_id:
+                return cell
+    return ""
 
 
 def unmatched_files(files: FileIndex, options: SourceOptions, key: Key) -> Iterator[Entry | Problem]:

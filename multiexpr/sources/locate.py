@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 class ClipError(ItemError):
-    """Error of one clip that is not a `MediaError`: source_changed, caption_failed or caption_refused."""
+    """Error of one clip that is not a `MediaError`: source_changed, caption_failed, caption_refused or caption_cut."""
 
 
 def video_source(row: Row, root: Path) -> VideoSource:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from exprbench.core.errors import UserError
-from multiexpr.sources.catalogue import catalogue
+from multiexpr.sources.catalogue import catalogue, files_with_suffix
 from multiexpr.sources.entry import Entry, Location, Problem
 from multiexpr.sources.joining import FileIndex, SourceOptions, join, map_path, unmatched_files
 from multiexpr.sources.tabular import Row, column_names, iter_rows, rename_columns
@@ -18,7 +18,7 @@ PATH_MAP = {"clips/": ""}  # prefix of every path in the tables that does not ex
 
 def is_openhumanvid(root: Path) -> bool:
     """Return whether there is a CSV with OpenHumanVid's name or columns."""
-    return any(_is_table(path) for path in sorted(root.glob("*.csv")))
+    return any(_is_table(path) for path in files_with_suffix(root, ".csv"))
 
 
 def _is_table(path: Path) -> bool:
@@ -37,7 +37,7 @@ def read_openhumanvid(root: Path, options: SourceOptions) -> Iterator[Entry | Pr
         unlisted=options.unlisted,
     )
     seen: set[str] = set()
-    tables = sorted(path for path in root.glob("*.csv") if _is_table(path))
+    tables = [path for path in files_with_suffix(root, ".csv") if _is_table(path)]
     if not tables:
         raise UserError(
             f"there is no table with OpenHumanVid's columns in {root}; list the videos alone with --kind folder"
@@ -51,8 +51,10 @@ def read_openhumanvid(root: Path, options: SourceOptions) -> Iterator[Entry | Pr
 
 
 def _folder(row: Row, options: SourceOptions) -> str:
-    """Return the top folder of a row's file."""
+    """Return the top folder of a row's file; empty for one outside of the collection."""
     parts = PurePosixPath(map_path(str(row.get("path", "")), options.path_map)).parts
+    if {"/", ".."} & set(parts):
+        return ""
     depth = 2 if parts and parts[0] == "clips" else 1
     return "/".join(parts[:-1][:depth])
 

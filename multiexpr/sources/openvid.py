@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from exprbench.core.errors import UserError
-from multiexpr.sources.catalogue import catalogue
+from multiexpr.sources.catalogue import catalogue, files_with_suffix
 from multiexpr.sources.entry import Entry, Location, Problem
 from multiexpr.sources.joining import FileIndex, SourceOptions, full_path, join, unmatched_files
 from multiexpr.sources.tabular import Row, column_names, iter_rows, rename_columns
@@ -21,7 +21,7 @@ def is_openvid(root: Path) -> bool:
 
 
 def _tables(root: Path) -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((root / folder).glob("*.csv"))]
+    return [path for folder in FOLDERS for path in files_with_suffix(root / folder, ".csv")]
 
 
 def _is_table(path: Path) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from multiexpr.sources.catalogue import catalogue, catalogue_files
-from multiexpr.sources.entry import Entry, Location, Problem
+from multiexpr.sources.entry import Entry, Problem
 from multiexpr.sources.joining import SourceOptions, full_path
+from multiexpr.sources.tabular import read_caption
 
 
 def read_folder(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]:
@@ -13,12 +14,10 @@ def read_folder(root: Path, options: SourceOptions) -> Iterator[Entry | Problem]
     del options  # the layout has no tables with names to map
     folder = root.parent if root.is_file() else root
     for item in catalogue_files(folder, [root.name]) if root.is_file() else catalogue(folder):
-        if isinstance(item, Location):
-            yield Entry(key=full_path(item), location=item, caption="" if item.member else _caption(folder / item.path))
-        else:
+        if isinstance(item, Problem):
             yield item
-
-
-def _caption(video: Path) -> str:
-    path = video.with_suffix(".txt")
-    return path.read_text(encoding="utf-8-sig", errors="replace").strip() if path.is_file() else ""
+            continue
+        caption = "" if item.member else read_caption((folder / item.path).with_suffix(".txt"))
+        if isinstance(caption, Problem):
+            yield caption
+        yield Entry(key=full_path(item), location=item, caption="" if isinstance(caption, Problem) else caption)

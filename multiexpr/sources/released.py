@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from exprbench.core.errors import UserError
-from multiexpr.sources.catalogue import catalogue
+from multiexpr.sources.catalogue import catalogue, is_regular
 from multiexpr.sources.entry import Entry, Location, Problem
 from multiexpr.sources.joining import FileIndex, SourceOptions, full_path, join, map_path, unmatched_files
 from multiexpr.sources.tabular import TABLES, Row, iter_rows, rename_columns
@@ -20,7 +20,7 @@ MIN_SHARE = 0.2  # minimum share of these that name a file; it is low because ro
 def tables_in(root: Path) -> list[Path]:
     """Return the tables in a folder and in its subfolders, one level deep."""
     paths = {path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.suffix.lower() in TABLES}
-    return sorted(path for path in paths if path.is_file())
+    return sorted(path for path in paths if is_regular(path))
 
 
 def is_released(root: Path) -> bool:

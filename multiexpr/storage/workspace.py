@@ -97,7 +97,7 @@ class Workspace:
             UserError: no collection was listed.
         """
         try:
-            return json.loads(self.source.read_text())
+            return json.loads(self.source.read_text(encoding="utf-8"))
         except OSError:
             raise self._no_index() from None
 

@@ -1,8 +1,17 @@
 import filecmp
+import os
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from exprbench import Benchmark, UserError, build, check
+from exprbench.building.source_files import list_inputs
+from exprbench.core.locks import sole_writer
+from exprbench.core.processes import WorkerKilled
 from exprbench.faces import load_tracks
 from exprbench.faces.video_tracks import given_path, landmarker
 from exprbench.media import write_image
@@ -108,6 +117,81 @@ def test_what_cannot_be_used_is_listed_with_its_reason(folders, tmp_path):
     assert check(tmp_path / "bench") == []
 
 
+def test_inputs_that_are_no_media_are_listed_one_by_one(folders, tmp_path):
+    from PIL import Image
+
+    driving, portraits = folders["driving"], folders["portraits"]
+    os.mkfifo(driving / "pipe.mp4")
+    socket.socket(socket.AF_UNIX).bind(str(driving / "socket.mp4"))
+    (driving / "loop.mp4").symlink_to("loop.mp4")
+    (driving / "loop").symlink_to(driving)
+    write_image(driving / "picture.png", numbered(3))
+    (portraits / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    Image.fromarray(numbered(4)).save(portraits / "cut.jpg")
+    (portraits / "cut.jpg").write_bytes((portraits / "cut.jpg").read_bytes()[:300])
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
+    assert {item.path: (item.reason, item.detail.partition(" ")[0]) for item in bench.left_out} == {
+        "pipe.mp4": ("open_failed", "pipe.mp4"),
+        "socket.mp4": ("open_failed", "socket.mp4"),
+        "loop.mp4": ("missing_file", "there"),
+        "picture.png": ("open_failed", "it"),
+        "phone.heic": ("open_failed", "phone.heic"),
+        "cut.jpg": ("open_failed", "cut.jpg"),
+    }
+
+
+def test_names_that_are_not_utf8_are_used_and_listed(folders, tmp_path):
+    raw = os.fsencode(folders["driving"]) + b"/"
+    for old, new in ((b"ada.mp4", b"ad\xe4.mp4"), (b"ada.tracks.npz", b"ad\xe4.tracks.npz")):
+        os.rename(raw + old, raw + new)
+    with open(raw + b"te\xe4xt.mp4", "wb") as file:
+        file.write(b"hello")
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
+    assert [(item.path, item.reason) for item in bench.left_out] == [("te\\udce4xt.mp4", "open_failed")]
+    assert "ad\\udce4.mp4" in {asset.original for asset in bench.assets.values()}
+    assert check(tmp_path / "bench") == []
+
+
+def test_an_image_that_only_opencv_reads_is_stored_as_png(folders, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(folders["portraits"] / "light.hdr"), np.full((96, 160, 3), 0.5, np.float32))
+    still(tmp_path / "x.png", person(1)).with_suffix(".tracks.npz").rename(folders["portraits"] / "light.tracks.npz")
+    bench = build(**folders, out=tmp_path / "bench", workers=0)
+    assert "portraits/light.png" in bench.assets
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le"])
+def test_sources_in_other_encodings_and_with_short_rows(tmp_path, encoding):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).touch()
+    table = "file,source,person\na.mp4,https://example.org/1,Zoë Å.\n\nb.mp4\n"
+    (tmp_path / "sources.csv").write_text(table, encoding=encoding)
+    inputs = {item.name: item for item in list_inputs(tmp_path, "driver", "single")}
+    assert (inputs["a"].persons, inputs["a"].source) == (("Zoë Å.",), "https://example.org/1")
+    assert (inputs["b"].persons, inputs["b"].source) == (("b",), "")
+    assert inputs["c"].persons == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,source\na.mp4,x,y\n", "line 2: there are more cells than columns"),
+        ("source,file\nx\n", "line 2: the row names no file"),
+        (f"file,source\na.mp4,{'x' * 200_000}\n", "line 2: (field larger than|a cell has more than)"),
+        ('file,source\na.mp4,"x\n' + "b.mp4,y\n" * 2000, "a cell has more than 10000 characters; is a quote missing?"),
+        (f"file\n{'x' * 5000}\n", "which is not in"),
+        ("file\n\0\n", "which is not in|NUL"),
+    ],
+)
+def test_damaged_sources_are_a_users_mistake_of_one_line(tmp_path, table, message):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "sources.csv").write_text(table)
+    with pytest.raises(UserError, match=message) as error:
+        list(list_inputs(tmp_path, "driver", "single"))
+    assert "\n" not in str(error.value)
+
+
 def test_an_existing_folder_is_not_touched(folders, tmp_path):
     (tmp_path / "bench").mkdir()
     with pytest.raises(UserError, match="already exists"):
@@ -132,15 +216,60 @@ def test_the_papers_sizes_are_drawn_where_there_is_more(folders, tmp_path, monke
 
 
 def test_an_old_build_that_was_killed_is_swept_away(folders, tmp_path):
-    making = tmp_path / ".bench.building"
-    (making / "driving" / "ada.png").mkdir(parents=True)  # where a file belongs
-    (making / "left over").mkdir()
-    (making / "driving" / "stale.mp4").touch()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".tmp-bench-{socket.gethostname()}-{ended.pid}-abc"
+    (left / "driving").mkdir(parents=True)
+    (left / "driving" / "stale.mp4").touch()
+    running = tmp_path / f".tmp-bench-{socket.gethostname()}-{os.getpid()}-abc"
+    elsewhere = tmp_path / f".tmp-bench-another-host-{ended.pid}-abc"
+    running.mkdir()
+    elsewhere.mkdir()
     build(**folders, out=tmp_path / "bench", workers=0)
     build(**folders, out=tmp_path / "fresh", workers=0)
     assert check(tmp_path / "bench") == []
     assert everything(tmp_path / "bench") == everything(tmp_path / "fresh")
-    assert not making.exists()
+    assert {p for p in tmp_path.iterdir() if p.name.startswith(".tmp")} == {running, elsewhere}
+
+
+def test_a_second_build_of_a_folder_is_refused_in_one_line(folders, tmp_path):
+    with sole_writer(tmp_path / "bench"), ThreadPoolExecutor(1) as other:
+        second = other.submit(build, **folders, out=tmp_path / "bench", workers=0)
+        with pytest.raises(UserError, match=rf"bench is being written by process {os.getpid()} of .*; wait for it"):
+            second.result()
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_folder_that_appears_during_a_build_is_left_alone(folders, tmp_path, monkeypatch):
+    """As by a build on another machine, which has another cache and so another lock."""
+
+    def finish(bench):
+        (tmp_path / "bench").mkdir()
+        (tmp_path / "bench" / "notes.txt").write_text("mine")
+
+    monkeypatch.setitem(build.__globals__, "_finish", finish)
+    with pytest.raises(UserError, match="was created by another run in the meantime"):
+        build(**folders, out=tmp_path / "bench", workers=0)
+    assert [p.name for p in (tmp_path / "bench").iterdir()] == ["notes.txt"]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["portraits", "driving", "multi_driving"])
+def test_an_input_whose_workers_are_killed_ends_the_build(folders, tmp_path, monkeypatch, name):
+    """A case would be missing without a word about the machine."""
+
+    def killed(work, inputs, **options):
+        for item in inputs:
+            yield (
+                item,
+                WorkerKilled(detail="ended by SIGKILL") if item.path.parent.name == name else work(item),
+            )
+
+    monkeypatch.setitem(build.__globals__, "process_map", killed)
+    with pytest.raises(UserError, match=r"(png|mp4): ended by SIGKILL; nothing was written: free memory, or use fewer"):
+        build(**folders, out=tmp_path / "bench")
+    assert not (tmp_path / "bench").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
 def everything(folder):

@@ -19,7 +19,7 @@ def made(kind, name, *, faces=1, split="single", persons=None):
         path=Path(f"{name}{ending}"), kind=kind, split=split, name=name, persons=tuple(persons or [f"{kind} {name}"])
     )
     asset = Asset(kind=kind, split=split, sha256=name, num_bytes=1, num_faces=faces)
-    return Prepared(input=item, main=main, assets={main: asset})
+    return Prepared(input=item, main=main, assets={main: asset}, driven=(True,) * faces)
 
 
 def many(kind, count, **options):

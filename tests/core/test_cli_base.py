@@ -1,9 +1,12 @@
 """What the four command lines share."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +117,108 @@ def test_no_adapter_is_claimed(capsys):
 
     assert main([]) == 2
     assert "no baseline has an adapter yet" in capsys.readouterr().err
+
+
+PROGRAM = """
+import os, signal, sys, tempfile, threading, time
+from pathlib import Path
+from exprbench.core.cli_base import Parser, run
+from exprbench.core.files import atomic_path
+
+def write(args):
+    with atomic_path(Path(sys.argv[2]) / "out.txt") as path:
+        path.write_text("half")
+        print("ready", flush=True)
+        time.sleep(600)
+
+def loud(args):
+    for i in range(100_000):
+        print(i)
+
+def quiet(args):
+    print("a few words \\u2020 \\u00e9 " + os.fsdecode(b"\\xff"))
+
+def pipe(args):
+    raise BrokenPipeError(32, "Broken pipe")
+
+parser = Parser(prog="thing")
+parser.set_defaults(handler=globals()[sys.argv[1]])
+sys.exit(run(parser, sys.argv[3:]))
+"""
+
+
+def program(verb, folder=".", *more, **options):
+    line = [sys.executable, "-c", PROGRAM, verb, str(folder), *more]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **options.pop("env", {})}
+    return subprocess.Popen(line, env=env, **options)
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_leaves_no_temporary_file(tmp_path, number, status):
+    process = program("write", tmp_path)
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(getattr(signal, number))
+    _, said = process.communicate()
+    assert process.returncode == status
+    how = "stopped" if number == "SIGINT" else f"stopped by {number}"
+    assert said.decode() == f"{how}; the same command resumes from here\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_ignores_the_hangup_goes_on_ignoring_it(tmp_path):
+    process = program("write", tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize("verb", ["loud", "quiet"])
+@pytest.mark.parametrize("more", [[], ["--help"]])
+def test_a_full_disk_on_standard_output_is_one_line(verb, more):
+    with open("/dev/full", "w") as full:
+        process = program(verb, ".", *more, stdout=full)
+        _, said = process.communicate()
+    assert (process.returncode, said.decode()) == (2, "error: No space left on device\n")
+
+
+@pytest.mark.parametrize("more", [[], ["--help"]])
+@pytest.mark.parametrize("verb", ["loud", "quiet"])
+def test_a_reader_that_has_ended_is_no_error(verb, more):
+    read, write = os.pipe()
+    os.close(read)
+    process = program(verb, ".", *more, stdout=write)
+    os.close(write)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+
+
+def test_a_broken_pipe_inside_is_a_bug():
+    process = program("pipe")
+    assert b"BrokenPipeError" in process.communicate()[1]
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "a few words \u2020 \u00e9 \\udcff\n"),
+        ("latin-1", "a few words \\u2020 \u00e9 \\udcff\n"),
+        ("ascii", "a few words \\u2020 \\xe9 \\udcff\n"),
+        ("", "a few words \\u2020 \\xe9 \\udcff\n"),
+    ],
+)
+def test_a_terminal_without_a_character_shows_its_escape(encoding, shown):
+    env = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    process = program("quiet", env=env)
+    said, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    assert said.decode(encoding or "utf-8") == shown
+
+
+def test_closed_streams_are_no_error():
+    line = f'"{sys.executable}" -c "$0" quiet . >&- 2>&-'
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run(["sh", "-c", line, PROGRAM], env=env, check=False).returncode == 0

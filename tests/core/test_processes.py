@@ -137,14 +137,14 @@ def test_workers_that_are_killed_from_outside_are_not_the_items_fault(number):
 
 
 def test_an_item_that_hangs_is_ended_at_its_time_limit():
-    results = by_item([("hang", 0), *(("ok", i) for i in range(4))], timeout_s=1.5)
+    results = by_item([("hang", 0), *(("ok", i) for i in range(4))], timeout_s=5.0)
     error = results.pop(("hang", 0))
-    assert (error.code, error.detail) == ("timeout", "it was not done after 1.5 s")
+    assert (error.code, error.detail) == ("timeout", "it was not done after 5 s")
     assert set(results.values()) == {"done"}
 
 
 def test_a_stopped_worker_counts_as_hanging():
-    (error,) = run([("signal", signal.SIGSTOP)], timeout_s=1.5)
+    (error,) = run([("signal", signal.SIGSTOP)], timeout_s=5.0)
     assert error.code == "timeout"
 
 
@@ -245,8 +245,8 @@ def test_workers_end_with_their_parent(tmp_path, number):
     parent = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=HERE, stderr=subprocess.DEVNULL)
     pids = started(tmp_path, 2)
     parent.send_signal(number)
-    parent.wait(60)
-    for _ in range(300):
+    parent.wait(600)
+    for _ in range(1200):
         if not any(map(is_running, pids)):
             return
         time.sleep(0.1)
@@ -263,7 +263,7 @@ def keep_a_temporary_file(folder):
 
 
 def test_a_worker_that_is_stopped_removes_its_temporary_files(tmp_path):
-    items, limits = [str(tmp_path)], Limits(timeout_s=1.5)
+    items, limits = [str(tmp_path)], Limits(timeout_s=5.0)
     ((_, error),) = process_map(keep_a_temporary_file, items, workers=1, label="test", limits=limits)
     assert error.code == "timeout"
     assert list(tmp_path.iterdir()) == []

@@ -151,3 +151,62 @@ def test_nothing_is_unpickled(tmp_path, capsys):
     with pytest.raises(TracksError):
         load_tracks(tmp_path / "a.npz")
     assert "unpickled" not in capsys.readouterr().out
+
+
+def changed(path, **meta):
+    """Write tracks of nobody whose metadata differ."""
+    save_tracks(path, tracks())
+    with np.load(path) as file:
+        arrays = dict(file)
+    values = {**json.loads(arrays["meta"].tobytes()), **meta}
+    arrays["meta"] = np.frombuffer(json.dumps(values).encode(), np.uint8)
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"num_frames": 10**12},
+        {"width": 10**400},
+        {"height": -1},
+        {"fps": 1e300},
+        {"fps": "25"},
+        {"made_by": "x" * 10**6},
+        {"made_by": "\ud800"},
+        {"video_sha256": ["a"]},
+        {"num_frames": [[[[]]]]},
+    ],
+)
+def test_absurd_metadata_is_refused(tmp_path, meta):
+    with pytest.raises(TracksError, match="tracks_invalid: not a track file"):
+        load_tracks(changed(tmp_path / "a.npz", **meta))
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    from exprbench.faces import tracks as module
+
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, meta=np.zeros(10**7, np.uint8))
+    monkeypatch.setattr(module, "MAX_BYTES", 10**6)
+    monkeypatch.setattr(module, "unpack_arrays", lambda _: pytest.fail("it was unpacked"))
+    assert path.stat().st_size < 10**6
+    with pytest.raises(TracksError, match="10000128 bytes are more than 1000000"):
+        load_tracks(path)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with (tmp_path / "a.npz").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(TracksError, match="1099511627776 bytes are more than"):
+        load_tracks(tmp_path / "a.npz")
+
+
+def test_deeply_nested_metadata_are_refused(tmp_path):
+    save_tracks(tmp_path / "a.npz", tracks())
+    with np.load(tmp_path / "a.npz") as file:
+        arrays = dict(file)
+    arrays["meta"] = np.frombuffer(b"[" * 200_000, np.uint8)
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(TracksError, match="RecursionError"):
+        load_tracks(tmp_path / "a.npz")

@@ -13,7 +13,7 @@ from exprbench.benchmark import Benchmark
 from exprbench.faces.video_tracks import given_path
 
 METRICS = "psnr,ssim,lmd,mae,aed,apd"
-LIMIT_S = 120
+LIMIT_S = 600
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def words_of(pid: int) -> str:
         return ""
 
 
-def gone(pids: list[int], within_s: float = 20.0) -> list[int]:
+def gone(pids: list[int], within_s: float = 120.0) -> list[int]:
     """Wait for processes to end; those that have not."""
     end = time.monotonic() + within_s
     while (left := [pid for pid in pids if _alive(pid)]) and time.monotonic() < end:

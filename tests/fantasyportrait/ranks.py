@@ -41,12 +41,33 @@ def latents(ranks=None):
     )
 
 
+def gradients(ranks=None):
+    """Return the gradients of a loss with respect to motion keys and the backbone, averaged over the token ranks;
+    45 tokens do not divide by two."""
+    torch.manual_seed(0)
+    model = build_transformer(MODEL_CONFIGS["tiny"].backbone).requires_grad_()
+    shard_tokens(model, ranks.shards if ranks else None)
+    inputs = tiny_inputs(model, (3, 6, 10))
+    motion = tiny_motion(
+        model, 2, (3, 6, 10), torch.rand(1, 3, 15, 2, generator=torch.Generator().manual_seed(0)) > 0.4
+    )
+    leaves = [t.requires_grad_() for pair in motion.keys_values for t in pair]
+    leaves += [model.patch_embedding.weight, model.blocks[0].attn1.to_k.weight, model.blocks[1].ffn.net[2].bias]
+    leaves += [model.condition_embedder.time_proj.weight, model.proj_out.weight]
+    found = torch.autograd.grad(model(*inputs, motion).square().mean(), leaves)
+    flat = torch.cat([gradient.flatten() for gradient in found])
+    if ranks and ranks.shards:
+        torch.distributed.all_reduce(flat, group=ranks.shards.group)
+        flat /= ranks.shards.num_shards
+    return flat
+
+
 def one(rank, pipe):
     """Run one rank: send its position in every grid and the error of its latents relative to a single process, as a
     share of the largest value."""
     torch.set_num_threads(1)
     try:
-        expected = latents()
+        expected, expected_gradients = latents(), gradients()
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(WORLD), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(pipe.recv()))
         results = []
         for guidance, context in GRIDS:
@@ -54,6 +75,12 @@ def one(rank, pipe):
                 device=torch.device("cpu"), guidance_parallel=guidance, context_parallel=context, num_heads=2
             )
             difference = float((latents(ranks) - expected).abs().max() / expected.abs().max())
+            found_gradients = gradients(ranks)
+            largest = float(expected_gradients.abs().max())
+            assert largest > 1e-3
+            difference = max(difference, float((found_gradients - expected_gradients).abs().max()) / largest)
+            smallest = ranks.agree_on_minimum([float(rank), float("inf")], torch.device("cpu"))
+            assert smallest == [rank - rank % (guidance * context), float("inf")]  # of the ranks that share a video
             results.append((ranks.case, ranks.num_cases, ranks.branch, ranks.is_writer, difference))
         pipe.send(results)
     except Exception:

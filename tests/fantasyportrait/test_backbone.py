@@ -60,11 +60,12 @@ def test_smaller_weights_change_little(base, weights, most):
     assert relative_error(run(load(base, weights), torch.bfloat16)[0], expected) < most
 
 
-def test_8_bit_weights_can_be_offloaded(base):
-    offloaded = run(load(base, "int8", "block"), torch.bfloat16)
-    expected = run(load(base, "int8"), torch.bfloat16)
-    for a, b in zip(offloaded, expected, strict=True):
-        assert relative_error(a, b) < 1e-3
+@pytest.mark.parametrize("offload", ["block", "leaf"])
+@pytest.mark.parametrize("weights", ["bf16", "int8", "fp8"])
+def test_weights_of_every_type_can_be_offloaded(base, weights, offload):
+    offloaded = run(load(base, weights, offload), torch.bfloat16)
+    for a, b in zip(offloaded, run(load(base, weights), torch.bfloat16), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_norms_and_modulation_stay_in_single_precision(base):
@@ -73,6 +74,29 @@ def test_norms_and_modulation_stay_in_single_precision(base):
     assert model.blocks[0].norm2.weight.dtype == torch.float32
     assert model.blocks[0].scale_shift_table.dtype == torch.float32
     assert model.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
+    assert model.condition_embedder.time_proj.weight.dtype == torch.float32
+    assert model.condition_embedder.text_embedder.linear_1.weight.dtype == torch.bfloat16
+
+
+def modulation(model, dtype, *, autocast=False):
+    """Return the modulation that the blocks get, and the scale and shift of the head."""
+    seen = []
+    hook = model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    inputs = [t.to(dtype) if t.dim() > 1 else t for t in tiny_inputs(model)]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model(*inputs)
+        temb, *_ = model.condition_embedder(*inputs[1:])
+    hook.remove()
+    return seen[0], model.scale_shift_table + temb.unsqueeze(1)
+
+
+@pytest.mark.parametrize(("weights", "autocast"), [("bf16", False), ("int8", False), ("fp32", True)])
+def test_the_modulation_is_computed_in_single_precision(base, weights, autocast):
+    dtype = torch.float32 if weights == "fp32" else torch.bfloat16
+    found = modulation(load(base, weights), dtype, autocast=autocast)
+    for a, b in zip(found, modulation(load(base), torch.float32), strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)  # the same weights; in bfloat16, 3e-3
 
 
 @pytest.fixture
@@ -105,18 +129,68 @@ def broken_compiler(*_):
     raise RuntimeError("no C compiler here")
 
 
-@torch._dynamo.config.patch(suppress_errors=False)  # restores what compile_blocks sets
-def test_blocks_that_cannot_be_compiled_run_eagerly_unless_required(base):
+@pytest.fixture
+def dynamo():
+    with torch._dynamo.config.patch(suppress_errors=False, fail_on_recompile_limit_hit=False):  # as before
+        torch._dynamo.reset()
+        yield torch._dynamo.config
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("dynamo")
+def test_blocks_that_cannot_be_compiled_run_eagerly_and_say_so(base, capsys):
     expected = run(load(base))[0]
     model = load(base)
     compile_blocks(model, required=False, backend=broken_compiler)
     assert_close(run(model)[0], expected)
-    torch._dynamo.reset()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "without torch.compile" in line]
+    assert len(lines) == 1  # once for all blocks and steps
+    assert "no C compiler here" in lines[0]
+
+
+@pytest.mark.usefixtures("dynamo")
+def test_a_required_compilation_that_fails_is_an_error(base):
     model = load(base)
     compile_blocks(model, required=True, backend=broken_compiler)
     with pytest.raises(torch._dynamo.exc.BackendCompilerFailed, match="no C compiler here"):
         run(model)
-    torch._dynamo.reset()
+
+
+def test_too_many_graphs_are_reported(base, capsys, dynamo):
+    expected = run(load(base))
+    model = load(base)
+    compile_blocks(model, required=False, backend="eager")
+    with dynamo.patch(recompile_limit=1):
+        found = run(model)
+    assert "without torch.compile" in capsys.readouterr().err
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_an_error_of_the_model_itself_is_raised(base, dynamo):
+    model = load(base)
+    compile_blocks(model, required=False, backend="eager")
+    with pytest.raises(RuntimeError, match=r"size|shape|dimension"):
+        model(*tiny_inputs(model), tiny_motion(model, grid=(2, 6, 10)))
+
+
+@pytest.mark.usefixtures("dynamo")
+@torch.no_grad()
+def test_clips_of_every_size_and_number_of_people_share_three_graphs(base):
+    frames = []
+    model = load(base)
+    compile_blocks(model, required=True, backend="eager")
+    for grid in ((3, 6, 10), (2, 8, 8), (5, 4, 12)):
+        for num_people in range(5):
+            mask = torch.ones(1, grid[0], grid[1] * grid[2] // 4, num_people).bool() if num_people > 1 else None
+            motion = tiny_motion(model, num_people, grid, mask) if num_people else None
+            model(*tiny_inputs(model, grid), motion)
+            frames.append(len(_cache_entries(type(model.blocks[0]).forward)))
+    assert frames == [1, 2, *[3] * 13]
+
+
+def _cache_entries(function):
+    return torch._dynamo.eval_frame._debug_get_cache_entry_list(function.__code__)
 
 
 def test_devices():
@@ -219,3 +293,24 @@ def test_blocks_become_8_bit_on_the_gpu_and_go_back_where_they_were(monkeypatch,
 def test_types_of_the_weights():
     assert {"fp32": torch.float32, **dict.fromkeys(("bf16", "fp8", "int8"), torch.bfloat16)} == backbone.DTYPES
     assert backbone.EXACT_KERNELS[0] == "native"
+
+
+def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 << 30))
+    assert set_memory_limit(CPU, 0)[1] == 64
+    for num_processes, share in (("1", 64), ("2", 32), ("8", 8)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", num_processes)
+        assert set_memory_limit(CPU, 0)[1] == share
+
+
+def test_one_gpu_for_several_processes_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device("cuda") == resolve_device("auto") == torch.device("cuda:1")
+    with pytest.raises(UserError, match="one GPU for 2 processes; use --device cuda, a GPU for each"):
+        resolve_device("cuda:1")

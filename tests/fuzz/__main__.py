@@ -1,8 +1,8 @@
 """`python -m tests.fuzz --variants 2000 --seed 0`: damage files at the byte level and read them.
 
-Exit status 1, with a line for each, where a file ended in anything but frames or a named error in time, or where
-processes, memory, open files or temporary files are left. The same seed makes the same files, one by one: variant 17
-of a run of 20 is variant 17 of a run of 2,000.
+Videos, images, tracks, records, tables and archives. Exit status 1, with a line for each, if a file was neither read
+nor refused with a named error in time, or if processes, memory, open files or temporary files are left. The same seed
+makes the same files, one by one: variant 17 of a run of 20 is variant 17 of a run of 2,000.
 """
 
 import argparse

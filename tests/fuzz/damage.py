@@ -10,6 +10,10 @@ TABLES = re.compile(
 )
 PACKETS = re.compile(rb"mdat|\x1f\x43\xb6\x75|movi|IDAT")
 EXTREMES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+STUMBLING_BLOCKS = (
+    *(b'"', b",", b"\n", b"\r", b"\t", b"\0", b"\xff", b"\\ud800", b"../", b"/", b"\xff\xfe", b"NaN", b"null,"),
+    *(b"[" * 100_000, b"9" * 5000, b"x" * 200_000, b"a.mp4"),
+)
 HEADER_BYTES = 512
 
 
@@ -80,6 +84,12 @@ def swapped_spans(data, rng):
     return data[:a] + data[b:c] + data[a:b] + data[c:]
 
 
+def inserted(data, rng):
+    """Insert what tables and JSON trip over: quotes, commas, deep brackets, long numbers, half characters."""
+    at = rng.randrange(len(data))
+    return data[:at] + rng.choice(STUMBLING_BLOCKS) + data[at:]
+
+
 def _span(data, rng):
     low = rng.randrange(len(data))
     return low, min(len(data), low + 1 + rng.randrange(1 << rng.randrange(4, 15)))
@@ -98,6 +108,7 @@ DAMAGES = (
     wiped_span,
     noise_span,
     swapped_spans,
+    inserted,
 )
 
 

@@ -25,8 +25,8 @@ def test_every_format_marks_numbers_with_their_notes(format, texts):
     assert [t for t in texts if t not in text] == []
     for note in (
         "fewer than 95%",
-        "frames or whole cases are missing",
-        "different protocol or benchmark than the first row",
+        "frames or whole videos are missing",
+        "than the first row (--mix)",
     ):
         assert note in text
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -6,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from exprbench.media import MediaError, open_clip, read_clip, write_frames, write_image, write_video
+from exprbench.media import MediaError, open_clip, probe, read_clip, read_image, write_frames, write_image, write_video
 from tests.videos import number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(50)]
@@ -67,6 +68,62 @@ def test_fractional_rates_are_exact(tmp_path):
 def test_times_count_from_the_first_frame(tmp_path):
     path = write(tmp_path / "a.mp4", FRAMES, times_s=[4 + Fraction(i, 25) for i in range(50)])
     assert numbers(read_clip(path, fps=25)[0]) == list(range(50))
+
+
+@pytest.mark.parametrize("pattern", ["{:05d}.jpg", "frame_{}.png", "{}.PNG", "img-{:03d}.webp", "shot 2 {:04d}.JPG"])
+def test_folders_of_other_names_and_numberings(tmp_path, pattern):
+    from PIL import Image
+
+    for i in range(12):
+        Image.fromarray(FRAMES[i]).save(tmp_path / pattern.format(i + 8))
+    assert numbers(read_clip(tmp_path)[0]) == list(range(12))
+
+
+def test_folders_with_several_series_or_numbers_that_come_twice(tmp_path):
+    for name in ("a_1.png", "b_1.png", "b_2.png"):
+        write_image(tmp_path / name, FRAMES[0])
+    with pytest.raises(MediaError, match=r"no_video_stream: .* holds 2 series of images; expected one series"):
+        read_clip(tmp_path)
+    write_image(tmp_path / "0.png", FRAMES[3])
+    assert numbers(read_clip(tmp_path)[0]) == [3]
+    write_image(tmp_path / "00.png", FRAMES[4])
+    with pytest.raises(MediaError, match="a frame number comes twice"):
+        read_clip(tmp_path)
+
+
+def test_a_gif_is_a_clip(tmp_path):
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame) for frame in FRAMES[:10]]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=40)
+    assert numbers(read_clip(tmp_path / "a.gif", fps=25)[0]) == list(range(10))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, kind):
+    import socket
+
+    path = tmp_path / "a.mp4"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (read_clip, probe, read_image):
+        with pytest.raises(MediaError, match=r"open_failed: .* is not a regular file"):
+            read(path)
+
+
+def test_a_name_that_is_not_utf8_is_read_and_printed(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES[:3])
+    os.rename(path, os.fsencode(tmp_path) + b"/\xff.mp4")
+    (path,) = tmp_path.iterdir()
+    assert len(read_clip(path)[0]) == 3
+    path.unlink()
+    with pytest.raises(MediaError) as error:
+        read_clip(path)
+    error.value.detail.encode()
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

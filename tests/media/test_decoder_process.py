@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from exprbench.media import MediaError, open_clip, read_clip
-from exprbench.media.clip import DecoderProcess
-from tests.media.test_clip import FRAMES, code_of
-from tests.videos import write
+from exprbench.core.errors import UserError
+from exprbench.core.processes import WorkerKilled, spawn
+from exprbench.media import MediaError, open_clip, open_frames, probe, read_clip
+from exprbench.media.clip import DecodedClip, DecoderProcess
+from tests.killed import kill_decoders
+from tests.media.test_clip import FRAMES
+from tests.videos import number_of, numbered, numbers, write
 
 
 def test_a_decoder_that_hangs_is_killed(tmp_path):
     os.mkfifo(tmp_path / "hangs.mp4")
-    start = time.monotonic()
-    assert code_of(tmp_path / "hangs.mp4", stall_s=1) == "timeout"
-    assert time.monotonic() - start < 10
+    request = {"task": "decode", "path": str(tmp_path / "hangs.mp4"), "fps": None, "max_frames": None}
+    with pytest.raises(MediaError, match="timeout"):
+        DecodedClip(request, stall_s=1)
 
 
 def test_a_decoder_that_crashes_takes_nothing_down(tmp_path):
@@ -29,6 +32,41 @@ def test_a_decoder_that_crashes_takes_nothing_down(tmp_path):
         with pytest.raises(MediaError, match="crashed"):
             list(clip)
     assert len(read_clip(path)[0]) == 500
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("after", [1, 30, 149])
+def test_a_decoder_that_is_killed_from_outside_costs_nothing_but_time(tmp_path, number, after):
+    path = write(tmp_path / "a.mp4", [numbered(i) for i in range(100)], fps=50)
+    seen = []
+    with open_clip(path, fps=75) as clip:
+        process = clip.decoder.process
+        for frame in clip:
+            seen.append(number_of(frame))
+            if len(seen) == after and process.poll() is None:
+                process.send_signal(number)
+                process.wait()
+    assert len(seen) == 150
+    assert seen == numbers(read_clip(path, fps=75)[0])
+
+
+@pytest.mark.parametrize("read", [read_clip, probe, lambda path: list(open_frames(path, [0.0]))])
+def test_decoders_that_are_killed_again_and_again_are_not_the_files_fault(tmp_path, monkeypatch, read):
+    path = write(tmp_path / "a.mp4", FRAMES[:5])
+    kill_decoders(monkeypatch, signal.SIGKILL)
+    with pytest.raises(WorkerKilled, match="its decoder process was ended by SIGKILL, 3 times") as error:
+        read(path)
+    assert not isinstance(error.value, MediaError)
+
+
+def test_a_decoder_that_cannot_start_is_not_the_files_fault(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.mp4", FRAMES[:5])
+    monkeypatch.setattr(DecoderProcess, "idle", [])
+    monkeypatch.setattr(
+        "exprbench.media.clip.spawn", lambda _, **options: spawn(["exprbench.no_such_module"], **options)
+    )
+    with pytest.raises(UserError, match="exited with status 1 at its start; set EXPRBENCH_DEBUG=1"):
+        read_clip(path)
 
 
 def test_the_decoder_ends_with_its_parent(tmp_path):
@@ -43,22 +81,23 @@ def test_the_decoder_ends_with_its_parent(tmp_path):
 
 
 def assert_ends(pid):
-    for _ in range(100):
+    for _ in range(600):
         if not _alive(pid):
             return
         time.sleep(0.1)
     pytest.fail(f"decoder {pid} outlived its parent")
 
 
-def test_a_decoder_that_hangs_ends_with_its_parent(tmp_path):
+@pytest.mark.parametrize("alive_s", ["0", "1"])  # the parent can be gone before the decoder has started
+def test_a_decoder_that_hangs_ends_with_its_parent(tmp_path, alive_s):
     os.mkfifo(tmp_path / "hangs.mp4")
     script = (
         "import os, signal, sys, time\nfrom exprbench.media.clip import DecoderProcess\n"
         "decoder = DecoderProcess.acquire()\n"
         "decoder.send({'task': 'decode', 'path': sys.argv[1], 'fps': None, 'max_frames': None})\n"
-        "print(decoder.process.pid, flush=True)\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"
+        "print(decoder.process.pid, flush=True)\ntime.sleep(float(sys.argv[2]))\nos.kill(os.getpid(), signal.SIGKILL)"
     )
-    command = [sys.executable, "-c", script, str(tmp_path / "hangs.mp4")]
+    command = [sys.executable, "-c", script, str(tmp_path / "hangs.mp4"), alive_s]
     assert_ends(int(subprocess.run(command, capture_output=True, text=True, check=False).stdout))
 
 

@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from exprbench.media import MediaError, Piece, VideoSource, open_clip, open_frames, probe, read_clip
+from exprbench.media import MediaError, Piece, VideoSource, containers, open_clip, open_frames, probe, read_clip
 from exprbench.media import sparse_decoder as picking
-from exprbench.media import stream as reader
 from exprbench.media.clip import DecoderProcess
-from exprbench.media.stream import StreamReader, open_container, video_stream
+from exprbench.media.containers import open_container, video_stream
+from exprbench.media.stream import StreamReader
 from tests.videos import cut_by_edit_list, number_of, numbered, numbers, write
 
 FRAMES = [numbered(i) for i in range(120)]
@@ -151,9 +151,9 @@ def found(path, times, span=(0, None), num_bytes=None):
 
 
 def test_frames_above_the_maximum_size_are_refused(clip, monkeypatch):
-    monkeypatch.setattr(reader, "MAX_PIXELS", 160 * 96)
+    monkeypatch.setattr(containers, "MAX_PIXELS", 160 * 96)
     assert reading_of(clip).stream.width == 160
-    monkeypatch.setattr(reader, "MAX_PIXELS", 160 * 96 - 1)
+    monkeypatch.setattr(containers, "MAX_PIXELS", 160 * 96 - 1)
     with pytest.raises(MediaError, match="its header claims frames of 160x96 pixels"):
         reading_of(clip)
 

@@ -130,7 +130,7 @@ def test_the_ids_say_how_clips_are_cut():
     assert {name: grid.label() for name, grid in PRESETS.items()} == {
         "styleganv16": "16f,seed0,squash224,cov1/n",
         "videogpt": "16f,first,crop224",
-        "cdfvd": "16f,seed42,aa-crop224,cov1/n",
+        "cdfvd": "16f,seed42,aa-crop256-byte-224,cov1/n",
         "common_metrics": "allf,crop224",
         "one_clip_per_video": "allf,squash224",
     }

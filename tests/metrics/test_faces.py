@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from exprbench.metrics import METRICS, lmd, metric_ids
+from exprbench.metrics import COLUMNS, METRICS, lmd, metric_ids
 from exprbench.metrics.face_pair import mean_seen
 from tests.metrics.faces import any_face, direction, face_errors, hidden, looking, pair
 
@@ -13,7 +13,7 @@ FACE_METRICS = ("lmd", "mae", "aed", "apd")
 
 
 def columns(profile):
-    return {name for name in metric_ids(profile) if name.split("_")[0] in FACE_METRICS}
+    return {n for n in metric_ids(profile) if n.split("_")[0] in FACE_METRICS and COLUMNS[n].over == "frame"}
 
 
 def readings(seed=0, count=4):

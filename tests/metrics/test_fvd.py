@@ -9,6 +9,7 @@ from torchvision.transforms.functional import resize as resize_like_torchvision
 from exprbench.metrics.clip_grid import PRESETS
 from exprbench.metrics.extractors import clip_features, fvd_id
 from exprbench.metrics.fvd import I3DFeatures, fitted
+from exprbench.metrics.set_distance import set_distance
 from exprbench.weights import WeightsError
 from tests.closeness import assert_close
 
@@ -85,6 +86,38 @@ def test_frames_are_fitted_as_other_libraries_fit_them(shape):
         assert_close(fitted(image, fit), resized[..., top : top + 224, left : left + 224], share=1e-5)
     square = fitted(image[..., : min(shape), : min(shape)], "crop224")
     assert torch.equal(square, center_crop(square, 224))
+
+
+def cdfvd_input(frames):
+    """What cd-fvd 0.1.1 feeds to I3D by default, (1, 3, T, 224, 224): resolution 256, bytes, then 224."""
+    video = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
+    short = min(video.shape[-2:])
+    size = [256 if side == short else int(np.ceil(side * (256 / short))) for side in video.shape[-2:]]
+    loaded = center_crop(resize_like_torchvision(video, size, antialias=True), 256)
+    as_bytes = (loaded * 255).byte().numpy()
+    resized = resize_like_torchvision(torch.FloatTensor(as_bytes), [224, 224], antialias=False)
+    return (2 * resized / 255 - 1).transpose(0, 1)[None]
+
+
+@pytest.mark.parametrize(("height", "width"), [(150, 200), (200, 150), (256, 256), (300, 300)])
+def test_the_preset_cdfvd_is_cdfvds_default_path(network, path, height, width):
+    """Features of the drawn clips, and the distance with covariances over n, recomputed without the code under test."""
+    grid = PRESETS["cdfvd"]
+    videos = {f"v{i}": [np.roll(f, 7 * i, axis=0) for f in video(20, height, width)] for i in range(6)}
+    damaged = {name: [255 - f // 2 for f in frames] for name, frames in videos.items()}
+    extractor, ours, theirs = I3DFeatures(path, fit=grid.fit), [], []
+    for side in (videos, damaged):
+        ours.append({name: clip_features(frames, extractor, grid, name) for name, frames in side.items()})
+        spans = {name: grid.spans(len(frames), name)[0] for name, frames in side.items()}
+        with torch.no_grad():
+            inputs = [cdfvd_input(side[name][first:last]) for name, (first, last) in spans.items()]
+            theirs.append(np.concatenate([network(x, return_features=True).numpy() for x in inputs]).astype(float))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.concatenate(list(mine.values())) == pytest.approx(other, rel=1e-3, abs=1e-4)
+    means, covariances = zip(*((x.mean(0), np.cov(x, rowvar=False, bias=True)) for x in theirs), strict=True)
+    cross = np.sqrt(np.maximum(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0)).sum()
+    expected = np.square(means[0] - means[1]).sum() + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * cross
+    assert set_distance(*ours, biased=True).value == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_file_that_is_no_network_of_ours_is_named(tmp_path):

@@ -13,7 +13,7 @@ IDS = {
     "fvd": ("fvd[i3d-k400,16f,hop16,squash224]",) * 2,
     "psnr": ("psnr[rgb,frame-mean,cap100]",) * 2,
     "ssim": ("ssim[rgb,gauss11,valid]",) * 2,
-    "lmd": ("lmd[mp478,unit]",) * 2,
+    "lmd": ("lmd[mp478,unit,center]",) * 2,
     "mae": ("mae[mp-iris]", "mae[l2cs-gaze360]"),
     "aed": ("aed[mp-bs52,l1-mean]", "aed[smirk,exp50,l1-mean]"),
     "apd": ("apd[mp-rot,axis-angle,l1-mean]", "apd[smirk,axis-angle,l1-mean]"),
@@ -34,7 +34,7 @@ def test_the_columns_stand_in_the_order_of_the_papers_table():
 def test_no_two_columns_share_an_id(profile):
     ids = list(metric_ids(profile).values())
     assert len(ids) == len(set(ids))
-    assert all(re.fullmatch(r"[a-z0-9_]+\[[a-z0-9+/,-]+\]", i) for i in ids)
+    assert all(re.fullmatch(r"[a-z0-9_]+\[[a-z0-9+/,.()-]+\]", i) for i in ids)
 
 
 def test_an_id_leads_to_its_metric():
@@ -50,7 +50,7 @@ def test_names_of_metrics_and_extras_do_not_clash():
 
 
 def test_the_weights_are_known():
-    named = {w for m in METRICS.values() for names in m.weights.values() for w in names}
+    named = {w for m in (*METRICS.values(), *EXTRAS.values()) for names in m.weights.values() for w in names}
     assert named <= set(weights.ALL)
 
 

@@ -153,7 +153,7 @@ def test_four_ranks_write_the_same_files(reference, tmp_path):
     more = ("--executor", "slurm", "--workers", "1")
     array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "4"}
     ranks = [command(root, tmp_path / "out", *more, SLURM_ARRAY_TASK_ID=str(i), **array) for i in range(1, 5)]
-    outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
+    outputs = [rank.communicate(timeout=1200)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * 4, outputs
     assert contents(Workspace(tmp_path / "out")) == expected
     assert any("report:" in text for text in outputs)
@@ -163,7 +163,7 @@ def test_a_ray_cluster_writes_the_same_files(reference, tmp_path):
     pytest.importorskip("ray")
     root, expected = reference
     run = command(root, tmp_path / "out", "--executor", "ray", RAY_ADDRESS="local")
-    output, _ = run.communicate(timeout=400)
+    output, _ = run.communicate(timeout=1200)
     assert run.returncode == 0, output
     assert contents(Workspace(tmp_path / "out")) == expected
 
@@ -179,7 +179,7 @@ def test_a_killed_run_resumes_with_the_same_files(reference, tmp_path, after_s):
         run.kill()
         run.wait()
     again = command(root, tmp_path / "out", "--workers", "2")
-    output, _ = again.communicate(timeout=300)
+    output, _ = again.communicate(timeout=1200)
     assert again.returncode == 0, output
     assert contents(Workspace(tmp_path / "out")) == expected
 
@@ -192,12 +192,12 @@ def test_ctrl_c_ends_it_cleanly(reference, tmp_path):
     run = command(root, tmp_path / "out", "--workers", "1")
     time.sleep(5)
     run.send_signal(signal.SIGINT)
-    said, _ = run.communicate(timeout=30)
+    said, _ = run.communicate(timeout=1200)
     if run.returncode == 130:
         assert "stopped; the same command resumes from here" in said
         assert "Traceback" not in said
     again = command(root, tmp_path / "out", "--workers", "2")
-    again.communicate(timeout=300)
+    again.communicate(timeout=1200)
     assert contents(Workspace(tmp_path / "out")) == expected
 
 

@@ -52,7 +52,7 @@ def another_version_of_the_tracker(world):
     world.without_tracks(OneFace())
     yield FACES
     world.without_tracks(OneFace(gain=0.9))
-    world.patch.setattr(video_tracks, "TRACKER", "follow-2")
+    world.patch.setattr(video_tracks, "TRACKER", "follow-next")
     yield FACES
 
 

@@ -1,11 +1,10 @@
 """Aggregation of cases."""
 
-import numpy as np
 import pytest
 
 from exprbench.metrics import COLUMNS
 from exprbench.records import Aggregate, CaseScore
-from exprbench.scoring.groups import interval, make_group
+from exprbench.scoring.groups import make_group
 
 
 def case(number, outcome="scored", *, num_frames=40, **fields):
@@ -21,26 +20,7 @@ def case(number, outcome="scored", *, num_frames=40, **fields):
 
 
 def group_of(*cases, columns=("psnr", "lmd"), sets=None):
-    return make_group("single", "self", cases, [COLUMNS[name] for name in columns], sets or {})
-
-
-def test_an_interval_holds_95_percent_of_the_means():
-    """Of a hundred normal values: 1.96 standard errors to either side, within the noise of 2000 resamples."""
-    values = np.random.default_rng(1).normal(10, 3, 100)
-    error = values.std() / np.sqrt(len(values))
-    low, high = interval(values)
-    assert (values.mean() - low) / error == pytest.approx(1.96, abs=0.15)
-    assert (high - values.mean()) / error == pytest.approx(1.96, abs=0.15)
-
-
-def test_an_interval_is_the_same_every_time():
-    values = np.random.default_rng(2).normal(size=20)
-    assert interval(values) == interval(values.copy())
-
-
-def test_a_single_video_has_no_interval():
-    assert interval(np.array([3.0])) == (None, None)
-    assert interval(np.array([3.0, 3.0])) == (3, 3)
+    return make_group("single", "self", cases, [COLUMNS[name] for name in columns], sets or {}, num_cases_benchmark=9)
 
 
 def test_errors_lower_the_coverage_and_nothing_else():
@@ -51,7 +31,7 @@ def test_errors_lower_the_coverage_and_nothing_else():
         case(4, "error", code="missing_file", num_frames=0),
         case(5, "error", code="truncated", num_frames=0),
     )
-    assert (made.num_cases, made.num_scored, made.num_resized) == (5, 2, 1)
+    assert (made.num_cases, made.num_scored, made.num_resized, made.num_cases_benchmark) == (5, 2, 1, 9)
     assert made.coverage == pytest.approx((1 + 0.5) / 5)
     assert made.detect_rate == 0.75
     assert list(made.errors.items()) == [("missing_file", 1), ("truncated", 2)]

@@ -36,7 +36,7 @@ def test_all_metrics_include_the_cheap_extras():
 def test_a_metric_includes_its_extras_and_an_extra_nothing_else():
     assert choose_columns(["apd", "psnr"], "mediapipe") == (
         *("psnr", "apd", "psnr_pooled", "psnr_identical"),
-        *("apd_deg", "apd_rmse"),
+        *("apd_deg", "apd_rmse", "apd_rel", "follow_pose", "apd_at_lag", "apd_rel_at_lag", "apd_rotmat", "l1"),
     )
     assert choose_columns(["fid_pytorch"], "mediapipe") == ("fid_pytorch",)
     with pytest.raises(UserError, match="unknown metric 'aed_full'"):
@@ -107,6 +107,7 @@ def test_custom_networks_have_their_own_ids(method):
         "fid_video_mean": "fid[bits,video-mean]",
         "psnr_pooled": "psnr[rgb,pooled,cap100]",
         "psnr_identical": "psnr[rgb,identical-share]",
+        "l1": "l1[rgb,frame-mean]",
     }
     assert record.weights == {}
     assert (record.benchmark.num_cases, len(record.cases)) == (len(method.bench.cases), 2)

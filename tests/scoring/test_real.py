@@ -1,5 +1,6 @@
 """From the command line, on real clips and with the real landmarker, as a user would."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -156,3 +157,53 @@ def test_what_methods_leave_behind(bench, predictions):
     assert allowed.returncode == 0
     table = exprbench("table", predictions.parent / "record.json").stdout
     assert "fewer than 95%" in table
+
+
+PARTIAL = {
+    "one frame": lambda frames: frames[:1],
+    "half": lambda frames: frames[: len(frames) // 2],
+    "side by side": lambda frames: np.concatenate([frames, frames], axis=2),
+    "padded": lambda frames: np.pad(frames, ((0, 0), (0, 0), (frames.shape[2] // 4 * 2,) * 2, (0, 0))),
+    "shard": lambda frames: frames,
+}
+WHOLE = {f"blur {sigma}": lambda frames, s=sigma: [cv2.GaussianBlur(f, (0, 0), s) for f in frames] for sigma in (3, 6)}
+MARKS = {"one frame": "\u2021", "half": "\u2021", "side by side": "\u2016", "padded": "\u2016", "shard": "\u00b6"}
+LATEX_MARKS = {"\u2021": r"\ddagger", "\u2016": r"\|", "\u00b6": r"\P"}
+
+
+@pytest.fixture
+def partial_records(bench, predictions):
+    """Name -> record of the references cut, padded and put next to each other, and of whole but blurred ones."""
+    records = {}
+    for name, change in {**PARTIAL, **WHOLE}.items():
+        folder = predictions.parent / name
+        for case_id in (OWN, "single-self-0002"):
+            write_video(folder / f"{case_id}.mp4", change(read_clip(predictions / f"{case_id}.mp4")[0]), crf=5)
+        records[name] = folder / "record.json"
+        words = ["--benchmark", bench, "--predictions", folder, "--method", name, "--out", records[name]]
+        words += ["--split", "single", "--track", "self", "--metrics", "psnr,ssim,lmd,mae"]
+        run = exprbench("score", *words, *(["--shard", "1/2"] if name == "shard" else []))
+        assert run.returncode == 0, run.stderr
+    return records
+
+
+@pytest.mark.slow
+def test_partial_predictions_are_marked_in_every_format_and_do_not_win(partial_records):
+    def lines(format):
+        shown = exprbench("table", *partial_records.values(), "--format", format)
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout.splitlines()
+
+    assert load_record(partial_records["side by side"]).groups[0].num_extra_faces == 2
+    for format, bold in (("md", "**"), ("latex", r"\textbf"), ("html", 'class="best"')):
+        rows = {name: next(line for line in lines(format) if name in line) for name in partial_records}
+        assert {name for name, row in rows.items() if bold in row} <= set(WHOLE)
+        assert any(bold in rows[name] for name in WHOLE)
+        for name, mark in MARKS.items():
+            assert rows[name].count(LATEX_MARKS[mark] if format == "latex" else mark) == 4, (format, name)
+    content = json.loads("\n".join(lines("json")))
+    for row in content["rows"]:
+        numbers = [cell for cell in row["cells"].values() if cell["text"]]
+        assert row["method"] in WHOLE or all(cell["notes"] and not cell["best"] for cell in numbers)
+    notes = {row["method"]: row["notes"] for row in csv.DictReader(lines("csv"))}
+    assert all("self_PSNR self_SSIM self_LMD self_MAE: " in notes[name] for name in PARTIAL)

@@ -136,7 +136,7 @@ def test_killed_in_the_middle_and_begun_again(method, expected, monkeypatch, tmp
 
 def test_two_scores_of_one_record_at_once(method, tmp_path):
     out = tmp_path / "m.json"
-    lock = entry_path("locks/records", str(out.absolute()))
+    lock = entry_path("locks/outputs", os.path.realpath(out))
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.with_suffix(".holder").write_text("process 4711 of ada on tower")
     with FileLock(lock), pytest.raises(UserError, match="being written by process 4711 of ada on tower"):
@@ -149,7 +149,7 @@ def test_the_holder_of_a_record_is_told_by_the_command(method, tmp_path, monkeyp
     fresh_cache(monkeypatch, tmp_path, "other")
     out = tmp_path / "m.json"
     first = start(method, out, "--workers", "1")
-    holders = tmp_path / "other" / "locks" / "records"
+    holders = tmp_path / "other" / "locks" / "outputs"
     while first.poll() is None and not list(holders.rglob("*.holder")):
         time.sleep(0.02)
     second = start(method, out, "--workers", "1")

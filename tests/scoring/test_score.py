@@ -1,13 +1,18 @@
 import shutil
+import signal
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from exprbench import UserError, load_record
+from exprbench import UserError, cli, load_record
+from exprbench.core.errors import ItemError
+from exprbench.core.processes import WorkerKilled
 from exprbench.faces.video_tracks import given_path
 from exprbench.media import write_frames
+from exprbench.scoring import run as run_module
+from tests.killed import kill_decoders
 from tests.people import moved, person
 from tests.scoring.conftest import NUM_FRAMES, case_of
 from tests.videos import write
@@ -265,7 +270,7 @@ def test_cross_faces_go_left_to_right_wherever_they_stand(method):
 def test_only_what_is_asked_for(method):
     record = method.score(metrics=["psnr"], split="single", track="self")
     assert [(g.split, g.track) for g in record.groups] == [("single", "self")]
-    assert set(record.groups[0].aggregates) == {"psnr", "psnr_pooled", "psnr_identical"}
+    assert set(record.groups[0].aggregates) == {"psnr", "psnr_pooled", "psnr_identical", "l1"}
     assert record.groups[0].detect_rate is None
 
 
@@ -319,3 +324,69 @@ def test_a_record_cut_in_half_is_made_again(method):
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
     assert replace(method.score(), timing={}) == replace(record, timing={})
+
+
+def command(method, *more):
+    folders = ["--benchmark", method.bench.root, "--predictions", method.folder, "--out", method.folder / "m.json"]
+    return cli.main([str(word) for word in ("score", *folders, "--method", "m", "--workers", 0, *more)])
+
+
+def test_nothing_scored_is_exit_status_3_and_the_record_has_the_reasons(method, capsys):
+    options = ("--metrics", "psnr", "--split", "single", "--track", "self")
+    assert command(method, *options) == 0
+    method.path(SELF).unlink()
+    assert command(method, *options) == 3
+    assert command(method, *options, "--max-failed", 1) == 0
+    method.path(OTHER).unlink()
+    assert command(method, *options, "--max-failed", 2) == 3
+    assert "nothing was scored" in capsys.readouterr().err
+    assert {c.code for c in load_record(method.folder / "m.json").cases} == {"missing_file"}
+
+
+def test_no_column_that_can_be_computed_is_exit_status_3(method, monkeypatch, capsys):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", "")
+    assert command(method, "--metrics", "fid", "--track", "self") == 3
+    assert "nothing was scored" in capsys.readouterr().err
+    assert load_record(method.folder / "m.json").groups[0].unscored["fid"].startswith("weights_missing")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            WorkerKilled(detail="its worker process was ended by SIGKILL, 3 times"),
+            "SIGKILL, 3 times; nothing was written",
+        ),
+        (WorkerKilled(detail="its decoder process was ended by SIGTERM, 3 times"), "SIGTERM, 3 times; nothing was wri"),
+        (ItemError("worker_crashed", "exited with status 1, 2 times"), "every worker process crashed .*; nothing was"),
+    ],
+)
+def test_a_machine_that_ends_the_workers_replaces_no_record(method, tmp_path, monkeypatch, error, message):
+    out = tmp_path / "m.json"
+    method.score(out=out)
+    before = out.read_bytes()
+    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "fresh"))
+    monkeypatch.setattr(run_module, "process_map", lambda function, items, **_: ((item, error) for item in items))
+    with pytest.raises(UserError, match=message):
+        method.score(out=out)
+    assert out.read_bytes() == before
+    with pytest.raises(UserError, match=message):
+        method.score(out=tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()
+
+
+def test_a_case_that_crashes_its_workers_is_an_error_of_the_case(method, tmp_path, monkeypatch):
+    def one_crashes(function, items, **_):
+        for i, item in enumerate(items):
+            yield item, function(item) if i else ItemError("worker_crashed", "was ended by SIGSEGV, 2 times")
+
+    monkeypatch.setattr(run_module, "process_map", one_crashes)
+    record = method.score()
+    assert sorted(case.code for case in record.cases) == [*[""] * 5, "worker_crashed"]
+
+
+def test_decoders_that_are_killed_are_no_error_of_a_case(method, monkeypatch):
+    kill_decoders(monkeypatch, signal.SIGKILL)
+    with pytest.raises(UserError, match="its decoder process was ended by SIGKILL, 3 times, by the machine or a user"):
+        method.score()
+    assert not method.folder.with_suffix(".json").exists()

@@ -10,6 +10,7 @@ from fantasyportrait.model.vae import (
     _split_tiles,
     _to_frames,
     decode,
+    encode_video,
     image_condition,
     image_to_tensor,
     latent_statistics,
@@ -178,3 +179,39 @@ def test_weights_rise_over_a_quarter_of_a_tile():
 def test_the_condition_is_the_most_likely_latent_and_not_a_random_one(vae):
     image = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
     assert torch.equal(image_condition(vae, image, 1), image_condition(vae, image, 1))
+
+
+def video(num_frames=9, height=64, width=96):
+    return np.random.default_rng(0).integers(0, 256, (num_frames, height, width, 3), np.uint8)
+
+
+@torch.no_grad()
+def test_a_video_is_encoded_as_by_diffusers(vae):
+    frames = video()
+    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2).unsqueeze(0) / 127.5 - 1
+    expected = vae.encode(pixels).latent_dist.mode()
+    mean, std = latent_statistics(vae, expected)
+    found = encode_video(vae, frames)
+    assert found.shape == (1, 16, 3, 8, 12)
+    torch.testing.assert_close(found, (expected - mean) / std, atol=1e-5, rtol=1e-5)
+    assert len(list(decode(vae, found))) == 9
+
+
+def test_the_first_frame_of_a_video_is_encoded_like_a_portrait(vae):
+    frames = video(5)
+    torch.testing.assert_close(
+        encode_video(vae, frames)[:, :, :1], image_condition(vae, frames[0], 2)[:, 4:, :1], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_tiles_of_a_video_have_the_shape_of_the_whole(vae):
+    frames = video(5, 96, 64)
+    whole, tiled = encode_video(vae, frames), encode_video(vae, frames, tile=64)
+    assert tiled.shape == whole.shape
+    assert not torch.equal(tiled, whole)
+    assert float((tiled - whole).abs().mean()) < 0.2 * float(whole.std())  # tiles differ at their borders
+
+
+def test_frames_that_fill_no_latent_frame_are_refused(vae):
+    with pytest.raises(ValueError, match="8 frames do not fill whole latent frames"):
+        encode_video(vae, video(8))

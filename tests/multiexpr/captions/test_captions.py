@@ -1,8 +1,8 @@
 import base64
 import json
 import threading
-import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -38,6 +38,7 @@ class Endpoint(ThreadingHTTPServer):
         self.num_running = self.max_running = 0
         self.min_running = 0  # responses wait until this number of requests has been running at a time
         self.changed = threading.Condition()
+        self.is_over = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,15 +51,20 @@ class Handler(BaseHTTPRequestHandler):
             server.num_running += 1
             server.max_running = max(server.max_running, server.num_running)
             server.changed.notify_all()
-            server.changed.wait_for(lambda: server.max_running >= server.min_running, timeout=60)
+            server.changed.wait_for(lambda: server.max_running >= server.min_running, timeout=600)
         response = server.script(n)
-        time.sleep(0.05)
         if response == "slow":
-            time.sleep(3)
+            server.is_over.wait(600)
         with server.changed:
             server.num_running -= 1
         if response == "drop":
             self.connection.close()
+        elif response in BROKEN:
+            BROKEN[response](self)
+        elif isinstance(response, tuple):
+            self._send(response[0], b"", {"Location": response[1]})
+        elif isinstance(response, bytes):
+            self._send(200, response)
         elif isinstance(response, int):
             self._send(response, b'{"error": "busy"}', server.headers)
         else:
@@ -74,6 +80,40 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+def cut(handler):
+    """Promise more bytes than are sent."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [{"message": {"content": "half of a')
+
+
+def cut_chunk(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{")
+
+
+def not_http(handler):
+    handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
+
+
+def huge(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(b" " * 65536)
+
+
+def drip(handler):
+    """Send a byte now and then, each of them in time."""
+    with suppress(OSError):
+        while not handler.server.is_over.wait(0.05):
+            handler.wfile.write(b"H")
+
+
+BROKEN = {"cut": cut, "cut chunk": cut_chunk, "not http": not_http, "huge": huge, "drip": drip}
 
 
 def _body(response, request):
@@ -95,12 +135,13 @@ def endpoint(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
+    server.is_over.set()
     server.shutdown()
     server.server_close()
 
 
 def params(endpoint, **changes):
-    usual = {"backend": "openai", "url": endpoint.url, "model": "tiny-vl", "timeout_s": 60.0}
+    usual = {"backend": "openai", "url": endpoint.url, "model": "tiny-vl", "timeout_s": 600.0}
     return replace(load_recipe().caption, **{**usual, **changes})
 
 
@@ -171,13 +212,88 @@ def test_an_answer_has_no_blanks_around_it(endpoint):
     assert caption_frames(endpoint) == "a text"
 
 
+MALFORMED = [
+    b"[]",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"choices": [{"message": {"content": [{"type": "text"}]}}]}',
+    b'{"choices": [{"message": "text"}]}',
+    b'{"choices": [{"message": {"content": "the"}, "finish_reason": "abort"}]}',
+]
+
+
 @pytest.mark.parametrize(
-    "failure", [408, 409, 425, 429, 500, 502, 503, 504, "drop", "html", "empty", "none", "no choice", "slow"]
+    "failure",
+    [408, 409, 425, 429, 500, 502, 503, 504, "drop", "html", "empty", "none", "no choice", "slow", *BROKEN, *MALFORMED],
 )
 def test_one_failed_request_is_retried(endpoint, failure):
     endpoint.script = lambda n: failure if n == 0 else "ok"
-    assert caption_frames(endpoint, timeout_s=1.0 if failure == "slow" else 60.0) == "3 images"
+    assert caption_frames(endpoint, timeout_s=5.0 if failure in ("slow", "drip") else 600.0) == "3 images"
     assert len(endpoint.requests) == 2
+
+
+def finished(reason, **message):
+    return json.dumps({"choices": [{"message": {"content": "a woman", **message}, "finish_reason": reason}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (finished("length"), r"caption_cut: the caption was cut at caption\.max_tokens; set it higher"),
+        (finished("content_filter"), "caption_refused: the model refused: content_filter"),
+        (finished("stop", refusal="I cannot"), "caption_refused: the model refused: I cannot"),
+    ],
+)
+def test_a_caption_that_the_model_did_not_finish_is_not_kept(endpoint, answer, message):
+    endpoint.script = lambda n: answer
+    with pytest.raises(ClipError, match=message):
+        caption_frames(endpoint)
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("reason", ["stop", None, "eos"])
+def test_a_finished_caption_is_kept(endpoint, reason):
+    endpoint.script = lambda n: finished(reason)
+    assert caption_frames(endpoint) == "a woman"
+
+
+def test_half_characters_are_replaced(endpoint):
+    endpoint.script = lambda n: b'{"choices": [{"message": {"content": "a \\ud83d"}}]}'
+    assert caption_frames(endpoint) == "a ?"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_key_is_sent_to_no_other_host(endpoint, monkeypatch, status):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    other = Endpoint()
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    endpoint.script = lambda n: (status, other.url + "/chat/completions")
+    with pytest.raises(UserError, match=rf"redirects to {other.url}.*; give the URL of the endpoint itself"):
+        caption_frames(endpoint)
+    other.shutdown()
+    other.server_close()
+    assert other.requests == []
+
+
+@pytest.mark.parametrize("key", ["a\nb: c", "k\u00e9y", "a\rb"])
+def test_a_key_that_cannot_be_sent_is_an_error_without_the_key(endpoint, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match="OPENAI_API_KEY contains characters") as error:
+        caption_frames(endpoint)
+    assert key not in str(error.value)
+
+
+def test_white_space_around_a_key_is_left_out(endpoint, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret\n")
+    caption_frames(endpoint)
+    assert endpoint.requests[0][1]["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/v1", "http://[/v1", "http://a b/v1"])
+def test_a_url_that_is_none_ends_the_run(endpoint, url):
+    with pytest.raises(UserError, match=r"caption\.url is .*which is not a URL|does not respond"):
+        caption_frames(endpoint, url=url, attempts=1)
 
 
 def test_a_response_in_parts_is_joined(endpoint):

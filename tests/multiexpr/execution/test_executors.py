@@ -1,11 +1,14 @@
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import multiexpr
 from exprbench import UserError
+from exprbench.core.locks import sole_writer
 from exprbench.core.processes import num_cores
 from multiexpr.execution import executors
-from multiexpr.execution.executors import ExecutionConfig, get_job_id, get_rank, get_rank_shards, run_stage
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, get_rank, get_rank_shards, run_stage, sole_run
 from multiexpr.execution.gpu_server import list_gpus
 from multiexpr.indexing.listing import finish_batch, is_listed, list_collection
 from multiexpr.recipe import load_recipe
@@ -154,3 +157,28 @@ def test_without_a_gpu_or_with_none_visible_there_are_no_devices(monkeypatch):
     assert list_gpus() == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert list_gpus() == ["cuda:0", "cuda:1"]
+
+
+def change(verb, workspace, **options):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(verb, workspace.root, **options).result()
+
+
+@pytest.mark.parametrize("verb", [multiexpr.score, multiexpr.select, multiexpr.caption, multiexpr.export])
+def test_a_workspace_that_another_run_changes_is_refused(drawn, workspace, verb):
+    multiexpr.index(drawn, workspace.root, execution=ExecutionConfig(workers=0))
+    if verb in (multiexpr.caption, multiexpr.export):
+        multiexpr.select(workspace.root)
+    with sole_writer(workspace.root), pytest.raises(UserError, match=r"is being written by process \d+ of"):
+        change(verb, workspace)
+
+
+def test_two_curations_of_one_folder_do_not_mix(drawn, workspace):
+    with sole_writer(workspace.root), pytest.raises(UserError, match="is being written by"), ThreadPoolExecutor() as p:
+        p.submit(multiexpr.curate, drawn, workspace.root).result()
+    assert not workspace.entries.exists()
+
+
+def test_ranks_of_a_job_share_a_workspace(workspace):
+    with sole_writer(workspace.root), ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: sole_run(workspace, ExecutionConfig(executor="slurm")).__enter__()).result()

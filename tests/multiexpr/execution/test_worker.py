@@ -57,6 +57,12 @@ def test_a_file_that_changes_while_it_is_read_is_an_error_of_the_clip(ask, tmp_p
         ask(task)
 
 
+def test_clips_have_the_time_of_the_recipe_and_whole_videos_an_hour():
+    recipe = load_recipe(None, ["score.clip_timeout_s=7"])
+    limits = [clip_pool("root", recipe, num_workers=1, whole_videos=whole).limits for whole in (False, True)]
+    assert [limit.timeout_s for limit in limits] == [7.0, 3600.0]
+
+
 def test_shared_objects_are_created_once(tmp_path):
     created = []
     worker = ClipWorker(tmp_path, Recipe(), models="networks")

@@ -2,6 +2,7 @@ import io
 import json
 import shutil
 import tarfile
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from exprbench import UserError
 from exprbench.faces import FaceTrack, FaceTracks, load_tracks
 from exprbench.media import VideoSource, open_clip, open_frames, probe, read_clip
 from multiexpr import caption, export, index, select
@@ -19,6 +21,7 @@ from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import load_recipe
 from multiexpr.sources import SourceOptions
 from multiexpr.storage.workspace import Workspace
+from tests.killed import kill_workers_of_first_item
 from tests.multiexpr.collection import encode
 from tests.multiexpr.made import fill_collection
 from tests.videos import numbered, numbers, write
@@ -148,6 +151,17 @@ def test_frames_of_odd_sizes_and_faces_beyond_the_border(tmp_path):
     masks = face_masks(tracks)
     assert masks.shape == (1, 5, 41, 81)
     assert masks[0, 0, 0, 0] == 255
+
+
+def test_masks_hold_the_pixels_of_the_landmarks():
+    """Corners at the centres of pixels 16 and 31, in a frame of 64: the face covers cells 2 and 3 and no other."""
+    track = face((32, 32), 8, 2).first(1)
+    corners = np.tile([[16.5, 16.5, 0], [31.5, 16.5, 0], [16.5, 31.5, 0], [31.5, 31.5, 0]], (120, 1))[:478] / 64
+    track = replace(track, landmarks=corners[None].astype(np.float32))
+    masks = face_masks(FaceTracks(num_frames=1, width=64, height=64, fps=25, made_by="given", tracks=(track,)))
+    expected = np.zeros((8, 8), np.uint8)
+    expected[2:4, 2:4] = 255
+    assert np.array_equal(masks[0, 0], expected)
 
 
 @pytest.fixture
@@ -286,3 +300,21 @@ def test_tracks_and_masks_of_a_clip_with_two_people(tmp_path, shared, needs_weig
         assert next(iter(frames)).shape == (720, 1280, 3)
     with io.BytesIO((tmp_path / "clips/ab/ab12.masks.npz").read_bytes()) as file:
         assert len(file.getvalue()) < 200_000
+
+
+def test_clips_whose_processes_were_killed_are_written_by_the_next_run(tmp_path, drawn, monkeypatch):
+    workspace = kept_workspace(drawn, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        kill_workers_of_first_item(patch)
+        with pytest.raises(UserError, match="the processes of 1 kept clips were killed from outside"):
+            export(workspace.root, recipe=load_recipe(None, PLAIN), execution=ONE)
+    assert export(workspace.root, recipe=load_recipe(None, PLAIN), execution=ONE) == 4
+
+
+def test_shots_of_a_video_whose_processes_were_killed_are_not_guessed(tmp_path, drawn, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_workers_of_first_item(patch)
+        with pytest.raises(UserError, match=r"a\.mp4: its worker process was ended by SIGKILL.* run the command again"):
+            index(drawn, tmp_path / "out", execution=ONE)
+    index(drawn, tmp_path / "out", execution=ONE)
+    assert len(load_index(Workspace(tmp_path / "out"))) == 4

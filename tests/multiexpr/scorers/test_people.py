@@ -1,12 +1,15 @@
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from exprbench import UserError, weights
+from exprbench.weights import TRUST
 from multiexpr.models import detector as networks
 from multiexpr.models.detector import Models, find_people_model, load_people, restrict_ultralytics
 from multiexpr.recipe import load_recipe
@@ -191,6 +194,11 @@ def test_ultralytics_does_not_use_the_network(yolo):
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.fixture
+def trusted(monkeypatch):
+    monkeypatch.setenv(TRUST, "1")
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """Checkpoint (.pt) in the real layout with random weights."""
@@ -205,7 +213,66 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_checkpoints_load_without_unpickling(checkpoint):
+@pytest.mark.parametrize(
+    "find", [lambda path: find_people_model(str(path)), partial(load_people, image_size=320, device="cpu")]
+)
+def test_a_checkpoint_of_unknown_hash_is_refused_until_it_is_trusted(checkpoint, monkeypatch, find):
+    monkeypatch.delenv(TRUST, raising=False)
+    with pytest.raises(
+        UserError, match=r"random\.pt \(sha256 .* is not a published file.* add --trust, or set EXPR"
+    ) as e:
+        find(checkpoint)
+    assert "\n" not in str(e.value)
+    monkeypatch.setenv(TRUST, "1")
+    find(checkpoint)
+
+
+def test_a_file_under_the_name_of_a_published_one_is_refused(checkpoint, monkeypatch, tmp_path):
+    shutil.copyfile(checkpoint, tmp_path / "yolov8n.pt")
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(UserError, match=r"yolov8n\.pt .* is not a published file"):
+        find_people_model("yolov8n")
+
+
+EVIL = """
+import os, sys, torch
+from pathlib import Path
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (sys.argv[1] + "/owned",)
+torch.save({"model": Evil()}, sys.argv[1] + "/evil.pt")
+FIRST
+from multiexpr.models import detector
+try:
+    detector.load_people(Path(sys.argv[1]) / "evil.pt", image_size=64, device="cpu")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("", "cannot be read"),
+        ("import ultralytics.nn.tasks", "cannot be read"),
+        ("from ultralytics import YOLO", "cannot be read"),
+        (
+            "import ultralytics.nn.tasks as t; t.torch_safe_load = lambda p: torch.load(p, weights_only=False)",
+            "runs the code in a .pt file; install one with safe loading",
+        ),
+        ("import ultralytics.nn.tasks as t; t._SafeLoad.SUPPORTED = False", "runs the code in a .pt file; install one"),
+    ],
+)
+def test_no_code_of_a_trusted_checkpoint_runs_whatever_imported_ultralytics_first(tmp_path, trusted, first, said):
+    pytest.importorskip("ultralytics")
+    program = EVIL.replace("FIRST", first)
+    run = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("UserError"), run.stdout
+    assert said in run.stdout
+    assert not (tmp_path / "owned").exists()
+
+
+def test_checkpoints_load_without_unpickling(checkpoint, trusted):
     cores = os.sched_getaffinity(0)
     model, persons = load_people(checkpoint, image_size=320, device="cpu")
     assert os.sched_getaffinity(0) == cores  # it is loaded on one core, and then used on all
@@ -213,7 +280,7 @@ def test_checkpoints_load_without_unpickling(checkpoint):
     assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], verbose=False)) == 1
 
 
-def test_onnx_files_load(checkpoint):
+def test_onnx_files_load(checkpoint, trusted):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     from ultralytics import YOLO
@@ -224,7 +291,7 @@ def test_onnx_files_load(checkpoint):
     assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], imgsz=320, verbose=False)) == 1
 
 
-def test_files_that_are_not_models_are_errors(tmp_path, checkpoint):
+def test_files_that_are_not_models_are_errors(tmp_path, checkpoint, trusted):
     (tmp_path / "text.pt").write_text("not a model")
     (tmp_path / "video.mp4").write_text("")
     for name, message in [("text.pt", "cannot be read"), ("video.mp4", "is not a people model; expected a .pt")]:
@@ -232,7 +299,7 @@ def test_files_that_are_not_models_are_errors(tmp_path, checkpoint):
             load_people(tmp_path / name, image_size=320, device="cpu")
 
 
-def test_a_model_without_a_person_class_is_an_error(tmp_path, checkpoint):
+def test_a_model_without_a_person_class_is_an_error(tmp_path, checkpoint, trusted):
     from ultralytics import YOLO
 
     model = YOLO(str(checkpoint))

@@ -11,6 +11,7 @@ from multiexpr.scorers import make_scorers
 from multiexpr.scoring.stage import ScoreStage, fingerprints
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.workspace import Workspace
+from tests.killed import kill_workers_of_first_item
 
 ONE = ExecutionConfig(workers=0)
 pytestmark = pytest.mark.weights
@@ -116,6 +117,17 @@ def test_errors_stay_until_they_are_retried(indexed):
     assert score(indexed.root, execution=ONE) == 0
     assert score(indexed.root, retry_errors=True, execution=ONE) == 1
     assert states(indexed, "container") == ["error", *["scored"] * 4]
+
+
+def test_clips_whose_processes_were_killed_are_measured_again(indexed, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_workers_of_first_item(patch)
+        score(indexed.root, execution=ONE)
+    assert [row["error"] for row in rows(indexed, "container").values()].count("worker_killed") == 1
+    assert sum(select(indexed.root).errors.values()) == 2
+    assert score(indexed.root, execution=ONE) == 1
+    assert states(indexed, "container") == ["error", *["scored"] * 4]
+    assert score(indexed.root, execution=ONE) == 0
 
 
 def test_changed_and_missing_files_are_errors(indexed, tmp_path):
