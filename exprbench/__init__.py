@@ -30,6 +30,7 @@ __getattr__, __dir__ = lazy(
         "load_record": "exprbench.records",
         "open_clip": "exprbench.media",
         "score": "exprbench.scoring",
+        "score_pair": "exprbench.scoring.pairs",
         "table": "exprbench.leaderboard",
         "track_faces": "exprbench.faces.video_tracks",
         "write_manifest": "exprbench.collection.manifest",

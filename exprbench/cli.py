@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import exprbench
+from exprbench.commands import pair
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run, shard
 from exprbench.core.errors import UserError
 
 EXAMPLES = """\
   exprbench demo                                                   run everything on drawn faces, without downloads
+  exprbench pair generated.mp4 driving.mp4                         score one video, without a benchmark
   exprbench build --portraits p/ --driving d/ --out bench          build a benchmark folder
   exprbench cases bench --format json                              list the videos that a method generates
   exprbench score --benchmark bench --predictions out/ --method m  score a method's videos
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="exprbench", description="Score portrait animation on ExprBench.", examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_build, _check, _cases, _score, _table, _study, _manifest, _collect, _weights, _demo):
+    for add in (pair.add, _build, _check, _cases, _score, _table, _study, _manifest, _collect, _weights, _demo):
         add(verbs)
     return run(parser, argv)
 

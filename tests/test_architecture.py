@@ -27,7 +27,9 @@ EXPRBENCH = {
     "study": {"core", "media", "benchmark", "scoring", "leaderboard"},
     "toy_benchmark": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
-    "cli": {"core", "weights", "study", "exprbench"},
+    "commands": {"core", "weights", "metrics", "leaderboard", "exprbench"},
+    "cli": {"core", "weights", "study", "commands", "exprbench"},
+    "__main__": {"cli"},
     "exprbench": {"core"},
 }
 MULTIEXPR = {

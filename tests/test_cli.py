@@ -74,6 +74,7 @@ SCORE = {
     "missing": "exclude",
     "looks": 1,
     "floors": True,
+    "pairing": "time",
     "device": "auto",
     "shard": (1, 1),
     "workers": None,
@@ -187,7 +188,7 @@ def test_fetch_without_names_skips_files_without_a_url(monkeypatch, capsys):
     assert cli.main(["weights", "fetch"]) == 0
     assert fetched == [name for name, entry in weights.ALL.items() if entry.url]
     assert {"l2cs", "smirk"} < set(fetched)
-    assert "arcface" not in fetched
+    assert "dlib_identity" not in fetched
     assert cli.main(["weights", "fetch", "i3d"]) == 0
     assert fetched[-1] == "i3d"
     assert capsys.readouterr().out.splitlines()[-1] == "i3d: cache/i3d"
