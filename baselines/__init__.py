@@ -1,1 +1,21 @@
-"""Adapters that run the baseline methods; no adapter exists yet."""
+"""Run the methods that the paper compares, and your own, over an ExprBench benchmark.
+
+    import baselines
+    baselines.run_method("liveportrait", benchmark="bench", out="out/liveportrait", gpus=["0", "1"])
+
+Names are imported on first use.
+"""
+
+from exprbench.core.lazy import lazy
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Method": "baselines.spec",
+        "dry_run": "baselines.runner",
+        "find_method": "baselines.spec",
+        "install": "baselines.environment",
+        "load_methods": "baselines.spec",
+        "run_method": "baselines.runner",
+    },
+)

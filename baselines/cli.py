@@ -1,20 +1,193 @@
-"""The command `baselines`; there are no adapters yet."""
+"""Command line `baselines`: one verb per public function."""
 
+import argparse
+import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from exprbench.core.cli_base import Parser, run
+import exprbench
+from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
+
+EXAMPLES = """\
+  baselines list
+  baselines install liveportrait
+  baselines run liveportrait --benchmark bench --out out/liveportrait --gpus 0,1
+  exprbench score --benchmark bench --predictions out/liveportrait --method LivePortrait"""
+
+RUN_EXAMPLES = """\
+  baselines run liveportrait --benchmark bench --out out/liveportrait
+  baselines run x-portrait --benchmark bench --out out/x-portrait --gpus 0,1 --split single
+  baselines run fantasyportrait --benchmark bench --out out/ours --set model=path/to/model
+  baselines run liveportrait --benchmark bench --out o --python env/bin/python --repo LivePortrait
+  baselines run liveportrait --benchmark bench --out o --dry-run"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = Parser(prog="baselines", description="Run the methods that the paper compares. No adapter exists yet.")
-    parser.set_defaults(handler=_raise_no_adapter)
+    """Run the command and return its exit status; see `baselines --help`."""
+    parser = Parser(
+        prog="baselines",
+        description="Run the methods that the paper compares, and your own, over a benchmark.",
+        examples=EXAMPLES,
+    )
+    parser.add_argument("--version", action="version", version=exprbench.__version__)
+    verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
+    for add in (_add_list, _add_install, _add_doctor, _add_run, _add_lock):
+        add(verbs)
     return run(parser, argv)
 
 
-def _raise_no_adapter(_: object) -> int:
-    raise UserError(
-        "no baseline has an adapter yet; run the method yourself, write its videos to DIR/{case_id}.mp4 "
-        "and score them with: exprbench score --predictions DIR"
+def _verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: str) -> Parser:
+    return verbs.add_parser(name, help=summary, description=summary, examples=examples)
+
+
+def _add_method(parser: Parser) -> None:
+    parser.add_argument("method", metavar="METHOD", help="id of baselines list, or folder with a method.toml")
+
+
+def _add_gpus(parser: Parser) -> None:
+    parser.add_argument(
+        "--gpus", default="0", metavar="LIST", help="indices of GPUs, one job on each, or none (default: 0)"
     )
+
+
+def _add_places(parser: Parser) -> None:
+    parser.add_argument("--python", metavar="PATH", help="interpreter of the method (default: that of install)")
+    parser.add_argument("--repo", type=Path, metavar="DIR", help="checkout of the method (default: that of install)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat for several"
+    )
+
+
+def _add_list(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(verbs, "list", "List the methods.", "  baselines list\n  baselines list --format json")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+    parser.set_defaults(handler=_run_list)
+
+
+def _run_list(args: argparse.Namespace) -> int:
+    from baselines.catalog import describe_methods, format_methods
+
+    methods = describe_methods()
+    print(json.dumps(methods, indent=2) if args.format == "json" else format_methods(methods))
+    return 0
+
+
+def _add_run(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(verbs, "run", "Make a method's predictions for a benchmark.", RUN_EXAMPLES)
+    _add_method(parser)
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the predictions")
+    _add_gpus(parser)
+    parser.add_argument("--split", choices=("single", "multi"), help="split of the cases (default: both)")
+    parser.add_argument("--track", choices=("self", "cross"), help="track of the cases (default: both)")
+    parser.add_argument("--limit", type=int, metavar="N", help="number of cases (default: all)")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the method's)")
+    _add_places(parser)
+    parser.add_argument("--minutes", type=float, metavar="N", help="time limit of an attempt (default: the method's)")
+    parser.add_argument(
+        "--attempts", type=int, default=3, metavar="N", help="attempts after a crash or time-out (default: 3)"
+    )
+    parser.add_argument("--keep", action="store_true", help="job folders are kept (default: no)")
+    parser.add_argument("--overwrite", action="store_true", help="replacement of existing predictions (default: no)")
+    parser.add_argument("--dry-run", action="store_true", help="the exact commands are printed and nothing is run")
+    parser.add_argument(
+        "--max-failed", type=int, default=0, metavar="N", help="failed cases above which the status is 3 (default: 0)"
+    )
+    parser.set_defaults(handler=_run_run)
+
+
+def _run_run(args: argparse.Namespace) -> int:
+    from baselines.runner import dry_run, run_method
+
+    common = {name: getattr(args, name) for name in ("benchmark", "out", "split", "track", "limit", "seed")}
+    common |= {"gpus": _gpus(args.gpus), "options": _options(args.set), "python": args.python, "repo": args.repo}
+    if args.dry_run:
+        for case_id, line in dry_run(args.method, **common):
+            print(f"# {case_id}\n{line}")
+        return 0
+    extra = {name: getattr(args, name) for name in ("minutes", "attempts", "keep", "overwrite")}
+    result = run_method(args.method, **common, **extra)
+    for case_id, reason in result.failed.items():
+        print(f"{case_id}: {reason}", file=sys.stderr)
+    print(f"{args.out}: {len(result.made)} made, {len(result.skipped)} skipped, {len(result.failed)} failed")
+    return TOO_MANY_FAILED if len(result.failed) > args.max_failed else 0
+
+
+def _gpus(text: str) -> tuple[str, ...]:
+    return ("",) if text == "none" else tuple(part.strip() for part in text.split(","))
+
+
+def _options(texts: Sequence[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise UserError(f"--set {text} has no value; expected NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _add_install(verbs: argparse._SubParsersAction) -> None:
+    examples = "  baselines install liveportrait\n  baselines install liveportrait --engine conda"
+    parser = _verb(verbs, "install", "Make a method's environment.", examples)
+    _add_method(parser)
+    parser.add_argument("--engine", choices=("uv", "conda", "docker"), help="tool to use (default: the first present)")
+    parser.add_argument("--repo-url", metavar="URL", help="address of the repository (default: the method's)")
+    parser.set_defaults(handler=_run_install)
+
+
+def _run_install(args: argparse.Namespace) -> int:
+    from baselines.environment import install
+    from baselines.spec import find_method
+
+    print(install(find_method(args.method), engine=args.engine, repo_url=args.repo_url))
+    return 0
+
+
+def _add_doctor(verbs: argparse._SubParsersAction) -> None:
+    examples = (
+        "  baselines doctor liveportrait\n"
+        "  baselines doctor x-portrait --python envs/x/bin/python --repo X-Portrait --gpus 0,1\n"
+        "  baselines doctor fantasyportrait --set model=path/to/model"
+    )
+    parser = _verb(verbs, "doctor", "Check that a method can run on this machine; status 3 if not.", examples)
+    _add_method(parser)
+    _add_gpus(parser)
+    _add_places(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+    parser.set_defaults(handler=_run_doctor)
+
+
+def _run_doctor(args: argparse.Namespace) -> int:
+    from baselines.doctor import examine, format_checks
+    from baselines.spec import find_method
+
+    places = {"python": args.python, "repo": args.repo, "options": _options(args.set)}
+    checks = list(examine(find_method(args.method), gpus=_gpus(args.gpus), **places))
+    print(json.dumps([vars(c) for c in checks], indent=2) if args.format == "json" else format_checks(checks))
+    return TOO_MANY_FAILED if any(check.status == "failed" for check in checks) else 0
+
+
+def _add_lock(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "lock",
+        "Resolve a method's requirements.txt into requirements.lock; nothing is installed.",
+        "  baselines lock mymethod\n  baselines lock --check",
+    )
+    parser.add_argument("method", nargs="*", metavar="METHOD", help="methods (default: all with a requirements.txt)")
+    parser.add_argument("--check", action="store_true", help="status 3 if a lock is out of date; nothing is written")
+    parser.set_defaults(handler=_run_lock)
+
+
+def _run_lock(args: argparse.Namespace) -> int:
+    from baselines.environment import lock
+    from baselines.spec import find_method, load_methods
+
+    methods = [find_method(name) for name in args.method]
+    methods = methods or [m for m in load_methods() if (m.folder / "requirements.txt").is_file()]
+    outdated = []
+    for method in methods:
+        is_current = lock(method, check=args.check)
+        outdated += [] if is_current else [method.id]
+        print(f"{method.id}: {'up to date' if is_current else 'out of date' if args.check else 'written'}")
+    return TOO_MANY_FAILED if args.check and outdated else 0

@@ -74,11 +74,40 @@ FANTASYPORTRAIT = {
     "__main__": {"cli"},
     "fantasyportrait": set(),
 }
+BASELINES = {
+    "spec": set(),
+    "geometry": set(),
+    "gpus": set(),
+    "timing": {"spec"},
+    "environment": {"spec"},
+    "supervisor": {"gpus"},
+    "stage": {"spec", "geometry"},
+    "job_folders": {"stage"},
+    "placement": {"spec", "geometry"},
+    "model_hashes": {"spec", "environment"},
+    "command": {"spec", "environment", "stage"},
+    "accept": {"spec", "placement"},
+    "normalize": {"spec", "geometry", "placement", "timing"},
+    "attempt": {"spec", "environment", "stage", "command", "accept", "normalize", "timing"},
+    "run_record": {"attempt"},
+    "case_run": {"environment", "gpus", "stage", "normalize", "attempt", "run_record"},
+    "runner": {
+        *("spec", "environment", "gpus", "stage", "job_folders", "model_hashes", "command", "attempt"),
+        *("run_record", "case_run"),
+    },
+    "catalog": {"spec", "environment"},
+    "parser_probe": set(),
+    "doctor": {"spec", "environment", "gpus", "stage", "model_hashes", "command", "attempt"},
+    "methods": set(),
+    "cli": {"spec", "environment", "runner", "catalog", "doctor"},
+    "__main__": {"cli"},
+    "baselines": set(),
+}
 LAYERS = {
     "exprbench": EXPRBENCH,
     "multiexpr": MULTIEXPR,
     "fantasyportrait": FANTASYPORTRAIT,
-    "baselines": {"cli": set()},
+    "baselines": BASELINES,
 }
 
 

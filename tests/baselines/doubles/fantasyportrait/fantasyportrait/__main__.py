@@ -1,0 +1,18 @@
+import argparse
+
+import numpy as np
+from common import deliver, image, read, resize
+
+parser = argparse.ArgumentParser(allow_abbrev=False)
+parser.add_argument("verb", choices=["sample"])
+for flag in ("--model", "--portrait", "--assign", "--out"):
+    parser.add_argument(flag, required=True)
+parser.add_argument("--driver", action="append", required=True)
+parser.add_argument("--seed", type=int)
+parser.add_argument("--fps", type=float)
+args = parser.parse_args()
+height, width = image(args.portrait).shape[:2]
+drivers = [read(args.driver[int(pair.split(".")[0])])[0] for pair in args.assign.split(",")]
+count = min(map(len, drivers))
+frames = [np.hstack([resize(d[i], width // len(drivers), height) for d in drivers]) for i in range(count)]
+deliver(args.out, frames, args.fps)
