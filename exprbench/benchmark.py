@@ -32,7 +32,10 @@ NOT_DRIVEN = "-"
 
 # Fields that describe a benchmark or a file and cannot change a score; all others are part of the hash.
 DESCRIPTIVE = {"root", "name", "clip_seconds", "seed", "left_out", "made_by"}
-DESCRIPTIVE_OF_ASSET = {"original", "source", "licence", "person"}
+DESCRIPTIVE_OF_ASSET = {
+    *("original", "original_sha256", "original_bytes", "start_s"),
+    *("source", "url", "author", "licence", "person"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
