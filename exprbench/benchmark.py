@@ -32,7 +32,10 @@ NOT_DRIVEN = "-"
 
 # Fields that describe a benchmark or a file and cannot change a score; all others are part of the hash.
 DESCRIPTIVE = {"root", "name", "clip_seconds", "seed", "left_out", "made_by"}
-DESCRIPTIVE_OF_ASSET = {"original", "source", "licence", "person"}
+DESCRIPTIVE_OF_ASSET = {
+    *("original", "original_sha256", "original_bytes", "start_s"),
+    *("source", "url", "author", "licence", "person"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,9 @@ class Asset:
         width, height: size in pixels.
         faces_found: false for a portrait whose faces (of cartoons, animals) are not detected.
         original: name of the input file.
+        source, url, author, licence: origin of the input file: its page, and the address of the file itself.
+        start_s: seconds of the input video that were skipped.
+        original_sha256, original_bytes: hash and size of the input file; empty and 0 in older benchmarks.
     """
 
     kind: str  # portrait, driver, first_frame or tracks
@@ -102,6 +108,11 @@ class Asset:
     source: str = ""
     licence: str = ""
     person: str = ""
+    url: str = ""
+    author: str = ""
+    start_s: float = 0.0
+    original_sha256: str = ""
+    original_bytes: int = 0
 
     def scored_fields(self) -> dict[str, Any]:
         """Return the fields that can change a score."""

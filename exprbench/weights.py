@@ -265,6 +265,12 @@ def how_to_get(weights: Weights) -> str:
     return f"{get_it}put {weights.filename} from {weights.url or weights.source}{sha} into {folders()[0]}"
 
 
+def brief_reason(reason: str) -> str:
+    """Return a reason for a missing value in a short form, such as `run exprbench weights fetch i3d`."""
+    code, _, detail = reason.partition(": ")
+    return f"run {detail.partition(', or put ')[0]}" if code == "weights_missing" and ", or put " in detail else reason
+
+
 def state(weights: Weights) -> str:
     """Return `missing`, `present` (there is no published hash), `verified` or `differs`."""
     path = locate(weights.name)

@@ -21,11 +21,15 @@ EXPRBENCH = {
     "metrics": {"core", "weights", "faces"},
     "records": {"core", "benchmark"},
     "building": {"core", "media", "faces", "benchmark", "exprbench"},
+    "collection": {"core", "benchmark"},
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
     "leaderboard": {"core", "metrics", "records", "scoring"},
+    "study": {"core", "media", "benchmark", "scoring", "leaderboard"},
     "toy_benchmark": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
-    "cli": {"core", "weights", "exprbench"},
+    "commands": {"core", "weights", "metrics", "leaderboard", "exprbench"},
+    "cli": {"core", "weights", "study", "commands", "exprbench"},
+    "__main__": {"cli"},
     "exprbench": {"core"},
 }
 MULTIEXPR = {

@@ -72,6 +72,7 @@ SCORE = {
     "split": None,
     "track": None,
     "missing": "exclude",
+    "pairing": "time",
     "looks": 1,
     "floors": True,
     "device": "auto",
@@ -108,6 +109,7 @@ def test_build_gets_the_given_options(asked, words, changed, capsys):
         ("--out r.json --profile paper --device cpu", {"out": Path("r.json"), "profile": "paper", "device": "cpu"}),
         ("--metrics lmd,mae,fid_pytorch", {"metrics": ["lmd", "mae", "fid_pytorch"]}),
         ("--split multi --track self", {"split": "multi", "track": "self"}),
+        ("--pairing index", {"pairing": "index"}),
         ("--missing penalty --shard 2/8 --workers 3", {"missing": "penalty", "shard": (2, 8), "workers": 3}),
     ],
 )
@@ -186,8 +188,8 @@ def test_fetch_without_names_skips_files_without_a_url(monkeypatch, capsys):
     monkeypatch.setattr(weights, "fetch", lambda name: fetched.append(name) or f"cache/{name}")
     assert cli.main(["weights", "fetch"]) == 0
     assert fetched == [name for name, entry in weights.ALL.items() if entry.url]
-    assert {"l2cs", "smirk"} < set(fetched)
-    assert "arcface" not in fetched
+    assert {"l2cs", "smirk", "arcface"} < set(fetched)
+    assert "dlib_identity" not in fetched  # it comes with a package
     assert cli.main(["weights", "fetch", "i3d"]) == 0
     assert fetched[-1] == "i3d"
     assert capsys.readouterr().out.splitlines()[-1] == "i3d: cache/i3d"

@@ -109,7 +109,9 @@ def _driver(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
 
 def _write_complete_clip(item: Input, path: Path, fps: float, max_frames: int) -> FaceTracks:
     """Write the clip, from the first frame in which all of its people are visible, and return its tracks."""
-    start, given = 0, given_tracks(item.path)
+    start, given = round(item.start_s * fps), given_tracks(item.path)
+    if given and start:
+        raise ItemError("tracks_mismatch", "tracks are given for the whole video, but start_s skips its beginning")
     while True:
         limit = min(max_frames, given.num_frames - start) if given and start else max_frames
         num_frames = _write_clip(item.path, path, fps, start, limit)
@@ -128,7 +130,7 @@ def _write_clip(source: Path, path: Path, fps: float, start: int, max_frames: in
         first = next(frames, None)
         num_frames = 0 if first is None else write_video(path, chain([first], frames), fps=fps)
     if num_frames < MIN_CLIP_S * fps:
-        after = f" after {start / fps:.2f} s, when all faces are visible" if start else ""
+        after = f" after the start of the clip at {start / fps:.2f} s" if start else ""
         detail = f"{num_frames / fps:.2f} s{after}; a driver lasts {MIN_CLIP_S:g} s or more"
         raise MediaError("too_short", detail)
     return num_frames
@@ -183,5 +185,10 @@ def _asset(item: Input, path: Path, shape: tuple[int, ...], **counts: int) -> As
         source=item.source,
         licence=item.licence,
         person=";".join(item.persons),
+        url=item.url,
+        author=item.author,
+        start_s=item.start_s,
+        original_sha256=sha256_path(item.path),
+        original_bytes=item.path.stat().st_size,
         **counts,  # type: ignore[arg-type]
     )

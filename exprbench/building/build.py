@@ -33,9 +33,10 @@ def build(
 ) -> Benchmark:
     """Build a benchmark folder and return it; unusable inputs are listed in its `left_out`, with the reason.
 
-    A folder of inputs can contain a `sources.csv` with the columns file, source, licence, person and faces (all but
-    file are optional). `person` names the people of a file, separated by `;`, so that no one drives their own portrait
-    (default: the file's name). `faces` is the number of faces of a portrait in which none are detected.
+    A folder of inputs can contain a `sources.csv` with the columns file, source, url, author, licence, person, faces
+    and start_s (all but file are optional). `person` names the people of a file, separated by `;`, so that no one
+    drives their own portrait (default: the file's name). `faces` is the number of faces of a portrait in which none are
+    detected. `start_s` skips the beginning of a video.
 
     Args:
         portraits: folder of images with one person each; images without a detected face are kept and marked.

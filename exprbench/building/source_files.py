@@ -11,7 +11,8 @@ from pathlib import Path
 from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.text import guess_encoding, printable
 
-COLUMNS = ("file", "source", "licence", "person", "faces")
+COLUMNS = ("file", "source", "licence", "person", "faces", "url", "author", "start_s")
+MAX_START_S = 86_400
 MAX_CELL = 10_000  # characters
 NOT_MEDIA = {".npz", ".csv", ".md", ".txt", ".json", ".html"}
 
@@ -26,6 +27,7 @@ class Input:
         name: file name in the benchmark, without its suffix.
         persons: people the file shows.
         faces: number of faces according to `sources.csv`.
+        start_s: seconds at the beginning of a video that are skipped.
     """
 
     path: Path
@@ -36,6 +38,9 @@ class Input:
     source: str = ""
     licence: str = ""
     faces: int | None = None
+    url: str = ""
+    author: str = ""
+    start_s: float = 0.0
 
     @property
     def file_name(self) -> str:
@@ -64,6 +69,9 @@ def list_inputs(folder: Path, kind: str, split: str) -> Iterator[Input]:
             source=row.get("source") or "",
             licence=row.get("licence") or "",
             faces=_parse_count(row.get("faces"), folder, path.name),
+            url=row.get("url") or "",
+            author=row.get("author") or "",
+            start_s=_parse_start(row.get("start_s"), kind, folder, path.name),
         )
 
 
@@ -132,6 +140,17 @@ def _parse_count(text: str | None, folder: Path, name: str) -> int | None:
     if not re.fullmatch(r"\d{1,2}", text.strip(), re.ASCII):
         raise UserError(f"{folder / 'sources.csv'}: {name} has {text!r} faces; expected a number")
     return int(text)
+
+
+def _parse_start(text: str | None, kind: str, folder: Path, name: str) -> float:
+    if not text or not text.strip():
+        return 0.0
+    seconds = float(text) if re.fullmatch(r"\s*\d{1,6}(\.\d{1,9})?\s*", text, re.ASCII) else -1.0
+    if not 0 <= seconds <= MAX_START_S:
+        raise UserError(f"{folder / 'sources.csv'}: {name} has start_s {text!r}; expected seconds, like 12.5")
+    if seconds and kind == "portrait":
+        raise UserError(f"{folder / 'sources.csv'}: {name} is an image and has start_s {text!r}; expected none")
+    return seconds
 
 
 def safe_name(path: Path, taken: set[str]) -> str:

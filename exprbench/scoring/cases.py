@@ -1,7 +1,7 @@
 """Score one case: resolve it into computations, compute them in a single pass, reduce the results.
 
-`resolve_case` decides what each column needs, or why it cannot be computed. `single_pass` decodes. `_reduce` turns the
-results into the case's `CaseScore`. The score is cached under the keys of everything it was computed from.
+`resolve_case` decides what each column needs, or why it cannot be computed. `single_pass` decodes. `reduce_case` turns
+the results into the case's `CaseScore`. The score is cached under the keys of everything it was computed from.
 """
 
 import json
@@ -36,7 +36,7 @@ from exprbench.scoring.computations import (
 from exprbench.scoring.face_scores import FaceInputs, score_faces
 from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan, verified
-from exprbench.scoring.prediction_files import find_prediction, own_timing
+from exprbench.scoring.prediction_files import own_timing
 from exprbench.scoring.single_pass import Computation, VideoInput, single_pass
 
 VERSION = "case-5"  # increase it when a change of the code changes scores of cases
@@ -97,15 +97,19 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
             return cached
         for relative in plan.case_assets(case):
             verified(plan.bench, relative)
-        given = {name: _given_tracks(video) for name, video in resolved.given.items()}
-        results = _averaged(resolved, single_pass(resolved.computations))
-        scored = _reduce(resolved, {**results, **given})
+        scored = reduce_case(resolved, compute_case(resolved))
     except WorkerKilled:
         raise
     except ItemError as error:
         return failed_case(plan, case, error)
     write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())
     return scored
+
+
+def compute_case(resolved: ResolvedCase) -> Results:
+    """Return name -> result of the computations of a case, and of its given face tracks."""
+    given = {name: _given_tracks(video) for name, video in resolved.given.items()}
+    return {**_averaged(resolved, single_pass(resolved.computations)), **given}
 
 
 def recall_case(plan: ScoringPlan, case: Case) -> CaseScore | None:
@@ -151,7 +155,7 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     Raises:
         ItemError: there is no prediction, or its tracks cannot be used.
     """
-    path = find_prediction(plan.predictions, case)
+    path = plan.prediction(case)
     prediction = prediction_input(plan, path, sha256_path(path), _num_frames(plan, case))
     drivers = tuple(driver_input(plan, relative) for relative in dict.fromkeys(case.drivers))
     on_track = plan.columns_on(case.track)
@@ -240,7 +244,7 @@ def compute_reference_features(plan: ScoringPlan, case: Case) -> None:
     single_pass(reference_features(plan, case))
 
 
-def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
+def reduce_case(resolved: ResolvedCase, results: Results) -> CaseScore:
     """Return the case's score from the results of the computations."""
     num_frames, width, height = results[SHAPE]
     own_frames, own_fps = own_timing(resolved.prediction.path, resolved.prediction.fps)
@@ -259,7 +263,7 @@ def _reduce(resolved: ResolvedCase, results: Results) -> CaseScore:
     _reduce_own_sets(resolved, results, values)
     faces = [m.name for m in resolved.columns if m.kind == "face"]
     if faces and PREDICTION in results:
-        face_scores = score_faces(_face_inputs(resolved, results), [name for name in faces if name not in unscored])
+        face_scores = score_faces(face_inputs(resolved, results), [name for name in faces if name not in unscored])
         values, unscored = {**values, **face_scores.values}, {**unscored, **face_scores.unscored}
         scored = replace(scored, **face_scores.counts())
     order = [metric.name for metric in resolved.columns]
@@ -294,7 +298,8 @@ def _reduce_own_sets(resolved: ResolvedCase, results: Results, values: dict[str,
                 raise
 
 
-def _face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
+def face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
+    """Return the faces of a case, from the results of its computations."""
     plan, case = resolved.plan, resolved.case
     drivers = dict(zip(dict.fromkeys(case.drivers), resolved.drivers, strict=True))
 

@@ -1,7 +1,7 @@
 """The plan of a run: the columns to compute, their settings, and reasons for those that cannot be computed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from exprbench.metrics import COLUMNS, EXTRAS, METRICS, PROFILES, Metric, metric
 from exprbench.metrics.extractors import fid_id, fvd_id
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import MAX_METHOD, is_method_name
+from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import benchmark_changed
 
 Missing = Literal["exclude", "penalty"]
@@ -32,6 +33,7 @@ class ScoringPlan:
         without: required model file that is unavailable -> reason.
         networks: `fid` or `fvd` -> extractor used instead of the published network.
         looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged.
+        names: case id -> name of its prediction's file, for cases whose file has another name than the case.
     """
 
     bench: Benchmark
@@ -44,6 +46,7 @@ class ScoringPlan:
     without: dict[str, str]
     networks: dict[str, Any] = field(default_factory=dict)
     looks: int = 1
+    names: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def ids(self) -> dict[str, str]:
@@ -88,6 +91,14 @@ class ScoringPlan:
         names = () if metric.parent in self.networks else metric.weights[self.profile]
         return {name: weights.get(name).sha256 for name in names if name not in self.without}
 
+    def prediction(self, case: Case) -> Path:
+        """Return a case's video file or frame folder.
+
+        Raises:
+            ItemError: `missing_file`, or `ambiguous_prediction` if there are two.
+        """
+        return find_prediction(self.predictions, case, self.names)
+
     def case_assets(self, case: Case) -> dict[str, Asset]:
         """Return the files of the benchmark that a case's score depends on."""
         paths = (case.source, *case.drivers)
@@ -104,22 +115,43 @@ class ScoringPlan:
         return names[0] if names[0] == names[1] else f"reference {names[0]}; prediction {names[1]}"
 
 
-def choose_columns(names: Sequence[str] | None, profile: str) -> tuple[str, ...]:
-    """Return the columns to compute: those named, with variants that need no other network; None means all metrics."""
+def metric_names(names: Sequence[str] | str, profile: str) -> tuple[str, ...]:
+    """Return names of columns as they are in the registry, in the order given.
+
+    Args:
+        names: names in any case, as a sequence or separated by commas; an id such as `lmd[mp478,unit,center]` is the
+            name before its bracket.
+        profile: profile whose columns are known.
+
+    Raises:
+        UserError: an unknown profile or column, or one that the profile does not have.
+    """
     if profile not in PROFILES:
         raise unknown_name("profile", profile, list(PROFILES))
-    ids = metric_ids(profile)
-    for name in names or ():
-        if name not in ids:
-            raise unknown_name("metric", name, list(ids))
-    chosen = set(names or (m.name for m in METRICS.values() if not m.on_request))
+    parts = re.sub(r"\[[^\]]*\]", "", names).split(",") if isinstance(names, str) else names
+    return tuple(dict.fromkeys(_metric_name(str(part), profile) for part in parts if str(part).strip()))
+
+
+def _metric_name(text: str, profile: str) -> str:
+    name, ids = text.strip().partition("[")[0].lower().replace("-", "_"), metric_ids(profile)
+    if name in COLUMNS and name not in ids:
+        others = " and ".join(other for other in PROFILES if other in COLUMNS[name].ids)
+        raise UserError(f"the metric {name!r} is not defined for the profile {profile}, only for {others}")
+    if name not in ids:
+        raise unknown_name("metric", text.strip(), list(ids))
+    return name
+
+
+def choose_columns(names: Sequence[str] | str | None, profile: str) -> tuple[str, ...]:
+    """Return the columns to compute: those named, with variants that need no other network; None means all metrics."""
+    chosen = set(metric_names(names or [m.name for m in METRICS.values() if not m.on_request], profile))
     files = {file for name in chosen for file in COLUMNS[name].weights[profile]}
     cheap = {
         extra.name
         for extra in EXTRAS.values()
         if extra.parent in chosen and not extra.on_request and files >= set(extra.weights[profile])
     }
-    return tuple(name for name in ids if name in chosen | cheap)
+    return tuple(name for name in metric_ids(profile) if name in chosen | cheap)
 
 
 def missing_weights(columns: Sequence[str], profile: str) -> dict[str, str]:
@@ -132,6 +164,25 @@ def missing_weights(columns: Sequence[str], profile: str) -> dict[str, str]:
         except weights.WeightsError as error:
             instructions[name] = str(error)
     return instructions
+
+
+def torch_device(requested: str, columns: Sequence[str], profile: str, networks: Container[str] = ()) -> str:
+    """Return `cpu` or `cuda`; torch is imported only if a published network is going to run.
+
+    Raises:
+        UserError: an unknown device, or `cuda` without a GPU.
+    """
+    if requested not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device is {requested!r}; expected auto, cpu or cuda")
+    metrics = (COLUMNS[column] for column in columns if COLUMNS[column].parent not in networks)
+    files = {name for metric in metrics for name in metric.weights[profile]} - {LANDMARKER}
+    if requested == "cpu" or not any(weights.locate(name) for name in files):
+        return "cpu"
+    import torch
+
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, but torch finds no GPU; use --device cpu")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_method(name: str) -> str:

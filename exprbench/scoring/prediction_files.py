@@ -1,6 +1,7 @@
 """Locate a method's predictions, one video file or frame folder per case, and read their timing."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from exprbench.benchmark import Case
@@ -10,12 +11,27 @@ from exprbench.media import VIDEO_SUFFIXES, MediaError, open_clip, probe
 SUFFIXES = (*VIDEO_SUFFIXES, ".gif")
 
 
-def find_prediction(folder: Path, case: Case) -> Path:
+NO_NAMES: Mapping[str, str] = {}
+
+
+def find_prediction(folder: Path, case: Case, names: Mapping[str, str] = NO_NAMES) -> Path:
     """Return a case's video file or frame folder.
+
+    Args:
+        names: case id -> name of its file in `folder`, for cases whose file has another name than the case.
 
     Raises:
         ItemError: `missing_file`, or `ambiguous_prediction` if there are two.
     """
+    if case.case_id in names:
+        path = folder / names[case.case_id]
+        if not path.exists():
+            raise ItemError("missing_file", f"{folder} does not hold {names[case.case_id]}, the file of the map")
+        return path
+    return _find_by_case_id(folder, case)
+
+
+def _find_by_case_id(folder: Path, case: Case) -> Path:
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
     named = [folder / name for name in names if os.path.splitext(name)[0] == case.case_id]
     paths = [path for path in named if path.suffix.lower() in SUFFIXES and path.is_file()]

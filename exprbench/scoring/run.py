@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import exprbench
-from exprbench import weights
 from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import DEBUG, WorkerKilled, num_cores, process_map
 from exprbench.metrics import COLUMNS
-from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import (
     compute_reference_features,
@@ -36,6 +34,7 @@ from exprbench.scoring.plan import (
     choose_columns,
     method_file_name,
     missing_weights,
+    torch_device,
     verify_files,
 )
 from exprbench.scoring.set_scores import set_distances
@@ -112,7 +111,7 @@ def score(
         columns=columns,
         missing=missing,
         pairing=pairing,
-        device=_device(device, columns, profile, networks or {}),
+        device=torch_device(device, columns, profile, networks or {}),
         without=missing_weights(columns, profile),
         networks=networks or {},
         looks=_positive(looks),
@@ -238,21 +237,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def _device(requested: str, columns: Sequence[str], profile: str, networks: dict[str, Any]) -> str:
-    """Return `cpu` or `cuda`; torch is imported only if a published network is going to run."""
-    if requested not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device is {requested!r}; expected auto, cpu or cuda")
-    metrics = (COLUMNS[column] for column in columns if COLUMNS[column].parent not in networks)
-    files = {name for metric in metrics for name in metric.weights[profile]} - {LANDMARKER}
-    if requested == "cpu" or not any(weights.locate(name) for name in files):
-        return "cpu"
-    import torch
-
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but torch finds no GPU; use --device cpu")
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _device_name() -> str:

@@ -26,7 +26,6 @@ from exprbench.scoring.cases import (
     reference_features,
 )
 from exprbench.scoring.plan import ScoringPlan
-from exprbench.scoring.prediction_files import find_prediction
 from exprbench.scoring.single_pass import Computation
 
 VERSION = "sets-4"  # increase it when a change of the code changes distances
@@ -46,7 +45,9 @@ def set_distances(plan: ScoringPlan, pairs: Sequence[Pair]) -> dict[str, Aggrega
     for metric in plan.columns_on("self"):
         if metric.per == "group":
             try:
-                results[metric.name] = plan.unavailable_reason(metric) or _distance(metric, references, predictions)
+                results[metric.name] = plan.unavailable_reason(metric) or distance_between(
+                    metric, references, predictions
+                )
             except MetricError as error:
                 results[metric.name] = str(error)
     return results
@@ -54,12 +55,17 @@ def set_distances(plan: ScoringPlan, pairs: Sequence[Pair]) -> dict[str, Aggrega
 
 def _computations(plan: ScoringPlan, case: Case, score: CaseScore) -> dict[str, Computation]:
     """Return the feature computations of the file that was scored; their results are in the cache."""
-    path = find_prediction(plan.predictions, case)
+    path = plan.prediction(case)
     prediction = prediction_input(plan, path, score.prediction_sha256)
     return {c.name: c for c in feature_computations(plan, case, prediction, driver_input(plan, case.drivers[0]))}
 
 
-def _distance(metric: Metric, references: Features, predictions: Features) -> Aggregate:
+def distance_between(metric: Metric, references: Features, predictions: Features) -> Aggregate:
+    """Return the distance of a set column between two sets of videos, from features in the cache.
+
+    Raises:
+        MetricError: a set is too small, or its features cannot be used.
+    """
     sides = [
         {case_id: computations[feature_name(metric, side)] for case_id, computations in features.items()}
         for side, features in (("reference", references), ("prediction", predictions))

@@ -64,7 +64,7 @@ def test_drivers_that_cannot_start_are_left_out_with_the_reason(folders, tmp_pat
     bench = build(**folders, out=tmp_path / "bench", workers=0)
     reasons = {item.path: (item.reason, item.detail) for item in bench.left_out}
     assert reasons == {
-        "late.mp4": ("too_short", "0.88 s after 0.72 s, when all faces are visible; a driver lasts 1 s or more"),
+        "late.mp4": ("too_short", "0.88 s after the start of the clip at 0.72 s; a driver lasts 1 s or more"),
         "apart.mp4": ("never_together", "no frame shows all of its faces, so none can be the source of its self case"),
     }
 

@@ -84,3 +84,21 @@ def test_long_and_equal_names_become_short_and_unique(tmp_path):
 def test_a_missing_folder_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="gone is not a folder"):
         list(list_inputs(tmp_path / "gone", "driver", "single"))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 0.0), (" 12.5 ", 12.5), ("0", 0.0)])
+def test_the_start_of_a_driver_is_read(tmp_path, text, seconds):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "sources.csv").write_text(f"file,start_s,author,url\na.mp4,{text},Ada,https://example.org/a.mp4\n")
+    (item,) = list_inputs(tmp_path, "driver", "single")
+    assert (item.start_s, item.author, item.url) == (seconds, "Ada", "https://example.org/a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("-1", "driver"), ("nan", "driver"), ("999999", "driver"), ("2", "portrait")]
+)
+def test_a_start_that_makes_no_sense_is_refused(tmp_path, text, kind):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "sources.csv").write_text(f"file,start_s\na.mp4,{text}\n")
+    with pytest.raises(UserError, match=r"a\.mp4 .*has start_s|a\.mp4 is an image and has start_s"):
+        list(list_inputs(tmp_path, kind, "single"))

@@ -274,19 +274,17 @@ def test_blocks_are_compiled_on_request_or_where_they_stay_on_a_gpu(monkeypatch,
     assert compiled == ([] if required is None else [required])
     home = torch.device(device if offload == "none" else "cpu")
     assert loaded[0] == {"dtype": torch.bfloat16, "device": home, "transform": None, "on_block_loaded": None}
-    moved = [(("a model", torch.device(device), offload), {"quantised": False})]
+    moved = [(("a model", torch.device(device), offload), {})]
     assert loaded[1:] == ([] if offload == "none" else moved)
 
 
-@pytest.mark.parametrize(("weights", "config"), [("int8", "Int8WeightOnlyConfig"), ("fp8", "Float8WeightOnlyConfig")])
-def test_blocks_become_8_bit_on_the_gpu_and_go_back_where_they_were(monkeypatch, weights, config):
-    import torchao.quantization
-
+@pytest.mark.parametrize("weights", ["int8", "fp8"])
+def test_blocks_become_8_bit_on_the_gpu_and_go_back_where_they_were(monkeypatch, weights):
     steps = []
     block = SimpleNamespace(to=steps.append)
-    monkeypatch.setattr(torchao.quantization, "quantize_", lambda block, config: steps.append(type(config).__name__))
+    monkeypatch.setattr(backbone, "quantise_linears", lambda *args: steps.append(args))
     make_quantiser(weights, "the gpu", "home")(block)
-    assert steps == ["the gpu", config, "home"]
+    assert steps == ["the gpu", (block, weights), "home"]
     assert make_quantiser("bf16", "the gpu", "home") is None
 
 

@@ -12,7 +12,7 @@ from fantasyportrait import inputs as inputs_module
 from fantasyportrait import pipeline as pipeline_module
 from fantasyportrait import sampling, workload
 from fantasyportrait.runtime.parallel import Ranks
-from fantasyportrait.settings import RuntimeConfig, SamplingConfig
+from fantasyportrait.settings import PRESETS, RuntimeConfig, SamplingConfig
 from tests.people import clip, person, still
 from tests.writing import assert_atomic
 
@@ -67,6 +67,7 @@ def run(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(workload, "largest_workload", lambda *asked: runs.planned.append(asked))
     monkeypatch.setattr(inputs_module, "prepare_inputs", lambda *_, assignment, landmark_detector: assignment)
     monkeypatch.setattr("fantasyportrait.expression.onnx_faces.OnnxLandmarkDetector", lambda *paths: paths)
+    monkeypatch.setattr(sampling, "check_model", lambda model, loras, face_models: None)  # tested in test_checks.py
     return runs
 
 
@@ -85,7 +86,7 @@ def test_every_case_is_made_at_the_benchmarks_rate_with_its_own_faces(run, bench
 
 def test_what_is_asked_for_reaches_every_case(run):
     run(mark=True, preset="released", seed=3, fps=12.5, runtime={"vram": 9.0}, face_models=("d", "l"))
-    expected = SamplingConfig(fps=12.5, seed=3, expression_guidance=4.0, mask="released", window=201)
+    expected = SamplingConfig(fps=12.5, seed=3, **PRESETS["released"])
     assert {options for _, _, options, _ in run.made} == {expected}
     assert {marked for *_, marked in run.made} == {True}
     assert run.opened == [("m", RuntimeConfig(vram=9.0), (Path("d"), Path("l")))]

@@ -119,7 +119,11 @@ def test_one_of_several_processes_prints(called, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_convert_hands_on_what_it_was_given(called, capsys):
+def test_convert_hands_on_what_it_was_given(called, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("b").mkdir()
+    Path("a").touch()
+    Path("e").touch()
     given, _ = called("convert", "--base", "b", "--adapter", "a", "--expression", "e", "--out", "o")
     assert given == {
         "base": Path("b"), "adapter": Path("a"), "expression": Path("e"), "out": Path("o"), "model": None, "to": None,
@@ -130,7 +134,8 @@ def test_convert_hands_on_what_it_was_given(called, capsys):
     assert (given["random"], given["seed"], given["augment"], given["dtype"]) == ("tiny", 3, "all", "bf16")
 
 
-def test_info_prints_json(called, capsys):
-    given, _ = called("info", "x")
-    assert given == {"args": (Path("x"),)}
+def test_info_prints_json(called, capsys, tmp_path):
+    (tmp_path / "x").touch()
+    given, _ = called("info", str(tmp_path / "x"))
+    assert given == {"args": (tmp_path / "x",)}
     assert capsys.readouterr().out == '{\n  "is": "a video"\n}\n'

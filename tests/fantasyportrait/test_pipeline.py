@@ -9,7 +9,7 @@ import torch
 
 from exprbench.core.errors import ItemError
 from fantasyportrait import pipeline as pipeline_module
-from fantasyportrait.checkpoints.model_folder import PROMPT_FILE
+from fantasyportrait.checkpoints.layout import PROMPT_FILE
 from fantasyportrait.checkpoints.tensors import save_tensors
 from fantasyportrait.diffusion.flow_matching import initial_noise
 from fantasyportrait.diffusion.windows import split_windows

@@ -10,7 +10,7 @@ from fantasyportrait import inputs as inputs_module
 from fantasyportrait import pipeline as pipeline_module
 from fantasyportrait import sampling
 from fantasyportrait.runtime.parallel import Ranks
-from fantasyportrait.settings import RuntimeConfig, SamplingConfig
+from fantasyportrait.settings import PRESETS, RuntimeConfig, SamplingConfig
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def sample(tmp_path, monkeypatch):
         inputs_module, "prepare_inputs", lambda *args, **options: found.update(prepare=(args, options)) or "inputs"
     )
     monkeypatch.setattr("fantasyportrait.expression.onnx_faces.OnnxLandmarkDetector", lambda *paths: paths)
+    monkeypatch.setattr(sampling, "check_model", lambda model, loras, face_models: None)  # tested in test_checks.py
     for name in ("p.png", "d.mp4"):
         (tmp_path / name).touch()
 
@@ -57,7 +58,7 @@ def test_what_is_asked_of_a_sample_is_handed_on(sample, tmp_path):
         assign="0.0,-", preset="released", runtime={"vram": 9.0}, loras=["a:1"], face_models=("d", "l"), audio=True,
         mark=True, preview=str(tmp_path / "x"), steps=4,
     )  # fmt: skip
-    settings = SamplingConfig(steps=4, expression_guidance=4.0, mask="released", window=201)
+    settings = SamplingConfig(steps=4, **PRESETS["released"])
     assert found["load"] == (
         ("m", RuntimeConfig(vram=9.0)),
         {"loras": ["a:1"], "landmark_detector": (Path("d"), Path("l"))},

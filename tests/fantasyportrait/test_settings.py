@@ -3,7 +3,14 @@ import argparse
 import pytest
 
 from exprbench.core.errors import UserError
-from fantasyportrait.settings import RuntimeConfig, SamplingConfig, add_flags, build_sampling_config, select_fields
+from fantasyportrait.settings import (
+    RELEASED_NEGATIVE_PROMPT,
+    RuntimeConfig,
+    SamplingConfig,
+    add_flags,
+    build_sampling_config,
+    select_fields,
+)
 
 PAPER = {  # section 4.3, and what the released code has where the paper says nothing
     "steps": 30, "seed": 0, "shift": 5.0, "expression_guidance": 4.5, "text_guidance": 1.0, "prompt": "",
@@ -11,7 +18,9 @@ PAPER = {  # section 4.3, and what the released code has where the paper says no
     "mask": "trilinear", "mask_motion": "fixed", "background": "all", "size": "", "max_side": 720, "fps": 0.0,
     "frames": 0, "window": 81, "overlap": 17,
 }  # fmt: skip
-RELEASED = {"expression_guidance": 4.0, "mask": "released", "window": 201}
+RELEASED = {
+    "expression_guidance": 4.0, "mask": "released", "window": 201, "negative_prompt": RELEASED_NEGATIVE_PROMPT,
+}  # fmt: skip
 
 
 def test_presets_are_what_was_published():

@@ -77,13 +77,12 @@ def test_a_whole_video_may_be_one_clip(path):
 def test_frames_are_fitted_as_other_libraries_fit_them(shape):
     image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
     assert torch.equal(fitted(image, "squash224"), interpolate(image, (224, 224), mode="bilinear"))
-    for fit, antialias in (("crop224", False), ("aa-crop224", True)):
-        short = min(shape)
-        size = [224 if length == short else -(-length * 224 // short) for length in shape]
-        resized = resize_like_torchvision(image, size, antialias=antialias)
-        assert fitted(image, fit).shape == (1, 3, 224, 224)
-        top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
-        assert_close(fitted(image, fit), resized[..., top : top + 224, left : left + 224], share=1e-5)
+    short = min(shape)
+    size = [224 if length == short else -(-length * 224 // short) for length in shape]
+    resized = resize_like_torchvision(image, size, antialias=False)
+    assert fitted(image, "crop224").shape == (1, 3, 224, 224)
+    top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
+    assert_close(fitted(image, "crop224"), resized[..., top : top + 224, left : left + 224], share=1e-5)
     square = fitted(image[..., : min(shape), : min(shape)], "crop224")
     assert torch.equal(square, center_crop(square, 224))
 

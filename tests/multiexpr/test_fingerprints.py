@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+from exprbench.weights import TRUST
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, load_recipe
 from multiexpr.scorers import container, make_scorers
@@ -46,6 +47,7 @@ def files(tmp_path, monkeypatch):
     for name in ("people.pt", "other.pt", "face_landmarker", "laion_aesthetic"):
         (tmp_path / name).write_text(name)
     monkeypatch.setattr("exprbench.weights.require", lambda name: tmp_path / name)
+    monkeypatch.setenv(TRUST, "1")
     return tmp_path
 
 

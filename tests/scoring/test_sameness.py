@@ -105,12 +105,16 @@ def test_a_part_of_the_cache_gone(method, gone):
 
 def test_a_case_whose_worker_died_is_an_error_of_the_record(method, monkeypatch):
     def die(function, items, **_):
-        yield from ((item, ItemError("worker_crashed", "twice")) for item in items)
+        for i, item in enumerate(items):
+            yield item, function(item) if i else ItemError("worker_crashed", "twice")
 
     monkeypatch.setattr(run_module, "process_map", die)
     record = method.score(split="single", track="self")
-    assert {(c.outcome, c.code, c.detail) for c in record.cases} == {("error", "worker_crashed", "twice")}
-    assert record.groups[0].errors == {"worker_crashed": 2}
+    assert [(c.outcome, c.code, c.detail) for c in record.cases] == [
+        ("error", "worker_crashed", "twice"),
+        ("scored", "", ""),
+    ]
+    assert record.groups[0].errors == {"worker_crashed": 1}
 
 
 def start(method, out, *more):

@@ -112,7 +112,7 @@ def test_the_published_networks_are_those_of_their_columns(model_file, monkeypat
         (paths["inception"], {"device": "cuda", "resize": "pytorch299"}),
         (paths["i3d"], {"device": "cuda", "fit": "squash224"}),
         (paths["i3d"], {"device": "cuda", "fit": "crop224"}),
-        (paths["i3d"], {"device": "cuda", "fit": "aa-crop224"}),
+        (paths["i3d"], {"device": "cuda", "fit": "aa-crop256-byte-224"}),
     ]
 
 

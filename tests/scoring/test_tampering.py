@@ -15,6 +15,7 @@ from tests.people import give, people, person
 from tests.scoring.conftest import NUM_FRAMES, Method, without_timing
 
 DESCRIPTIONS = {"original", "source", "licence", "person"}
+DESCRIPTIONS |= {"url", "author", "start_s", "original_sha256", "original_bytes"}
 DESCRIPTIONS_OF_BENCHMARK = {"root", "name", "clip_seconds", "seed", "left_out", "made_by"}
 OTHER = {
     "kind": lambda asset: {"driver": "portrait", "portrait": "driver"}.get(asset.kind, "driver"),

@@ -79,7 +79,7 @@ def test_a_backbones_blocks_are_handed_over_one_by_one_and_its_norms_stay_in_sin
     stored = WanCheckpoint(tiny / "base").tensors("backbone")
     assert sorted(names) == sorted(stored)
     single = {n for n, p in model.named_parameters() if p.dtype == torch.float32}
-    kept = ("time_embedder", "scale_shift_table", "norm1", "norm2", "norm3")  # as diffusers keeps them
+    kept = ("time_embedder", "time_proj", "scale_shift_table", "norm1", "norm2", "norm3")
     assert single == {n for n in stored if any(part in n for part in kept)}
     assert single != set(stored)
     assert not model.training

@@ -46,7 +46,7 @@ def test_motion_is_computed_again_where_anything_it_depends_on_changed(files, ke
 
 def test_the_five_points_are_irises_nose_and_mouth_in_pixels(files):
     (found,) = find_faces(files / "a.mp4", fps=25)
-    landmarks = person(12, x=0.4).landmarks[:, [468, 473, 1, 61, 291], :2] * (160, 96)
+    landmarks = person(12, x=0.4).landmarks[:, [468, 473, 1, 61, 291], :2] * (160, 96) - 0.5
     np.testing.assert_allclose(found.points, landmarks, rtol=1e-5)
 
 

@@ -14,7 +14,7 @@ LAYERS = TINY.num_layers
 @pytest.fixture(scope="module")
 def adapter():
     torch.manual_seed(0)
-    return random_adapter(TINY)
+    return random_adapter(TINY).requires_grad_(False)
 
 
 @pytest.fixture

@@ -77,6 +77,15 @@ def estimate(offload, *, weights="bf16", ram_gib=1e6, vram_gib=1e6, **changes):
 
 SMALL_WINDOW = {"num_tokens": 1, "num_latent_frames": 1, "num_pixels": 2000 * 2000}  # decoding is the fullest moment
 RESERVE = 1.5
+BYTES = {"fp32": 4, "bf16": 2, "fp8": 1.02, "int8": 1.02}
+BLOCK_PARAMETERS = 40 * (10 * 5120**2 + 2 * 5120 * 13824 + 24 * 5120 + 13824)
+TIME_PARAMETERS = 5120 * 256 + 5120 + 7 * 5120**2 + 7 * 5120  # kept in single precision
+
+
+def embedders_gib(weights):
+    """Return the memory of what is outside of the blocks, which is never in 8 bits."""
+    others = 16_394_878_784 - BLOCK_PARAMETERS - TIME_PARAMETERS
+    return (4 * TIME_PARAMETERS + (4 if weights == "fp32" else 2) * others) / 2**30
 
 
 def test_weights_on_the_gpu_are_there_while_frames_are_decoded():
@@ -88,12 +97,13 @@ def test_weights_on_the_gpu_are_there_while_frames_are_decoded():
     assert estimate("block", **SMALL_WINDOW).estimate_gib == pytest.approx(decoding + RESERVE)
 
 
-@pytest.mark.parametrize(("offload", "held"), [("none", 40), ("block", 3), ("leaf", 0.5)])
+@pytest.mark.parametrize(("offload", "held", "embedders"), [("none", 40, 1), ("block", 3, 1), ("leaf", 0.5, 0)])
 @pytest.mark.parametrize("weights", ["fp32", "bf16", "int8", "fp8"])
-def test_while_denoising_there_are_the_weights_in_use_a_blocks_activations_and_keys(offload, held, weights):
+def test_while_denoising_there_are_the_weights_in_use_a_blocks_activations_and_keys(offload, held, embedders, weights):
     asked = workload()
     of_keys = asked.keys_values_gib(weights) * (1 if offload == "none" else 2 / 40)
-    expected = asked.weights_gib(weights) * held / 40 + asked.activations_gib(weights) + of_keys
+    in_use = BLOCK_PARAMETERS * BYTES[weights] / 2**30 * held / 40 + embedders * embedders_gib(weights)
+    expected = in_use + asked.activations_gib(weights) + of_keys
     found = estimate(offload, weights=weights, num_pixels=1)  # nothing to decode
     assert found.keys == ("device" if offload == "none" else "host")
     assert found.tile is None
@@ -102,9 +112,10 @@ def test_while_denoising_there_are_the_weights_in_use_a_blocks_activations_and_k
 
 def test_what_things_weigh():
     asked = workload()
-    bytes_a_number = {"fp32": 4, "bf16": 2, "fp8": 1.02, "int8": 1.02}
-    for weights, size in bytes_a_number.items():
-        assert asked.weights_gib(weights) == pytest.approx(16_394_878_784 * size / 2**30)
+    for weights, size in BYTES.items():
+        expected = BLOCK_PARAMETERS * size / 2**30 + embedders_gib(weights)
+        assert asked.weights_gib(weights) == pytest.approx(expected)
+        assert asked.embedders_gib(weights) == pytest.approx(embedders_gib(weights))
         kind = 4 if weights == "fp32" else 2
         assert asked.keys_values_gib(weights) == pytest.approx(21 * 97 * 5120 * 2 * kind * 40 / 2**30)
     assert asked.activations_gib("bf16") == pytest.approx(10.2 * 21 * 45 * 45 * 5120 * 2 / 2**30)

@@ -104,8 +104,8 @@ def started(monkeypatch, drawn, workspace):
             super().__init__(self)
             self.addresses = [f"address of {device}" for device in devices]
 
-    def clip_pool(root, recipe, *, num_workers, servers):
-        found.update(root=root, recipe=recipe, num_workers=num_workers, servers=servers)
+    def clip_pool(root, recipe, *, num_workers, servers, whole_videos):
+        found.update(root=root, recipe=recipe, num_workers=num_workers, servers=servers, whole_videos=whole_videos)
         return contextlib.nullcontext()
 
     monkeypatch.setattr(executors, "list_gpus", lambda: ["cuda:0", "cuda:1"])
@@ -138,7 +138,7 @@ def test_only_scoring_uses_processes_for_devices(started, name, devices, servers
 
 def test_the_number_of_workers_and_the_recipe_are_passed_on(started, workspace, drawn):
     found = started("index", ExecutionConfig(workers=3), "score.clip_timeout_s=7")
-    assert (found["num_workers"], found["shards"]) == (3, list(range(10)))
+    assert (found["num_workers"], found["shards"], found["whole_videos"]) == (3, list(range(10)), True)
     assert found["recipe"].score.clip_timeout_s == 7.0
     assert found["root"] == str(drawn)
     assert started("index", ExecutionConfig())["num_workers"] == num_cores()

@@ -211,7 +211,8 @@ def test_the_card_names_what_was_used(made, kind, settings, lines):
     assert [word in card for word in words] == [any(word in line for line in lines) for word in words]
 
 
-def test_the_card_names_the_people_model_by_its_hash(made, tmp_path):
+def test_the_card_names_the_people_model_by_its_hash(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPRBENCH_TRUST", "1")
     (tmp_path / "m.pt").write_bytes(b"a model")
     write_card(made, load_recipe(None, [f"score.people.model={tmp_path / 'm.pt'}"]), [])
     assert f"| people | m.pt | {sha256_path(tmp_path / 'm.pt')} |" in (made.dataset / "README.md").read_text()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from exprbench import UserError, weights
+from exprbench import UserError
 from exprbench.weights import TRUST
 from multiexpr.models import detector as networks
 from multiexpr.models.detector import Models, find_people_model, load_people, restrict_ultralytics
@@ -152,7 +152,7 @@ def test_the_scorer_asks_for_the_middles_of_equal_parts_at_the_networks_size():
     assert (wanted.long_side, wanted.short_side) == (320, 0)
 
 
-def test_scores_depend_on_the_models_file_and_on_every_setting(tmp_path):
+def test_scores_depend_on_the_models_file_and_on_every_setting(tmp_path, trusted):
     def fingerprint(*settings):
         recipe = with_model(tmp_path / "m.pt", *settings)
         return make_scorers(recipe, Models(recipe))[0].fingerprint()
@@ -319,11 +319,3 @@ def test_the_error_for_a_missing_model_says_where_to_get_it(monkeypatch, tmp_pat
     (tmp_path / "mine_openvino_model").mkdir()
     assert find_people_model("mine").name == "mine_openvino_model"
     assert find_people_model(str(tmp_path / "mine_openvino_model")) == tmp_path / "mine_openvino_model"
-
-
-def test_a_published_model_with_other_contents_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
-    (tmp_path / "yolov8n.pt").write_bytes(b"something else")
-    with pytest.raises(weights.WeightsError, match="weights_differ"):
-        find_people_model("yolov8n")
-    assert find_people_model(str(tmp_path / "yolov8n.pt")) == tmp_path / "yolov8n.pt"  # named as a path, it is taken

@@ -1,0 +1,53 @@
+"""Arguments that several verbs share."""
+
+import argparse
+
+from exprbench.core.cli_base import Parser
+
+
+def add_verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: str) -> Parser:
+    """Return the parser of a new verb, with its one-line summary and the examples of its help."""
+    return verbs.add_parser(name, help=summary, description=summary, examples=examples)
+
+
+def name_list(text: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Add the flag `--profile`."""
+    parser.add_argument(
+        "--profile",
+        choices=("mediapipe", "paper"),
+        default="mediapipe",
+        help="gaze, expression and pose by MediaPipe, or by L2CS-Net and SMIRK as in the paper (default: mediapipe)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the flag `--device`."""
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
+    )
+
+
+def add_pairing(parser: argparse.ArgumentParser) -> None:
+    """Add the flag `--pairing`."""
+    parser.add_argument(
+        "--pairing",
+        choices=("time", "index"),
+        default="time",
+        help="frames paired by the times in the files, or by number whatever their frame rate (default: time)",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add the flag `--workers`."""
+    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: all cores)")
+
+
+def add_split_and_track(parser: argparse.ArgumentParser) -> None:
+    """Add the flags `--split` and `--track`."""
+    parser.add_argument("--split", choices=("single", "multi"), help="split (default: both)")
+    parser.add_argument("--track", choices=("self", "cross"), help="track (default: both)")
