@@ -231,7 +231,9 @@ def _table(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="output format (default: md)"
     )
-    parser.add_argument("--extras", action="store_true", help="all further columns of the records")
+    parser.add_argument(
+        "--extras", action="store_true", help="all further columns of the records, and a table of 3 and more people"
+    )
     parser.add_argument(
         "--mix", action="store_true", help="records of different protocols, weights or versions in one table, marked"
     )

@@ -26,7 +26,7 @@ def table(
         records: records, or paths of their files.
         format: `md`, `latex`, `csv`, `json` or `html`.
         mix: allow records of different protocols, benchmarks, weights or versions in one table, marked.
-        extras: add every further column of the records.
+        extras: add every further column of the records, and a table of the cases of three and more people.
         common: average over the cases that all records have.
 
     Raises:

@@ -24,7 +24,8 @@ from exprbench.scoring.cases import (
     reference_features,
     score_case,
 )
-from exprbench.scoring.floors import driver_floors, set_floors, with_floors
+from exprbench.scoring.face_floors import face_floors
+from exprbench.scoring.floors import with_floors
 from exprbench.scoring.groups import make_group
 from exprbench.scoring.plan import (
     Missing,
@@ -37,6 +38,7 @@ from exprbench.scoring.plan import (
     torch_device,
     verify_files,
 )
+from exprbench.scoring.set_floors import set_floors
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
@@ -145,8 +147,8 @@ def _positive(looks: int) -> int:
 
 
 def _with_floors(plan: ScoringPlan, record: ScoreRecord, cases: Sequence[Case], workers: int) -> ScoreRecord:
-    of_drivers, of_sets = driver_floors(plan, cases, workers), set_floors(plan, cases, workers)
-    return replace(record, groups=[with_floors(group, cases, of_drivers, of_sets) for group in record.groups])
+    of_faces, of_sets = face_floors(plan, cases, workers), set_floors(plan, cases, workers)
+    return replace(record, groups=[with_floors(group, cases, of_faces, of_sets) for group in record.groups])
 
 
 def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:
