@@ -16,7 +16,7 @@ from benchmarks.clips import Bench, make_bench
 from benchmarks.common import Row, Table, arguments, compare, report
 from exprbench.core.processes import num_cores
 
-CLIPS_PER_WORKER = 2
+CLIPS_PER_WORKER = 1
 METRICS = "psnr,ssim,lmd,mae,aed,apd"
 
 
