@@ -25,7 +25,7 @@ CASE = "single-self-0001"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialRun:
+class MethodTrial:
     """How a method did on the pair.
 
     Attributes:
@@ -61,7 +61,7 @@ def try_method(
     repo: Path | None = None,
     minutes: float | None = None,
     pair: tuple[Path, Path] | None = None,
-) -> TrialRun:
+) -> MethodTrial:
     """Run a method twice on a pair, compare the outputs, score one, and store the result.
 
     Args:
@@ -130,8 +130,8 @@ def _judge(difference: int, differences: Mapping[str, tuple[float, float]]) -> t
 
 def _trial(
     method: Method, bench: Benchmark, status: str, reason: str, record: RunRecord | None, **known: Any
-) -> TrialRun:
-    return TrialRun(
+) -> MethodTrial:
+    return MethodTrial(
         method=method.id,
         status=status,
         reason=reason,
@@ -150,22 +150,22 @@ def trial_path(method: Method) -> Path:
     return environments_root() / "trials" / f"{method.id}.json"
 
 
-def _store(method: Method, trial: TrialRun) -> TrialRun:
+def _store(method: Method, trial: MethodTrial) -> MethodTrial:
     write_json(trial_path(method), asdict(trial))
     return trial
 
 
-def load_trial(method: Method) -> TrialRun | None:
+def load_trial(method: Method) -> MethodTrial | None:
     """Return the stored trial of a method, None if there is none of its present specification and environment."""
     content = read_json(trial_path(method))
     if not content:
         return None
-    trial = decode(TrialRun, content, str(trial_path(method)))
+    trial = decode(MethodTrial, content, str(trial_path(method)))
     current = (method.sha256, environment_key(method))
     return trial if (trial.spec_sha256, trial.environment) == current else None
 
 
-def format_trial(trial: TrialRun) -> str:
+def format_trial(trial: MethodTrial) -> str:
     """Return a trial as lines of text."""
     lines = [f"{trial.method}: {trial.status}{': ' if trial.reason else ''}{trial.reason}"]
     if trial.seconds is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = 2
 MAX_BYTES = 500_000_000
 TIMING = "timing"
+COSTS = ("seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "gpu_name")
 MAX_METHOD = 100
 ASPECT_TOLERANCE = 0.05  # that of sizes rounded to a multiple of 16 or 32
 RATE_TOLERANCE = 1e-3  # relative
@@ -73,6 +74,27 @@ class CaseScore:
         (width, height), (width_reference, height_reference) = self.size, self.size_reference
         ratio = width * height_reference / (height * width_reference)
         return max(ratio, 1 / ratio) > 1 + ASPECT_TOLERANCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseRun:
+    """How a prediction was made, from the run record next to it (`runs/{case_id}.json`, written by `baselines`)."""
+
+    prediction_sha256: str
+    method: str = ""
+    spec_sha256: str = ""
+    environment: str = ""
+    commit: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    gpu_name: str = ""
+    seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    peak_gpu_memory_bytes: int | None = None
+    composed: bool = False
+    """Whether it was put together from one run per face."""
+    imported: bool = False
+    """Whether the video was made elsewhere; time and memory are what its user gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,18 +165,22 @@ class ScoreRecord:
     groups: list[Group]
     cases: list[CaseScore]
     timing: dict[str, float | None] = field(default_factory=dict)
+    runs: dict[str, CaseRun] = field(default_factory=dict)
+    """Case id -> how its prediction was made, where that is recorded."""
 
     def group(self, split: str, track: str) -> Group | None:
         """Return the group of a split and track, None if the record does not have it."""
         return next((g for g in self.groups if (g.split, g.track) == (split, track)), None)
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Return a pandas table with a row per case: what was scored, and a column per metric."""
+        """Return a pandas table with a row per case: what was scored, a column per metric, and costs if known."""
         import pandas as pd
 
         names = [f.name for f in fields(CaseScore) if f.name not in ("values", "unscored", "size", "size_reference")]
         rows = [{**{n: getattr(c, n) for n in names}, "coverage": c.coverage, **c.values} for c in self.cases]
+        rows = [row | {name: getattr(self.runs.get(row["case_id"]), name, None) for name in COSTS} for row in rows]
         columns = [*names, "coverage", *(name for name in self.ids if any(name in c.values for c in self.cases))]
+        columns += COSTS if self.runs else []
         return pd.DataFrame(rows, columns=columns)
 
     def differing_timing(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from exprbench.core.errors import UserError
 from exprbench.leaderboard.common_cases import restrict_to_common
 from exprbench.leaderboard.comparability import find_incomparable
+from exprbench.leaderboard.cost_lines import cost_lines
 from exprbench.leaderboard.floor_lines import floor_lines
 from exprbench.leaderboard.marks import NOTES, partial_notes
 from exprbench.leaderboard.several_people import PEOPLE_COLUMNS, SEVERAL, restrict_to_several_people
@@ -261,3 +262,4 @@ def _about(records: Sequence[ScoreRecord], columns: Sequence[Column]) -> Iterabl
     for reason, groups in missing.items():
         yield f"No {reason} ({'; '.join(groups)})."
     yield from floor_lines(records, [(column.track, column.metric) for column in columns])
+    yield from cost_lines(records)

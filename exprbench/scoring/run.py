@@ -38,6 +38,7 @@ from exprbench.scoring.plan import (
     torch_device,
     verify_files,
 )
+from exprbench.scoring.run_costs import read_runs, runs_of_scored
 from exprbench.scoring.set_floors import set_floors
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
@@ -128,12 +129,14 @@ def score(
     with sole_writer(path):
         _check_target(path, method)
         verify_files(plan, cases)
+        runs = read_runs(plan.predictions, [case.case_id for case in cases])
         scores = _score_all(plan, cases, workers)
         if Benchmark.open(benchmark).sha256 != bench.sha256:
             raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
         verify_files(plan, cases)
         timing = {"seconds": round(time.time() - start, 3), "started_at": round(start, 3), "workers": float(workers)}
         record = make_record(plan, method, cases, scores, timing)
+        record = replace(record, runs=runs_of_scored(runs, record.cases))
         if floors:
             record = _with_floors(plan, record, cases, workers)
         save_record(path, record)
