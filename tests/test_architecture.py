@@ -66,7 +66,8 @@ FANTASYPORTRAIT = {
     },
     "checks": {"settings", "model", "checkpoints"},
     "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "expression"},
-    "cli": {"settings", "model", "checks", "checkpoints", "sampling"},
+    "training": {"settings", "model", "runtime", "diffusion", "expression", "checkpoints", "portrait", "backbone"},
+    "cli": {"settings", "model", "checks", "checkpoints", "sampling", "training"},
     "__main__": {"cli"},
     "fantasyportrait": set(),
 }
