@@ -66,7 +66,10 @@ FANTASYPORTRAIT = {
     },
     "checks": {"settings", "model", "checkpoints"},
     "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "expression"},
-    "training": {"settings", "model", "runtime", "diffusion", "expression", "checkpoints", "portrait", "backbone"},
+    "training": {
+        *("settings", "portrait", "inputs", "backbone", "pipeline", "sampling"),
+        *("model", "runtime", "diffusion", "expression", "checkpoints"),
+    },
     "cli": {"settings", "model", "checks", "checkpoints", "sampling", "training"},
     "__main__": {"cli"},
     "fantasyportrait": set(),
