@@ -102,7 +102,8 @@ def describe(config: TrainingConfig, found: RunPrediction, world_size: int) -> s
             f"recipe        {config.recipe}",
             f"parameters    {found.num_trained / 1e6:,.1f} M trained, {found.num_frozen / 1e6:,.1f} M frozen",
             f"memory        about {found.total_gib:.1f} GiB per device on {world_size}: "
-            f"weights {found.weights_gib:.1f}, optimizer {found.optimizer_gib:.1f}, activations {found.activations_gib:.1f}, reserve {RESERVE_GIB}",
+            f"weights {found.weights_gib:.1f}, optimizer {found.optimizer_gib:.1f}, "
+            f"activations {found.activations_gib:.1f}, reserve {RESERVE_GIB}",
             f"steps         {config.steps} of {config.batch_size} clips{epochs}; {found.num_tokens:,} tokens",
             f"cost          about {found.gpu_hours:,.1f} {REFERENCE_GPU} hours if {ASSUMED_UTILISATION:.0%} of its "
             "peak is reached (attention not counted)",
