@@ -70,7 +70,11 @@ FANTASYPORTRAIT = {
     },
     "checks": {"settings", "model", "checkpoints"},
     "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "expression"},
-    "cli": {"settings", "model", "checks", "checkpoints", "sampling"},
+    "training": {
+        *("settings", "portrait", "inputs", "backbone", "pipeline", "sampling"),
+        *("model", "runtime", "diffusion", "expression", "checkpoints"),
+    },
+    "cli": {"settings", "model", "checks", "checkpoints", "sampling", "training"},
     "__main__": {"cli"},
     "fantasyportrait": set(),
 }
