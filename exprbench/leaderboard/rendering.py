@@ -22,7 +22,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _md_table(table: Table) -> str:
-    lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title}{_arrow(c)}{_unit(c)}" for c in table.columns)]]
+    lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title}{arrow(c)}{unit_suffix(c)}" for c in table.columns)]]
     lines += [
         [row.dataset, md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)] for row in table.rows
     ]
@@ -45,12 +45,13 @@ def _prefix(column: Column) -> str:
     return f"{TRACK_NAMES[column.track].split()[0]} "
 
 
-def _arrow(column: Column) -> str:
-    """Return an arrow that points to the better values, with a space before it."""
+def arrow(column: Column) -> str:
+    """Return an arrow that points to the better values, with a space before it; empty for a number of cases."""
     return "" if column.is_count else " \u2191" if column.metric.higher_is_better else " \u2193"
 
 
-def _unit(column: Column) -> str:
+def unit_suffix(column: Column) -> str:
+    """Return the unit of a column in parentheses, empty if it has none."""
     return f" ({column.metric.unit})" if column.metric.unit else ""
 
 
@@ -59,14 +60,15 @@ def _paragraphs(lines: Sequence[str]) -> list[str]:
 
 
 def _md_cell(cell: Cell) -> str:
-    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + _symbols(cell) + _in_brackets(cell.interval)
+    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + symbols(cell) + _in_brackets(cell.interval)
 
 
 def _in_brackets(interval: str) -> str:
     return f" ({interval})" if interval else ""
 
 
-def _symbols(cell: Cell) -> str:
+def symbols(cell: Cell) -> str:
+    """Return the symbols of the notes on a number."""
     return "".join(NOTES[key].symbol for key in cell.notes)
 
 
@@ -210,7 +212,7 @@ def to_html(table: Table) -> str:
 def _html_table(table: Table) -> str:
     groups = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
-    titles = "".join(f"<th>{html.escape(c.title)}{_arrow(c)}{html.escape(_unit(c))}</th>" for c in table.columns)
+    titles = "".join(f"<th>{html.escape(c.title)}{arrow(c)}{html.escape(unit_suffix(c))}</th>" for c in table.columns)
     rows = "".join(f"<tr>{_html_row(table, row)}</tr>\n" for row in table.rows)
     notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
     about = "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in [*notes, *table.about])
@@ -233,7 +235,7 @@ def _html_cell(cell: Cell) -> str:
     notes = "".join(f"; {NOTES[key].text}" for key in cell.notes)
     title = html.escape(f"{interval}{cell.aggregate.num_videos} videos{notes}")
     kind = ' class="best"' if cell.best else ""
-    return f'<td{kind} title="{title}">{cell.text}{_symbols(cell)}{_in_brackets(cell.interval)}</td>'
+    return f'<td{kind} title="{title}">{cell.text}{symbols(cell)}{_in_brackets(cell.interval)}</td>'
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -100,7 +100,12 @@ def paper_columns() -> tuple[Column, ...]:
 
 
 def make_table(
-    records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False, common: bool = False
+    records: Sequence[ScoreRecord],
+    *,
+    mix: bool = False,
+    extras: bool = False,
+    common: bool = False,
+    columns: Sequence[Column] | None = None,
 ) -> Table:
     """Return a table with the records as rows, in the given order.
 
@@ -109,6 +114,7 @@ def make_table(
         mix: allow records of different protocols, benchmarks, weights or versions, marked.
         extras: add every further column of the records, and a table of the cases of three and more people.
         common: average over the cases that all records have.
+        columns: columns of the table; those of the paper's Table 1 by default.
 
     Raises:
         UserError: the records have different protocols, ids, benchmarks, weights or versions, and `mix` is false; or
@@ -118,7 +124,7 @@ def make_table(
         raise UserError("a table needs at least one record")
     mixed = find_incomparable(records, mix)
     records, about = restrict_to_common(records) if common else (records, [])
-    columns = paper_columns() + (_extra_columns(records) if extras else ())
+    columns = (*(paper_columns() if columns is None else columns), *(_extra_columns(records) if extras else ()))
     return Table(
         columns=columns,
         rows=tuple(_rows(records, columns, mixed)),
