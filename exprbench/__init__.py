@@ -22,6 +22,7 @@ __getattr__, __dir__ = lazy(
         "UserError": "exprbench.core.errors",
         "aggregate_study": "exprbench.study.aggregation",
         "build": "exprbench.building",
+        "build_report": "exprbench.report.report_folder",
         "build_study": "exprbench.study.questionnaire",
         "check": "exprbench.benchmark",
         "collect": "exprbench.collection.collecting",

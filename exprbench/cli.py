@@ -16,6 +16,7 @@ EXAMPLES = """\
   exprbench cases bench --format json                              list the videos that a method generates
   exprbench score --benchmark bench --predictions out/ --method m  score a method's videos
   exprbench table m.json other.json                                print the layout of the paper's Table 1
+  exprbench report m.json other.json --out report                  write a page with tables and videos
   exprbench study build bench --predictions m=out/ --out study     build the questionnaire of a user study
   exprbench collect m.json --out inputs                            fetch the sources of a shared benchmark
   exprbench weights list                                           list model files and where they are"""
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="exprbench", description="Score portrait animation on ExprBench.", examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_build, _check, _cases, _score, _table, _study, _manifest, _collect, _weights, _demo):
+    for add in (_build, _check, _cases, _score, _table, _report, _study, _manifest, _collect, _weights, _demo):
         add(verbs)
     return run(parser, argv)
 
@@ -246,6 +247,64 @@ def _run_table(args: argparse.Namespace) -> None:
     print(exprbench.table(args.records, format=args.format, **options), end="")
 
 
+def _report(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "report",
+        "Write a static page with the table, distributions, and the videos of every case in step.",
+        "  exprbench report a.json b.json --out report\n"
+        "  exprbench report a.json b.json --out report --benchmark bench -p a=out/a -p b=out/b --figures",
+    )
+    parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to create; an earlier report in it is replaced"
+    )
+    parser.add_argument("--benchmark", type=Path, metavar="BENCH", help="benchmark folder (default: no videos)")
+    parser.add_argument(
+        *("--predictions", "-p"),
+        action="append",
+        default=[],
+        type=_method_folder,
+        metavar="METHOD=DIR",
+        help="name of a method and folder of its videos; once per method (default: only drivers are shown)",
+    )
+    parser.add_argument("--title", default="ExprBench report", help="title of the page (default: ExprBench report)")
+    parser.add_argument(
+        "--tile", type=int, default=256, metavar="N", help="longer side of a video in pixels (default: 256)"
+    )
+    parser.add_argument(
+        "--crf", type=int, default=23, metavar="N", help="x264's CRF of the videos; lower is better (default: 23)"
+    )
+    parser.add_argument("--figures", action="store_true", help="figures as PDF and PNG; needs matplotlib")
+    parser.add_argument("--no-landmarks", dest="landmarks", action="store_false", help="no files of landmarks")
+    for name, text in (
+        ("extras", "all further columns of the records"),
+        ("mix", "records of different protocols, weights or versions in one table, marked"),
+        ("common", "means over the cases that all records have"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    _workers(parser)
+    parser.set_defaults(handler=_run_report)
+
+
+def _run_report(args: argparse.Namespace) -> int:
+    from exprbench.report import ReportSettings
+
+    options = vars(args)
+    report = exprbench.build_report(
+        args.records,
+        out=args.out,
+        benchmark=args.benchmark,
+        predictions=_by_method(args.predictions),
+        settings=ReportSettings(**{name: options[name] for name in ReportSettings.__dataclass_fields__}),
+        workers=args.workers,
+    )
+    for case_id, reason in report.left_out.items():
+        print(f"no videos: {case_id}: {reason}", file=sys.stderr)
+    print(f"{report.page}: videos of {report.num_cases} cases, {report.num_bytes / 1e6:.1f} MB; open it in a browser")
+    return TOO_MANY_FAILED if report.left_out else 0
+
+
 def _study(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
@@ -314,16 +373,19 @@ def _method_folder(text: str) -> tuple[str, Path]:
     return method, Path(folder)
 
 
+def _by_method(folders: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    if len(dict(folders)) < len(folders):
+        raise UserError("--predictions names a method twice; give every method one name and one folder")
+    return dict(folders)
+
+
 def _run_study_build(args: argparse.Namespace) -> None:
     from exprbench.study import StudySettings
 
-    predictions = dict(args.predictions)
-    if len(predictions) < len(args.predictions):
-        raise UserError("--predictions names a method twice; give every method one name and one folder")
     options = vars(args)
     study = exprbench.build_study(
         benchmark=args.benchmark,
-        predictions=predictions,
+        predictions=_by_method(args.predictions),
         out=args.out,
         key=args.key,
         settings=StudySettings(**{name: options[name] for name in StudySettings.__dataclass_fields__}),

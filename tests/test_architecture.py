@@ -25,9 +25,10 @@ EXPRBENCH = {
     "scoring": {"core", "media", "weights", "faces", "benchmark", "metrics", "records", "exprbench"},
     "leaderboard": {"core", "metrics", "records", "scoring"},
     "study": {"core", "media", "benchmark", "scoring", "leaderboard"},
+    "report": {"core", "media", "faces", "benchmark", "metrics", "records", "scoring", "leaderboard"},
     "toy_benchmark": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
-    "cli": {"core", "weights", "study", "exprbench"},
+    "cli": {"core", "weights", "report", "study", "exprbench"},
     "exprbench": {"core"},
 }
 MULTIEXPR = {

@@ -168,6 +168,12 @@ thead tr:last-child th { border-bottom: 2px solid #1c2330 } .group { text-align:
 
 def to_html(table: Table) -> str:
     """Return a standalone HTML page; each number has its interval as a tooltip."""
+    head = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
+    return f"{head}{html_table(table)}</html>\n"
+
+
+def html_table(table: Table) -> str:
+    """Return the `<table>` of a page and the paragraphs below it."""
     groups = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
     titles = "".join(f"<th>{html.escape(c.title)} {_arrow(c)}{html.escape(_unit(c))}</th>" for c in table.columns)
@@ -175,9 +181,8 @@ def to_html(table: Table) -> str:
     notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
     about = "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in [*notes, *table.about])
     return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
         f"<table><thead><tr><th></th><th></th>{spans}</tr>\n<tr><th>Dataset</th><th>Method</th>{titles}</tr></thead>\n"
-        f"<tbody>\n{rows}</tbody></table>\n{about}</html>\n"
+        f"<tbody>\n{rows}</tbody></table>\n{about}"
     )
 
 

@@ -78,8 +78,7 @@ class _Face:
 def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
     """Return errors between every reference face and the predicted one, averaged over frames, then over faces."""
     faces, num_extra = _match(inputs)
-    readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.profile] if w in READERS})
-    pairs = [_pair(inputs, face, readers) for face in faces]
+    pairs = _pairs(inputs, faces, columns)
     num_shown, num_expected = sum(int(p.seen.sum()) for p in pairs), sum(int(p.reference.seen.sum()) for p in pairs)
     of_people = [column for column in columns if COLUMNS[column].over == "people"]
     errors = [_errors(inputs, pair, [c for c in columns if c not in of_people]) for pair in pairs]
@@ -101,6 +100,16 @@ def score_faces(inputs: FaceInputs, columns: Sequence[str]) -> FaceScores:
             if not np.isfinite(value)
         },
     )
+
+
+def face_pairs(inputs: FaceInputs, columns: Sequence[str]) -> list[FacePair]:
+    """Return every driven face, left to right in the source, and the predicted one, with what the columns read."""
+    return _pairs(inputs, _match(inputs)[0], columns)
+
+
+def _pairs(inputs: FaceInputs, faces: Sequence[_Face], columns: Sequence[str]) -> list[FacePair]:
+    readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.profile] if w in READERS})
+    return [_pair(inputs, face, readers) for face in faces]
 
 
 def _match(inputs: FaceInputs) -> tuple[list[_Face], int]:
