@@ -307,9 +307,11 @@
     if (state.data && !video.ended) seek(state.frame); // to the middle of the frame, so that steps are exact
   });
   video.addEventListener("ended", () => {
-    if (!byId("loop").checked || !state.data) return;
-    video.currentTime = 0;
-    play();
+    if (!state.data) return;
+    if (byId("loop").checked) {
+      video.currentTime = 0;
+      play();
+    } else seek(state.data.frames - 1);
   });
   video.addEventListener("error", () => {
     if (state.data && video.getAttribute("src")) say(`The browser cannot play cases/${state.id}.mp4: ${video.error ? video.error.message : "unknown error"}`);
