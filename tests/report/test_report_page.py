@@ -71,6 +71,11 @@ def shown_numbers(browser):
     return [number_of(page[y : y + height, x : x + width]) for x, y, width, height in browser.run(BOXES)]
 
 
+def screen_values(browser):
+    texts = browser.run("return [...document.querySelectorAll('#screens .value')].map((v) => v.textContent)")
+    return [text.replace("\u00a0", " ") for text in texts]
+
+
 def assert_quiet(browser, folder):
     """No error in the console, and every request is for a file of the report."""
     assert [line for line in browser.log() if line["level"] == "SEVERE"] == []
@@ -119,8 +124,7 @@ def test_a_short_video_ends_and_the_others_go_on(browser, report_folder):
     *others, short = shown_numbers(browser)
     assert others == [150] * 3
     assert short == 0
-    values = browser.run("return [...document.querySelectorAll('#screens .value')].map((v) => v.textContent)")
-    assert values[-1] == "MAE \u2013  AED \u2013  APD \u2013"
+    assert screen_values(browser)[-1] == "MAE \u2013  AED \u2013  APD \u2013"
 
 
 def test_curves_and_values_follow_the_frame(browser, report_folder):
@@ -286,7 +290,6 @@ def test_the_report_of_real_clips(browser, shared, needs_weights, tmp_path):
     open_case(browser, page.parent, "single-self-0001")
     browser.run("document.getElementById('landmarks').click(); ExprBenchReport.seek(12)")
     settle(browser, 12)
-    values = browser.run("return [...document.querySelectorAll('#screens .value')].map((v) => v.textContent)")
-    assert values == ["", "LMD 0.00  MAE 0.00  AED 0.00  APD 0.00", ""]
+    assert screen_values(browser) == ["", "LMD 0.00  MAE 0.00  AED 0.00  APD 0.00", ""]
     assert browser.run("return document.querySelector('.note').textContent") == "no folder of videos was given"
     assert_quiet(browser, page.parent)

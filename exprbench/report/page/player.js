@@ -205,7 +205,7 @@
 
   function valueText(index, frame) {
     const found = state.plots.map((p) => [p, p.series.find((one) => one.index === index)]).filter(([, one]) => one);
-    return found.map(([p, one]) => `${p.column.title} ${printed(one.values[frame], p.column)}`).join("  ");
+    return found.map(([p, one]) => `${p.column.title}\u00a0${printed(one.values[frame], p.column)}`).join("  ");
   }
 
   function drawTable() {

@@ -115,8 +115,9 @@
     drawSummary(rows);
     const points = rows.flatMap((row) => row.points.map((p) => ({ ...p, row })));
     points.sort((a, b) => isWorse(a.value, b.value));
-    byId("worst").replaceChildren(...points.slice(0, NUM_EXTREMES).map(extreme));
-    byId("best").replaceChildren(...points.slice(-NUM_EXTREMES).reverse().map(extreme));
+    const count = Math.min(NUM_EXTREMES, Math.ceil(points.length / 2));
+    byId("worst").replaceChildren(...points.slice(0, count).map(extreme));
+    byId("best").replaceChildren(...points.slice(points.length - count).reverse().map(extreme));
   }
 
   function extreme(point) {
