@@ -253,7 +253,8 @@ def _report(verbs: argparse._SubParsersAction) -> None:
         "report",
         "Write a static page with the table, distributions, and the videos of every case in step.",
         "  exprbench report a.json b.json --out report\n"
-        "  exprbench report a.json b.json --out report --benchmark bench -p a=out/a -p b=out/b --figures",
+        "  exprbench report a.json b.json --out report --benchmark bench -p a=out/a -p b=out/b --figures\n"
+        "  exprbench report records/*.json --out report --benchmark bench --predictions predictions/",
     )
     parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
     parser.add_argument(
@@ -264,9 +265,10 @@ def _report(verbs: argparse._SubParsersAction) -> None:
         *("--predictions", "-p"),
         action="append",
         default=[],
-        type=_method_folder,
+        type=_method_or_all,
         metavar="METHOD=DIR",
-        help="name of a method and folder of its videos; once per method (default: only drivers are shown)",
+        help="name of a method and folder of its videos, once per method; or one DIR with a folder per method "
+        "(default: only drivers are shown)",
     )
     parser.add_argument("--title", default="ExprBench report", help="title of the page (default: ExprBench report)")
     parser.add_argument(
@@ -290,12 +292,14 @@ def _report(verbs: argparse._SubParsersAction) -> None:
 def _run_report(args: argparse.Namespace) -> int:
     from exprbench.report import ReportSettings
 
-    options = vars(args)
+    options, predictions = vars(args), _by_method(args.predictions)
+    if "" in predictions and len(predictions) > 1:
+        raise UserError("--predictions names methods and a folder of all; give METHOD=DIR for each, or one DIR")
     report = exprbench.build_report(
         args.records,
         out=args.out,
         benchmark=args.benchmark,
-        predictions=_by_method(args.predictions),
+        predictions=predictions.get("", predictions),
         settings=ReportSettings(**{name: options[name] for name in ReportSettings.__dataclass_fields__}),
         workers=args.workers,
     )
@@ -371,6 +375,10 @@ def _method_folder(text: str) -> tuple[str, Path]:
     if not (method and found and folder):
         raise argparse.ArgumentTypeError(f"{text!r}; expected METHOD=DIR, like mine=out/mine")
     return method, Path(folder)
+
+
+def _method_or_all(text: str) -> tuple[str, Path]:
+    return _method_folder(text) if "=" in text else ("", Path(text))
 
 
 def _by_method(folders: Sequence[tuple[str, Path]]) -> dict[str, Path]:

@@ -154,9 +154,16 @@ def _all_curves(screens: Sequence[_Screen]) -> tuple[dict[int, list[FaceCurves]]
             continue
         if faces:
             curves[i] = faces
-        else:
-            notes[i] = f"no curves: {next(iter(screen.resolved.unscored.values()), 'no face is driven')}"
+        notes[i] = _missing_curves(screen.resolved) or ("" if faces else "no curves: no face is driven")
     return curves, notes
+
+
+def _missing_curves(resolved: ResolvedCase) -> str:
+    """Return which curves a case does not have, and why."""
+    names: dict[str, list[str]] = {}
+    for name, reason in resolved.unscored.items():
+        names.setdefault(reason, []).append(COLUMNS[name].title)
+    return "; ".join(f"no curves of {', '.join(titles)}: {reason}" for reason, titles in names.items())
 
 
 def _describe(screens: Sequence[_Screen], tiles: Mapping[int, Tile], notes: Mapping[int, str]) -> list[dict[str, Any]]:

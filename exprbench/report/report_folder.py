@@ -21,7 +21,7 @@ from exprbench.report.case_files import FOLDER, CaseWriter, ReportedMethod, writ
 from exprbench.report.curves import COLUMNS_OF_CURVES
 from exprbench.report.figures import write_figures
 from exprbench.report.page_data import Curves, method_labels, page_data, page_html
-from exprbench.scoring.plan import ScoringPlan, missing_weights
+from exprbench.scoring.plan import ScoringPlan, method_file_name, missing_weights
 
 PAGE = Path(__file__).parent / "page"
 PAGE_SUFFIXES = (".css", ".js")
@@ -65,7 +65,7 @@ def build_report(
     *,
     out: Path | str,
     benchmark: Path | str | None = None,
-    predictions: Mapping[str, Path | str] | None = None,
+    predictions: Mapping[str, Path | str] | Path | str | None = None,
     settings: ReportSettings | None = None,
     workers: int | None = None,
 ) -> BuiltReport:
@@ -77,7 +77,8 @@ def build_report(
         records: records, or paths of their files.
         out: folder to create; an earlier report in it is replaced.
         benchmark: benchmark folder of the records; without it there are no videos.
-        predictions: method -> folder of its videos.
+        predictions: method -> folder of its videos; or a folder that holds one for each method, named like the files of
+            `exprbench demo`, with dashes for what is not a letter or digit.
         settings: see `ReportSettings`.
         workers: number of processes; 0 runs everything in this process; None uses all cores.
 
@@ -90,7 +91,7 @@ def build_report(
     loaded = [load_verified(record) for record in records]
     table = make_table(loaded, mix=settings.mix, extras=settings.extras, common=settings.common)
     bench = Benchmark.open(benchmark) if benchmark else None
-    folders = {name: Path(folder) for name, folder in (predictions or {}).items()}
+    folders = _folders(predictions, loaded)
     _check(root, loaded, bench, folders)
     with sole_writer(root), atomic_folder(root) as new:
         curves, left_out = _write_cases(_writer(new, loaded, bench, folders, settings), workers)
@@ -100,6 +101,19 @@ def build_report(
         shutil.rmtree(root, ignore_errors=True)
     num_bytes = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     return BuiltReport(page=root / "index.html", num_cases=len(curves), left_out=left_out, num_bytes=num_bytes)
+
+
+def _folders(
+    predictions: Mapping[str, Path | str] | Path | str | None, records: Sequence[ScoreRecord]
+) -> dict[str, Path]:
+    if predictions is None or isinstance(predictions, Mapping):
+        return {name: Path(folder) for name, folder in (predictions or {}).items()}
+    named = {record.method: Path(predictions) / method_file_name(record.method) for record in records}
+    found = {method: folder for method, folder in named.items() if folder.is_dir()}
+    if not found:
+        wanted = ", ".join(folder.name for folder in named.values())
+        raise UserError(f"{predictions} holds no folder of a method; expected {wanted}, or METHOD=DIR for each method")
+    return found
 
 
 def _check(root: Path, records: Sequence[ScoreRecord], bench: Benchmark | None, folders: Mapping[str, Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from exprbench import load_record
 from exprbench.core.errors import UserError
 from exprbench.media import read_clip
-from exprbench.report import build_report
+from exprbench.report import build_report, report_folder
 from tests.report.conftest import METHODS, NUM_FRAMES, SHIFT, case_data, page_data
 from tests.videos import number_of
 
@@ -156,3 +156,16 @@ def test_the_benchmark_must_be_that_of_the_records(scored, tmp_path):
     other = replace(record, benchmark=replace(record.benchmark, sha256="0" * 64))
     with pytest.raises(UserError, match=r"is of benchmark 0{16}, not of .* give the benchmark that was scored"):
         build_report([other], out=tmp_path / "r", benchmark=scored.bench.root)
+
+
+def test_curves_that_need_a_missing_model_say_so(scored, tmp_path, monkeypatch):
+    missing = {"smirk": "smirk.pt is missing", "l2cs": "l2cs.pkl is missing"}
+    monkeypatch.setattr(report_folder, "missing_weights", lambda columns, profile: missing)
+    record = replace(load_record(scored.records[0]), profile="paper")
+    build = {"out": tmp_path / "r", "benchmark": scored.bench.root, "workers": 0}
+    build_report([record], predictions={"exact": scored.predictions["exact"]}, **build)
+    data = case_data(tmp_path / "r", "single-self-0001")
+    assert set(data["curves"]) == {"lmd"}
+    assert data["screens"][1]["note"] == (
+        "no curves of AED, APD: smirk.pt is missing; no curves of MAE: l2cs.pkl is missing"
+    )
