@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import exprbench
-from exprbench.commands import lists, pair, score, tables
-from exprbench.commands.options import add_split_and_track, add_verb, add_workers
+from exprbench.commands import lists, pair, reports, score, tables
+from exprbench.commands.options import add_split_and_track, add_verb, add_workers, folder_by_method, method_folder
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
-from exprbench.core.errors import UserError
 
 EXAMPLES = """\
   exprbench demo                                                   run everything on drawn faces, without downloads
@@ -19,6 +18,7 @@ EXAMPLES = """\
   exprbench cases bench --format json                              list the videos that a method generates
   exprbench score --benchmark bench --predictions out/ --method m  score a method's videos
   exprbench table m.json other.json                                print the layout of the paper's Table 1
+  exprbench report m.json other.json --out report                  write a page with tables and videos
   exprbench study build bench --predictions m=out/ --out study     build the questionnaire of a user study
   exprbench collect m.json --out inputs                            fetch the sources of a shared benchmark
   exprbench metrics                                                list every column
@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
     facts = (lists.add_metrics, _weights, lists.add_doctor, lists.add_completion)
-    for add in (pair.add, _build, _check, _cases, score.add, tables.add, _study, _manifest, _collect, *facts, _demo):
+    results = (score.add, tables.add, reports.add)
+    for add in (pair.add, _build, _check, _cases, *results, _study, _manifest, _collect, *facts, _demo):
         add(verbs)
     return run(parser, argv)
 
@@ -146,7 +147,7 @@ def _study_build(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         *("--predictions", "-p"),
         action="append",
-        type=_method_folder,
+        type=method_folder,
         required=True,
         metavar="METHOD=DIR",
         help="name of a method and folder of its videos; once per method",
@@ -182,23 +183,13 @@ def _study_build(actions: argparse._SubParsersAction) -> None:
     parser.set_defaults(handler=_run_study_build)
 
 
-def _method_folder(text: str) -> tuple[str, Path]:
-    method, found, folder = text.partition("=")
-    if not (method and found and folder):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected METHOD=DIR, like mine=out/mine")
-    return method, Path(folder)
-
-
 def _run_study_build(args: argparse.Namespace) -> None:
     from exprbench.study import StudySettings
 
-    predictions = dict(args.predictions)
-    if len(predictions) < len(args.predictions):
-        raise UserError("--predictions names a method twice; give every method one name and one folder")
     options = vars(args)
     study = exprbench.build_study(
         benchmark=args.benchmark,
-        predictions=predictions,
+        predictions=folder_by_method(args.predictions),
         out=args.out,
         key=args.key,
         settings=StudySettings(**{name: options[name] for name in StudySettings.__dataclass_fields__}),

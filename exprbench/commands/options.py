@@ -1,8 +1,11 @@
 """Arguments that several verbs share."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from exprbench.core.cli_base import Parser
+from exprbench.core.errors import UserError
 
 
 def add_verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: str) -> Parser:
@@ -51,3 +54,22 @@ def add_split_and_track(parser: argparse.ArgumentParser) -> None:
     """Add the flags `--split` and `--track`."""
     parser.add_argument("--split", choices=("single", "multi"), help="split (default: both)")
     parser.add_argument("--track", choices=("self", "cross"), help="track (default: both)")
+
+
+def method_folder(text: str) -> tuple[str, Path]:
+    """Return the method and the folder of `METHOD=DIR`."""
+    method, found, folder = text.partition("=")
+    if not (method and found and folder):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected METHOD=DIR, like mine=out/mine")
+    return method, Path(folder)
+
+
+def folder_by_method(folders: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """Return method -> folder.
+
+    Raises:
+        UserError: a method is named twice.
+    """
+    if len(dict(folders)) < len(folders):
+        raise UserError("--predictions names a method twice; give every method one name and one folder")
+    return dict(folders)

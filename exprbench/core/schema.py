@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -95,8 +96,13 @@ def _expect(kind: type, value: Any, where: str, name: str) -> Any:
     return value
 
 
+@cache  # a record has thousands of values of one kind
+def _type_hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _decode_fields(kind: type, value: dict[str, Any], where: str) -> Any:
-    hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
+    hints, known = _type_hints(kind), {f.name: f for f in fields(kind)}
     for key in value:
         if key not in known:
             raise UserError(f"{where}: {unknown_name('key', key, list(known))}")

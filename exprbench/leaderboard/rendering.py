@@ -202,14 +202,15 @@ thead tr:last-child th { border-bottom: 2px solid #1c2330 } .group { text-align:
 
 def to_html(table: Table) -> str:
     """Return a standalone HTML page; each number has its interval as a tooltip."""
-    tables = "".join(map(_html_table, (table, *table.further)))
+    tables = "".join(map(html_table, (table, *table.further)))
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
         f"{tables}</html>\n"
     )
 
 
-def _html_table(table: Table) -> str:
+def html_table(table: Table) -> str:
+    """Return the `<table>` of a page and the paragraphs below it."""
     groups = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
     titles = "".join(f"<th>{html.escape(c.title)}{arrow(c)}{html.escape(unit_suffix(c))}</th>" for c in table.columns)

@@ -25,6 +25,8 @@ def write_video(
     *,
     fps: float | Fraction = 25,
     crf: int = CRF,
+    preset: str = "medium",
+    keyframe_every: int | None = None,
     metadata: Mapping[str, str] | None = None,
     audio: Path | None = None,
 ) -> int:
@@ -38,6 +40,8 @@ def write_video(
         frames: frames of one size, at least one.
         fps: frames per second.
         crf: quality of x264; lower is better.
+        preset: speed of x264.
+        keyframe_every: number of frames from one keyframe to the next, small for quick seeks; x264's choice by default.
         metadata: metadata of the container (`title`, `comment` and the other keys of MP4).
         audio: file with the sound: that of its default track, with the same offset to the first frame as in the file,
             up to the duration of the frames. A file without audio, or a folder, adds none.
@@ -47,6 +51,7 @@ def write_video(
 
     path = Path(path)
     count, converter = 0, VideoReformatter()
+    options = {"crf": str(crf), "preset": preset} | ({"g": str(keyframe_every)} if keyframe_every else {})
     with (
         atomic_path(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as out,
@@ -56,7 +61,7 @@ def write_video(
         stream = None
         for frame in frames:
             if stream is None:
-                stream = _stream(out, frame.shape, fps, crf)
+                stream = _stream(out, frame.shape, fps, options)
                 audio_copy.begin(out)
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgb24")
             picture = converter.reformat(picture, format="yuv420p", **BT709)
@@ -71,7 +76,7 @@ def write_video(
     return count
 
 
-def _stream(out: object, shape: tuple[int, ...], fps: float | Fraction, crf: int) -> object:
+def _stream(out: object, shape: tuple[int, ...], fps: float | Fraction, options: Mapping[str, str]) -> object:
     stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(100_000))
     stream.width, stream.height = shape[1] // 2 * 2, shape[0] // 2 * 2
     stream.pix_fmt = "yuv420p"
@@ -79,7 +84,7 @@ def _stream(out: object, shape: tuple[int, ...], fps: float | Fraction, crf: int
     context.colorspace = context.color_primaries = context.color_trc = BT709_TAG
     context.color_range = LIMITED_RANGE_TAG
     context.thread_count = 1
-    stream.options = {"crf": str(crf), "preset": "medium", "x264-params": EXACT}
+    stream.options = {**options, "x264-params": EXACT}
     return stream
 
 

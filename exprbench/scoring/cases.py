@@ -21,7 +21,7 @@ from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, t
 from exprbench.media import read_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.face_pair import Readings
+from exprbench.metrics.face_pair import FacePair, Readings
 from exprbench.metrics.face_readers import READERS
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import CaseScore
@@ -33,7 +33,7 @@ from exprbench.scoring.computations import (
     shape_computation,
     tracks_computation,
 )
-from exprbench.scoring.face_scores import FaceInputs, score_faces
+from exprbench.scoring.face_scores import FaceInputs, face_pairs, score_faces
 from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan, verified
 from exprbench.scoring.prediction_files import own_timing
@@ -205,6 +205,18 @@ def _averaged(resolved: ResolvedCase, results: Results) -> Results:
     jitters = resolved.plan.jitters
     detected = {name: video for name, video in videos.items() if jitters and name in results}
     return {**results, **{n: jittered_tracks(video, results[n], jitters) for n, video in detected.items()}}
+
+
+def compared_faces(resolved: ResolvedCase) -> list[FacePair]:
+    """Return the faces that the face columns of a case compare, driven faces of the source from left to right.
+
+    Returns nothing if no face column can be computed.
+
+    Raises:
+        ItemError: a video cannot be read.
+    """
+    columns = [m.name for m in resolved.columns if m.kind == "face" and m.name not in resolved.unscored]
+    return face_pairs(face_inputs(resolved, compute_case(resolved)), columns) if columns else []
 
 
 def _given_tracks(video: VideoInput) -> FaceTracks:

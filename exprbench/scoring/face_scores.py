@@ -108,7 +108,12 @@ def frame_errors(inputs: FaceInputs, columns: Sequence[str]) -> list[dict[str, n
     Columns that depend on more than a single frame are left out.
     """
     of_frames = [column for column in columns if COLUMNS[column].over == "frame"]
-    return [_errors(inputs, pair, of_frames) for pair in _pairs(inputs, _match(inputs)[0], of_frames)]
+    return [_errors(inputs, pair, of_frames) for pair in face_pairs(inputs, of_frames)]
+
+
+def face_pairs(inputs: FaceInputs, columns: Sequence[str]) -> list[FacePair]:
+    """Return every driven face, left to right in the source, and the predicted one, with what the columns read."""
+    return _pairs(inputs, _match(inputs)[0], columns)
 
 
 def _pairs(inputs: FaceInputs, faces: Sequence[_Face], columns: Sequence[str]) -> list[FacePair]:

@@ -1,25 +1,16 @@
 """The page in a real browser, opened from disk: chromedriver plays every video and clicks every answer."""
 
-import contextlib
 import json
-import shutil
-import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 
 from exprbench import aggregate_study
 from exprbench.study.answer_files import Rules
 from exprbench.study.study_key import load_key
+from tests.browser import needs_browser, open_browser
 from tests.study.conftest import METHODS, answers_of
 
-CHROME = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROME and DRIVER), reason="needs chromium and chromedriver on the PATH"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 # Plays the video of the current trial, chooses `scores` and goes on; calls back with the number of results played.
 ANSWER = """
@@ -43,47 +34,10 @@ const timer = setInterval(() => {
 """
 
 
-class Browser:
-    """A headless Chromium, driven through the WebDriver protocol on the loopback address."""
-
-    def __init__(self, process, port, width=1280):
-        self.process, self.root = process, f"http://127.0.0.1:{port}"
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
-        options = {"binary": CHROME, "args": [*arguments, "--autoplay-policy=no-user-gesture-required"]}
-        wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
-        self.session = self.call("POST", "/session", {"capabilities": wanted})["sessionId"]
-        self.call("POST", f"/session/{self.session}/timeouts", {"script": 60_000})
-
-    def call(self, verb, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.root + path, data, {"Content-Type": "application/json"}, method=verb)
-        with urllib.request.urlopen(request, timeout=120) as response:
-            return json.load(response)["value"]
-
-    def open(self, url):
-        self.call("POST", f"/session/{self.session}/url", {"url": url})
-
-    def run(self, script, *arguments, kind="sync"):
-        return self.call("POST", f"/session/{self.session}/execute/{kind}", {"script": script, "args": list(arguments)})
-
-    def log(self):
-        return self.call("POST", f"/session/{self.session}/se/log", {"type": "browser"})
-
-
 @pytest.fixture
 def browser():
-    process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        port = next(
-            int(line.rsplit("port ", 1)[1].rstrip(".\n")) for line in process.stdout if "successfully on port" in line
-        )
-        opened = Browser(process, port)
+    with open_browser() as opened:
         yield opened
-        with contextlib.suppress(urllib.error.URLError):
-            opened.call("DELETE", f"/session/{opened.session}")
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 def begin(browser, study, rater):
