@@ -89,7 +89,8 @@ def test_a_small_run_measures_floors_responses_and_truth(tmp_path, monkeypatch, 
     assert result["true"]["gaze"]["mae"] == pytest.approx([20], abs=1e-3)
     assert 10 < drawn["damages"]["gaze"]["values"]["mae"][0] < 30
     assert result["true"]["head"]["apd_deg"] == pytest.approx([16], abs=1e-3)
-    assert 8 < drawn["damages"]["head"]["values"]["apd_deg"][0] < 32
+    read = drawn["damages"]["head"]["values"]["apd_deg"][0]
+    assert 3 * drawn["floors"]["apd_deg"] < read < 16  # MediaPipe reads less than half of a drawn head's rotation
     assert drawn["damages"]["delay"]["values"]["lag"] == [8]
     assert drawn["damages"]["delay"]["values"]["aed_at_lag"][0] < drawn["damages"]["delay"]["values"]["aed"][0]
     assert result["recovery"]["Ida"]["follow_pose"] > 0.5
