@@ -85,7 +85,7 @@ BASELINES = {
     "geometry": set(),
     "gpus": set(),
     "timing": {"spec"},
-    "installation": {"spec"},
+    "environment": {"spec"},
     "supervisor": {"gpus"},
     "stage": {"spec", "geometry"},
     "job_folders": {"stage"},

@@ -16,7 +16,8 @@ from tests.toys import ClipBits, FrameBits
 # Columns whose networks are not here, and the test that checks each against another implementation.
 ELSEWHERE = {
     **dict.fromkeys(("csim", "csim_arcface"), "metrics/test_csim.py"),
-    **dict.fromkeys(("aed_full", "aed_groups"), "metrics/test_other_variants.py"),
+    "aed_full": "metrics/test_faces.py",
+    "aed_groups": "metrics/test_other_variants.py",
     **dict.fromkeys(("fid_pytorch",), "metrics/test_fid.py"),
     **dict.fromkeys((name for name in COLUMNS if name.startswith("fvd_")), "metrics/test_fvd.py"),
     "fvd_videomae": "metrics/test_videomae.py",
