@@ -128,7 +128,7 @@ class LeftOut:
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Benchmark:
     """An opened ExprBench folder."""
 
@@ -141,6 +141,10 @@ class Benchmark:
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...] = ()
     made_by: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        counts = [f"{len(self.select(s, t))} {s} {t}" for s in SPLITS for t in TRACKS if self.select(s, t)]
+        return f"<Benchmark {self.name!r} at {self.root}: {len(self.cases)} cases ({', '.join(counts)})>"
 
     @staticmethod
     def open(root: Path | str) -> "Benchmark":

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import exprbench
-from exprbench.commands import pair
-from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run, shard
+from exprbench.commands import lists, pair, score, tables
+from exprbench.commands.options import add_split_and_track, add_verb, add_workers
+from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
 
 EXAMPLES = """\
@@ -20,7 +21,9 @@ EXAMPLES = """\
   exprbench table m.json other.json                                print the layout of the paper's Table 1
   exprbench study build bench --predictions m=out/ --out study     build the questionnaire of a user study
   exprbench collect m.json --out inputs                            fetch the sources of a shared benchmark
-  exprbench weights list                                           list model files and where they are"""
+  exprbench metrics                                                list every column
+  exprbench weights list                                           list model files and where they are
+  exprbench doctor                                                 check the installation"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,17 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="exprbench", description="Score portrait animation on ExprBench.", examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (pair.add, _build, _check, _cases, _score, _table, _study, _manifest, _collect, _weights, _demo):
+    facts = (lists.add_metrics, _weights, lists.add_doctor, lists.add_completion)
+    for add in (pair.add, _build, _check, _cases, score.add, tables.add, _study, _manifest, _collect, *facts, _demo):
         add(verbs)
     return run(parser, argv)
 
 
-def _verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: str) -> Parser:
-    return verbs.add_parser(name, help=summary, description=summary, examples=examples)
-
-
 def _build(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "build",
         "Build a benchmark folder from portraits and driving videos.",
@@ -65,7 +65,7 @@ def _build(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the pairing (default: 0)")
     parser.add_argument("--name", default="exprbench", help="name of the benchmark (default: exprbench)")
-    _workers(parser)
+    add_workers(parser)
     parser.set_defaults(handler=_run_build)
 
 
@@ -84,7 +84,7 @@ def _run_build(args: argparse.Namespace) -> int:
 
 
 def _check(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(verbs, "check", "List the problems of a benchmark folder.", "  exprbench check bench")
+    parser = add_verb(verbs, "check", "List the problems of a benchmark folder.", "  exprbench check bench")
     parser.add_argument("benchmark", type=Path, metavar="BENCH", help="benchmark folder")
     parser.set_defaults(handler=_run_check)
 
@@ -96,14 +96,14 @@ def _run_check(args: argparse.Namespace) -> int:
 
 
 def _cases(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "cases",
         "List the videos that a method generates: source, drivers and face map of each.",
         "  exprbench cases bench\n  exprbench cases bench --split multi --track self --format json",
     )
     parser.add_argument("benchmark", type=Path, metavar="BENCH", help="benchmark folder")
-    _split_and_track(parser)
+    add_split_and_track(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table", help="output format (default: table)")
     parser.set_defaults(handler=_run_cases)
 
@@ -121,135 +121,8 @@ def _run_cases(args: argparse.Namespace) -> int:
     return 0
 
 
-def _split_and_track(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=("single", "multi"), help="split (default: both)")
-    parser.add_argument("--track", choices=("self", "cross"), help="track (default: both)")
-
-
-def _score(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
-        verbs,
-        "score",
-        "Score a method's videos, {case_id}.mp4 or {case_id}/00000.png ..., and write a score record.",
-        "  exprbench score --benchmark bench --predictions out/mine --method mine\n"
-        "  exprbench score --benchmark bench --predictions out/mine --method mine --split multi --metrics lmd,mae\n"
-        "  exprbench score --benchmark bench --predictions out/mine --method mine --pairing index\n"
-        "  exprbench score --benchmark bench --predictions out/mine --method mine --profile paper --device cuda",
-    )
-    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
-    parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="folder of the method's videos")
-    parser.add_argument("--method", required=True, metavar="NAME", help="name of the method")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="score record to write (default: NAME.json)")
-    parser.add_argument(
-        "--profile",
-        choices=("mediapipe", "paper"),
-        default="mediapipe",
-        help="gaze, expression and pose by MediaPipe, or by L2CS-Net and SMIRK as in the paper (default: mediapipe)",
-    )
-    parser.add_argument(
-        "--metrics", type=_list, metavar="LIST", help="comma-separated metrics and extras (default: all eight metrics)"
-    )
-    _split_and_track(parser)
-    parser.add_argument(
-        "--missing",
-        choices=("exclude", "penalty"),
-        default="exclude",
-        help="treatment of faces that a frame does not show: no value, or the worst value (default: exclude)",
-    )
-    parser.add_argument(
-        "--looks",
-        type=int,
-        default=1,
-        metavar="N",
-        help="jittered crops over which landmarks, gaze, expression and pose are averaged (default: 1)",
-    )
-    parser.add_argument(
-        "--no-floors", dest="floors", action="store_false", help="no noise floors of the benchmark (default: measured)"
-    )
-    parser.add_argument(
-        "--pairing",
-        choices=("time", "index"),
-        default="time",
-        help="frames paired by the times in the files, or by number whatever their frame rate (default: time)",
-    )
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="device of the networks (default: auto)"
-    )
-    parser.add_argument(
-        "--shard",
-        type=shard,
-        default=(1, 1),
-        metavar="I/N",
-        help="every N-th case, from the I-th; tables mark a part (default: 1/1)",
-    )
-    parser.add_argument(
-        "--max-failed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="number of failed cases above which the exit status is 3, as it is if nothing was scored (default: 0)",
-    )
-    _workers(parser)
-    parser.set_defaults(handler=_run_score)
-
-
-def _list(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _run_score(args: argparse.Namespace) -> int:
-    options = {key: value for key, value in vars(args).items() if key not in ("handler", "max_failed")}
-    record = exprbench.score(**options)
-    print(exprbench.table([record]), end="")
-    failed = [case for case in record.cases if case.outcome == "error"]
-    for case in failed:
-        print(f"{case.case_id}: {case.code}: {case.detail}", file=sys.stderr)
-    if timing := record.differing_timing():
-        print(timing, file=sys.stderr)
-    print(f"{len(record.cases) - len(failed)} of {len(record.cases)} cases scored", file=sys.stderr)
-    if not any(group.aggregates for group in record.groups):
-        print("nothing was scored; the record holds the reason for every case and column", file=sys.stderr)
-        return TOO_MANY_FAILED
-    return TOO_MANY_FAILED if len(failed) > args.max_failed else 0
-
-
-def _table(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
-        verbs,
-        "table",
-        "Print score records in the layout of the paper's Table 1, with marks of what cannot be compared.",
-        "  exprbench table a.json b.json\n  exprbench table *.json --format latex > table.tex\n"
-        "  exprbench table *.json --format html --extras > table.html\n"
-        "  exprbench table mine.json shard.json --common\n"
-        "\n"
-        "marks, explained below each table and in docs/record.md:\n"
-        "  never the best: \u2020 faces not detected, \u2021 frames or videos missing, \u00b6 shard,\n"
-        "                  \u2016 other aspect ratio, \u25c7 extra faces, \u00a7 --mix\n"
-        "  \u2248 tied with the best: the 95 % interval of the paired difference contains 0",
-    )
-    parser.add_argument("records", nargs="+", type=Path, metavar="RECORD", help="score record")
-    parser.add_argument(
-        "--format", choices=("md", "latex", "csv", "json", "html"), default="md", help="output format (default: md)"
-    )
-    parser.add_argument("--extras", action="store_true", help="all further columns of the records")
-    parser.add_argument(
-        "--mix", action="store_true", help="records of different protocols, weights or versions in one table, marked"
-    )
-    parser.add_argument(
-        "--common",
-        action="store_true",
-        help="means over the cases that all records have; FID and FVD only of records without other cases",
-    )
-    parser.set_defaults(handler=_run_table)
-
-
-def _run_table(args: argparse.Namespace) -> None:
-    options = {"mix": args.mix, "extras": args.extras, "common": args.common}
-    print(exprbench.table(args.records, format=args.format, **options), end="")
-
-
 def _study(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "study",
         "Build the questionnaire of a user study (Table 2), and aggregate its answers.",
@@ -262,7 +135,7 @@ def _study(verbs: argparse._SubParsersAction) -> None:
 
 
 def _study_build(actions: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         actions,
         "build",
         "Build a blind, randomised and balanced questionnaire as one static folder that opens without a server.",
@@ -305,7 +178,7 @@ def _study_build(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--title", default="Portrait animation study", help="title of the page (default: Portrait animation study)"
     )
-    _workers(parser)
+    add_workers(parser)
     parser.set_defaults(handler=_run_study_build)
 
 
@@ -341,7 +214,7 @@ def _run_study_build(args: argparse.Namespace) -> None:
 
 
 def _study_aggregate(actions: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         actions,
         "aggregate",
         "Check the raters' answer files, un-blind them and print Table 2 with intervals and comparisons.",
@@ -381,7 +254,7 @@ def _run_study_aggregate(args: argparse.Namespace) -> None:
 
 
 def _manifest(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "manifest",
         "Write the manifest of a benchmark, from which others build the same folder without your media.",
@@ -401,7 +274,7 @@ def _run_manifest(args: argparse.Namespace) -> int:
 
 
 def _collect(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "collect",
         "Fetch the portraits and driving videos of a manifest, verify them and write sources.csv.",
@@ -434,7 +307,7 @@ def _run_collect(args: argparse.Namespace) -> int:
 
 
 def _demo(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "demo",
         "Draw a small benchmark, score six toy methods on it and print the table, without downloads.",
@@ -443,7 +316,7 @@ def _demo(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="output folder (default: runs/demo)"
     )
-    _workers(parser)
+    add_workers(parser)
     parser.set_defaults(handler=_run_demo)
 
 
@@ -456,12 +329,8 @@ def _run_demo(args: argparse.Namespace) -> None:
         print(f"record       {path}  ({method})")
 
 
-def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: all cores)")
-
-
 def _weights(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "weights",
         "List, download and verify model files.",
@@ -469,7 +338,7 @@ def _weights(verbs: argparse._SubParsersAction) -> None:
     )
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser, required=True)
     summary = "List model files, where they are, and how to get missing ones."
-    _verb(actions, "list", summary, "  exprbench weights list").set_defaults(handler=_run_weights_list)
+    add_verb(actions, "list", summary, "  exprbench weights list").set_defaults(handler=_run_weights_list)
     for name, summary, example, default, handler in (
         (
             "fetch",
@@ -480,7 +349,7 @@ def _weights(verbs: argparse._SubParsersAction) -> None:
         ),
         ("verify", "Compare model files with their published hashes.", "smirk l2cs", "all", _run_weights_verify),
     ):
-        action = _verb(actions, name, summary, f"  exprbench weights {name}\n  exprbench weights {name} {example}")
+        action = add_verb(actions, name, summary, f"  exprbench weights {name}\n  exprbench weights {name} {example}")
         action.add_argument("names", nargs="*", metavar="NAME", help=f"name of a model file (default: {default})")
         action.set_defaults(handler=handler)
 

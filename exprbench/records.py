@@ -6,6 +6,7 @@ Records are written by `exprbench score` and validated when they are read. These
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -148,7 +149,7 @@ class ScoredBenchmark:
     num_cases: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ScoreRecord:
     """A method's scores on a benchmark; records with equal `protocol` and `ids` are comparable."""
 
@@ -167,6 +168,25 @@ class ScoreRecord:
     timing: dict[str, float | None] = field(default_factory=dict)
     runs: dict[str, CaseRun] = field(default_factory=dict)
     """Case id -> how its prediction was made, where that is recorded."""
+
+    def __repr__(self) -> str:
+        num_scored = sum(case.outcome == "scored" for case in self.cases)
+        numbers = [f"{g.split} {g.track}: {_brief(g)}" for g in self.groups]
+        head = f"{self.method!r} on {self.benchmark.name}, {num_scored} of {len(self.cases)} cases scored"
+        return f"<ScoreRecord {'; '.join([head, *numbers])}>"
+
+    def _repr_html_(self) -> str:
+        """Return the aggregates as an HTML table, for notebooks; unscaled."""
+        names = [name for name in self.ids if any(name in group.aggregates for group in self.groups)]
+        head = "".join(f"<th>{escape(text)}</th>" for text in ("", *names))
+        rows = "".join(
+            f"<tr><th>{g.split} {g.track}</th>"
+            + "".join(f"<td>{g.aggregates[n].value:.4g}</td>" if n in g.aggregates else "<td></td>" for n in names)
+            + "</tr>"
+            for g in self.groups
+        )
+        about = escape(f"{self.method} on {self.benchmark.name}, {len(self.cases)} cases")
+        return f"<table><caption>{about}</caption><tr>{head}</tr>{rows}</table>"
 
     def group(self, split: str, track: str) -> Group | None:
         """Return the group of a split and track, None if the record does not have it."""
@@ -196,6 +216,12 @@ class ScoreRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return asdict(self)
+
+
+def _brief(group: Group) -> str:
+    """Return the numbers of a group that are not variants (their names have an underscore), unscaled."""
+    shown = [f"{name} {aggregate.value:.4g}" for name, aggregate in group.aggregates.items() if "_" not in name]
+    return ", ".join(shown) or "no numbers"
 
 
 def _timing_problem(case: CaseScore, fps: float, by_index: bool) -> str:

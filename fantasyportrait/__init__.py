@@ -19,8 +19,10 @@ __getattr__, __dir__ = lazy(
         "convert": "fantasyportrait.checkpoints.convert",
         "info": "fantasyportrait.checkpoints.info",
         "load_pipeline": "fantasyportrait.pipeline",
+        "prepare": "fantasyportrait.training.run_training",
         "prepare_inputs": "fantasyportrait.inputs",
         "sample": "fantasyportrait.sampling",
         "sample_benchmark": "fantasyportrait.sampling",
+        "train": "fantasyportrait.training.run_training",
     },
 )

@@ -19,7 +19,8 @@ EXAMPLES = """\
   fantasyportrait convert --base Wan2.1-I2V-14B-720P --adapter fantasyportrait_model.ckpt \\
       --expression pd_fpg.pth --out model
   fantasyportrait sample --model model --portrait me.jpg --driver smile.mp4 --out me.mp4
-  fantasyportrait info me.mp4"""
+  fantasyportrait info me.mp4
+  fantasyportrait train --recipe tiny --out runs/tiny"""
 
 SAMPLE_EXAMPLES = """\
   one person                  fantasyportrait sample --model M --portrait p.jpg --driver d.mp4 --out o.mp4
@@ -37,7 +38,20 @@ CONVERT_EXAMPLES = """\
       --expression pd_fpg.pth --out model
   fantasyportrait convert --model model --to released --out back
   fantasyportrait convert --base Wan2.1-I2V-14B-720P --to diffusers --out wan-diffusers
+  fantasyportrait convert --training runs/paper --out trained      (the newest checkpoint of a training run)
   fantasyportrait convert --random tiny --out tiny                 (a small model for trying the commands)"""
+
+PREPARE_EXAMPLES = """\
+  fantasyportrait prepare --model model --source hallo3=DIR --source multi-expr=OUT/dataset --out cache
+  fantasyportrait prepare --model model --source mine=clips.csv --set sizes=480x480 --set num_frames=49 --out cache"""
+
+TRAIN_EXAMPLES = """\
+  a tiny model, on a CPU      fantasyportrait train --recipe tiny --out runs/tiny
+  the paper's run             torchrun --nproc-per-node 8 -m fantasyportrait train --recipe paper-14b \\
+                                  --model model --data cache --out runs/paper
+  parameters, memory, cost    ... --dry-run
+  other settings              ... --set optimizer.learning_rate=5e-5 --set steps=10000
+  your own recipe             ... --recipe mine.py:my_recipe"""
 
 INFO_EXAMPLES = """\
   fantasyportrait info pd_fpg.pth
@@ -54,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_add_sample, _add_convert, _add_info):
+    for add in (_add_sample, _add_convert, _add_info, _add_prepare, _add_train):
         add(verbs)
     _silence_libraries()
     return run(parser, _join_assign_value(sys.argv[1:] if argv is None else argv))
@@ -191,6 +205,9 @@ def _add_convert(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--to", choices=("released", "flat", "diffusers", "published"), help="output layout (default: a model folder)"
     )
+    parser.add_argument(
+        "--training", type=Path, metavar="DIR", help="run of fantasyportrait train, or one of its checkpoints"
+    )
     parser.add_argument("--random", metavar="SIZE", help="size of a model of random weights: tiny, 1.3b or 14b")
     parser.add_argument("--seed", type=int, default=0, help="random seed of --random (default: 0)")
     parser.add_argument(
@@ -206,12 +223,95 @@ def _add_convert(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_convert(args: argparse.Namespace) -> int:
+    if args.training is not None:
+        from fantasyportrait.training.export_run import export_run
+
+        print("\n".join(export_run(args.training, args.out)))
+        return 0
     from fantasyportrait.checks import check_convert
 
     check_convert(args.base, args.adapter, args.expression, args.model, args.random)
     from fantasyportrait.checkpoints.convert import convert
 
-    print("\n".join(convert(**{key: value for key, value in vars(args).items() if key != "handler"})))
+    print("\n".join(convert(**{key: value for key, value in vars(args).items() if key not in ("handler", "training")})))
+    return 0
+
+
+def _add_prepare(verbs: argparse._SubParsersAction) -> None:
+    summary = "Encode clips into a latent cache for training."
+    parser = verbs.add_parser("prepare", help=summary, description=summary, examples=PREPARE_EXAMPLES)
+    _add_model_and_recipe(parser, required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the cache")
+    parser.add_argument(
+        "--reference", choices=("first", "random"), default="first", help="reference frame of a clip (default: first)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("bf16", "fp32"), default="bf16", help="data type of stored latents (default: bf16)"
+    )
+    parser.set_defaults(handler=_run_prepare)
+
+
+def _add_model_and_recipe(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--model", type=Path, required=required, metavar="DIR", help="model folder of fantasyportrait convert"
+    )
+    parser.add_argument(
+        "--source", action="append", default=[], required=required, metavar="NAME=PATH",
+        help="dataset of multiexpr, Hallo3 folder, or .txt, .csv or .jsonl list; repeat the flag for several",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", default="paper-14b", metavar="NAME", help="recipe, or FILE.py:FUNCTION (default: paper-14b)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="setting of the recipe that is replaced; repeat the flag for several",
+    )  # fmt: skip
+    parser.add_argument("--device", default="auto", help="device: cpu, cuda, or one GPU such as cuda:1 (default: auto)")
+
+
+def _settings(args: argparse.Namespace) -> dict[str, str]:
+    pairs = [text.partition("=") for text in args.set]
+    if wrong := [name for name, sep, _ in pairs if not sep]:
+        raise UserError(f"--set is {wrong[0]!r}; expected NAME=VALUE, such as steps=1000")
+    return {name: value for name, _, value in pairs}
+
+
+def _run_prepare(args: argparse.Namespace) -> int:
+    from fantasyportrait.training.run_training import prepare
+
+    options = {"model": args.model, "sources": args.source, "out": args.out, "recipe": args.recipe}
+    options |= {"settings": _settings(args), "reference": args.reference, "dtype": args.dtype, "device": args.device}
+    print(prepare(**options))
+    return 0
+
+
+def _add_train(verbs: argparse._SubParsersAction) -> None:
+    summary = "Train the motion adapter, with the backbone frozen, with LoRA, or in full."
+    parser = verbs.add_parser("train", help=summary, description=summary, examples=TRAIN_EXAMPLES)
+    _add_model_and_recipe(parser, required=False)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="latent cache of fantasyportrait prepare")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the run; if it holds a run, it is continued"
+    )
+    parser.add_argument(
+        "--continue-adapter", action="store_true", help="start from the adapter of --model (default: a new adapter)"
+    )
+    parser.add_argument("--benchmark", type=Path, metavar="BENCH", help="ExprBench folder for validation videos")
+    parser.add_argument(
+        "--num-cases", type=int, default=4, metavar="N", help="number of validation cases of each track (default: 4)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="parameters, predicted memory, steps and cost only")
+    parser.set_defaults(handler=_run_train)
+
+
+def _run_train(args: argparse.Namespace) -> int:
+    from fantasyportrait.training.run_training import train
+
+    names = ("out", "recipe", "model", "data", "continue_adapter", "benchmark", "num_cases", "device", "dry_run")
+    options = {name: getattr(args, name) for name in names}
+    lines = train(**options, sources=args.source, settings=_settings(args))
+    if lines:
+        print("\n".join(lines))
     return 0
 
 

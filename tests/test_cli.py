@@ -75,6 +75,7 @@ SCORE = {
     "pairing": "time",
     "looks": 1,
     "floors": True,
+    "names": None,
     "device": "auto",
     "shard": (1, 1),
     "workers": None,
@@ -136,7 +137,7 @@ def test_more_failed_cases_than_allowed_are_an_exit_status(asked, num_failed, wo
     asked("score", record(cases=[*record().cases, *cases]))
     assert cli.main(["score", "--benchmark", "b", "--predictions", "p", "--method", "m", *words.split()]) == status
     out, err = capsys.readouterr()
-    assert out.startswith("| Dataset")
+    assert out.startswith("m, self reenactment\n")
     assert err.splitlines() == [
         *(f"{c.case_id}: truncated: half" for c in cases),
         f"1 of {1 + num_failed} cases scored",

@@ -1,4 +1,4 @@
-"""Progress display: a bar on a terminal, otherwise a plain line every ten seconds."""
+"""Progress display: a bar on a terminal, otherwise a plain line every ten seconds and one at the end."""
 
 import sys
 import time
@@ -8,11 +8,19 @@ from typing import TypeVar
 
 T = TypeVar("T")
 LINE_INTERVAL_S = 10.0
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_verbosity = NORMAL
+
+
+def set_verbosity(level: int) -> None:
+    """Choose what `progress` and `say` print: nothing if `QUIET`, lines for details too if `VERBOSE`."""
+    global _verbosity  # noqa: PLW0603 (a setting of the process, as in logging)
+    _verbosity = level
 
 
 def progress(items: Iterable[T], *, total: int, label: str, unit: str = "item") -> Iterator[T]:
     """Yield `items` and report progress on standard error."""
-    if sys.stderr and sys.stderr.isatty():
+    if _verbosity > QUIET and sys.stderr and sys.stderr.isatty():
         from tqdm import tqdm
 
         yield from tqdm(items, total=total, desc=label, unit=unit, dynamic_ncols=True)
@@ -29,10 +37,12 @@ def _plain(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]
             last = now
             remaining_s = (now - start) / done * (total - done)
             say(f"{label}: {done}/{total} {unit}s, {remaining_s:.0f} s left")
+    if total:
+        say(f"{label}: {total}/{total} {unit}s in {time.monotonic() - start:.0f} s")
 
 
-def say(line: str) -> None:
+def say(line: str, *, only_verbose: bool = False) -> None:
     """Print a line on standard error, which keeps standard output for data; if it cannot be written, go on without."""
-    if sys.stderr:
+    if sys.stderr and _verbosity >= (VERBOSE if only_verbose else NORMAL):
         with suppress(OSError):
             print(line, file=sys.stderr, flush=True)

@@ -17,8 +17,12 @@ FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for 
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as GitHub Markdown, with the best values in bold and notes and protocol below."""
-    lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title} {_arrow(c)}{_unit(c)}" for c in table.columns)]]
+    """Return the table as GitHub Markdown, with the best values in bold, notes and protocol; then further tables."""
+    return "\n".join(map(_md_table, (table, *table.further)))
+
+
+def _md_table(table: Table) -> str:
+    lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title}{arrow(c)}{unit_suffix(c)}" for c in table.columns)]]
     lines += [
         [row.dataset, md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)] for row in table.rows
     ]
@@ -41,11 +45,13 @@ def _prefix(column: Column) -> str:
     return f"{TRACK_NAMES[column.track].split()[0]} "
 
 
-def _arrow(column: Column) -> str:
-    return "\u2191" if column.metric.higher_is_better else "\u2193"
+def arrow(column: Column) -> str:
+    """Return an arrow that points to the better values, with a space before it; empty for a number of cases."""
+    return "" if column.is_count else " \u2191" if column.metric.higher_is_better else " \u2193"
 
 
-def _unit(column: Column) -> str:
+def unit_suffix(column: Column) -> str:
+    """Return the unit of a column in parentheses, empty if it has none."""
     return f" ({column.metric.unit})" if column.metric.unit else ""
 
 
@@ -54,10 +60,15 @@ def _paragraphs(lines: Sequence[str]) -> list[str]:
 
 
 def _md_cell(cell: Cell) -> str:
-    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + _symbols(cell)
+    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + symbols(cell) + _in_brackets(cell.interval)
 
 
-def _symbols(cell: Cell) -> str:
+def _in_brackets(interval: str) -> str:
+    return f" ({interval})" if interval else ""
+
+
+def symbols(cell: Cell) -> str:
+    """Return the symbols of the notes on a number."""
     return "".join(NOTES[key].symbol for key in cell.notes)
 
 
@@ -78,11 +89,14 @@ def csv_cell(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """Return a LaTeX `tabular` for the package booktabs, in the layout of the paper's Table 1."""
+    """Return a LaTeX `tabular` for the package booktabs, in the layout of the paper's Table 1; one for each table."""
+    return "\n".join(map(_tex_table, (table, *table.further)))
+
+
+def _tex_table(table: Table) -> str:
     spans = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{name}}}" for name, n in spans if n)
-    arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
-    titles = " & ".join(f"{_tex(c.title)} {arrows[c.metric.higher_is_better]}" for c in table.columns)
+    titles = " & ".join(f"{_tex(c.title)}{_tex_arrow(c)}" for c in table.columns)
     lines = [rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}", r"\toprule", rf" & & {groups} \\"]
     lines += [rf"Dataset & Method & {titles} \\", r"\midrule"]
     for i, row in enumerate(table.rows):
@@ -96,10 +110,14 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, *notes, *(f"% {one_line(line)}" for line in table.about)]) + "\n"
 
 
+def _tex_arrow(column: Column) -> str:
+    return "" if column.is_count else r" $\uparrow$" if column.metric.higher_is_better else r" $\downarrow$"
+
+
 def _tex_cell(cell: Cell) -> str:
     text = rf"\textbf{{{cell.text}}}" if cell.best else cell.text or "--"
     marks = "".join(NOTES[key].latex for key in cell.notes)
-    return f"{text}$^{{{marks}}}$" if marks else text
+    return (f"{text}$^{{{marks}}}$" if marks else text) + _in_brackets(cell.interval)
 
 
 def _tex(text: str) -> str:
@@ -110,15 +128,29 @@ def _tex(text: str) -> str:
 def to_csv(table: Table) -> str:
     """Return CSV with one row per method and dataset; numbers as printed in the table, empty if there is none.
 
-    The last column holds the notes on the numbers of the row, such as `self_PSNR self_SSIM: frames are missing`.
+    Rows of further tables follow, with columns of their own for what the first table lacks. The last column holds the
+    notes on the numbers of the row, such as `self_PSNR self_SSIM: frames are missing`.
     """
+    rows = [_csv_row(row) for part in (table, *table.further) for row in part.rows]
+    fields = dict.fromkeys(["dataset", "method", *(column.key for column in table.columns)])
+    fields |= dict.fromkeys(field for row in rows for field in row if field != "notes") | {"notes": None}
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "method", *(c.key for c in table.columns), "notes"])
-    for row in table.rows:
-        cells = [row.cells[c.key].text for c in table.columns]
-        writer.writerow([row.dataset, csv_cell(row.method), *cells, csv_cell(_row_notes(row))])
+    writer = csv.DictWriter(text, list(fields), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
+
+
+def _csv_row(row: Row) -> dict[str, str]:
+    cells = {key: cell.text for key, cell in row.cells.items()}
+    intervals = {f"{key}_interval": cell.interval for key, cell in row.cells.items() if cell.interval}
+    return {
+        "dataset": row.dataset,
+        "method": csv_cell(row.method),
+        **cells,
+        **intervals,
+        "notes": csv_cell(_row_notes(row)),
+    }
 
 
 def _row_notes(row: Row) -> str:
@@ -128,20 +160,22 @@ def _row_notes(row: Row) -> str:
 
 def to_json(table: Table) -> str:
     """Return JSON with unscaled values, intervals, counts, notes and reasons."""
-    return dump_json(
-        {
-            "columns": [_json_column(c) for c in table.columns],
-            "rows": [_json_row(row) for row in table.rows],
-            "notes": table.notes,
-            "about": list(table.about),
-        }
-    )
+    return dump_json({**_json_table(table), "further": [_json_table(further) for further in table.further]})
+
+
+def _json_table(table: Table) -> dict[str, Any]:
+    return {
+        "columns": [_json_column(c) for c in table.columns],
+        "rows": [_json_row(row) for row in table.rows],
+        "notes": table.notes,
+        "about": list(table.about),
+    }
 
 
 def _json_column(column: Column) -> dict[str, Any]:
     metric = column.metric
     fields = {"key": column.key, "track": column.track, "metric": metric.name, "unit": metric.unit}
-    kind = "extra" if metric.is_extra else "metric"
+    kind = "count" if column.is_count else "extra" if metric.is_extra else "metric"
     return {**fields, "kind": kind, "table_scale": metric.table_scale, "higher_is_better": metric.higher_is_better}
 
 
@@ -168,16 +202,23 @@ thead tr:last-child th { border-bottom: 2px solid #1c2330 } .group { text-align:
 
 def to_html(table: Table) -> str:
     """Return a standalone HTML page; each number has its interval as a tooltip."""
+    tables = "".join(map(_html_table, (table, *table.further)))
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
+        f"{tables}</html>\n"
+    )
+
+
+def _html_table(table: Table) -> str:
     groups = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
-    titles = "".join(f"<th>{html.escape(c.title)} {_arrow(c)}{html.escape(_unit(c))}</th>" for c in table.columns)
+    titles = "".join(f"<th>{html.escape(c.title)}{arrow(c)}{html.escape(unit_suffix(c))}</th>" for c in table.columns)
     rows = "".join(f"<tr>{_html_row(table, row)}</tr>\n" for row in table.rows)
     notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
     about = "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in [*notes, *table.about])
     return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>ExprBench</title>\n<style>{STYLE}</style>\n'
         f"<table><thead><tr><th></th><th></th>{spans}</tr>\n<tr><th>Dataset</th><th>Method</th>{titles}</tr></thead>\n"
-        f"<tbody>\n{rows}</tbody></table>\n{about}</html>\n"
+        f"<tbody>\n{rows}</tbody></table>\n{about}"
     )
 
 
@@ -194,7 +235,7 @@ def _html_cell(cell: Cell) -> str:
     notes = "".join(f"; {NOTES[key].text}" for key in cell.notes)
     title = html.escape(f"{interval}{cell.aggregate.num_videos} videos{notes}")
     kind = ' class="best"' if cell.best else ""
-    return f'<td{kind} title="{title}">{cell.text}{_symbols(cell)}</td>'
+    return f'<td{kind} title="{title}">{cell.text}{symbols(cell)}{_in_brackets(cell.interval)}</td>'
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -10,19 +10,35 @@ from exprbench.leaderboard.comparability import find_incomparable
 from exprbench.leaderboard.cost_lines import cost_lines
 from exprbench.leaderboard.floor_lines import floor_lines
 from exprbench.leaderboard.marks import NOTES, partial_notes
+from exprbench.leaderboard.several_people import PEOPLE_COLUMNS, SEVERAL, restrict_to_several_people
 from exprbench.leaderboard.ties import is_tie
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
 DATASETS = {"single": "Single", "multi": "Multi"}
+NUM_CASES = Metric(
+    name="cases",
+    title="cases",
+    meaning="number of cases that the values are means of",
+    kind="face",
+    compute="",
+    ids={},
+    defined_on=("self", "cross"),
+    decimals=0,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A metric, or an extra, on a track."""
+    """A metric, or an extra, on a track; the number of cases is a column of which no value is the best."""
 
     track: str
     metric: Metric
+
+    @property
+    def is_count(self) -> bool:
+        """Return whether the column is a number of cases."""
+        return self.metric is NUM_CASES
 
     @property
     def title(self) -> str:
@@ -37,9 +53,13 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A number as printed and as measured; `notes` are keys of `NOTES`, `why` is the reason if there is no number."""
+    """A number as printed and as measured; `notes` are keys of `NOTES`, `why` is the reason if there is no number.
+
+    `interval` is its 95 % interval as printed, in tables that show intervals.
+    """
 
     text: str = ""
+    interval: str = ""
     aggregate: Aggregate | None = None
     best: bool = False
     notes: str = ""
@@ -57,11 +77,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Table of rows and columns; `about` are lines on benchmark, protocol and missing columns."""
+    """Table of rows and columns; `about` are lines on benchmark, protocol and missing columns.
+
+    `further` are tables that are printed below it.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     about: tuple[str, ...] = ()
+    further: tuple["Table", ...] = ()
 
     @property
     def notes(self) -> dict[str, str]:
@@ -76,15 +100,21 @@ def paper_columns() -> tuple[Column, ...]:
 
 
 def make_table(
-    records: Sequence[ScoreRecord], *, mix: bool = False, extras: bool = False, common: bool = False
+    records: Sequence[ScoreRecord],
+    *,
+    mix: bool = False,
+    extras: bool = False,
+    common: bool = False,
+    columns: Sequence[Column] | None = None,
 ) -> Table:
     """Return a table with the records as rows, in the given order.
 
     Args:
         records: at least one record.
         mix: allow records of different protocols, benchmarks, weights or versions, marked.
-        extras: add every further column of the records.
+        extras: add every further column of the records, and a table of the cases of three and more people.
         common: average over the cases that all records have.
+        columns: columns of the table; those of the paper's Table 1 by default.
 
     Raises:
         UserError: the records have different protocols, ids, benchmarks, weights or versions, and `mix` is false; or
@@ -92,16 +122,48 @@ def make_table(
     """
     if not records:
         raise UserError("a table needs at least one record")
-    incomparable = find_incomparable(records, mix)
+    mixed = find_incomparable(records, mix)
     records, about = restrict_to_common(records) if common else (records, [])
-    columns = paper_columns() + (_extra_columns(records) if extras else ())
+    columns = (*(paper_columns() if columns is None else columns), *(_extra_columns(records) if extras else ()))
+    return Table(
+        columns=columns,
+        rows=tuple(_rows(records, columns, mixed)),
+        about=(*about, *_about(records, columns)),
+        further=_several_people(records, mixed) if extras else (),
+    )
+
+
+def _rows(records: Sequence[ScoreRecord], columns: Sequence[Column], mixed: set[int]) -> list[Row]:
+    """Return the rows of all splits; numbers of the `mixed` records are marked."""
     most_videos = _most_videos(records)
     rows: list[Row] = []
     for split in DATASETS:
         shown = [i for i, r in enumerate(records) if any(r.group(split, track) for track in ("self", "cross"))]
-        unmarked = [_row(records[i], split, columns, most_videos, "m" if i in incomparable else "") for i in shown]
+        unmarked = [_row(records[i], split, columns, most_videos, "m" if i in mixed else "") for i in shown]
         rows += _mark_best(unmarked, [records[i] for i in shown], split, columns)
-    return Table(columns=columns, rows=tuple(rows), about=(*about, *_about(records, columns)))
+    return rows
+
+
+def _several_people(records: Sequence[ScoreRecord], mixed: set[int]) -> tuple[Table, ...]:
+    """Return the table of the cases of three and more people, none if there is no such case with a value."""
+    restricted = restrict_to_several_people(records)
+    tracks = {group.track for record in restricted for group in record.groups if group.aggregates}
+    metrics = (NUM_CASES, *PEOPLE_COLUMNS)
+    columns = tuple(Column(track=t, metric=m) for t in ("self", "cross") if t in tracks for m in metrics)
+    rows = [_with_intervals(row, columns) for row in _rows(restricted, columns, mixed)]
+    about = f"Means over the cases of {SEVERAL} and more people, with 95 % intervals."
+    return (Table(columns=columns, rows=tuple(rows), about=(about,)),) if columns else ()
+
+
+def _with_intervals(row: Row, columns: Sequence[Column]) -> Row:
+    """Return a row of the cases of several people, its cells with intervals."""
+    cells = {c.key: replace(row.cells[c.key], interval=_interval(c.metric, row.cells[c.key])) for c in columns}
+    return replace(row, dataset=f"{SEVERAL}+ people", cells=cells)
+
+
+def _interval(metric: Metric, cell: Cell) -> str:
+    low, high = (cell.aggregate.low, cell.aggregate.high) if cell.aggregate else (None, None)
+    return "" if low is None or high is None else f"{printed(metric, low)} to {printed(metric, high)}"
 
 
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
@@ -138,6 +200,9 @@ def _row(
 def _cell(group: Group | None, column: Column, most_videos: int, note: str) -> Cell:
     if group is None:
         return Cell(why="not scored")
+    if column.is_count:
+        count = max((a.num_videos for a in group.aggregates.values()), default=0)
+        return Cell(text=str(count), aggregate=Aggregate(value=count, num_videos=count))
     aggregate = group.aggregates.get(column.metric.name)
     if aggregate is None:
         return Cell(why=group.unscored.get(column.metric.name, "not scored"))
@@ -179,7 +244,7 @@ def _find_best(
 
 def _comparable(cell: Cell, column: Column) -> tuple[float, float] | None:
     """Return the value as printed and in full, larger if better, or None for a cell that must not be the best."""
-    if cell.aggregate is None or cell.notes:
+    if cell.aggregate is None or cell.notes or column.is_count:
         return None
     sign = 1 if column.metric.higher_is_better else -1
     return sign * float(cell.text), sign * cell.aggregate.value

@@ -1,7 +1,7 @@
 """Load records for a table, and check that their aggregates follow from their cases."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,19 @@ def load_verified(record: ScoreRecord | Path | str) -> ScoreRecord:
     if isinstance(record, ScoreRecord):
         return record
     loaded = load_record(record)
-    for problem in _problems(loaded):
+    for problem in aggregate_problems(loaded):
         raise UserError(f"{record}: {problem}; score again to get a record that agrees with itself")
     return loaded
 
 
-def _problems(record: ScoreRecord) -> Iterator[str]:
+def load_all(records: Iterable[ScoreRecord | Path | str] | ScoreRecord | Path | str) -> list[ScoreRecord]:
+    """Return records, loaded as `load_verified` does if they are given as files; a single one is a list of one."""
+    single = isinstance(records, (ScoreRecord, Path, str))
+    return [load_verified(record) for record in ([records] if single else records)]  # type: ignore[list-item, union-attr]
+
+
+def aggregate_problems(record: ScoreRecord) -> Iterator[str]:
+    """Yield the numbers of a record that do not follow from its cases, one line each."""
     groups = Counter((group.split, group.track) for group in record.groups)
     if set(groups) != {(case.split, case.track) for case in record.cases} or max(groups.values(), default=1) > 1:
         yield "its groups are not those of its cases"

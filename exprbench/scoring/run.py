@@ -3,7 +3,7 @@
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import exprbench
-from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case, case_problems
+from exprbench.benchmark import SPLITS, TRACKS, Benchmark, Case
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import DEBUG, WorkerKilled, num_cores, process_map
+from exprbench.core.progress import say
 from exprbench.metrics import COLUMNS
 from exprbench.records import SCHEMA, CaseScore, Group, ScoredBenchmark, ScoreRecord, load_record, save_record
 from exprbench.scoring.cases import (
@@ -24,37 +25,36 @@ from exprbench.scoring.cases import (
     reference_features,
     score_case,
 )
-from exprbench.scoring.floors import driver_floors, set_floors, with_floors
+from exprbench.scoring.face_floors import face_floors
+from exprbench.scoring.floors import with_floors
 from exprbench.scoring.groups import make_group
 from exprbench.scoring.plan import (
     Missing,
     Pairing,
     ScoringPlan,
     check_method,
-    choose_columns,
     method_file_name,
-    missing_weights,
-    torch_device,
     verify_files,
 )
+from exprbench.scoring.planning import make_plan, select_cases
+from exprbench.scoring.preflight import check_plan, with_detected_names
 from exprbench.scoring.run_costs import read_runs, runs_of_scored
+from exprbench.scoring.set_floors import set_floors
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
-MAX_LOOKS = 16
 LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "torch", "torchvision", "timm")
-PAIRINGS = ("time", "index")
 MISSING = {"exclude": "left out", "penalty": "given the worst value"}
 
 
 def score(
     *,
-    benchmark: Path | str,
+    benchmark: Benchmark | Path | str,
     predictions: Path | str,
     method: str,
     out: Path | str | None = None,
     profile: str = "mediapipe",
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | str | None = None,
     split: str | None = None,
     track: str | None = None,
     missing: Missing = "exclude",
@@ -65,20 +65,21 @@ def score(
     networks: dict[str, Any] | None = None,
     looks: int = 1,
     floors: bool = True,
+    names: Mapping[str, str] | Path | str | None = None,
 ) -> ScoreRecord:
     """Score a method's videos, write the record and return it.
 
     Results are cached, so that a stopped run resumes and a repeated one takes seconds.
 
     Args:
-        benchmark: benchmark folder.
+        benchmark: benchmark folder, or an opened benchmark.
         predictions: folder with `{case_id}.mp4`, or `{case_id}/00000.png ...`, for every case. A track file next to a
             video (`{case_id}.tracks.npz`) is used instead of the face tracker.
         method: name of the method.
         out: path of the record; `{method}.json` in the current folder by default.
         profile: `mediapipe`, or `paper` for gaze by L2CS-Net and expression and pose by SMIRK.
-        metrics: names of metrics and extras; all eight metrics by default. A metric includes its extras that need no
-            further passes through a network.
+        metrics: names of metrics and extras, in any case; all eight metrics by default. A metric includes its extras
+            that need no further passes through a network.
         split, track: score only these.
         missing: treatment of a reference's face that a frame does not show: `exclude` excludes the frame from the mean
             (and lowers the detect rate), `penalty` gives it the worst value.
@@ -91,46 +92,44 @@ def score(
         looks: number of jittered crops over which landmarks, gaze, expression and pose are averaged; more than one
             changes the ids of face metrics.
         floors: measure the noise floors, once per benchmark; see docs/metrics.md.
+        names: case id -> name of its file in `predictions`, or a CSV or JSON file of it, if the files are not named by
+            case ids; a pattern such as `{source}--{driver}.mp4` is detected.
 
     Raises:
         UserError: an argument is invalid, the benchmark or predictions cannot be scored, or the machine killed or
             crashed the workers; no record is written then.
     """
     start = time.time()
-    bench = Benchmark.open(benchmark)
+    root = benchmark.root if isinstance(benchmark, Benchmark) else Path(benchmark)
     method = check_method(method)
     path = Path(out) if out else Path(f"{method_file_name(method)}.json")
-    if not Path(predictions).is_dir():
-        raise UserError(f"{predictions} is not a folder; expected a folder with one video per case, {{case_id}}.mp4")
-    if pairing not in PAIRINGS:
-        raise UserError(f"--pairing is {pairing!r}; expected time or index")
-    columns = choose_columns(metrics, profile)
-    plan = ScoringPlan(
-        bench=bench,
-        predictions=Path(predictions),
+    plan = make_plan(
+        root,
+        predictions,
         profile=profile,
-        columns=columns,
+        metrics=metrics,
         missing=missing,
         pairing=pairing,
-        device=torch_device(device, columns, profile, networks or {}),
-        without=missing_weights(columns, profile),
-        networks=networks or {},
-        looks=_positive(looks),
+        device=device,
+        networks=networks,
+        looks=looks,
+        names=names,
     )
-    cases = bench.select(split, track)[shard[0] - 1 :: shard[1]]
+    selected = select_cases(plan.bench, split, track)
+    plan, naming = with_detected_names(plan, selected)
+    cases = selected[shard[0] - 1 :: shard[1]]
     if not cases:
-        raise UserError(f"{benchmark} has no {split or ''} {track or ''} cases".replace("  ", " "))
-    for case in cases:
-        for problem in case_problems(bench, case):
-            raise UserError(f"{benchmark}: {case.case_id} {problem}")
+        raise UserError(f"shard {shard[0]}/{shard[1]} has no case: there are {len(selected)}")
+    for line in check_plan(plan, cases, naming).lines():
+        say(line)
     workers = num_cores() if workers is None else workers
     with sole_writer(path):
         _check_target(path, method)
         verify_files(plan, cases)
         runs = read_runs(plan.predictions, [case.case_id for case in cases])
         scores = _score_all(plan, cases, workers)
-        if Benchmark.open(benchmark).sha256 != bench.sha256:
-            raise UserError(f"{benchmark} was changed while it was being scored; nothing was written, score it again")
+        if Benchmark.open(root).sha256 != plan.bench.sha256:
+            raise UserError(f"{root} was changed while it was being scored; nothing was written, score it again")
         verify_files(plan, cases)
         timing = {"seconds": round(time.time() - start, 3), "started_at": round(start, 3), "workers": float(workers)}
         record = make_record(plan, method, cases, scores, timing)
@@ -141,15 +140,9 @@ def score(
     return record
 
 
-def _positive(looks: int) -> int:
-    if not 1 <= looks <= MAX_LOOKS:
-        raise UserError(f"--looks is {looks}; expected a number of crops from 1 to {MAX_LOOKS}")
-    return looks
-
-
 def _with_floors(plan: ScoringPlan, record: ScoreRecord, cases: Sequence[Case], workers: int) -> ScoreRecord:
-    of_drivers, of_sets = driver_floors(plan, cases, workers), set_floors(plan, cases, workers)
-    return replace(record, groups=[with_floors(group, cases, of_drivers, of_sets) for group in record.groups])
+    of_faces, of_sets = face_floors(plan, cases, workers), set_floors(plan, cases, workers)
+    return replace(record, groups=[with_floors(group, cases, of_faces, of_sets) for group in record.groups])
 
 
 def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[str, CaseScore]:
@@ -164,9 +157,15 @@ def _score_all(plan: ScoringPlan, cases: Sequence[Case], workers: int) -> dict[s
         if isinstance(result, WorkerKilled):
             raise result.as_user_error(case.case_id)
         scores[case.case_id] = failed_case(plan, case, result) if isinstance(result, ItemError) else result
+        say(f"{case.case_id}: {_outcome(scores[case.case_id])}", only_verbose=True)
     _complete_references(plan, cases, scores, workers)
     _check_workers([scores[case.case_id] for case in remaining])
     return scores
+
+
+def _outcome(score: CaseScore) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in score.values.items() if not COLUMNS[name].is_extra)
+    return f"{score.code}: {score.detail}" if score.outcome == "error" else values
 
 
 def _complete_references(plan: ScoringPlan, cases: Sequence[Case], scores: dict[str, CaseScore], workers: int) -> None:

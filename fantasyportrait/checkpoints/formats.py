@@ -65,6 +65,7 @@ FORMATS = (
     Format(
         component="VAE", layout="diffusers", signature=("encoder.down_blocks.0.norm1.gamma", "post_quant_conv.weight")
     ),
+    Format(component="VAE", layout="patches", signature=("first.basis", "rest.basis")),
     Format(
         component="text encoder",
         layout="published",

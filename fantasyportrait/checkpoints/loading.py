@@ -13,6 +13,7 @@ from fantasyportrait.checkpoints.model_folder import ModelFolder, WanCheckpoint
 from fantasyportrait.checkpoints.tensors import Tensors
 from fantasyportrait.expression.encoder import ExpressionEncoder
 from fantasyportrait.model.adapter import MotionAdapter
+from fantasyportrait.model.patch_autoencoder import PatchAutoencoder
 from fantasyportrait.model.transformer import MotionTransformer, build_transformer
 
 M = TypeVar("M", bound=nn.Module)
@@ -172,13 +173,16 @@ def load_expression_encoder(folder: ModelFolder, *, device: torch.device | str =
 
 
 def load_vae(base: WanCheckpoint, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
-    """Load the VAE as diffusers' `AutoencoderKLWan`."""
+    """Load the VAE as diffusers' `AutoencoderKLWan`; that of tiny models can be a `PatchAutoencoder`."""
     return load_weights(_build_empty_vae(base), base.tensors("VAE"), component="VAE", device=device, dtype=dtype)
 
 
 def _build_empty_vae(base: WanCheckpoint) -> Any:
     from diffusers import AutoencoderKLWan
 
+    if base.config("VAE").get("_class_name") == "PatchAutoencoder":
+        with on_meta_device():
+            return PatchAutoencoder()
     config = {k: v for k, v in base.config("VAE").items() if not k.startswith("_")}
     if "z_dim" not in config:  # published files have no configuration of the VAE
         config = {"base_dim": base.tensors("VAE").shape("encoder.conv_in.weight")[0]}

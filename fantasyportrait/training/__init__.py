@@ -1,0 +1,1 @@
+"""Training of the motion adapter and the backbone."""

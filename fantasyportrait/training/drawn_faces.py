@@ -1,0 +1,60 @@
+"""Data and model of the `tiny` recipe: drawn faces with exact tracks, and a tiny model with an autoencoder of them.
+
+The weights of its encoders are random: features of crops then still vary with the expression.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from exprbench.core.files import sha256_path, write_json
+from exprbench.faces import save_tracks
+from exprbench.faces.video_tracks import given_path
+from exprbench.media import read_clip, write_image, write_video
+from exprbench.toy_benchmark.animation import perform, still
+from exprbench.toy_benchmark.cast import CAST
+from exprbench.toy_benchmark.scene import render
+from fantasyportrait.checkpoints.random_init import write_random_model
+from fantasyportrait.checkpoints.tensors import save_tensors
+from fantasyportrait.model.patch_autoencoder import PatchAutoencoder
+from fantasyportrait.portrait import resize
+
+SIDE = 128
+NUM_FRAMES = 27
+PEOPLE = CAST[:3]
+SEEDS = (1, 2, 3)  # one performance for each, of every person
+
+
+def draw_clips(folder: Path) -> None:
+    """Write videos of every person with every performance, and a portrait of each, with exact face tracks."""
+    if (folder / "done").is_file():
+        return
+    for person in PEOPLE:
+        name = person.name.lower()
+        for seed in SEEDS:
+            frames, tracks = render((person,), [perform(seed, NUM_FRAMES)], (SIDE, SIDE))
+            path = folder / "videos" / f"{name}-{seed}.mp4"
+            write_video(path, frames, crf=12)
+            save_tracks(given_path(path), replace(tracks, video_sha256=sha256_path(path)))
+        frames, tracks = render((person,), [still()], (SIDE, SIDE))
+        path = folder / "portraits" / f"{name}.png"
+        write_image(path, next(frames))
+        save_tracks(given_path(path), replace(tracks, video_sha256=sha256_path(path)))
+    (folder / "done").touch()
+
+
+def write_tiny_model(folder: Path, clips: Path, size: tuple[int, int], seed: int) -> None:
+    """Write a tiny model folder of random weights whose VAE is an autoencoder of patches fitted to clips."""
+    if (folder / "fantasyportrait.json").is_file():
+        return
+    write_random_model(folder, "tiny", seed)
+    vae = PatchAutoencoder().fit(np.stack(list(_read(clips, size))))
+    save_tensors(folder / "base/vae/diffusion_pytorch_model.safetensors", vae.state_dict())
+    write_json(folder / "base/vae/config.json", {"_class_name": "PatchAutoencoder"})
+
+
+def _read(clips: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    for path in sorted((clips / "videos").glob("*.mp4")):
+        yield np.stack([resize(frame, size) for frame in read_clip(path)[0]])

@@ -1,0 +1,275 @@
+"""Public functions of training: `prepare` and `train`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from exprbench.core.errors import UserError
+from exprbench.core.progress import say
+from fantasyportrait.backbone import resolve_device
+from fantasyportrait.checkpoints.layout import PROMPT_FILE
+from fantasyportrait.checkpoints.loading import load_adapter, load_transformer
+from fantasyportrait.checkpoints.model_folder import ModelFolder
+from fantasyportrait.checkpoints.tensors import open_tensors
+from fantasyportrait.model.adapter import MotionAdapter
+from fantasyportrait.model.configs import AUGMENTED, AdapterConfig
+from fantasyportrait.settings import SamplingConfig
+from fantasyportrait.training.clip_encoder import ClipEncoder, EncodingConfig
+from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_source
+from fantasyportrait.training.drawn_faces import draw_clips, write_tiny_model
+from fantasyportrait.training.export_run import export_run, write_run
+from fantasyportrait.training.latent_cache import EncodedOnTheFly, ExampleStore, LatentCache, write_cache
+from fantasyportrait.training.loss_curve import write_loss_curve
+from fantasyportrait.training.mixing_sampler import MixingSampler, SamplerState
+from fantasyportrait.training.predictions import describe, predict
+from fantasyportrait.training.recipes import get_recipe
+from fantasyportrait.training.sharding import init_training_ranks, shard_model
+from fantasyportrait.training.trainable import TrainableModel, select_trained
+from fantasyportrait.training.trainer import Trainer
+from fantasyportrait.training.training_config import TrainingConfig, override
+from fantasyportrait.training.validation_videos import validate_with_benchmark
+
+TINY_SOURCE = "drawn"
+
+
+def prepare(
+    *,
+    model: Path | str,
+    sources: Sequence[str],
+    out: Path | str,
+    recipe: str = "paper-14b",
+    settings: dict[str, str] | None = None,
+    reference: str = "first",
+    dtype: str = "bf16",
+    device: str = "auto",
+) -> str:
+    """Encode the clips of sources into a latent cache, and return a line for the user.
+
+    Args:
+        model: model folder with the encoders.
+        sources: `NAME=PATH` of each source; see `list_clips` for the kinds of paths.
+        out: folder of the cache; an interrupted run is resumed.
+        recipe: sizes, number of frames and frame rate are the recipe's.
+        settings: settings of the recipe that are replaced.
+        reference: reference frame of each clip, `first` or `random`.
+        dtype: data type of stored latents and embeddings, `bf16` or `fp32`.
+        device: device of the encoders.
+
+    Raises:
+        UserError: an argument is wrong, or the cache was made with other settings.
+    """
+    config = override(get_recipe(recipe), settings or {})
+    encoder = ClipEncoder(ModelFolder(Path(model)), _encoding(config, reference, dtype), resolve_device(device))
+    write_cache(Path(out), _list_all(sources), encoder)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return f"{out}: the share of process {os.environ.get('RANK', '0')} is written"
+    cache = LatentCache(Path(out))
+    for clip, reason in cache.excluded.items():
+        say(f"{clip} is excluded: {reason}")
+    return f"{out}: {len(cache.entries)} examples, {len(cache.excluded)} clips excluded"
+
+
+def _encoding(config: TrainingConfig, reference: str = "first", dtype: str = "bf16") -> EncodingConfig:
+    return EncodingConfig(
+        sizes=config.sizes, num_frames=config.num_frames, fps=config.fps, reference=reference, dtype=dtype
+    )
+
+
+def _list_all(sources: Sequence[str]) -> list[ClipFile]:
+    return [clip for name, path in map(parse_source, sources) for clip in list_clips(name, path)]
+
+
+def train(
+    *,
+    out: Path | str,
+    recipe: str = "paper-14b",
+    settings: dict[str, str] | None = None,
+    model: Path | str | None = None,
+    data: Path | str | None = None,
+    sources: Sequence[str] = (),
+    continue_adapter: bool = False,
+    benchmark: Path | str | None = None,
+    num_cases: int = 4,
+    device: str = "auto",
+    dry_run: bool = False,
+) -> list[str]:
+    """Train a model, and return lines for the user. A run that was stopped continues from its last checkpoint.
+
+    Args:
+        out: folder of the run: settings, checkpoints, metrics, validation videos, and at the end the trained model.
+        recipe: name of a recipe, or `FILE.py:FUNCTION`.
+        settings: settings of the recipe that are replaced, by name, such as `{"optimizer.learning_rate": "2e-4"}`.
+        model: model folder with the base and the expression encoder; not needed for `tiny`.
+        data: latent cache of `prepare`.
+        sources: `NAME=PATH` of sources that are encoded on the fly, instead of `data`.
+        continue_adapter: start from the adapter of the model folder instead of a new one.
+        benchmark: ExprBench folder whose cases are generated and scored at every validation.
+        num_cases: number of validation cases of each track.
+        device: device of this process.
+        dry_run: only print parameters, predicted memory, steps and cost.
+
+    Raises:
+        UserError: an argument is wrong, or the loss is not finite.
+    """
+    _adopt_slurm()
+    config, out = override(get_recipe(recipe), settings or {}), Path(out)
+    if config.recipe == "tiny" and model is None:
+        model, sources = _make_tiny(config, out), ([] if data else [f"{TINY_SOURCE}={out / 'clips'}"])
+    if model is None:
+        raise UserError("no model to train; give --model with a folder of fantasyportrait convert")
+    folder = ModelFolder(Path(model))
+    adapter = replace(folder.adapter, augmented=AUGMENTED[config.augment])
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if dry_run:
+        num_examples = len(LatentCache(Path(data)).entries) if data else None
+        found = predict(config, folder.base.backbone, adapter, world_size=world_size, num_examples=num_examples)
+        return [describe(config, found, world_size)]
+    target = resolve_device(device)
+    store = _open_data(config, folder, Path(data) if data else None, sources, target)
+    return _train(
+        config, folder, adapter, store, out, target,
+        continue_adapter=continue_adapter, benchmark=Path(benchmark) if benchmark else None, num_cases=num_cases,
+    )  # fmt: skip
+
+
+def _adopt_slurm() -> None:
+    """Take the ranks of `srun` where torchrun has set none; MASTER_ADDR and MASTER_PORT come from the job script."""
+    if "RANK" not in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        names = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+        os.environ.update({name: os.environ[slurm] for name, slurm in names.items()})
+
+
+def _make_tiny(config: TrainingConfig, out: Path) -> Path:
+    """Draw the clips and write the tiny model of the `tiny` recipe, and return the model folder."""
+    draw_clips(out / "clips")
+    write_tiny_model(out / "untrained", out / "clips", config.sizes[0], config.seed)
+    return out / "untrained"
+
+
+def _open_data(
+    config: TrainingConfig, folder: ModelFolder, data: Path | None, sources: Sequence[str], device: torch.device
+) -> ExampleStore:
+    if (data is None) == (not sources):
+        raise UserError("give either --data with a cache of fantasyportrait prepare, or --source")
+    if data is None:
+        dtype = "fp32" if config.precision == "fp32" else "bf16"
+        encoder = ClipEncoder(folder, _encoding(config, dtype=dtype), device)
+        store: ExampleStore = InMemory(EncodedOnTheFly(_list_all(sources), encoder))
+    else:
+        store = LatentCache(data)
+        encoder = ClipEncoder(folder, _encoding(config))
+        store.check_encoders({k: v for k, v in encoder.identity().items() if k not in ("reference", "dtype")})
+    if not store.entries:
+        raise UserError("the data hold no examples; see the excluded clips of fantasyportrait prepare")
+    return store
+
+
+class InMemory:
+    """Store that keeps the examples that were loaded, up to `limit` of them."""
+
+    def __init__(self, store: ExampleStore, limit: int = 256) -> None:
+        self._store, self._limit, self.entries = store, limit, store.entries
+        self._loaded: dict[int, Any] = {}
+
+    def load(self, index: int) -> Any:
+        """Return an example."""
+        if index in self._loaded:
+            return self._loaded[index]
+        example = self._store.load(index)
+        if len(self._loaded) < self._limit:
+            self._loaded[index] = example
+        return example
+
+
+def build_model(
+    config: TrainingConfig, folder: ModelFolder, adapter: AdapterConfig, device: torch.device, *, continue_adapter: bool
+) -> TrainableModel:
+    """Load the backbone and make a new adapter, or load that of the folder; what is trained is in float32.
+
+    Raises:
+        UserError: the folder's adapter has other learnable tokens than the recipe.
+    """
+    torch.manual_seed(config.seed)
+    is_frozen_bf16 = config.backbone != "full" and config.precision == "bf16"
+    dtype = torch.bfloat16 if is_frozen_bf16 else torch.float32
+    backbone = load_transformer(folder.base, dtype=dtype, device=device)
+    if continue_adapter and folder.adapter != adapter:
+        raise UserError(f"the adapter of {folder.path} has other learnable tokens than augment {config.augment!r}")
+    made = load_adapter(folder, device=device) if continue_adapter else MotionAdapter(adapter).to(device)
+    model = TrainableModel(backbone, made)
+    select_trained(model, config.backbone, rank=config.lora_rank, alpha=config.lora_alpha)
+    if config.checkpointing:
+        model.backbone.enable_gradient_checkpointing()
+    if config.compile:
+        model.backbone.compile_repeated_blocks(dynamic=True)
+    return model
+
+
+def read_empty_prompt(folder: ModelFolder) -> Tensor:
+    """Return the embedding of the empty prompt, (1, 512, text_dim), as sampling uses it.
+
+    Raises:
+        UserError: the folder does not hold it.
+    """
+    path = folder.path / PROMPT_FILE
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; convert the model again with a base that has its text encoder")
+    return open_tensors(path)["empty"]
+
+
+def _train(
+    config: TrainingConfig,
+    folder: ModelFolder,
+    adapter: AdapterConfig,
+    store: ExampleStore,
+    out: Path,
+    device: torch.device,
+    *,
+    continue_adapter: bool,
+    benchmark: Path | None,
+    num_cases: int,
+) -> list[str]:
+    ranks = init_training_ranks(device, config, folder.base.backbone.num_attention_heads)
+    MixingSampler(store.entries, config.sources, config.batch_size, SamplerState(seed=config.seed))  # names of sources
+    if ranks.is_main:
+        write_run(out, config, adapter, folder.path)
+    storage = device if ranks.world_size == 1 else torch.device("cpu")  # a block at a time moves when it is sharded
+    model = build_model(config, folder, adapter, storage, continue_adapter=continue_adapter)
+    shard_model(model, ranks, device, config.precision)
+    trainer = Trainer(config, model, store, empty_prompt=read_empty_prompt(folder), out=out, device=device, ranks=ranks)
+
+    def validate(trainer: Trainer) -> dict[str, Any]:
+        sampling = SamplingConfig(size="x".join(map(str, config.sizes[0])), fps=config.fps, frames=config.num_frames)
+        videos = out / "validation" / f"step-{trainer.step:07d}"
+        return validate_with_benchmark(
+            model, folder, benchmark, videos, sampling,  # type: ignore[arg-type]
+            device=device, ranks=ranks, precision=config.precision, limit=num_cases,
+        )  # fmt: skip
+
+    trainer.run(on_validation=validate if benchmark else None)
+    if not ranks.is_main:
+        return []
+    write_loss_curve(out, out / "loss_curve.png")
+    messages = [f"wrote {out / 'loss_curve.png'}", *export_run(out, out / "model")]
+    if config.recipe == "tiny":
+        messages.append(f"wrote {sample_tiny(config, out)}")
+    return messages
+
+
+def sample_tiny(config: TrainingConfig, out: Path) -> Path:
+    """Animate a drawn portrait with the trained tiny model, and return the path of the video."""
+    from fantasyportrait.sampling import sample
+
+    clips = out / "clips"
+    driver = sorted((clips / "videos").glob("*.mp4"))[0]
+    portrait = clips / "portraits" / f"{driver.stem.rpartition('-')[0]}.png"
+    size = "x".join(map(str, config.sizes[0]))
+    return sample(
+        model=out / "model", portrait=portrait, drivers=[driver], out=out / "validation.mp4", size=size,
+        frames=config.num_frames, expression_guidance=1.0, overwrite=True, runtime={"device": "cpu"},
+    )  # fmt: skip
