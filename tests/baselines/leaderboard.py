@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import exprbench
-from baselines.environment import install, lock
+from baselines.method_environment import install, lock
 from baselines.run_check import run_problems
 from baselines.runner import run_method
 from baselines.spec import find_method, load_method, method_folders

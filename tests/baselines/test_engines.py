@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from baselines.environment import ENGINES, environment_folder, find_environment, install, is_installed
+from baselines.method_environment import ENGINES, environment_folder, find_environment, install, is_installed
 from baselines.run_record import load_run
 from baselines.runner import run_method
 from baselines.spec import load_method
@@ -49,7 +49,7 @@ def machine(tmp_path, monkeypatch):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    monkeypatch.setattr("baselines.environment.find_uv", lambda: None)
+    monkeypatch.setattr("baselines.method_environment.find_uv", lambda: None)
     return lambda: [json.loads(line) for line in log.read_text().splitlines()]
 
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from baselines.environment import find_uv
+from baselines.method_environment import find_uv
 from baselines.spec import find_method, load_method, method_folders
 from exprbench.records import CaseScore
 from tests.baselines import leaderboard
