@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 SHARED := ../shared
 export EXPRBENCH_WEIGHTS ?= $(if $(wildcard $(SHARED)/weights),$(abspath $(SHARED)/weights))
 
-.PHONY: demo test test-all lint bench fuzz tables venv clean
+.PHONY: leaderboard demo test test-all lint bench fuzz tables venv clean
 
 demo: venv  ## draw a small benchmark, score six toy methods on it, print a table
 	$(BIN)/exprbench demo --out runs/demo
@@ -25,6 +25,9 @@ tables: venv  ## rebuild results/LEADERBOARD.md and its other forms from the sto
 
 bench: venv  ## speed and memory compared with other libraries, on this machine
 	$(BIN)/python -m benchmarks
+
+leaderboard: venv  ## doubles of all baseline methods: installed by uv, run, scored and put into one table
+	$(BIN)/python -m tests.baselines.leaderboard --out runs/leaderboard
 
 fuzz: venv  ## two thousand damaged videos, images, tracks, records, tables and archives: each is read or named
 	$(BIN)/python -m tests.fuzz --variants 2000 --seed 0

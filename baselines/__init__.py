@@ -16,7 +16,7 @@ __getattr__, __dir__ = lazy(
         "examine": "baselines.doctor",
         "find_method": "baselines.spec",
         "import_videos": "baselines.importing",
-        "install": "baselines.environment",
+        "install": "baselines.method_environment",
         "load_methods": "baselines.spec",
         "run_method": "baselines.runner",
         "run_problems": "baselines.run_check",

@@ -18,7 +18,7 @@ from baselines.command import (
     placeholders,
     write_configs,
 )
-from baselines.environment import Environment
+from baselines.method_environment import Environment
 from baselines.normalize import RawOutput
 from baselines.spec import Method
 from baselines.stage import Job, stage

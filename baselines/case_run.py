@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from baselines.attempt import Attempt, Settings, run_job
-from baselines.environment import environment_key
 from baselines.gpus import gpu_name, hold_gpu
+from baselines.method_environment import environment_key
 from baselines.normalize import normalize
 from baselines.run_record import SCHEMA, RunRecord, prediction_path, save_run
 from baselines.stage import Job, plan_jobs

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from baselines.environment import find_environment, is_installed
+from baselines.method_environment import find_environment, is_installed
 from baselines.spec import Method, load_methods
 from baselines.trial import load_trial
 

@@ -143,7 +143,7 @@ def _add_install(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_install(args: argparse.Namespace) -> int:
-    from baselines.environment import install
+    from baselines.method_environment import install
     from baselines.spec import find_method
 
     print(install(find_method(args.method), engine=args.engine, repo_url=args.repo_url))
@@ -278,7 +278,7 @@ def _add_lock(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_lock(args: argparse.Namespace) -> int:
-    from baselines.environment import lock
+    from baselines.method_environment import lock
     from baselines.spec import find_method, load_methods
 
     methods = [find_method(name) for name in args.method]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.environment import Environment
+from baselines.method_environment import Environment
 from baselines.spec import PLACEHOLDER, Method
 from baselines.stage import Job
 from exprbench.core.errors import UserError, unknown_name

@@ -19,7 +19,8 @@ from baselines.command import (
     placeholders,
     write_configs,
 )
-from baselines.environment import (
+from baselines.gpus import total_memory_bytes
+from baselines.method_environment import (
     Environment,
     environment_key,
     execute,
@@ -28,7 +29,6 @@ from baselines.environment import (
     is_installed,
     repo_problems,
 )
-from baselines.gpus import total_memory_bytes
 from baselines.model_hashes import hash_model, weight_path
 from baselines.spec import Kind, Method, Weight
 from baselines.stage import Job, example_job
@@ -47,7 +47,7 @@ PACKAGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class MethodCheck:
     """One thing that was checked; a `warning` may or may not keep the method from running."""
 
     name: str
@@ -62,7 +62,7 @@ def examine(
     options: Mapping[str, str] | None = None,
     python: str | None = None,
     repo: Path | None = None,
-) -> Iterator[Check]:
+) -> Iterator[MethodCheck]:
     """Yield what is in order and what is missing for a run of a method, with the remedy.
 
     Args:
@@ -85,10 +85,10 @@ def examine(
         yield from _check_arguments(method, environment, chosen)
 
 
-def _check_installation(method: Method, python: str | None, repo: Path | None) -> Check:
+def _check_installation(method: Method, python: str | None, repo: Path | None) -> MethodCheck:
     if (python and repo) or is_installed(method):
         text = "given by --python and --repo" if python and repo else f"key {environment_key(method)}"
-        return Check(name="environment", status="ok", detail=text)
+        return MethodCheck(name="environment", status="ok", detail=text)
     detail = f"not installed; run: baselines install {method.id}, or give --python and --repo"
     uv = find_uv()
     if (
@@ -98,42 +98,42 @@ def _check_installation(method: Method, python: str | None, repo: Path | None) -
         ).returncode
     ):
         detail += f"; Python {method.python} is not on this machine, so uv will download it"
-    return Check(name="environment", status="failed", detail=detail)
+    return MethodCheck(name="environment", status="failed", detail=detail)
 
 
-def _check_repo(method: Method, environment: Environment) -> Check:
+def _check_repo(method: Method, environment: Environment) -> MethodCheck:
     repo = environment.repo
     if repo is None or not repo.is_dir():
-        return Check(name="repository", status="failed", detail=f"there is no {repo}")
+        return MethodCheck(name="repository", status="failed", detail=f"there is no {repo}")
     problems = repo_problems(method, repo)
     text = f"{repo} {' and '.join(problems)}" if problems else f"at {method.commit[:10]}"
-    return Check(name="repository", status="failed" if problems else "ok", detail=text)
+    return MethodCheck(name="repository", status="failed" if problems else "ok", detail=text)
 
 
-def _check_interpreter(method: Method, environment: Environment) -> tuple[dict[str, str] | None, Check]:
+def _check_interpreter(method: Method, environment: Environment) -> tuple[dict[str, str] | None, MethodCheck]:
     """Return the installed packages by name, None if the interpreter does not start."""
     try:
         text = execute([*environment.python, "-c", PACKAGES], f"starting {environment.python[0]}")
         version, packages = json.loads(text.splitlines()[-1])
     except (UserError, ValueError, IndexError) as error:
-        return None, Check(name="interpreter", status="failed", detail=str(error))
+        return None, MethodCheck(name="interpreter", status="failed", detail=str(error))
     is_right = version.rpartition(".")[0] == method.python or not method.repo
     expected = "" if is_right else f"; the method needs {method.python}"
-    return packages, Check(
+    return packages, MethodCheck(
         name="interpreter", status="ok" if is_right else "warning", detail=f"Python {version}{expected}"
     )
 
 
-def _check_packages(method: Method, packages: Mapping[str, str], *, is_own: bool) -> Check:
+def _check_packages(method: Method, packages: Mapping[str, str], *, is_own: bool) -> MethodCheck:
     """Compare the installed packages with the lock; in an environment of the user's, a difference is a warning."""
     found = {_normal(name): version for name, version in packages.items()}
     pins = {_normal(name): version for name, version in locked(method.lock_path.read_text(encoding="utf-8"))}
     wrong = [f"{name} {found.get(name, 'missing')}" for name, version in pins.items() if found.get(name) != version]
     if not wrong:
-        return Check(name="packages", status="ok", detail=f"the {len(pins)} of the lock")
+        return MethodCheck(name="packages", status="ok", detail=f"the {len(pins)} of the lock")
     more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
     detail = f"{len(wrong)} of {len(pins)} differ from the lock: {', '.join(wrong[:4])}{more}"
-    return Check(name="packages", status="warning" if is_own else "failed", detail=detail)
+    return MethodCheck(name="packages", status="warning" if is_own else "failed", detail=detail)
 
 
 def locked(text: str) -> list[tuple[str, str]]:
@@ -145,47 +145,47 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _check_weight(method: Method, weight: Weight, environment: Environment, options: Mapping[str, str]) -> Check:
+def _check_weight(method: Method, weight: Weight, environment: Environment, options: Mapping[str, str]) -> MethodCheck:
     name, source = f"weights {weight.path}", f"; get it from {weight.url}" if weight.url else ""
     path = weight_path(method, weight.path, environment, options)
     if path is None:
-        return Check(name=name, status="warning", detail="not checked: its path is an option; give it with --set")
+        return MethodCheck(name=name, status="warning", detail="not checked: its path is an option; give it with --set")
     if not path.exists():
-        return Check(name=name, status="failed", detail=f"missing{source}")
+        return MethodCheck(name=name, status="failed", detail=f"missing{source}")
     if not weight.sha256:
-        return Check(name=name, status="ok", detail="there; no hash is known")
+        return MethodCheck(name=name, status="ok", detail="there; no hash is known")
     digest = hash_model(path)
     if digest != weight.sha256:
-        return Check(name=name, status="failed", detail=f"has sha256 {digest}; expected {weight.sha256}{source}")
-    return Check(name=name, status="ok", detail=f"sha256 {digest[:16]}")
+        return MethodCheck(name=name, status="failed", detail=f"has sha256 {digest}; expected {weight.sha256}{source}")
+    return MethodCheck(name=name, status="ok", detail=f"sha256 {digest[:16]}")
 
 
-def _check_gpu(method: Method, gpu: str) -> Check:
+def _check_gpu(method: Method, gpu: str) -> MethodCheck:
     if not gpu:
-        return Check(name="GPU", status="warning", detail="none is used; the method may need one")
+        return MethodCheck(name="GPU", status="warning", detail="none is used; the method may need one")
     total = total_memory_bytes(gpu)
     name, needed = f"GPU {gpu}", method.min_vram_gb
     if not total:
-        return Check(name=name, status="failed", detail="nvidia-smi does not list it")
+        return MethodCheck(name=name, status="failed", detail="nvidia-smi does not list it")
     if total < needed * GIB:
-        return Check(name=name, status="failed", detail=f"has {total / GIB:.1f} GiB; the method needs {needed:g}")
+        return MethodCheck(name=name, status="failed", detail=f"has {total / GIB:.1f} GiB; the method needs {needed:g}")
     how = f"the method needs {needed:g}" if needed else "how much the method needs is not known"
-    return Check(name=name, status="ok", detail=f"{total / GIB:.1f} GiB; {how}")
+    return MethodCheck(name=name, status="ok", detail=f"{total / GIB:.1f} GiB; {how}")
 
 
-def _check_arguments(method: Method, environment: Environment, options: dict[str, str]) -> Iterator[Check]:
+def _check_arguments(method: Method, environment: Environment, options: dict[str, str]) -> Iterator[MethodCheck]:
     """Yield, for each process of the method, whether its own parser accepts what would be passed."""
     try:
         check_options(method, options)
     except UserError as error:
-        yield Check(name="arguments", status="warning", detail=f"not checked: {error}")
+        yield MethodCheck(name="arguments", status="warning", detail=f"not checked: {error}")
         return
     kinds: list[Kind] = ["single", "multi"] if method.multi == "native" else ["single"]
     for kind in kinds:
         yield from _check_kind(method, environment, options, kind)
 
 
-def _check_kind(method: Method, environment: Environment, options: dict[str, str], kind: Kind) -> Iterator[Check]:
+def _check_kind(method: Method, environment: Environment, options: dict[str, str], kind: Kind) -> Iterator[MethodCheck]:
     with tempfile.TemporaryDirectory(prefix="exprbench-doctor-") as folder:
         job = example_job(Path(folder), kind)
         settings = Settings(
@@ -198,26 +198,26 @@ def _check_kind(method: Method, environment: Environment, options: dict[str, str
             values = placeholders(method, job, environment, options, method.seed)
             write_configs(method, job, environment, values)
         except (UserError, OSError) as error:
-            yield Check(name=f"arguments ({kind})", status="failed", detail=str(error))
+            yield MethodCheck(name=f"arguments ({kind})", status="failed", detail=str(error))
             return
         for command in commands_of(settings, job, ""):
             yield _probe(method, environment, job, command, kind)
 
 
-def _probe(method: Method, environment: Environment, job: Job, command: Command, kind: Kind) -> Check:
+def _probe(method: Method, environment: Environment, job: Job, command: Command, kind: Kind) -> MethodCheck:
     words = script_of(command.argv[len(environment.python) :])
     name = f"arguments of {' '.join(words[:2]) if words[0] == '-m' else words[0]} ({kind})"
     if Path(words[0]).is_relative_to(method.folder):
-        return Check(name=name, status="ok", detail="a script of the method's own folder")
+        return MethodCheck(name=name, status="ok", detail="a script of the method's own folder")
     result = job.folder / "parsed.json"
     result.unlink(missing_ok=True)
     probe = shutil.copy(PROBE, job.folder)  # where a container sees it
     done = _run_probe([*environment.python, str(probe), str(result), *words], command, job_environment(method, command))
     if not result.is_file():
-        return Check(name=name, status="failed", detail=f"not accepted: {done}")
+        return MethodCheck(name=name, status="failed", detail=f"not accepted: {done}")
     unknown = read_json(result)["unknown"]
     text = f"its parser does not know {' '.join(unknown)}" if unknown else "accepted by its parser, after its imports"
-    return Check(name=name, status="failed" if unknown else "ok", detail=text)
+    return MethodCheck(name=name, status="failed" if unknown else "ok", detail=text)
 
 
 def _run_probe(argv: list[str], command: Command, env: dict[str, str]) -> str:
@@ -247,7 +247,7 @@ def script_of(words: Sequence[str]) -> list[str]:
     return list(words)
 
 
-def format_checks(checks: Sequence[Check]) -> str:
+def format_checks(checks: Sequence[MethodCheck]) -> str:
     """Return checks as lines of text."""
     width = max(len(check.name) for check in checks)
     return "\n".join(f"{check.status:<7}  {check.name:<{width}}  {check.detail}" for check in checks)

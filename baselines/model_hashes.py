@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from baselines.environment import Environment
+from baselines.method_environment import Environment
 from baselines.spec import PLACEHOLDER, Method
 from exprbench.core.cache import read_entry, write_entry
 from exprbench.core.files import sha256_json, sha256_path

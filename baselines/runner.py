@@ -9,9 +9,9 @@ from pathlib import Path
 from baselines.attempt import Settings, commands_of
 from baselines.case_run import LANDMARKER, RunPlan, can_check_faces, case_key, make_case
 from baselines.command import check_options
-from baselines.environment import Environment, find_environment, require_environment
 from baselines.gpus import check_gpus
 from baselines.job_folders import job_root, make_private
+from baselines.method_environment import Environment, find_environment, require_environment
 from baselines.model_hashes import weight_hashes
 from baselines.run_record import is_intact, load_run
 from baselines.spec import Method, find_method

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.embedded_pair import NAME, pair_benchmark
-from baselines.environment import environment_key, environments_root
+from baselines.method_environment import environment_key, environments_root
 from baselines.run_record import RunRecord, load_run, prediction_path
 from baselines.runner import run_method
 from baselines.spec import Method

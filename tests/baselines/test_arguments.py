@@ -6,7 +6,7 @@ import json
 import pytest
 
 from baselines.attempt import Settings, commands_of
-from baselines.environment import Environment
+from baselines.method_environment import Environment
 from baselines.spec import find_method, method_folders
 from baselines.stage import DriverInput, Job
 from exprbench.core.errors import UserError

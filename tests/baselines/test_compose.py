@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+import exprbench
 from baselines.geometry import Rect
 from baselines.run_record import load_run
 from exprbench import build
@@ -65,6 +66,19 @@ def test_each_face_follows_its_own_driver(bench, tmp_path):
         errors = np.array([[np.abs(a - b)[8:56, 8:56].mean() for b in wanted] for a in shown])
         assert (errors.argmin(1) == np.arange(len(boxes))).all()
         assert errors.diagonal().max() < 3
+    scored = exprbench.score(
+        benchmark=bench.root,
+        predictions=out,
+        method="composed",
+        out=tmp_path / "record.json",
+        metrics=["swap"],
+        split="multi",
+        track="cross",
+        floors=False,
+        workers=0,
+    )
+    assert scored.cases[0].values["swap"] < 0.05
+    assert scored.runs[case.case_id].composed
     outside = np.ones(source.shape[:2], bool)
     for box in boxes:
         outside[box.y : box.y + box.height, box.x : box.x + box.width] = False

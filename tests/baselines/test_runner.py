@@ -145,6 +145,18 @@ def test_two_runs_with_one_output_folder_are_refused(toy, square_bench, tmp_path
     assert process.wait() == 0
 
 
+def test_jobs_that_run_at_once_do_not_disturb_each_other(make, square_bench, tmp_path):
+    before = hashes(square_bench.root)
+    result, record = make("meet", gpus=["0", "1"], track=None)
+    assert sorted(result.made) == ["single-cross-0001", "single-self-0001"]
+    other = load_run(tmp_path / "out", "single-cross-0001")
+    assert {record.gpu, other.gpu} == {"0", "1"}
+    for case_id in result.made:
+        made = frames_of(tmp_path / "out" / f"{case_id}.mp4")
+        assert [number_of(frame) for frame in made] == list(range(30))
+    assert hashes(square_bench.root) == before
+
+
 def test_a_gpu_is_used_by_one_job_at_a_time(tmp_path):
     with hold_gpu(["0", "1"]) as first, hold_gpu(["0", "1"]) as second:
         assert {first, second} == {"0", "1"}

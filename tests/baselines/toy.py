@@ -44,6 +44,13 @@ if habit == "wait for mark":
     pathlib.Path(mark + ".started").write_text(str(os.getpid()))
     while not os.path.exists(mark):
         time.sleep(0.05)
+if habit == "meet":  # waits for the other job
+    device = os.environ["CUDA_VISIBLE_DEVICES"]
+    pathlib.Path("scratch").write_text(driver)
+    pathlib.Path(f"{mark}.{device}").touch()
+    while not all(os.path.exists(f"{mark}.{i}") for i in (0, 1)):
+        time.sleep(0.05)
+    assert pathlib.Path("scratch").read_text() == driver
 shutil.copy(driver, out)
 if habit == "noise":
     add_noise(driver, out)

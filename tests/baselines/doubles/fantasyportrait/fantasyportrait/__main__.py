@@ -12,7 +12,7 @@ parser.add_argument("--seed", type=int)
 parser.add_argument("--fps", type=float)
 args = parser.parse_args()
 height, width = image(args.portrait).shape[:2]
-drivers = [read(args.driver[int(pair.split(".")[0])])[0] for pair in args.assign.split(",")]
-count = min(map(len, drivers))
-frames = [np.hstack([resize(d[i], width // len(drivers), height) for d in drivers]) for i in range(count)]
+videos = [read(path)[0] for path in args.driver]
+used = videos if len(videos) == 1 else [videos[int(pair.split(".")[0])] for pair in args.assign.split(",")]
+frames = [np.hstack([resize(d[i], width // len(used), height) for d in used]) for i in range(min(map(len, used)))]
 deliver(args.out, frames, args.fps)

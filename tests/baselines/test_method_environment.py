@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from baselines.environment import (
+from baselines.method_environment import (
     dockerfile,
     environment_folder,
     find_environment,

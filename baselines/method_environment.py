@@ -230,19 +230,19 @@ def _make_with_docker(method: Method, folder: Path) -> list[str]:
     image = f"exprbench-{folder.name}"
     execute(["docker", "build", "--tag", image, context], "docker build")
     script = folder / "python"
-    write_text(script, _docker_script(image, folder))
+    write_text(script, _docker_script(image, folder, method.folder))
     script.chmod(0o755)
     return [str(script)]
 
 
-def _docker_script(image: str, folder: Path) -> str:
+def _docker_script(image: str, folder: Path, scripts: Path) -> str:
     """Return a shell script that runs Python in the image, with the job's folder, its device and its variables."""
     job = '"$(dirname "$PWD")"'
     return (
         "#!/bin/sh\n"
         'exec docker run --rm --init --user "$(id -u):$(id -g)" \\\n'
         '  --gpus "device=${CUDA_VISIBLE_DEVICES:-all}" --ipc host \\\n'
-        f'  --volume {folder}:{folder} --volume {job}:{job} --workdir "$PWD" \\\n'
+        f'  --volume {folder}:{folder} --volume {scripts}:{scripts}:ro --volume {job}:{job} --workdir "$PWD" \\\n'
         f'  --env PYTHONPATH --env MPLBACKEND --env TMPDIR --env HOME=/tmp {image} python "$@"\n'
     )
 
