@@ -22,8 +22,8 @@ from fantasyportrait.model.patch_autoencoder import PatchAutoencoder
 from fantasyportrait.portrait import resize
 
 SIDE = 128
-NUM_FRAMES = 27
-PEOPLE = CAST[:3]
+NUM_FRAMES = 18
+PEOPLE = CAST[:2]
 SEEDS = (1, 2, 3)  # one performance for each, of every person
 
 
