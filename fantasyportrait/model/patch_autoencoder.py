@@ -1,7 +1,8 @@
 """Linear autoencoder of patches with the interface of Wan's VAE, for tiny models that are trained on a CPU.
 
 A patch of 8 x 8 pixels in the first frame, or in four frames after it, is projected on its 16 principal components,
-which share one scale, so that their mean variance is one. It is fitted to frames in a second; a VAE with convolutions would take hours.
+which share one scale, so that their mean variance is one. It is fitted to frames in a second; a VAE with convolutions
+would take hours.
 """
 
 from types import SimpleNamespace
