@@ -1,7 +1,8 @@
 """Linear autoencoder of patches with the interface of Wan's VAE, for tiny models that are trained on a CPU.
 
 A patch of 8 x 8 pixels in the first frame, or in four frames after it, is projected on its 16 principal components,
-which are scaled to unit variance. It is fitted to frames in a second; a VAE with convolutions would take hours.
+which share one scale, so that their mean variance is one. It is fitted to frames in a second; a VAE with convolutions
+would take hours.
 """
 
 from types import SimpleNamespace
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 SIDE, CHANNELS = 8, 16
-MIN_VARIANCE = 1e-4  # of a component, so that those without variation are not scaled up to noise
 
 
 class PatchProjection(nn.Module):
@@ -23,7 +23,7 @@ class PatchProjection(nn.Module):
         self.num_frames, size = num_frames, 3 * num_frames * SIDE * SIDE
         self.mean = nn.Parameter(torch.zeros(size))
         self.basis = nn.Parameter(torch.zeros(CHANNELS, size))
-        self.scale = nn.Parameter(torch.ones(CHANNELS))
+        self.scale = nn.Parameter(torch.ones(1))
 
     def encode(self, clip: Tensor) -> Tensor:
         """Encode (B, 3, f * num_frames, H, W) to (B, 16, f, H / 8, W / 8)."""
@@ -48,11 +48,11 @@ class PatchProjection(nn.Module):
         mean = patches.mean(0)
         covariance = (patches - mean).T @ (patches - mean) / len(patches)
         variances, vectors = torch.linalg.eigh(covariance)
-        vectors, variances = vectors[:, -CHANNELS:].flip(1), variances[-CHANNELS:].flip(0)
-        signs = torch.sign(vectors.sum(0)).where(vectors.sum(0) != 0, torch.ones(CHANNELS).double())
+        vectors = vectors[:, -CHANNELS:].flip(1)  # the strongest first
+        signs = torch.where(vectors.sum(0) < 0, -1.0, 1.0)  # eigenvectors have any sign
         self.mean.copy_(mean)
         self.basis.copy_((vectors * signs).T)
-        self.scale.copy_(variances.clamp_min(MIN_VARIANCE).sqrt())
+        self.scale.copy_(variances[-CHANNELS:].mean().sqrt())
 
 
 class PatchDecoder(nn.Module):

@@ -69,7 +69,7 @@ def add_lora(backbone: MotionTransformer, rank: int, alpha: float) -> None:
     for block in backbone.blocks:
         for parent_name, parent in list(block.named_modules()):
             for name, child in list(parent.named_children()):
-                full = f"{parent_name}.{name}"
+                full = f".{parent_name}.{name}"
                 if isinstance(child, nn.Linear) and full.endswith(tuple(f".{target}" for target in LORA_TARGETS)):
                     setattr(parent, name, LoraLinear(child, rank, alpha))
 
