@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import exprbench
-from exprbench.commands import lists, pair, score, tables
+from exprbench.commands import filing, lists, pair, score, tables
 from exprbench.commands.options import add_split_and_track, add_verb, add_workers
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
@@ -19,6 +19,7 @@ EXAMPLES = """\
   exprbench cases bench --format json                              list the videos that a method generates
   exprbench score --benchmark bench --predictions out/ --method m  score a method's videos
   exprbench table m.json other.json                                print the layout of the paper's Table 1
+  exprbench compare m.json other.json                              print paired differences, with intervals and a test
   exprbench study build bench --predictions m=out/ --out study     build the questionnaire of a user study
   exprbench collect m.json --out inputs                            fetch the sources of a shared benchmark
   exprbench metrics                                                list every column
@@ -32,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
     facts = (lists.add_metrics, _weights, lists.add_doctor, lists.add_completion)
-    for add in (pair.add, _build, _check, _cases, score.add, tables.add, _study, _manifest, _collect, *facts, _demo):
+    comparisons = (tables.add_compare, tables.add_variants)
+    results = (filing.add_submit, filing.add_verify, filing.add_export)
+    benchmarks = (_build, _check, _cases, _manifest, _collect)
+    for add in (pair.add, *benchmarks, score.add, tables.add, *comparisons, *results, _study, *facts, _demo):
         add(verbs)
     return run(parser, argv)
 
