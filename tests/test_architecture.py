@@ -28,8 +28,8 @@ EXPRBENCH = {
     "toy_benchmark": {"core", "media", "faces", "benchmark", "building", "records", "scoring"},
     "torch": {"weights", "metrics", "scoring"},
     "environment": {"core", "media", "weights"},
-    "commands": {"core", "weights", "metrics", "records", "leaderboard", "exprbench"},
-    "cli": {"core", "weights", "study", "commands", "exprbench"},
+    "commands": {"core", "weights", "metrics", "records", "leaderboard", "study", "exprbench"},
+    "cli": {"core", "weights", "commands", "exprbench"},
     "__main__": {"cli"},
     "exprbench": {"core"},
 }
