@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from exprbench.benchmark import CASE_ID
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_json
+from exprbench.core.json_schema import json_schema
 from exprbench.core.schema import decode
 
 if TYPE_CHECKING:
@@ -237,6 +238,11 @@ def _timing_problem(case: CaseScore, fps: float, by_index: bool) -> str:
     text = f"{lasts}; the reference lasts {case.num_frames_reference / fps:.1f} s"
     hint = not same_rate and abs(case.own_frames - case.num_frames_reference) <= ABOUT_AS_MANY
     return text + ("; --pairing index pairs them by number" if hint else "")
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a record; the package ships it as `record.schema.json`."""
+    return json_schema(ScoreRecord)
 
 
 def save_record(path: Path | str, record: ScoreRecord) -> None:

@@ -172,13 +172,19 @@ def test_cases_are_listed(monkeypatch, words, count, capsys):
     [
         ("", {"format": "md", "mix": False, "extras": False, "common": False}),
         ("--format latex --mix", {"format": "latex", "mix": True, "extras": False, "common": False}),
+        (
+            "--with paper --intervals --rank",
+            {"format": "md", "mix": False, "extras": False, "common": False}
+            | {"reported": "paper", "intervals": True, "rank": True},
+        ),
         ("--extras --common --format json", {"format": "json", "mix": False, "extras": True, "common": True}),
     ],
 )
 def test_table_gets_the_given_options(asked, words, options, capsys):
     calls = asked("table", "the table\n")
     assert cli.main(["table", "a.json", "b.json", *words.split()]) == 0
-    assert calls == [(([Path("a.json"), Path("b.json")],), options)]
+    shown = {"reported": None, "intervals": False, "rank": False, **options}
+    assert calls == [(([Path("a.json"), Path("b.json")],), shown)]
     assert capsys.readouterr().out == "the table\n"
 
 

@@ -48,6 +48,12 @@ NOTES = {
         text="tied: the 95 % interval of its difference from the best value, paired by video, contains 0, or the"
         " difference is below the noise floor",
     ),
+    "r": Note(
+        symbol="\u25cb",
+        latex=r"\circ",
+        text="reported in the paper, protocol unknown: the benchmark, the networks and most settings were not released;"
+        " never the best",
+    ),
     "m": Note(
         symbol="\u00a7",
         latex=r"\S",

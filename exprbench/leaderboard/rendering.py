@@ -1,18 +1,20 @@
-"""Render a table as Markdown, LaTeX, CSV, JSON or HTML."""
+"""Render a table as Markdown, CSV, JSON or HTML; `latex` renders LaTeX."""
 
 import csv
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from exprbench.core.files import dump_json
 from exprbench.leaderboard.marks import NOTES
-from exprbench.leaderboard.rows import Cell, Column, Row, Table
+from exprbench.leaderboard.receipts import VERIFIED
+from exprbench.leaderboard.rows import Cell, Column, Row, Table, printed
 
 TRACK_NAMES = {"self": "Self Reenactment", "cross": "Cross Reenactment"}
 NOTHING = "\u2013"
+CHECK = "\u2713"
 FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes for the start of one
 
 
@@ -22,10 +24,11 @@ def to_markdown(table: Table) -> str:
 
 
 def _md_table(table: Table) -> str:
-    lines = [["Dataset", "Method", *(f"{_prefix(c)}{c.title}{arrow(c)}{unit_suffix(c)}" for c in table.columns)]]
-    lines += [
-        [row.dataset, md_escape(row.method), *(_md_cell(row.cells[c.key]) for c in table.columns)] for row in table.rows
-    ]
+    titles = [f"{_prefix(c)}{c.title}{arrow(c)}{unit_suffix(c)}" for c in table.columns]
+    lines = [["Dataset", "Method", *titles, *(["Borda \u2191", "Rank"] if table.rank else [])]]
+    for row in table.rows:
+        cells = [_md_cell(row.cells[c.key], c if table.intervals else None) for c in table.columns]
+        lines.append([row.dataset, _md_method(row), *cells, *(borda_cells(table, row) if table.rank else [])])
     notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
     about = [md_escape(line) for line in table.about]
     return "\n".join([*md_lines(lines), "", *_paragraphs([*notes, *about])]) + "\n"
@@ -59,12 +62,33 @@ def _paragraphs(lines: Sequence[str]) -> list[str]:
     return [line for text in lines for line in (text, "")][:-1]
 
 
-def _md_cell(cell: Cell) -> str:
-    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + symbols(cell) + _in_brackets(cell.interval)
+def _md_method(row: Row) -> str:
+    return md_escape(row.method) + (f" {CHECK}" if row.status == VERIFIED else "")
 
 
-def _in_brackets(interval: str) -> str:
-    return f" ({interval})" if interval else ""
+def _md_cell(cell: Cell, with_interval: Column | None) -> str:
+    return (f"**{cell.text}**" if cell.best else cell.text or NOTHING) + symbols(cell) + _interval(cell, with_interval)
+
+
+def _interval(cell: Cell, column: Column | None) -> str:
+    """Return the interval of a number after a space; empty without a column, that of a table without intervals."""
+    text = interval_text(column, cell) if column else ""
+    return f" {text}" if text else ""
+
+
+def interval_text(column: Column, cell: Cell) -> str:
+    """Return the 95 % interval of a number as printed in a table, empty if it has none."""
+    if cell.aggregate is None or cell.aggregate.low is None or cell.aggregate.high is None:
+        return ""
+    return f"[{printed(column.metric, cell.aggregate.low)}, {printed(column.metric, cell.aggregate.high)}]"
+
+
+def borda_cells(table: Table, row: Row) -> list[str]:
+    """Return the Borda score and the rank of a row among those of its dataset; equal scores share a rank."""
+    if row.borda is None:
+        return [NOTHING, NOTHING]
+    scores = [other.borda for other in table.rows if other.dataset == row.dataset and other.borda is not None]
+    return [f"{row.borda:.2f}", str(1 + sum(score > row.borda + 1e-9 for score in scores))]
 
 
 def symbols(cell: Cell) -> str:
@@ -88,52 +112,17 @@ def csv_cell(text: str) -> str:
     return f"'{one_line(text)}" if one_line(text).strip()[:1] in FORMULA else one_line(text)
 
 
-def to_latex(table: Table) -> str:
-    """Return a LaTeX `tabular` for the package booktabs, in the layout of the paper's Table 1; one for each table."""
-    return "\n".join(map(_tex_table, (table, *table.further)))
-
-
-def _tex_table(table: Table) -> str:
-    spans = [(name, sum(c.track == t for c in table.columns)) for t, name in TRACK_NAMES.items()]
-    groups = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{name}}}" for name, n in spans if n)
-    titles = " & ".join(f"{_tex(c.title)}{_tex_arrow(c)}" for c in table.columns)
-    lines = [rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}", r"\toprule", rf" & & {groups} \\"]
-    lines += [rf"Dataset & Method & {titles} \\", r"\midrule"]
-    for i, row in enumerate(table.rows):
-        if i and row.dataset != table.rows[i - 1].dataset:
-            lines.append(r"\midrule")
-        first = i == 0 or row.dataset != table.rows[i - 1].dataset
-        cells = " & ".join(_tex_cell(row.cells[c.key]) for c in table.columns)
-        lines.append(rf"{row.dataset if first else ''} & {_tex(row.method)} & {cells} \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = [f"% ${NOTES[key].latex}$: {text}" for key, text in table.notes.items()]
-    return "\n".join([*lines, *notes, *(f"% {one_line(line)}" for line in table.about)]) + "\n"
-
-
-def _tex_arrow(column: Column) -> str:
-    return "" if column.is_count else r" $\uparrow$" if column.metric.higher_is_better else r" $\downarrow$"
-
-
-def _tex_cell(cell: Cell) -> str:
-    text = rf"\textbf{{{cell.text}}}" if cell.best else cell.text or "--"
-    marks = "".join(NOTES[key].latex for key in cell.notes)
-    return (f"{text}$^{{{marks}}}$" if marks else text) + _in_brackets(cell.interval)
-
-
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in one_line(text))
-
-
 def to_csv(table: Table) -> str:
     """Return CSV with one row per method and dataset; numbers as printed in the table, empty if there is none.
 
-    Rows of further tables follow, with columns of their own for what the first table lacks. The last column holds the
-    notes on the numbers of the row, such as `self_PSNR self_SSIM: frames are missing`.
+    Rows of further tables follow, with columns of their own for what the first table lacks. The column `notes` holds
+    the notes on the numbers of the row, such as `self_PSNR self_SSIM: frames are missing`; the column `status` is
+    `reported`, `self-scored` or `verified`.
     """
-    rows = [_csv_row(row) for part in (table, *table.further) for row in part.rows]
+    rows = [_csv_row(part, row) for part in (table, *table.further) for row in part.rows]
+    last = {"notes": None, "status": None}
     fields = dict.fromkeys(["dataset", "method", *(column.key for column in table.columns)])
-    fields |= dict.fromkeys(field for row in rows for field in row if field != "notes") | {"notes": None}
+    fields |= dict.fromkeys(field for row in rows for field in row if field not in last) | last
     text = io.StringIO()
     writer = csv.DictWriter(text, list(fields), restval="", lineterminator="\n")
     writer.writeheader()
@@ -141,15 +130,15 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def _csv_row(row: Row) -> dict[str, str]:
-    cells = {key: cell.text for key, cell in row.cells.items()}
-    intervals = {f"{key}_interval": cell.interval for key, cell in row.cells.items() if cell.interval}
+def _csv_row(table: Table, row: Row) -> dict[str, str]:
+    intervals = {f"{c.key}_interval": interval_text(c, row.cells[c.key]) for c in table.columns if table.intervals}
     return {
         "dataset": row.dataset,
         "method": csv_cell(row.method),
-        **cells,
-        **intervals,
+        **{column.key: row.cells[column.key].text for column in table.columns},
+        **{key: text for key, text in intervals.items() if text},
         "notes": csv_cell(_row_notes(row)),
+        "status": row.status,
     }
 
 
@@ -180,12 +169,13 @@ def _json_column(column: Column) -> dict[str, Any]:
 
 
 def _json_row(row: Row) -> dict[str, Any]:
-    return {"dataset": row.dataset, "method": row.method, "cells": {k: _json_cell(c) for k, c in row.cells.items()}}
+    fields = {"dataset": row.dataset, "method": row.method, "status": row.status, "borda": row.borda}
+    return {**fields, "cells": {k: _json_cell(c) for k, c in row.cells.items()}}
 
 
 def _json_cell(cell: Cell) -> dict[str, Any]:
     if cell.aggregate is None:
-        return {"text": "", "why": cell.why}
+        return {"text": cell.text, "notes": cell.notes} if cell.text else {"text": "", "why": cell.why}
     numbers = {name: value for name, value in vars(cell.aggregate).items() if name != "influence"}
     return {**numbers, "text": cell.text, "best": cell.best, "notes": cell.notes}
 
@@ -224,25 +214,18 @@ def html_table(table: Table) -> str:
 
 
 def _html_row(table: Table, row: Row) -> str:
-    cells = "".join(_html_cell(row.cells[c.key]) for c in table.columns)
-    return f"<td>{html.escape(row.dataset)}</td><td>{html.escape(row.method)}</td>{cells}"
+    cells = "".join(_html_cell(row.cells[c.key], c if table.intervals else None) for c in table.columns)
+    check = f' <span title="verified">{CHECK}</span>' if row.status == VERIFIED else ""
+    return f"<td>{html.escape(row.dataset)}</td><td>{html.escape(row.method)}{check}</td>{cells}"
 
 
-def _html_cell(cell: Cell) -> str:
+def _html_cell(cell: Cell, with_interval: Column | None) -> str:
     if cell.aggregate is None:
-        return f'<td class="none" title="{html.escape(cell.why)}">{NOTHING}</td>'
+        title = html.escape(cell.why or "; ".join(NOTES[key].text for key in cell.notes))
+        return f'<td class="none" title="{title}">{cell.text or NOTHING}{symbols(cell)}</td>'
     low, high = cell.aggregate.low, cell.aggregate.high
     interval = f"95 % interval {low:.6g} to {high:.6g}, unscaled; " if low is not None and high is not None else ""
     notes = "".join(f"; {NOTES[key].text}" for key in cell.notes)
     title = html.escape(f"{interval}{cell.aggregate.num_videos} videos{notes}")
     kind = ' class="best"' if cell.best else ""
-    return f'<td{kind} title="{title}">{cell.text}{symbols(cell)}{_in_brackets(cell.interval)}</td>'
-
-
-FORMATS: dict[str, Callable[[Table], str]] = {
-    "md": to_markdown,
-    "latex": to_latex,
-    "csv": to_csv,
-    "json": to_json,
-    "html": to_html,
-}
+    return f'<td{kind} title="{title}">{cell.text}{symbols(cell)}{_interval(cell, with_interval)}</td>'

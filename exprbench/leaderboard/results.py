@@ -1,27 +1,25 @@
 """Rebuild the pages under `results/` from the stored results: `python -m exprbench.leaderboard.results results`.
 
 results/records/*.json    measured results: score records
-results/paper/*.csv       reported results: the paper's tables, with every number as printed
+results/paper/*.csv       reported results, copied from the package: the paper's tables, every number as printed
 """
 
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import write_text
+from exprbench.leaderboard.latex import to_latex
 from exprbench.leaderboard.marks import NOTES
-from exprbench.leaderboard.rendering import csv_cell, md_escape, md_lines, one_line, to_latex, to_markdown
+from exprbench.leaderboard.receipts import status_of
+from exprbench.leaderboard.rendering import csv_cell, md_escape, md_lines, one_line, to_markdown
+from exprbench.leaderboard.reported import FOLDER, TABLES, paper_table
 from exprbench.leaderboard.rows import Table, make_table
 from exprbench.leaderboard.verification import load_verified
-from exprbench.records import ScoreRecord
 
-PAPER_TABLES = {
-    "table1": "Table 1, quantitative results (LMD in 1e-3, AED in 1e-2, APD in 1e-3)",
-    "table2": "Table 2, user study (0 to 10; higher is better)",
-    "table3": "Table 3, ablation in cross reenactment",
-}
 HIGHER = {"PSNR", "SSIM", "VQ", "ES", "MN", "ER"}
 HEAD = """\
 # Leaderboard
@@ -38,28 +36,36 @@ REPORTED = (
 
 def pages(results: Path) -> dict[str, str]:
     """Return file name -> content of every page, a pure function of the stored records and tables."""
-    records = _by_benchmark(results / "records")
-    tables = {title: make_table(group) for title, group in records.items()}
-    reported = {name: _read(results / "paper" / f"{name}.csv") for name in PAPER_TABLES}
+    records = by_benchmark(sorted((results / "records").glob("*.json")))
+    tables = {title: _table(paths) for title, paths in records.items()}
+    reported = {name: paper_table(int(name[-1])) for name in TABLES}
     sections = [f"### {md_escape(title)}\n\n{to_markdown(table)}" for title, table in tables.items()]
     sections += ["## Reported", REPORTED]
-    sections += [f"### {PAPER_TABLES[name]}\n\n{_markdown(rows)}" for name, rows in reported.items()]
+    sections += [f"### {TABLES[name]}\n\n{_markdown(rows)}" for name, rows in reported.items()]
     return {
         "LEADERBOARD.md": "\n\n".join(s.rstrip("\n") for s in [HEAD, *sections]) + "\n",
         "leaderboard.tex": "\n".join(f"% {title}\n{to_latex(table)}" for title, table in tables.items()),
-        "leaderboard.csv": _long_csv({title: make_table(group, extras=True) for title, group in records.items()}),
+        **{f"paper/{name}.csv": (FOLDER / f"{name}.csv").read_text(encoding="utf-8") for name in TABLES},
+        "leaderboard.csv": long_csv({title: _table(paths, extras=True) for title, paths in records.items()}),
     }
 
 
-def _by_benchmark(folder: Path) -> dict[str, list[ScoreRecord]]:
-    """Return title -> records of one table: those of a benchmark and profile, in the order of their files' names."""
-    groups: dict[str, list[ScoreRecord]] = {}
-    for record in [load_verified(path) for path in sorted(folder.glob("*.json"))]:
-        groups.setdefault(f"{one_line(record.benchmark.name)}, profile {record.profile}", []).append(record)
+def by_benchmark(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return title -> files of the records of one table: those of a benchmark and profile, in the order given."""
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        record = load_verified(path)
+        groups.setdefault(f"{one_line(record.benchmark.name)}, profile {record.profile}", []).append(path)
     return dict(sorted(groups.items()))
 
 
-def _long_csv(tables: dict[str, Table]) -> str:
+def _table(paths: Sequence[Path], *, extras: bool = False) -> Table:
+    return make_table(
+        [load_verified(path) for path in paths], extras=extras, statuses=[status_of(path) for path in paths]
+    )
+
+
+def long_csv(tables: dict[str, Table]) -> str:
     """Return CSV with one line per number, including extra columns: a format with fixed columns for all tables."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -75,11 +81,6 @@ def _long_csv(tables: dict[str, Table]) -> str:
                     notes = csv_cell("; ".join(NOTES[key].text for key in cell.notes))
                     writer.writerow([*prefix, cell.text, a.value, a.low, a.high, a.num_videos, notes])
     return text.getvalue()
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:

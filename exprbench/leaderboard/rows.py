@@ -1,6 +1,6 @@
 """Build table rows from records: comparability, best values, and notes on incomplete ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,13 @@ from exprbench.leaderboard.comparability import find_incomparable
 from exprbench.leaderboard.cost_lines import cost_lines
 from exprbench.leaderboard.floor_lines import floor_lines
 from exprbench.leaderboard.marks import NOTES, partial_notes
+from exprbench.leaderboard.receipts import SELF_SCORED, VERIFIED
 from exprbench.leaderboard.several_people import PEOPLE_COLUMNS, SEVERAL, restrict_to_several_people
 from exprbench.leaderboard.ties import is_tie
 from exprbench.metrics import COLUMNS, METRICS, Metric
 from exprbench.records import Aggregate, Group, ScoreRecord
 
+STATUSES = (VERIFIED, SELF_SCORED, "reported")
 DATASETS = {"single": "Single", "multi": "Multi"}
 NUM_CASES = Metric(
     name="cases",
@@ -55,37 +57,50 @@ class Column:
 class Cell:
     """A number as printed and as measured; `notes` are keys of `NOTES`, `why` is the reason if there is no number.
 
-    `interval` is its 95 % interval as printed, in tables that show intervals.
+    A reported number has no aggregate. `best` is marked among two or more comparable numbers, `second` among three.
     """
 
     text: str = ""
-    interval: str = ""
     aggregate: Aggregate | None = None
     best: bool = False
+    second: bool = False
     notes: str = ""
     why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A method's results on a split."""
+    """A method's results on a split.
+
+    Attributes:
+        status: `reported`, `self-scored` or `verified`.
+        borda: mean share of the other methods that it beats, a tie counting half; None if there is nothing to compare.
+    """
 
     dataset: str
     method: str
     cells: dict[str, Cell]
+    status: str = SELF_SCORED
+    borda: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Table of rows and columns; `about` are lines on benchmark, protocol and missing columns.
+    """Table of rows and columns.
 
-    `further` are tables that are printed below it.
+    Attributes:
+        about: lines on benchmark, protocol and missing columns.
+        further: tables that are printed below it.
+        intervals: whether formats print the 95 % interval of each number.
+        rank: whether formats print the Borda score and rank of each method.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     about: tuple[str, ...] = ()
     further: tuple["Table", ...] = ()
+    intervals: bool = False
+    rank: bool = False
 
     @property
     def notes(self) -> dict[str, str]:
@@ -106,6 +121,10 @@ def make_table(
     extras: bool = False,
     common: bool = False,
     columns: Sequence[Column] | None = None,
+    statuses: Sequence[str] | None = None,
+    reported: Callable[[tuple[Column, ...]], Sequence[Row]] | None = None,
+    intervals: bool = False,
+    rank: bool = False,
 ) -> Table:
     """Return a table with the records as rows, in the given order.
 
@@ -115,6 +134,10 @@ def make_table(
         extras: add every further column of the records, and a table of the cases of three and more people.
         common: average over the cases that all records have.
         columns: columns of the table; those of the paper's Table 1 by default.
+        statuses: `self-scored` or `verified` for each record.
+        reported: returns rows of numbers from elsewhere for the table's columns.
+        intervals: print the 95 % interval of each number.
+        rank: print the Borda score and rank of each method.
 
     Raises:
         UserError: the records have different protocols, ids, benchmarks, weights or versions, and `mix` is false; or
@@ -122,48 +145,80 @@ def make_table(
     """
     if not records:
         raise UserError("a table needs at least one record")
+    statuses = statuses or [SELF_SCORED] * len(records)
     mixed = find_incomparable(records, mix)
     records, about = restrict_to_common(records) if common else (records, [])
     columns = (*(paper_columns() if columns is None else columns), *(_extra_columns(records) if extras else ()))
+    rows = _rows(records, columns, mixed, statuses, reported(columns) if reported else ())
     return Table(
         columns=columns,
-        rows=tuple(_rows(records, columns, mixed)),
-        about=(*about, *_about(records, columns)),
-        further=_several_people(records, mixed) if extras else (),
+        rows=tuple(rows),
+        about=(*about, *_about(records, columns), *_status_lines(rows)),
+        further=_several_people(records, mixed, statuses) if extras else (),
+        intervals=intervals,
+        rank=rank,
     )
 
 
-def _rows(records: Sequence[ScoreRecord], columns: Sequence[Column], mixed: set[int]) -> list[Row]:
-    """Return the rows of all splits; numbers of the `mixed` records are marked."""
+def _rows(
+    records: Sequence[ScoreRecord],
+    columns: Sequence[Column],
+    mixed: set[int],
+    statuses: Sequence[str],
+    others: Sequence[Row] = (),
+) -> list[Row]:
+    """Return the rows of all splits, those of `others` last; numbers of the `mixed` records are marked."""
     most_videos = _most_videos(records)
     rows: list[Row] = []
-    for split in DATASETS:
+    for split, dataset in DATASETS.items():
         shown = [i for i, r in enumerate(records) if any(r.group(split, track) for track in ("self", "cross"))]
-        unmarked = [_row(records[i], split, columns, most_videos, "m" if i in mixed else "") for i in shown]
-        rows += _mark_best(unmarked, [records[i] for i in shown], split, columns)
+        unmarked = [
+            replace(_row(records[i], split, columns, most_videos, "m" if i in mixed else ""), status=statuses[i])
+            for i in shown
+        ]
+        marked = _mark_best(unmarked, [records[i] for i in shown], split, columns)
+        rows += with_borda(marked, [records[i] for i in shown], split, columns)
+        rows += [row for row in others if row.dataset == dataset]
     return rows
 
 
-def _several_people(records: Sequence[ScoreRecord], mixed: set[int]) -> tuple[Table, ...]:
+def _several_people(records: Sequence[ScoreRecord], mixed: set[int], statuses: Sequence[str]) -> tuple[Table, ...]:
     """Return the table of the cases of three and more people, none if there is no such case with a value."""
     restricted = restrict_to_several_people(records)
     tracks = {group.track for record in restricted for group in record.groups if group.aggregates}
     metrics = (NUM_CASES, *PEOPLE_COLUMNS)
     columns = tuple(Column(track=t, metric=m) for t in ("self", "cross") if t in tracks for m in metrics)
-    rows = [_with_intervals(row, columns) for row in _rows(restricted, columns, mixed)]
+    rows = [replace(row, dataset=f"{SEVERAL}+ people") for row in _rows(restricted, columns, mixed, statuses)]
     about = f"Means over the cases of {SEVERAL} and more people, with 95 % intervals."
-    return (Table(columns=columns, rows=tuple(rows), about=(about,)),) if columns else ()
+    return (Table(columns=columns, rows=tuple(rows), about=(about,), intervals=True),) if columns else ()
 
 
-def _with_intervals(row: Row, columns: Sequence[Column]) -> Row:
-    """Return a row of the cases of several people, its cells with intervals."""
-    cells = {c.key: replace(row.cells[c.key], interval=_interval(c.metric, row.cells[c.key])) for c in columns}
-    return replace(row, dataset=f"{SEVERAL}+ people", cells=cells)
+def _status_lines(rows: Sequence[Row]) -> Iterable[str]:
+    """Yield a line on who measured the numbers."""
+    methods = {status: list(dict.fromkeys(r.method for r in rows if r.status == status)) for status in STATUSES}
+    shown = [f"{status}: {', '.join(names)}" for status, names in methods.items() if names]
+    yield f"Status: {'; '.join(shown)}."
 
 
-def _interval(metric: Metric, cell: Cell) -> str:
-    low, high = (cell.aggregate.low, cell.aggregate.high) if cell.aggregate else (None, None)
-    return "" if low is None or high is None else f"{printed(metric, low)} to {printed(metric, high)}"
+def with_borda(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, columns: Sequence[Column]) -> list[Row]:
+    """Return a split's rows with their Borda scores over the columns, of numbers that can be compared."""
+    shares: list[list[float]] = [[] for _ in rows]
+    for column in columns:
+        values = {i: v for i, row in enumerate(rows) if (v := _comparable(row.cells[column.key], column))}
+        for i in values if len(values) > 1 else ():
+            others = [j for j in values if j != i]
+            points = [_points(records[i], records[j], values[i], values[j], split, column) for j in others]
+            shares[i].append(sum(points) / len(points))
+    return [replace(row, borda=sum(s) / len(s) if s else None) for row, s in zip(rows, shares, strict=True)]
+
+
+def _points(
+    a: ScoreRecord, b: ScoreRecord, first: tuple[float, float], second: tuple[float, float], split: str, column: Column
+) -> float:
+    """Return 1 if the first method is better, 0 if it is worse, 0.5 for a tie."""
+    if first[0] == second[0] or is_tie(a, b, split, column.track, column.metric):
+        return 0.5
+    return float(first > second)
 
 
 def _extra_columns(records: Sequence[ScoreRecord]) -> tuple[Column, ...]:
@@ -218,13 +273,14 @@ def printed(metric: Metric, value: float) -> str:
 def _mark_best(rows: Sequence[Row], records: Sequence[ScoreRecord], split: str, columns: Sequence[Column]) -> list[Row]:
     """Return a split's rows with the best value of each column marked, and those tied with it; one row has none."""
     found = {column.key: _find_best(rows, records, split, column) for column in columns}
+    second = {column.key: _find_second(rows, column) for column in columns}
     marked = []
     for i, row in enumerate(rows):
         cells = {}
         for key, cell in row.cells.items():
             best, tied = found[key]
             notes = cell.notes + ("t" if i in tied and len(tied) > 1 else "")
-            cells[key] = replace(cell, best=i in best, notes=notes)
+            cells[key] = replace(cell, best=i in best, second=i in second[key], notes=notes)
         marked.append(replace(row, cells=cells))
     return marked
 
@@ -240,6 +296,15 @@ def _find_best(
     best = {i for i in values if rows[i].cells[column.key].text == rows[first].cells[column.key].text}
     tied = {i for i in values if is_tie(records[first], records[i], split, column.track, column.metric)}
     return best, best | tied
+
+
+def _find_second(rows: Sequence[Row], column: Column) -> set[int]:
+    """Return the rows with the second-best value of a column as printed, if three or more can be compared."""
+    printed_values = {i: v[0] for i, row in enumerate(rows) if (v := _comparable(row.cells[column.key], column))}
+    ranked = sorted(set(printed_values.values()), reverse=True)
+    if len(printed_values) < 3 or len(ranked) < 2 or list(printed_values.values()).count(ranked[0]) > 1:
+        return set()
+    return {i for i, value in printed_values.items() if value == ranked[1]}
 
 
 def _comparable(cell: Cell, column: Column) -> tuple[float, float] | None:

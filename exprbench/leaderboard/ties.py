@@ -20,15 +20,16 @@ def is_tie(a: ScoreRecord, b: ScoreRecord, split: str, track: str, metric: Metri
     """
     groups = (a.group(split, track), b.group(split, track))
     sides = [group.aggregates[metric.name] for group in groups if group and metric.name in group.aggregates]
-    if len(sides) == 2 and not metric.higher_is_better and _below_floor(*sides):
+    if len(sides) == 2 and not metric.higher_is_better and is_below_floor(*sides):
         return True
     if metric.per == "group":
-        return len(sides) == 2 and all(side.influence for side in sides) and _contains_zero(_of_sets(*sides))
-    differences = _differences(a, b, split, track, metric.name)
+        return len(sides) == 2 and all(side.influence for side in sides) and _contains_zero(difference_of_sets(*sides))
+    differences = paired_differences(a, b, split, track, metric.name)
     return len(differences) > 0 and _contains_zero(mean_interval(differences))
 
 
-def _below_floor(a: Aggregate, b: Aggregate) -> bool:
+def is_below_floor(a: Aggregate, b: Aggregate) -> bool:
+    """Return whether two numbers differ by less than the noise floor of the column."""
     return any(side.floor is not None and abs(a.value - b.value) < side.floor for side in (a, b))
 
 
@@ -37,7 +38,7 @@ def _contains_zero(bounds: tuple[float | None, float | None]) -> bool:
     return low is None or high is None or low <= 0 <= high
 
 
-def _differences(a: ScoreRecord, b: ScoreRecord, split: str, track: str, column: str) -> np.ndarray:
+def paired_differences(a: ScoreRecord, b: ScoreRecord, split: str, track: str, column: str) -> np.ndarray:
     """Return (n,) differences of the values of the videos that both records have."""
     first, second = (
         {c.case_id: c.values[column] for c in r.cases if (c.split, c.track) == (split, track) and column in c.values}
@@ -46,7 +47,8 @@ def _differences(a: ScoreRecord, b: ScoreRecord, split: str, track: str, column:
     return np.array([first[case_id] - second[case_id] for case_id in sorted(first.keys() & second.keys())])
 
 
-def _of_sets(a: Aggregate, b: Aggregate) -> tuple[float | None, float | None]:
+def difference_of_sets(a: Aggregate, b: Aggregate) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of the difference a - b of two distances between sets."""
     keys = sorted(a.influence.keys() | b.influence.keys())
     half = half_width([a.influence.get(key, 0.0) - b.influence.get(key, 0.0) for key in keys])
     return (None, None) if half is None else (a.value - b.value - half, a.value - b.value + half)

@@ -10,6 +10,7 @@ import pytest
 
 from exprbench import UserError, table
 from exprbench.leaderboard import make_table
+from exprbench.leaderboard.latex import escape
 from exprbench.leaderboard.rendering import one_line
 from exprbench.metrics import metric_ids
 from exprbench.records import SCHEMA, Aggregate, Group, ScoredBenchmark, ScoreRecord, load_record
@@ -61,7 +62,7 @@ def rows(text):
 def test_the_layout_is_the_papers():
     head = table([A, B], format="csv").splitlines()[0].split(",")
     assert head[:8] == ["dataset", "method", "self_FID", "self_FVD", "self_PSNR", "self_SSIM", "self_LMD", "self_MAE"]
-    assert head[8:] == ["cross_AED", "cross_APD", "cross_MAE", "notes"]
+    assert head[8:] == ["cross_AED", "cross_APD", "cross_MAE", "notes", "status"]
 
 
 def test_numbers_are_scaled_and_printed_as_in_the_paper():
@@ -134,7 +135,7 @@ def test_a_number_of_less_than_the_whole_reference_is_marked_in_every_format_and
     assert f"| 50.00{symbol} |" in re.sub(" +", " ", table(records))
     assert f"{symbol} {note}." in table(records)
     assert f"50.00$^{{{latex}}}$" in table(records, format="latex")
-    assert f"${latex}$: {note}" in table(records, format="latex")
+    assert f"${latex}$: {escape(note)}." in table(records, format="latex")
     assert f">50.00{symbol}</td>" in table(records, format="html")
     assert f"{symbol} {html.escape(note)}." in table(records, format="html")
     assert rows(table(records, format="csv"))["Partial"]["notes"] == f"self_PSNR: {note}"

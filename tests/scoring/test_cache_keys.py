@@ -157,7 +157,7 @@ def on_two_devices(world, options):
     world.patch.setattr(computations, "load_network", lambda name, device: toy(name, gains[device]))
     world.patch.setattr("exprbench.scoring.run._device_name", lambda: "a GPU")
     for device in gains:
-        world.patch.setattr("exprbench.scoring.run.torch_device", lambda *_, device=device: device)
+        world.patch.setattr("exprbench.scoring.planning.torch_device", lambda *_, device=device: device)
         yield options
 
 
