@@ -212,7 +212,7 @@ def _stage_driver(method: Method, job: Job, driver: DriverInput, path: Path) -> 
             box = face_squares(_tracks(driver.path, job.bench_fps), width, height)[driver.face or 0]
         side = method.input.size if is_square else None
         frames = (_resize(box.crop(frame), side) for frame in clip)
-        audio = _silence(path.with_suffix(".aac"), job.num_frames / job.fps) if method.input.audio else None
+        audio = _silence(path.with_suffix(".m4a"), job.num_frames / job.fps) if method.input.audio else None
         write_video(path, _first(frames, job.num_frames), fps=job.fps, crf=CRF, audio=audio)
 
 
@@ -231,10 +231,10 @@ def _resize(picture: np.ndarray, side: int | None) -> np.ndarray:
 
 
 def _silence(path: Path, seconds: float) -> Path:
-    """Write silence as AAC, mono; a WAV file would not say which speaker its channel is for."""
+    """Write silence as AAC in MP4, mono; a WAV file would not say which speaker its channel is for."""
     import av
 
-    with av.open(str(path), "w", format="adts") as out:
+    with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream("aac", rate=SAMPLE_RATE)
         stream.layout = "mono"
         for start in range(0, int(seconds * SAMPLE_RATE), FRAME_SAMPLES):
