@@ -170,7 +170,7 @@
     }));
     byId("drift").replaceChildren(...figures.map((f) => f.figure));
     byId("over-time").querySelector(".legend")?.remove();
-    byId("drift").before(legend);
+    if (groups.length) byId("drift").before(legend);
     for (const f of figures) {
       const series = Object.entries(f.g.means).map(([m, values]) => ({ method: Number(m), values })).filter((s) => shown.has(s.method));
       plot.lines(f.canvas, { series, x: (i) => (i + 0.5) * report.drift.width, label: "seconds" });
