@@ -339,5 +339,8 @@
     linkFigures();
     buildFilters();
     route();
-  } else byId("about").textContent += ". The records have no values of single cases.";
+  } else {
+    byId("about").textContent += ". The records have no values of single cases.";
+    for (const node of document.querySelectorAll("#overview > :not(:first-child)")) node.hidden = true;
+  }
 })();
