@@ -178,7 +178,9 @@ def _radar(columns: Sequence[Column], cells: Cells, labels: Sequence[str]) -> An
         chart.plot(np.append(angles, angles[0]), closed, color=_colour(method), linewidth=1.2)
         chart.fill(angles, share, color=_colour(method), alpha=0.08)
     chart.set_xticks(angles, [_title(column) for column in axes], fontsize=7)
-    chart.tick_params(axis="x", pad=14)
+    for label, angle in zip(chart.get_xticklabels(), angles, strict=True):
+        side = np.cos(angle)
+        label.set_horizontalalignment("center" if abs(side) < 0.3 else "left" if side > 0 else "right")
     chart.set_yticks([0, 0.5, 1], ["", "", ""])
     _legend(figure, labels, list(cells))
     return figure

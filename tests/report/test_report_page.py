@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+import exprbench
 from exprbench import build, build_report, load_record, score
 from exprbench.records import save_record
+from exprbench.toy_benchmark import run_demo
 from tests.browser import needs_browser, open_browser
 from tests.report.conftest import METHODS, NUM_FRAMES, SHIFT, make_scored
 from tests.videos import number_of
@@ -33,6 +35,7 @@ window.shown = 0;
 const next = () => { requestAnimationFrame(() => { window.shown += 1; }); video.requestVideoFrameCallback(next); };
 video.requestVideoFrameCallback(next);
 """
+METRICS_SHOWN = {"self": {"fid", "fvd", "psnr", "ssim", "lmd", "mae"}, "cross": {"aed", "apd", "mae"}}
 PAUSED = "document.getElementById('play').textContent === 'Play'"
 
 
@@ -292,4 +295,32 @@ def test_the_report_of_real_clips(browser, shared, needs_weights, tmp_path):
     settle(browser, 12)
     assert screen_values(browser) == ["", "LMD 0.00  MAE 0.00  AED 0.00  APD 0.00", ""]
     assert browser.run("return document.querySelector('.note').textContent") == "no folder of videos was given"
+    assert_quiet(browser, page.parent)
+
+
+def groups_of(demo):
+    return [group for record in demo.records.values() for group in record.groups]
+
+
+def test_the_report_of_the_demo(browser, tmp_path, monkeypatch):
+    """With two of its methods: the others are drawn in the same way."""
+    chosen = ("perfect", "gaze off by 5 degrees")
+    monkeypatch.setattr(run_demo, "METHODS", {name: run_demo.METHODS[name] for name in chosen})
+    demo = exprbench.demo(tmp_path / "demo", workers=0)
+    predictions = tmp_path / "demo" / "predictions"
+    records = list(demo.paths.values())
+    page = build_report(records, out=tmp_path / "r", benchmark=demo.bench.root, predictions=predictions, workers=0).page
+    begin(browser, page.parent)
+    assert len(visible_cases(browser)) == len(demo.bench.cases)
+    links = browser.run("return document.querySelectorAll('#table td a').length")
+    assert links == sum(len(group.aggregates.keys() & METRICS_SHOWN[group.track]) for group in groups_of(demo))
+    open_case(browser, page.parent, "multi-self-0001")
+    browser.run("ExprBenchReport.seek(30)")
+    settle(browser, 30)
+    names = browser.run("return [...document.querySelectorAll('#screens figcaption')].map((c) => c.textContent)")
+    assert names == ["source", "driver", *demo.records]
+    perfect = screen_values(browser)[1 + list(demo.records).index("perfect")]
+    assert perfect == "LMD 0.00  MAE 0.00  AED 0.00  APD 0.00"
+    turned = screen_values(browser)[1 + list(demo.records).index("gaze off by 5 degrees")]
+    assert "MAE 5.00" in turned
     assert_quiet(browser, page.parent)

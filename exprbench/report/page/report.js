@@ -170,7 +170,7 @@
     }));
     byId("drift").replaceChildren(...figures.map((f) => f.figure));
     byId("over-time").querySelector(".legend")?.remove();
-    byId("drift").before(legend);
+    if (groups.length) byId("drift").before(legend);
     for (const f of figures) {
       const series = Object.entries(f.g.means).map(([m, values]) => ({ method: Number(m), values })).filter((s) => shown.has(s.method));
       plot.lines(f.canvas, { series, x: (i) => (i + 0.5) * report.drift.width, label: "seconds" });
@@ -339,5 +339,8 @@
     linkFigures();
     buildFilters();
     route();
-  } else byId("about").textContent += ". The records have no values of single cases.";
+  } else {
+    byId("about").textContent += ". The records have no values of single cases.";
+    for (const node of document.querySelectorAll("#overview > :not(:first-child)")) node.hidden = true;
+  }
 })();
