@@ -54,17 +54,17 @@ def test_means_and_intervals_are_over_the_cases_of_three_and_more_people():
 
 
 def test_every_format_has_it():
-    interval = f"{SWAP[0]:.3f} to {SWAP[1]:.3f}"
+    interval = f"[{SWAP[0]:.3f}, {SWAP[1]:.3f}]"
     markdown = table([ALPHA, BETA], extras=True)
     assert "| Dataset   | Method | Cross cases |" in markdown
-    assert f"| **0.200** ({interval}) |" in markdown
+    assert f"| **0.200** {interval} |" in markdown
     assert "Means over the cases of 3 and more people, with 95 % intervals." in markdown
     latex = table([ALPHA, BETA], extras=True, format="latex")
-    assert rf"3+ people & Alpha & 3 & \textbf{{0.200}} ({interval}) &" in latex
+    assert rf"3+ people & Alpha & 3 & \textbf{{0.200}} {{\tiny {interval}}} &" in latex
     assert latex.count(r"\end{tabular}") == 2
     page = table([ALPHA, BETA], extras=True, format="html")
     assert page.count("</table>") == 2
-    assert f">0.200 ({interval})</td>" in page
+    assert f">0.200 {interval}</td>" in page
     content = json.loads(table([ALPHA, BETA], extras=True, format="json"))
     (further,) = content["further"]
     assert [c["kind"] for c in further["columns"]] == ["count", "extra", "extra"]
