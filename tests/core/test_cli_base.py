@@ -112,13 +112,6 @@ def test_help_loads_nothing_heavy(command):
     assert told.endswith("heavy: []\n")
 
 
-def test_no_adapter_is_claimed(capsys):
-    from baselines.cli import main
-
-    assert main([]) == 2
-    assert "no baseline has an adapter yet" in capsys.readouterr().err
-
-
 PROGRAM = """
 import os, signal, sys, tempfile, threading, time
 from pathlib import Path

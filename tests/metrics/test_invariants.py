@@ -49,6 +49,13 @@ def assert_alike(found, expected, columns=None, **tolerance):
         np.testing.assert_allclose(found[name], expected[name], err_msg=name, **{"rtol": 1e-9, **tolerance})
 
 
+def assert_alike_but_for_rounding(found, expected):
+    """Compare errors of rounded landmarks: in float32 an eye 0.05 wide resolves angles to 7e-5 degrees."""
+    angles = {name for name in found if name.startswith("mae")}
+    assert_alike(found, expected, found.keys() - angles, rtol=1e-3, atol=1e-5)
+    assert_alike(found, expected, angles, rtol=1e-3, atol=1e-3)
+
+
 @few
 @given(seeds)
 def test_a_face_is_at_no_distance_from_itself(seed):
@@ -93,7 +100,7 @@ def test_what_one_side_does_not_show_has_no_value_and_changes_no_other(seed, her
 def test_where_both_faces_stand_is_of_no_matter(seed, dx, dy):
     sides = faces(seed)
     moved = [replace(side, landmarks=side.landmarks + np.array([dx, dy, 0], np.float32)) for side in sides]
-    assert_alike(face_errors(pair(*moved)), face_errors(pair(*sides)), rtol=1e-3, atol=1e-5)
+    assert_alike_but_for_rounding(face_errors(pair(*moved)), face_errors(pair(*sides)))
 
 
 @few
@@ -105,7 +112,7 @@ def test_faces_twice_as_large_are_twice_as_far_apart(seed, scale):
     found, before = face_errors(pair(*larger)), face_errors(pair(*sides))
     grows = OF_LANDMARKS - {"lmd_iod"}
     expected = {name: errors * (scale if name in grows else 1) for name, errors in before.items()}
-    assert_alike(found, expected, rtol=1e-3, atol=1e-5)
+    assert_alike_but_for_rounding(found, expected)
 
 
 @few
