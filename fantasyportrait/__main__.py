@@ -1,4 +1,4 @@
-"""Entry point of `python -m fantasyportrait`, as used with torchrun."""
+"""ExampleEntry point of `python -m fantasyportrait`, as used with torchrun."""
 
 import sys
 
