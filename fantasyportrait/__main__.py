@@ -1,4 +1,4 @@
-"""ExampleEntry point of `python -m fantasyportrait`, as used with torchrun."""
+"""Entry point of `python -m fantasyportrait`, as used with torchrun."""
 
 import sys
 
