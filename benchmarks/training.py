@@ -21,7 +21,7 @@ from fantasyportrait.model.configs import MODEL_CONFIGS
 from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import build_transformer
 from fantasyportrait.training.batches import Batch, Example, SampleKey, collate
-from fantasyportrait.training.latent_cache import Entry
+from fantasyportrait.training.latent_cache import ExampleEntry
 from fantasyportrait.training.recipes import paper_14b
 from fantasyportrait.training.run_log import peak_flops
 from fantasyportrait.training.sharding import COMPUTE_DTYPES, TrainingRanks, autocast, memory_gib
@@ -47,7 +47,7 @@ class RandomStore:
             features=torch.randn(1, num_frames, 554),
             labels=torch.zeros(f, height // 16, width // 16, dtype=torch.uint8),
         )
-        self.entries = [Entry(f"random#{i}", "random", self._example.bucket) for i in range(num_examples)]
+        self.entries = [ExampleEntry(f"random#{i}", "random", self._example.bucket) for i in range(num_examples)]
 
     def load(self, index: int) -> Example:
         return replace(self._example, name=self.entries[index].name)

@@ -20,7 +20,7 @@ CLIPS_PER_SHARD = 16
 FIELDS = ("latents", "reference", "image", "text", "features", "labels")
 
 
-class CacheEntry(NamedTuple):
+class ExampleEntry(NamedTuple):
     """One example of a store: its name, its source and its size."""
 
     name: str
@@ -31,7 +31,7 @@ class CacheEntry(NamedTuple):
 class ExampleStore(Protocol):
     """Source of encoded examples: a latent cache, or clips that are encoded on the fly."""
 
-    entries: list[CacheEntry]
+    entries: list[ExampleEntry]
 
     def load(self, index: int) -> Example:
         """Return the example of an entry."""
@@ -127,16 +127,16 @@ class LatentCache:
         return records
 
     @cached_property
-    def _located(self) -> list[tuple[Path, int, CacheEntry]]:
+    def _located(self) -> list[tuple[Path, int, ExampleEntry]]:
         located = [
-            (path, i, CacheEntry(e["name"], e["source"], tuple(e["bucket"])))
+            (path, i, ExampleEntry(e["name"], e["source"], tuple(e["bucket"])))
             for path, record in self._records
             for i, e in enumerate(record["entries"])
         ]
         return sorted(located, key=lambda item: item[2].name)
 
     @property
-    def entries(self) -> list[CacheEntry]:
+    def entries(self) -> list[ExampleEntry]:
         """Return all examples, sorted by name."""
         return [entry for *_, entry in self._located]
 
@@ -175,7 +175,7 @@ class EncodedOnTheFly:
     def __init__(self, clips: Sequence[ClipFile], encoder: ClipEncoder) -> None:
         self._encoder = encoder
         self._located: list[tuple[ClipFile, int]] = []
-        self.entries: list[CacheEntry] = []
+        self.entries: list[ExampleEntry] = []
         self.excluded: dict[str, str] = {}
         for clip in clips:
             try:
@@ -185,7 +185,7 @@ class EncodedOnTheFly:
                 continue
             for i, bucket in enumerate(sizes):
                 self._located.append((clip, i))
-                self.entries.append(CacheEntry(f"{clip.source}/{clip.name}#{i}", clip.source, bucket))
+                self.entries.append(ExampleEntry(f"{clip.source}/{clip.name}#{i}", clip.source, bucket))
         order = sorted(range(len(self.entries)), key=lambda i: self.entries[i].name)
         self.entries, self._located = [self.entries[i] for i in order], [self._located[i] for i in order]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from exprbench.core.errors import UserError
 from fantasyportrait.training.batches import Bucket, SampleKey
 from fantasyportrait.training.draws import draw_uniform
-from fantasyportrait.training.latent_cache import CacheEntry
+from fantasyportrait.training.latent_cache import ExampleEntry
 from fantasyportrait.training.training_config import SourceWeight
 
 
@@ -22,7 +22,7 @@ class SamplerState:
 
 
 class Sample(NamedTuple):
-    """Entry of a store, by its index, with the key of its random draws."""
+    """ExampleEntry of a store, by its index, with the key of its random draws."""
 
     index: int
     key: SampleKey
@@ -43,7 +43,7 @@ class MixingSampler:
     """
 
     def __init__(
-        self, entries: Sequence[CacheEntry], weights: Sequence[SourceWeight], batch_size: int, state: SamplerState
+        self, entries: Sequence[ExampleEntry], weights: Sequence[SourceWeight], batch_size: int, state: SamplerState
     ) -> None:
         self._entries, self._batch_size, self.state = entries, batch_size, state
         self._by_source = _group_by_source(entries, weights)
@@ -109,7 +109,7 @@ def _repeat(name: str, cycle: int) -> str:
     return f"{name} x{cycle + 1}" if cycle else name
 
 
-def _group_by_source(entries: Sequence[CacheEntry], weights: Sequence[SourceWeight]) -> dict[str, list[int]]:
+def _group_by_source(entries: Sequence[ExampleEntry], weights: Sequence[SourceWeight]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
         groups[entry.source].append(i)

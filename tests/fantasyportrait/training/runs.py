@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from fantasyportrait.training.latent_cache import CacheEntry
+from fantasyportrait.training.latent_cache import ExampleEntry
 from fantasyportrait.training.recipes import tiny
 from fantasyportrait.training.run_log import read_metrics
 from fantasyportrait.training.sharding import init_training_ranks, shard_model
@@ -23,7 +23,7 @@ class Store:
     def __init__(self, *, broken=None):
         made = [example(f"s/{i}#0", 1 + i % 2, seed=i, side=8 if i < 8 else 12) for i in range(12)]
         self.examples = made
-        self.entries = [CacheEntry(e.name, "s", e.bucket) for e in made]
+        self.entries = [ExampleEntry(e.name, "s", e.bucket) for e in made]
         self.broken = broken
 
     def load(self, index):

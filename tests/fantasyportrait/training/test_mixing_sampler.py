@@ -5,12 +5,14 @@ from collections import Counter
 import pytest
 
 from exprbench.core.errors import UserError
-from fantasyportrait.training.latent_cache import CacheEntry
+from fantasyportrait.training.latent_cache import ExampleEntry
 from fantasyportrait.training.mixing_sampler import MixingSampler, SamplerState, deal
 from fantasyportrait.training.training_config import SourceWeight
 
 SMALL, WIDE = (3, 8, 8), (3, 8, 12)
-ENTRIES = [CacheEntry(f"a/{i}", "a", SMALL) for i in range(12)] + [CacheEntry(f"b/{i}", "b", WIDE) for i in range(4)]
+ENTRIES = [ExampleEntry(f"a/{i}", "a", SMALL) for i in range(12)] + [
+    ExampleEntry(f"b/{i}", "b", WIDE) for i in range(4)
+]
 
 
 def sampler(batch_size=4, entries=ENTRIES, weights=(), **state):
