@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exprbench.faces import FaceTracks, load_tracks
-from exprbench.media import VideoSource
+from exprbench.media import VideoFacts, VideoSource
 from multiexpr.exporting import clips as exporting
 from multiexpr.exporting.clips import can_copy, clip_path, copy_stream, count_people
 from multiexpr.exporting.masks import face_masks, save_masks
@@ -19,8 +19,11 @@ from tests.multiexpr.exporting.test_export import FRAMES, PLAIN, face, written
 from tests.videos import write
 from tests.writing import assert_atomic
 
-PLAIN_FACTS = {"codec": "h264", "pixel_format": "yuv420p", "rotation_deg": 0, "square_pixels": True,
-               "constant_rate": True, "fps": 25.0}  # fmt: skip
+PLAIN_FACTS = VideoFacts(
+    width=640, height=320, fps=25.0, num_frames=50, duration_s=2.0, num_keyframes=1, constant_rate=True,
+    container="mov", codec="h264", pixel_format="yuv420p", rotation_deg=0, shown_as_decoded=True, square_pixels=True,
+    has_audio=False,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -29,7 +32,7 @@ PLAIN_FACTS = {"codec": "h264", "pixel_format": "yuv420p", "rotation_deg": 0, "s
         ({}, 25.0, True),
         ({"codec": "hevc"}, 25.0, False),
         ({"pixel_format": "yuv420p10le"}, 25.0, False),
-        ({"rotation_deg": 90}, 25.0, False),
+        ({"shown_as_decoded": False}, 25.0, False),
         ({"square_pixels": False}, 25.0, False),
         ({"constant_rate": False}, 25.0, False),
         ({"fps": 24.0}, 25.0, False),
@@ -38,7 +41,7 @@ PLAIN_FACTS = {"codec": "h264", "pixel_format": "yuv420p", "rotation_deg": 0, "s
     ],
 )
 def test_only_plain_upright_video_of_the_wanted_rate_is_copied(changes, fps, fit):
-    assert can_copy(SimpleNamespace(**{**PLAIN_FACTS, **changes}), Export(fps=fps)) == fit
+    assert can_copy(replace(PLAIN_FACTS, **changes), Export(fps=fps)) == fit
 
 
 def test_a_copy_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
