@@ -141,12 +141,11 @@ class KeepCuts:
 
 @dataclass(frozen=True, kw_only=True)
 class KeepMotion:
-    """Thresholds that `min_people` people have to reach."""
+    """Thresholds of the rules on people: a person counts who passes all of them."""
 
     min_seen: float = 0.8
     min_face_px: float = 64.0
     min_face_sharpness: float = 8.0
-    min_head_deg: float = 0.7
     min_expression: float = 1.1
 
 

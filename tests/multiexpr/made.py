@@ -31,7 +31,8 @@ def good(**changes):
         "photomotion": {"photomotion": 7.0},
         "cuts": {"cut": 0.0, "cut_times_s": []},
         "motion": {"face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_sharpness": [50.0, 40.0],
-                   "face_head_deg": [5.0, 4.0], "face_expression": [2.5, 2.2]},
+                   "face_expression": [2.5, 2.2], "face_moment_s": [0.5, 1.5],
+                   "face_moment_box": [0.1, 0.2, 0.3, 0.5] * 2 + [0.6, 0.2, 0.8, 0.5] * 2},
     }  # fmt: skip
     for name, value in changes.items():
         scorer = next(s for s, columns in COLUMNS.items() if name in dict(columns))
@@ -103,6 +104,6 @@ def random_clips(count, seed=0):
             photomotion=float(rng.uniform(2, 9)), cut=float(rng.exponential(8)),
             people_confidence=rng.uniform(0.3, 1, 10).tolist(), face_seen=rng.uniform(0.5, 1, faces).tolist(),
             face_px=rng.uniform(30, 300, faces).tolist(), face_sharpness=rng.exponential(30, faces).tolist(),
-            face_head_deg=rng.exponential(4, faces).tolist(), face_expression=rng.exponential(2, faces).tolist(),
+            face_expression=rng.exponential(2, faces).tolist(),
         ))  # fmt: skip
     return clips

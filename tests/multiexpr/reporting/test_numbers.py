@@ -42,8 +42,8 @@ def test_at_most_four_hundred_shards_are_read():
 def test_only_clips_that_a_rule_was_measured_of_are_counted(workspace):
     clips = [good(), failed_at("sharpness"), dropped_at("people"), good(luma=0.0, people_confidence=[0.0] * 10)]
     fill(workspace, [clips])
-    counts = {name: histogram(workspace, name).num_clips for name in ("short", "dark", "cut", "still")}
-    assert counts == {"short": 4, "dark": 2, "cut": 2, "still": 2}
+    counts = {name: histogram(workspace, name).num_clips for name in ("short", "dark", "cut", "inexpressive")}
+    assert counts == {"short": 4, "dark": 2, "cut": 2, "inexpressive": 2}
     assert (histogram(workspace, "dark").num_failing, histogram(workspace, "few_people").num_failing) == (1, 1)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from multiexpr.recipe import Keep, load_recipe
 from multiexpr.scoring.stage import passes_rules
-from multiexpr.selection.rules import READS, RULES, get_rule, scorer_rules
+from multiexpr.selection.rules import READS, RULES, get_rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import ListColumn, from_row, from_table
 
 KEEP = Keep()
@@ -43,12 +43,11 @@ def test_a_good_clip_passes_every_rule(scores):
         ({"photomotion": 3.0}, ["unaesthetic"]),
         ({"cut": 40.0}, ["cut"]),
         ({"face_seen": [1.0, 0.5]}, ["few_faces"]),
-        ({"face_seen": [1.0], "face_px": [200.0], "face_sharpness": [50.0], "face_head_deg": [5.0],
-          "face_expression": [2.0]}, ["few_faces"]),
+        ({"face_seen": [1.0], "face_px": [200.0], "face_sharpness": [50.0], "face_expression": [2.0]}, ["few_faces"]),
         ({"face_px": [200.0, 30.0]}, ["small_faces"]),
         ({"face_sharpness": [50.0, 3.0]}, ["blurred_faces"]),
         ({"face_sharpness": [50.0, None]}, ["blurred_faces"]),
-        ({"face_head_deg": [0.1, 0.1], "face_expression": [0.1, 0.1]}, ["still", "inexpressive"]),
+        ({"face_expression": [0.1, 0.1]}, ["inexpressive"]),
     ],
 )  # fmt: skip
 def test_each_rule_drops_a_clip_for_its_reason(scores, changes, reasons):
@@ -87,7 +86,6 @@ TALL = [0.1, 0.1, 0.2, 0.9]
         ("small_faces", {"face_px": [200.0, 64.0], "face_seen": [1.0, 0.8]}, {"face_px": [200.0, 63.0],
                                                                              "face_seen": [1.0, 0.8]}),
         ("blurred_faces", {"face_sharpness": [50.0, 8.0]}, {"face_sharpness": [50.0, 7.9]}),
-        ("still", {"face_head_deg": [4.0, 0.7]}, {"face_head_deg": [4.0, 0.69]}),
         ("inexpressive", {"face_expression": [2.0, 1.1]}, {"face_expression": [2.0, 1.09]}),
     ],
 )  # fmt: skip
@@ -111,7 +109,7 @@ def test_the_score_of_laion_has_a_threshold_of_its_own(scores):
 def test_more_people_may_be_asked_for(scores):
     keep = load_recipe(None, ["keep.people.min_people=3"]).keep
     assert failing(scores(**with_people([2] * 5, TALL)), keep) == ["few_people", "few_faces"]
-    three = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3, "face_sharpness": [50.0] * 3, "face_head_deg": [5.0] * 3,
+    three = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3, "face_sharpness": [50.0] * 3,
              "face_expression": [2.0] * 3}  # fmt: skip
     assert failing(scores(**with_people([3] * 5, TALL), **three), keep) == []
     assert failing(scores(**with_people([3] * 5, TALL), **{**three, "face_px": [200.0, 200.0, 20.0]}), keep) == [
@@ -131,7 +129,7 @@ def test_a_clip_of_which_no_frame_was_seen_is_judged_by_no_rule_about_people(sco
     assert np.isnan(measured(name, scores(**with_people([], TALL))))
 
 
-@pytest.mark.parametrize("name", ["small_faces", "blurred_faces", "still", "inexpressive"])
+@pytest.mark.parametrize("name", ["small_faces", "blurred_faces", "inexpressive"])
 def test_rules_about_faces_apply_only_where_enough_faces_are_seen(scores, name):
     assert np.isnan(measured(name, scores(face_seen=[1.0, 0.79])))
 
@@ -144,18 +142,18 @@ def test_a_threshold_of_zero_switches_off_only_the_rules_that_say_so(scores):
 
 def test_which_rules_a_target_may_move():
     movable = {r.name for r in RULES if r.tunable}
-    assert movable == {"blurred", "unaesthetic", "small_faces", "blurred_faces", "still", "inexpressive"}
+    assert movable == {"blurred", "unaesthetic", "small_faces", "blurred_faces", "inexpressive"}
 
 
 def test_a_third_person_can_be_still(scores):
     third = {"face_seen": [1.0, 0.9, 1.0], "face_px": [200.0, 150.0, 20.0], "face_sharpness": [50.0, 40.0, 1.0],
-             "face_head_deg": [5.0, 4.0, 0.0], "face_expression": [2.5, 2.2, 0.0]}  # fmt: skip
+             "face_expression": [2.5, 2.2, 0.0]}  # fmt: skip
     assert failing(scores(**third)) == []
 
 
 def test_people_visible_in_too_few_frames_do_not_count(scores):
     rarely_seen = {"face_seen": [1.0, 0.9, 0.3], "face_px": [200.0, 10.0, 300.0], "face_sharpness": [50.0, 40.0, 50.0],
-              "face_head_deg": [5.0, 4.0, 9.0], "face_expression": [2.5, 2.2, 9.0]}  # fmt: skip
+              "face_expression": [2.5, 2.2, 9.0]}  # fmt: skip
     assert failing(scores(**rarely_seen)) == ["small_faces"]
 
 
@@ -246,3 +244,26 @@ def test_columns_of_a_part_of_a_table_are_those_of_its_rows():
     assert columns["face_px"].starts.tolist() == [0, 2, 2, 3]
     np.testing.assert_array_equal(columns["width"], [1, np.nan, 3])
     assert set(columns) == {"face_px", "width"}
+
+
+def test_people_are_judged_one_by_one(scores):
+    """A photograph, a blurred face and a live one: each rule has two people who pass it, but one person passes all."""
+    mixed = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3, "face_sharpness": [50.0, 2.0, 50.0],
+             "face_expression": [0.1, 3.0, 3.0]}  # fmt: skip
+    assert failing(scores(**mixed)) == ["inexpressive"]
+    assert people_that_count(scores(**mixed), KEEP) == [[3]]
+
+
+def test_the_reason_names_the_person_with_whom_the_clip_fails(scores):
+    mixed = {"face_seen": [1.0, 0.1, 1.0], "face_px": [200.0, 400.0, 20.0], "face_sharpness": [50.0] * 3,
+             "face_expression": [3.0] * 3}  # fmt: skip
+    rule = get_rule("small_faces", ["motion"])
+    assert measured("small_faces", scores(**mixed)) == 20.0
+    assert person_number(rule, scores(**mixed), KEEP).tolist() == [3]
+    assert person_number(get_rule("inexpressive", ["motion"]), scores(**mixed), KEEP).tolist() == [0]
+
+
+def test_no_face_is_too_few_faces(scores):
+    none = {f"face_{name}": [] for name in ("seen", "px", "sharpness", "expression")}
+    assert failing(scores(**none)) == ["few_faces"]
+    assert people_that_count(scores(**none), KEEP) == [[]]

@@ -236,7 +236,7 @@ def test_the_proposed_recipe_keeps_about_the_target(workspace, recipe, target):
     assert select(workspace.root, recipe=proposal.recipe).num_kept == proposal.num_kept
 
 
-TUNED = ("sharpness", "photomotion", "face_px", "face_sharpness", "face_head_deg", "face_expression", "face_seen")
+TUNED = ("sharpness", "photomotion", "face_px", "face_sharpness", "face_expression", "face_seen")
 
 
 def test_rules_stay_in_proportion(workspace, recipe):
