@@ -29,7 +29,7 @@ class RuleResult:
         measured: the clip's value; NaN if the rule does not apply or the clip has no scores for it.
         limit: the threshold.
         passed: None if `measured` is NaN.
-        person: number of the person with whom a rule on people passes or fails; 0 if there is none.
+        person: number of the person at which a rule on people passes or fails; 0 if there is none.
     """
 
     rule: Rule

@@ -128,7 +128,7 @@ def people_that_count(columns: Columns, keep: Keep) -> list[list[int]]:
 
 
 def deciding_person(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
-    """Return the index among all people of the one with whom a rule on people passes or fails, (N,).
+    """Return the index among all people of the person at which a rule on people passes or fails, (N,).
 
     That is the `min_people`-th best of the people who pass all earlier rules on people; -1 if there are fewer.
     """

@@ -254,7 +254,7 @@ def test_people_are_judged_one_by_one(scores):
     assert people_that_count(scores(**mixed), KEEP) == [[3]]
 
 
-def test_the_reason_names_the_person_with_whom_the_clip_fails(scores):
+def test_the_reason_names_the_person_at_which_the_clip_fails(scores):
     mixed = {"face_seen": [1.0, 0.1, 1.0], "face_px": [200.0, 400.0, 20.0], "face_sharpness": [50.0] * 3,
              "face_expression": [3.0] * 3}  # fmt: skip
     rule = get_rule("small_faces", ["motion"])
