@@ -21,6 +21,8 @@ from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import TRACKER, landmarker
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
+from multiexpr.scorers.damage import clipped_share
+from multiexpr.scorers.edges import effective_side
 from multiexpr.scorers.sharpness import laplacian_variance
 
 VERSION = "motion-2"
@@ -29,7 +31,8 @@ BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
-PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", "sharpness", *MEASURES))
+PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "luma")
+PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES))
 NORMAL_MEDIAN = 0.4549364  # median of the square of a standard normal variable
 
 
@@ -93,8 +96,7 @@ class _Measurement:
         self._track()
         tracks = self.tracker.compute()
         people = [
-            {**person_scores(track, self.tracker.size, self.facts), "face_sharpness": self._sharpness(track)}
-            for track in tracks
+            {**person_scores(track, self.tracker.size, self.facts), **self._picture_scores(track)} for track in tracks
         ]
         moments = [t for t in self.moments if t < self.num_frames]
         return {
@@ -104,10 +106,14 @@ class _Measurement:
             "face_moment_box": [value for track in tracks for t in moments for value in rounded_all(track.box[t])],
         }
 
-    def _sharpness(self, track: FaceTrack) -> float:
-        side = self.sharpness.face_side
-        values = [face_sharpness(frame, track.box[t], side) for t, frame in self.kept_frames.items() if track.seen[t]]
-        return float(np.percentile(values, self.sharpness.percentile)) if values else float("nan")
+    def _picture_scores(self, track: FaceTrack) -> Row:
+        """Return the scores of a person's picture, NaN if the face is visible at none of the moments."""
+        pairs = [(frame, track.box[t]) for t, frame in self.kept_frames.items() if track.seen[t]]
+        measured = [face_picture(frame, box, self.sharpness.face_side) for frame, box in pairs]
+        values = np.array([[m[name] for name in PICTURE_MEASURES] for m in measured] or [[np.nan] * 4])
+        low, middle = np.percentile(values, self.sharpness.percentile, axis=0), np.median(values, axis=0)
+        scores = {"effective_px": low[0], "sharpness": low[1], "clipped": middle[2], "luma": middle[3]}
+        return {f"face_{name}": float(score) for name, score in scores.items()}
 
 
 def person_scores(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
@@ -238,17 +244,30 @@ def gaze_variation_deg(gazes: np.ndarray, heads: np.ndarray, closed: np.ndarray)
     return float(np.degrees(_rms_without(float((angles**2).mean()), jitter_variance(vectors[:, None]))))
 
 
-def face_sharpness(frame: np.ndarray, box: np.ndarray, side: int) -> float:
-    """Return the variance of the Laplacian of the square around a face, resized to `side` pixels.
+def face_picture(frame: np.ndarray, box: np.ndarray, side: int) -> Row:
+    """Return the scores of the square around a face in one frame.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
         box: x0, y0, x1, y1 of the face in [0, 1] of the frame.
-        side: side in pixels of the resized square.
+        side: side in pixels to which larger squares are resized for `detail`, and all squares for `sharpness`.
+
+    Returns:
+        effective_px: effective size of the face, at most `side`; see `multiexpr.scorers.edges`.
+        sharpness: variance of the Laplacian.
+        clipped: share of pixels of which a channel is 250 or more.
+        luma: mean brightness in [0, 1].
     """
     x0, y0, x1, y1 = box * np.resize(frame.shape[1::-1], 4)
     crop, _ = square(frame, np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0))
     if crop is None:
-        return 0.0
-    resized = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR)
-    return laplacian_variance(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY))
+        return {"effective_px": 0.0, "sharpness": 0.0, "clipped": 0.0, "luma": 0.0}
+    gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    interpolation = cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR
+    resized = cv2.resize(gray, (side, side), interpolation=interpolation)
+    return {
+        "effective_px": effective_side(resized if len(crop) > side else gray),
+        "sharpness": laplacian_variance(resized),
+        "clipped": clipped_share(crop),
+        "luma": float(gray.mean() / 255),
+    }

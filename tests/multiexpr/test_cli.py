@@ -136,8 +136,8 @@ def test_a_selection_is_printed_as_text_or_json(called, capsys):
 
 
 def test_a_target_is_printed_and_written_on_request(monkeypatch, tmp_path, capsys):
-    proposed = load_recipe(None, ["keep.sharpness.min_sharpness=12.5"])
-    changes = {"keep.sharpness.min_sharpness": (8.0, 12.5)}
+    proposed = load_recipe(None, ["keep.sharpness.min_effective_px=12.5"])
+    changes = {"keep.sharpness.min_effective_px": (64.0, 12.5)}
     asked = []
     proposal = Proposal(proposed, 1000, 2000, 30, changes)
     monkeypatch.setattr(
@@ -145,7 +145,7 @@ def test_a_target_is_printed_and_written_on_request(monkeypatch, tmp_path, capsy
     )
     assert cli.main(["select", str(tmp_path), "--target", "1000"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "keep.sharpness.min_sharpness = 12.5  # was 8",
+        "keep.sharpness.min_effective_px = 12.5  # was 64",
         "# keeps 1,000 of 2,000 clips that pass all other rules",
         f"# clips that are not fully scored: 30; score them with: multiexpr score {tmp_path} --score-all",
     ]

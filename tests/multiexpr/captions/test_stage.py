@@ -13,7 +13,7 @@ from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import Caption, load_recipe
 from multiexpr.sources.locate import ClipError
 from multiexpr.storage.parquet import list_shards
-from tests.multiexpr.made import change_index, dropped_at, fill, good
+from tests.multiexpr.made import change_index, dropped_at, fill, good, of_people
 
 
 @pytest.fixture
@@ -87,9 +87,8 @@ def test_a_rank_captions_its_share(judged, monkeypatch):
 
 
 def test_the_number_of_people_is_that_of_the_faces(workspace):
-    three = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3, "face_sharpness": [50.0] * 3, "face_expression": [2.0] * 3}
-    a_photograph = {**three, "face_expression": [2.0, 0.1, 2.0]}
-    fill(workspace, [[good(**three), good(**a_photograph), good(length_s=3.5)]])
+    a_photograph = of_people(3, expression=[2.0, 0.1, 2.0])
+    fill(workspace, [[good(**of_people(3)), good(**a_photograph), good(length_s=3.5)]])
     select(workspace.root)
     tasks = CaptionStage(workspace, load_recipe()).tasks(0).values()
     assert [(task["num_people"], task["length_s"]) for task in tasks] == [(3, 5.0), (2, 5.0), (2, 3.5)]

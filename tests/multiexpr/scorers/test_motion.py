@@ -9,10 +9,11 @@ from exprbench.faces import eye_closed, gaze, rotation
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers import motion
+from multiexpr.scorers.edges import effective_side
 from multiexpr.scorers.motion import (
     MotionScorer,
     face_motion,
-    face_sharpness,
+    face_picture,
     gaze_variation_deg,
     head_variation_deg,
     jitter_variance,
@@ -218,13 +219,22 @@ def test_a_faces_size_is_in_pixels_of_the_clip_whatever_size_was_looked_at():
     assert found["face_box"] == [0.1, 0.1, 0.2, 0.4]
 
 
-def test_the_sharpness_of_a_face_is_that_of_the_square_around_it():
-    frame = RNG.integers(0, 255, (360, 640, 3), np.uint8)
+def test_the_picture_of_a_face_is_the_square_around_it():
+    frame = RNG.integers(0, 240, (360, 640, 3), np.uint8)
+    frame[55:95, 160:320] = 255  # a quarter of the square is burnt out
     box = np.array([160 / 640, 90 / 360, 320 / 640, 180 / 360])  # 160 x 90 pixels around (240, 135)
-    square = cv2.resize(frame[55:215, 160:320], (128, 128), interpolation=cv2.INTER_AREA)
-    expected = laplacian_variance(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY))
-    assert face_sharpness(frame, box, 128) == pytest.approx(expected, rel=1e-6)
-    assert face_sharpness(frame, box + 5, 128) == 0  # beyond the frame
+    gray = cv2.cvtColor(frame[55:215, 160:320], cv2.COLOR_RGB2GRAY)
+    resized = cv2.resize(gray, (128, 128), interpolation=cv2.INTER_AREA)
+    found = face_picture(frame, box, 128)
+    assert found == {
+        "effective_px": effective_side(resized),
+        "sharpness": laplacian_variance(resized),
+        "clipped": 0.25,
+        "luma": pytest.approx(gray.mean() / 255),
+    }
+    assert set(face_picture(frame, box + 5, 128).values()) == {0.0}  # beyond the frame
+    small = face_picture(frame, box, 200)  # a small face is not enlarged to measure its size
+    assert small["effective_px"] == effective_side(gray)
 
 
 class Tracker:
@@ -266,25 +276,33 @@ def test_frames_are_tracked_in_order_and_at_the_latest_when_memory_is_full(start
     assert running.tracker.fps == 10
 
 
-def test_sharpness_is_looked_at_in_the_middles_of_ten_parts_where_the_face_is_seen(start, monkeypatch):
+def test_pictures_are_measured_in_the_middles_of_ten_parts_where_the_face_is_seen(start, monkeypatch):
     seen = people.person(40, hidden=(2, 3))
     monkeypatch.setattr(Tracker, "tracks", (seen,))
     asked = []
-    monkeypatch.setattr(
-        motion, "face_sharpness", lambda frame, box, side: asked.append((frame[0, 0, 0], side)) or 10.0 * len(asked)
-    )
+
+    def picture(frame, box, side):
+        asked.append((frame[0, 0, 0], side))
+        return dict.fromkeys(("effective_px", "sharpness", "clipped", "luma"), 10.0 * len(asked))
+
+    monkeypatch.setattr(motion, "face_picture", picture)
     running = start({"length_s": 4.0, "width": 64, "height": 36}, face_side=96, percentile=25)
     for i, frame in enumerate(pictures(40)):
         running.update(frame, i / 10)
     row = running.compute()
     assert asked == [(t, 96) for t in (6, 10, 14, 18, 22, 26, 30, 34, 38)]  # at 2, the first, it is not seen
-    assert row["face_sharpness"] == [pytest.approx(np.percentile(10.0 * np.arange(1, 10), 25))]
+    low, middle = np.percentile(10.0 * np.arange(1, 10), (25, 50))
+    assert row["face_effective_px"] == row["face_sharpness"] == [pytest.approx(low)]
+    assert row["face_clipped"] == row["face_luma"] == [pytest.approx(middle)]
+    assert row["face_moment_s"] == [0.2, 0.6, 1.0, 1.4, 1.8, 2.2, 2.6, 3.0, 3.4, 3.8]
+    assert row["face_moment_box"][:4] == [None] * 4
+    assert row["face_moment_box"][4:8] == [pytest.approx(float(v), abs=1e-4) for v in seen.box[6]]
     assert set(row) == {name for name, _ in MotionScorer.columns}
 
 
-def test_a_face_seen_at_none_of_these_moments_has_no_sharpness(start, monkeypatch):
+def test_a_face_seen_at_none_of_these_moments_has_no_size(start, monkeypatch):
     monkeypatch.setattr(Tracker, "tracks", (people.person(4, hidden=(0, 1)),))
     running = start({"length_s": 0.2, "width": 64, "height": 36})
     for frame in pictures(2):
         running.update(frame, 0.0)
-    assert running.compute()["face_sharpness"] == [None]
+    assert running.compute()["face_effective_px"] == [None]
