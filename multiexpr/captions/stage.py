@@ -90,6 +90,12 @@ class CaptionStage:
             return False
         return len(self._captioned(shard, self._clips(shard))) == self.size(shard)
 
+    def count_empty(self) -> tuple[int, int]:
+        """Return the numbers of captions that are empty without an error, and of all captions, over written shards."""
+        paths = [self._path(shard) for shard in self.shards() if self._path(shard).exists()]
+        rows = [row for path in paths for row in read_rows(path, ["caption", "error"]) if not row["error"]]
+        return sum(not row["caption"].strip() for row in rows), len(rows)
+
     def _path(self, shard: int) -> Path:
         return shard_path(self.workspace.captions, shard)
 

@@ -1,7 +1,8 @@
 """Verdicts: a pure function of stored scores and a recipe: kept, dropped for a reason, or an error with a code."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,8 @@ def _schema(existing: pa.Schema | None, name: str) -> pa.Schema:
     return pa.schema(head + [existing.field(c) if existing else pa.field(c, dtype) for c in READS[name]])
 
 
-def select(workspace: Workspace, recipe: Recipe) -> Funnel:
-    """Write a verdict on every clip and return the funnel; only stored scores are read.
+def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel:
+    """Return the funnel and, with `save`, write a verdict on every clip; only stored scores are read.
 
     Raises:
         UserError: there is no index, or a file of scores is damaged.
@@ -229,14 +230,22 @@ def select(workspace: Workspace, recipe: Recipe) -> Funnel:
     order = active_scorers(workspace, recipe)
     shards = workspace.indexed_shards()
     funnel = Funnel()
-    with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
+    with _verdict_writer(workspace) if save else nullcontext() as out:
         for start in range(0, len(shards), SHARDS_PER_BATCH):
             scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
             verdicts = judge(scores, recipe.keep, order)
-            out.write_table(_as_table(scores, verdicts, order))
+            if out:
+                out.write_table(_as_table(scores, verdicts, order))
             _count(funnel, scores, verdicts, order)
-    write_json(workspace.root / "funnel.json", funnel.as_dict())
+    if save:
+        write_json(workspace.root / "funnel.json", funnel.as_dict())
     return funnel
+
+
+@contextmanager
+def _verdict_writer(workspace: Workspace) -> Iterator[pq.ParquetWriter]:
+    with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
+        yield out
 
 
 def _as_table(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> pa.Table:

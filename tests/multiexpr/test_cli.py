@@ -12,6 +12,7 @@ from multiexpr.recipe import DEFAULT_PATH, Recipe, load_recipe, save_recipe
 from multiexpr.selection.thresholds import Proposal
 from multiexpr.selection.verdicts import Funnel
 from multiexpr.sources import SourceOptions
+from tests.multiexpr.made import fill, good
 
 FUNNEL = Funnel(num_clips=10, num_kept=7)
 FUNNEL.reached["short"], FUNNEL.dropped["short"], FUNNEL.errors["timeout"] = 9, 1, 2
@@ -176,3 +177,30 @@ def test_the_default_recipe_is_printed_as_it_is(capsys):
     assert cli.main(["recipe"]) == 0
     assert capsys.readouterr().out == DEFAULT_PATH.read_text(encoding="utf-8")
     assert load_recipe() == Recipe()
+
+
+def test_select_with_a_setting_changes_nothing_unless_saved(workspace, capsys):
+    fill(workspace, [[good(luma=0.5), good()]])
+    out = str(workspace.root)
+    assert cli.main(["select", out]) == 0
+    before = workspace.recipe.read_bytes(), workspace.verdicts.read_bytes()
+    stricter = ["select", out, "--set", "keep.sharpness.min_luma=0.45"]
+    capsys.readouterr()
+    assert cli.main(stricter) == 0
+    shown = capsys.readouterr()
+    assert "dropped: dark                        1" in shown.out
+    assert "nothing was changed; decide with --save" in shown.err
+    assert (workspace.recipe.read_bytes(), workspace.verdicts.read_bytes()) == before
+    assert cli.main([*stricter, "--save"]) == 0
+    assert load_recipe(workspace.recipe).keep.sharpness.min_luma == 0.45
+    assert workspace.verdicts.read_bytes() != before[1]
+
+
+@pytest.mark.parametrize("arguments", [["--executor", "slum"], ["--workers", "-1"]])
+def test_a_failed_score_changes_no_settings(workspace, arguments):
+    fill(workspace, [[good()]])
+    assert cli.main(["select", str(workspace.root)]) == 0
+    before = workspace.recipe.read_bytes()
+    changed = ["--set", "score.aesthetics.method=photomotion", "--set", "keep.people.min_people=5"]
+    assert cli.main(["score", str(workspace.root), *changed, *arguments]) == 2
+    assert workspace.recipe.read_bytes() == before

@@ -91,7 +91,7 @@ def test_a_changed_setting_measures_only_the_affected_scores(indexed):
     ("setting", "affected"),
     [
         ("score.people.num_frames=3", {"people"}),
-        ("score.people.image_size=960", {"people"}),  # the others get frames at full size in any case
+        ("score.people.image_size=960", {"people", "damage", "sharpness", "photomotion"}),  # one decode for all
         ("score.damage.num_frames=3", {"damage"}),
         ("score.sharpness.percentile=50", {"sharpness", "motion"}),  # which measures the sharpness of faces
         ("score.aesthetics.pair_s=0.2", {"photomotion"}),
