@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="multiexpr", description=description, examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_curate, _index, _score, _select, _caption, _export, _report, _why, _recipe):
+    for add in (_curate, _index, _score, _select, _caption, _export, _report, _why, _status, _recipe):
         add(verbs)
     return run(parser, argv)
 
@@ -388,6 +388,24 @@ def _run_why(args: argparse.Namespace) -> int:
     import multiexpr
 
     print(multiexpr.why(args.out, args.clip, recipe=_load_recipe(args)))
+    return DONE
+
+
+def _status(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "status",
+        "Print how many shards of each stage are written, and the time left at the rate so far.",
+        "  multiexpr status out/",
+    )
+    _add_workspace(parser)
+    parser.set_defaults(handler=_run_status)
+
+
+def _run_status(args: argparse.Namespace) -> int:
+    import multiexpr
+
+    print("\n".join(map(str, multiexpr.status(args.out))))
     return DONE
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
-from multiexpr.scorers.damage import without_bars
+from multiexpr.scorers.frame_damage import without_bars
 
 VERSION = "cuts-2"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with

@@ -14,7 +14,7 @@ from multiexpr.models.detector import Models
 from multiexpr.models.laion_network import SIDE, find_clip_model
 from multiexpr.recipe import ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
-from multiexpr.scorers.damage import without_bars
+from multiexpr.scorers.frame_damage import without_bars
 
 VERSION = "laion-2"
 

@@ -21,8 +21,8 @@ from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import TRACKER, landmarker
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
-from multiexpr.scorers.damage import clipped_share
 from multiexpr.scorers.edges import effective_side
+from multiexpr.scorers.frame_damage import clipped_share
 from multiexpr.scorers.sharpness import laplacian_variance
 
 VERSION = "motion-2"

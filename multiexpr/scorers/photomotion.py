@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from multiexpr.recipe import KeepDamage, ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
-from multiexpr.scorers.damage import blockiness, clipped_share, combing, content_box, crop, noise_sd
 from multiexpr.scorers.edges import sharpest_side
+from multiexpr.scorers.frame_damage import blockiness, clipped_share, combing, content_box, crop, noise_sd
 from multiexpr.scorers.sharpness import resize_short_side
 
 VERSION = "photomotion-2"

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
-from multiexpr.scorers.damage import without_bars
 from multiexpr.scorers.edges import sharpest_side
+from multiexpr.scorers.frame_damage import without_bars
 
 VERSION = "sharpness-2"
 

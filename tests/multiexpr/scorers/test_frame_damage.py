@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from multiexpr.recipe import KeepDamage, ScoreDamage
-from multiexpr.scorers.damage import (
+from multiexpr.scorers.frame_damage import (
     DamageScorer,
     blockiness,
     clipped_share,
