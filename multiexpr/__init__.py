@@ -21,6 +21,7 @@ __getattr__, __dir__ = lazy(
         "report": "multiexpr.reporting",
         "score": "multiexpr.curation",
         "select": "multiexpr.curation",
+        "status": "multiexpr.reporting",
         "why": "multiexpr.selection.explain",
     },
 )

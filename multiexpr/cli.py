@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   multiexpr curate videos/ --out out/                         build a dataset and a report from a folder of videos
   multiexpr curate OpenVid-1M/ --out out/ --limit 100         curate the next 100 videos of a large collection
-  multiexpr select out/ --set keep.motion.min_expression=2    apply other thresholds in seconds, without measuring again
+  multiexpr select out/ --set keep.motion.min_expression=2    try other thresholds in seconds, without measuring again
   multiexpr select out/ --target 30000                        propose thresholds that keep 30000 clips
   multiexpr why out/ 3f2a                                     explain the verdict on a clip
   multiexpr recipe > my.toml                                  write the default recipe, with every value explained"""
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="multiexpr", description=description, examples=EXAMPLES)
     parser.add_argument("--version", action="version", version=exprbench.__version__)
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
-    for add in (_curate, _index, _score, _select, _caption, _export, _report, _why, _recipe):
+    for add in (_curate, _index, _score, _select, _caption, _export, _report, _why, _status, _recipe):
         add(verbs)
     return run(parser, argv)
 
@@ -251,7 +251,8 @@ def _select(verbs: argparse._SubParsersAction) -> None:
         verbs,
         "select",
         "Apply a recipe to the stored scores and decide which clips are kept; measures nothing.",
-        "  multiexpr select out/\n  multiexpr select out/ --set keep.motion.min_expression=2.0\n"
+        "  multiexpr select out/ --set keep.motion.min_expression=2.0          show what would be kept\n"
+        "  multiexpr select out/ --set keep.motion.min_expression=2.0 --save   decide, and keep the setting\n"
         "  multiexpr select out/ --target 30000 --write my.toml",
     )
     _add_workspace(parser)
@@ -263,19 +264,28 @@ def _select(verbs: argparse._SubParsersAction) -> None:
         help="number of clips to keep: print thresholds that keep about N, decide nothing",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="file for the recipe that --target proposes")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="write the verdicts and the settings of --recipe and --set (default: only show what would be kept)",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="output format (default: text)")
     parser.set_defaults(handler=_run_select)
 
 
 def _run_select(args: argparse.Namespace) -> int:
     import multiexpr
+    from exprbench.core.progress import say
     from multiexpr.reporting.funnel import funnel_lines
 
     recipe = _load_recipe(args)
     if args.target is not None:
         return _propose(args, recipe)
-    funnel = multiexpr.select(args.out, recipe=recipe).as_dict()
+    save = args.save or recipe is None
+    funnel = multiexpr.select(args.out, recipe=recipe, save=save).as_dict()
     print(json.dumps(funnel, indent=2) if args.format == "json" else "\n".join(funnel_lines(funnel)))
+    if not save:
+        say("select: nothing was changed; decide with --save")
     return DONE
 
 
@@ -383,6 +393,24 @@ def _run_why(args: argparse.Namespace) -> int:
     import multiexpr
 
     print(multiexpr.why(args.out, args.clip, recipe=_load_recipe(args)))
+    return DONE
+
+
+def _status(verbs: argparse._SubParsersAction) -> None:
+    parser = _verb(
+        verbs,
+        "status",
+        "Print how many shards of each stage are written, and the time left at the rate so far.",
+        "  multiexpr status out/",
+    )
+    _add_workspace(parser)
+    parser.set_defaults(handler=_run_status)
+
+
+def _run_status(args: argparse.Namespace) -> int:
+    import multiexpr
+
+    print("\n".join(map(str, multiexpr.status(args.out))))
     return DONE
 
 

@@ -12,7 +12,7 @@ from exprbench.core.files import file_lock
 from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
 from multiexpr.captions import caption
-from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage, sole_run
+from multiexpr.execution.executors import ExecutionConfig, check_executor, get_job_id, run_stage, sole_run
 from multiexpr.exporting.dataset import export
 from multiexpr.indexing.listing import ListingSummary, finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import IndexStage
@@ -98,11 +98,12 @@ def score(
     """
     workspace = Workspace(Path(out))
     recipe = resolve_methods(recipe or _recipe_in_use(workspace))
-    workspace.shards()
-    save_recipe(workspace.recipe, recipe)
     make_stage = partial(ScoreStage, score_all=score_all, retry_errors=retry_errors)
     execution = execution or ExecutionConfig()
+    make_stage(workspace, recipe).shards()  # a missing index or model file raises before the settings change
+    check_executor(execution)
     with sole_run(workspace, execution):
+        save_recipe(workspace.recipe, recipe)
         return run_stage(make_stage, workspace, recipe, execution)
 
 
@@ -112,8 +113,13 @@ def resolve_methods(recipe: Recipe) -> Recipe:
     return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics))
 
 
-def select(out: Path | str, *, recipe: Recipe | None = None) -> verdicts.Funnel:
-    """Apply a recipe to the stored scores, write a verdict on every clip, and return the funnel.
+def select(out: Path | str, *, recipe: Recipe | None = None, save: bool = True) -> verdicts.Funnel:
+    """Apply a recipe to the stored scores and return the funnel.
+
+    Args:
+        out: folder of the curation, with scores.
+        recipe: its thresholds apply; None uses `out/recipe.toml`.
+        save: write a verdict on every clip, and make the recipe the one in use.
 
     Raises:
         UserError: there is no index.
@@ -121,8 +127,9 @@ def select(out: Path | str, *, recipe: Recipe | None = None) -> verdicts.Funnel:
     workspace = Workspace(Path(out))
     recipe = recipe or _recipe_in_use(workspace)
     with sole_writer(workspace.root):
-        funnel = verdicts.select(workspace, recipe)
-        save_recipe(workspace.recipe, recipe)
+        funnel = verdicts.select(workspace, recipe, save=save)
+        if save:
+            save_recipe(workspace.recipe, recipe)
     return funnel
 
 

@@ -47,8 +47,15 @@ class ScorePeople:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreDamage:
+    """Parameters of the measures of damage."""
+
+    num_frames: int = setting(10, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreSharpness:
-    """Parameters of the variance of the Laplacian."""
+    """Parameters of the measures of sharpness."""
 
     num_frames: int = setting(5, above=0)
     short_side: int = setting(360, above=0)
@@ -89,6 +96,7 @@ class Score:
 
     clip_timeout_s: float = setting(300.0, above=0)
     people: ScorePeople = field(default_factory=ScorePeople)
+    damage: ScoreDamage = field(default_factory=ScoreDamage)
     sharpness: ScoreSharpness = field(default_factory=ScoreSharpness)
     aesthetics: ScoreAesthetics = field(default_factory=ScoreAesthetics)
     cuts: ScoreCuts = field(default_factory=ScoreCuts)
@@ -117,11 +125,20 @@ class KeepPeople:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepDamage:
+    """Thresholds on damage to whole frames."""
+
+    max_noise: float = 16.0
+    max_blockiness: float = 0.4
+    max_combing: float = 0.0005
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeepSharpness:
     """Thresholds on whole frames."""
 
     min_luma: float = 0.08
-    min_sharpness: float = 8.0
+    min_effective_px: float = 64.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,19 +151,22 @@ class KeepAesthetics:
 
 @dataclass(frozen=True, kw_only=True)
 class KeepCuts:
-    """Threshold on cuts inside a clip."""
+    """Thresholds on cuts inside a clip."""
 
     max_cut: float = 27.0
+    max_jump: float = 0.17
+    max_gradual: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepMotion:
-    """Thresholds that `min_people` people have to reach."""
+    """Thresholds of the rules on people: a person counts who passes all of them."""
 
     min_seen: float = 0.8
     min_face_px: float = 64.0
-    min_face_sharpness: float = 8.0
-    min_head_deg: float = 0.7
+    min_face_effective_px: float = 48.0
+    max_face_clipped: float = 0.33
+    min_face_luma: float = 0.08
     min_expression: float = 1.1
 
 
@@ -156,6 +176,7 @@ class Keep:
 
     container: KeepContainer = field(default_factory=KeepContainer)
     people: KeepPeople = field(default_factory=KeepPeople)
+    damage: KeepDamage = field(default_factory=KeepDamage)
     sharpness: KeepSharpness = field(default_factory=KeepSharpness)
     aesthetics: KeepAesthetics = field(default_factory=KeepAesthetics)
     cuts: KeepCuts = field(default_factory=KeepCuts)

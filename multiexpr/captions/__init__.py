@@ -24,7 +24,8 @@ def caption(
         execution: only the executor is used: `slurm` restricts this process to the shards of its rank.
 
     Returns:
-        `clips`, the number of clips captioned, and `errors`, how many of them failed.
+        `clips`, the number of clips captioned; `errors`, how many of them failed; `empty`, how many captions of the
+        collection's own text are empty.
 
     Raises:
         UserError: there are no verdicts, or the captioner has no model, URL or server.
@@ -32,19 +33,26 @@ def caption(
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     if recipe.caption.backend == "none":
-        return {"clips": 0, "errors": 0}
+        say("caption: caption.backend is none; all captions of the dataset are empty")
+        return {"clips": 0, "errors": 0, "empty": 0}
     execution = execution or ExecutionConfig()
     captioner = create_captioner(recipe.caption)
     stage = CaptionStage(workspace, recipe)
-    save_recipe(workspace.recipe, recipe)
     todo = _limit_shards(stage, get_rank_shards(stage.shards(), execution), limit)
     pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, captioner)
     with sole_run(workspace, execution):
         num_done = run_shards(stage, workspace, todo, pool)
     num_failed = sum(len(stage.tasks(shard)) for shard in todo)
+    save_recipe(workspace.recipe, recipe)
     if num_failed:
         say(f"caption: {num_failed} clips failed; the same command tries them again")
-    return {"clips": num_done, "errors": num_failed}
+    num_empty, num_captioned = stage.count_empty()
+    if num_empty:
+        say(
+            f"caption: {num_empty:,} of {num_captioned:,} captions are empty, because the collection has no text for "
+            "them; caption them with a model: --set caption.backend=openai"
+        )
+    return {"clips": num_done, "errors": num_failed, "empty": num_empty}
 
 
 def _limit_shards(stage: CaptionStage, shards: list[int], limit: int | None) -> list[int]:

@@ -90,6 +90,12 @@ class CaptionStage:
             return False
         return len(self._captioned(shard, self._clips(shard))) == self.size(shard)
 
+    def count_empty(self) -> tuple[int, int]:
+        """Return the numbers of captions that are empty without an error, and of all captions, over written shards."""
+        paths = [self._path(shard) for shard in self.shards() if self._path(shard).exists()]
+        rows = [row for path in paths for row in read_rows(path, ["caption", "error"]) if not row["error"]]
+        return sum(not row["caption"].strip() for row in rows), len(rows)
+
     def _path(self, shard: int) -> Path:
         return shard_path(self.workspace.captions, shard)
 
@@ -109,9 +115,12 @@ class CaptionStage:
         """Return requests by position in the shard: kept clips without a caption."""
         clips = self._clips(shard)
         done = self._captioned(shard, clips)
-        people = people_by_clip(self.workspace, shard)
+        lengths = lengths_by_clip(self.workspace, shard)
+        people = self.kept[shard]
         return {
-            i: {"clip": clip, **people[clip["clip_id"]]} for i, clip in enumerate(clips) if clip["clip_id"] not in done
+            i: {"clip": clip, "num_people": len(people[clip["clip_id"]]), "length_s": lengths[clip["clip_id"]]}
+            for i, clip in enumerate(clips)
+            if clip["clip_id"] not in done
         }
 
     def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
@@ -130,15 +139,10 @@ class CaptionStage:
         return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
 
 
-def people_by_clip(workspace: Workspace, shard: int) -> dict[str, Row]:
-    """Return the number of people and the length in seconds of a shard's clips, by clip id."""
-    lengths = read_rows(shard_path(workspace.scores("container"), shard), ["clip_id", "length_s"])
-    facts = {row["clip_id"]: {"length_s": row["length_s"] or 0.0, "num_people": 2} for row in lengths}
-    path = shard_path(workspace.scores("motion"), shard)
-    for row in read_rows(path, ["clip_id", "face_seen"]) if path.exists() else []:
-        if row["face_seen"]:
-            facts[row["clip_id"]]["num_people"] = len(row["face_seen"])
-    return facts
+def lengths_by_clip(workspace: Workspace, shard: int) -> dict[str, float]:
+    """Return the lengths in seconds of a shard's clips, by clip id."""
+    rows = read_rows(shard_path(workspace.scores("container"), shard), ["clip_id", "length_s"])
+    return {row["clip_id"]: row["length_s"] or 0.0 for row in rows}
 
 
 class CaptionPool:

@@ -66,9 +66,16 @@ def run_stage(make_stage: StageFactory, workspace: Workspace, recipe: Recipe, ex
     Raises:
         UserError: the executor is unknown, or cannot start.
     """
+    check_executor(execution)
+    return EXECUTORS[execution.executor](make_stage, workspace, recipe, execution)
+
+
+def check_executor(execution: ExecutionConfig) -> None:
+    """Raise `UserError` if there is no such executor, or its number of workers is negative."""
     if execution.executor not in EXECUTORS:
         raise unknown_name("executor", execution.executor, list(EXECUTORS))
-    return EXECUTORS[execution.executor](make_stage, workspace, recipe, execution)
+    if execution.workers < 0:
+        raise UserError(f"--workers is {execution.workers}; expected 1 or more, or 0 for all cores")
 
 
 def _local(make_stage: StageFactory, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
@@ -209,4 +216,13 @@ EXECUTORS: dict[str, Callable[[StageFactory, Workspace, Recipe, ExecutionConfig]
     "ray": _ray,
 }
 
-__all__ = ["EXECUTORS", "ExecutionConfig", "get_job_id", "get_rank", "get_rank_shards", "run_stage", "sole_run"]
+__all__ = [
+    "EXECUTORS",
+    "ExecutionConfig",
+    "check_executor",
+    "get_job_id",
+    "get_rank",
+    "get_rank_shards",
+    "run_stage",
+    "sole_run",
+]

@@ -41,7 +41,7 @@ from datasets import load_dataset
 clips = load_dataset("videofolder", data_dir=".")           # the same, with the videos
 ```
 
-The folder of `clips/ab/ID.mp4` also holds `ID.tracks.npz` (the faces of every person, frame by frame;
+The folder of `clips/ab/ID.mp4` also holds `ID.tracks.npz` (the faces of the people who count, frame by frame;
 `exprbench.faces.load_tracks`) and `ID.masks.npz` (where each face is, on the grid of the video encoder). People are in
 order from left to right.
 """

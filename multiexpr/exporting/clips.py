@@ -1,10 +1,9 @@
 """Export one clip: copy its packets if they fit the export settings, else re-encode; write face tracks and masks."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from exprbench.core.files import atomic_path, sha256_path
 from exprbench.faces import FaceTracks, save_tracks
@@ -14,11 +13,12 @@ from exprbench.media import MediaError, VideoSource, open_clip, open_frames, pro
 from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span
 from exprbench.media.stream import StreamReader
+from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.recipe import Export, Recipe
 
 MASKS_SUFFIX = ".masks.npz"
-MIN_SEEN = 0.8  # share of frames in which a person's face is visible, to be counted
+MIN_SEEN = 0.8  # share of frames that show a face, if people were not judged before
 
 Row = dict[str, Any]
 
@@ -28,7 +28,7 @@ def clip_path(folder: Path, clip_id: str) -> Path:
     return folder / "clips" / clip_id[:2] / f"{clip_id}.mp4"
 
 
-def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Row:
+def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, people: CountedPeople | None = None) -> Row:
     """Write a clip, its face tracks and its masks, and return its columns of the export table.
 
     Args:
@@ -36,9 +36,11 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Ro
         video: the clip's video.
         into: folder of the dataset.
         recipe: its [export] section applies.
+        people: people whose tracks and masks are written; None writes those who are visible in most frames.
 
     Raises:
         MediaError: the clip cannot be read.
+        ItemError: people_lost, if not all of these people are found in the written clip.
     """
     path = clip_path(into, clip["clip_id"])
     facts = probe(video)
@@ -57,10 +59,11 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe) -> Ro
         "fps": round(written.fps, 3),
         "num_frames": written.num_frames,
         "duration_s": round(written.duration_s, 3),
-        "num_people": -1,
+        "num_people": len(people.numbers) if people else -1,
+        "people": list(people.numbers) if people else [],
     }
     if recipe.export.tracks or recipe.export.masks:
-        row["num_people"] = _write_faces(path, written.fps, row["sha256"], recipe.export)
+        row["num_people"] = _write_faces(path, written.fps, row["sha256"], recipe.export, people)
     return row
 
 
@@ -110,23 +113,24 @@ def _read_packets(reader: StreamReader, video: VideoSource) -> list[Any]:
     return packets_of(reader, Span(Fraction(video.start_s).limit_denominator(10**6), end_s))
 
 
-def _write_faces(path: Path, fps: float, sha256: str, export: Export) -> int:
-    """Write tracks and masks of the faces in an exported clip, and return its number of people."""
+def _write_faces(path: Path, fps: float, sha256: str, export: Export, people: CountedPeople | None) -> int:
+    """Write tracks and masks of the people in an exported clip, and return their number."""
     tracker = FaceTracker(landmarker(), fps=fps)
     with open_clip(path) as frames:
         for frame in frames:
             tracker.update(frame)
     tracks = collect(tracker, sha256)
+    tracks = select_tracks(tracks, people) if people else _seen_often(tracks)
     if export.tracks:
         save_tracks(path.with_name(path.stem + GIVEN_SUFFIX), tracks)
     if export.masks:
         save_masks(path.with_name(path.stem + MASKS_SUFFIX), face_masks(tracks))
-    return count_people(tracks)
+    return len(tracks.tracks)
 
 
-def count_people(tracks: FaceTracks) -> int:
-    """Return the number of people whose faces are visible in at least `MIN_SEEN` of the frames."""
-    return int(np.sum([track.seen_rate >= MIN_SEEN for track in tracks.tracks]))
+def _seen_often(tracks: FaceTracks) -> FaceTracks:
+    """Return the tracks of faces that are visible in at least `MIN_SEEN` of the frames."""
+    return replace(tracks, tracks=tuple(track for track in tracks.tracks if track.seen_rate >= MIN_SEEN))
 
 
 __all__ = ["MASKS_SUFFIX", "MediaError", "clip_path", "export_clip"]

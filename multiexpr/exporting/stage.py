@@ -11,13 +11,14 @@ from exprbench.core.processes import KILLED
 from exprbench.faces.video_tracks import TRACKER
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.exporting.clips import clip_path, export_clip
+from multiexpr.exporting.counted import counted_people
 from multiexpr.recipe import Recipe
 from multiexpr.selection.verdicts import kept_by_shard
 from multiexpr.sources.locate import video_source
 from multiexpr.storage.parquet import read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
-VERSION = "export-2"  # raise it when the bytes of written clips, tracks or masks change
+VERSION = "export-3"  # raise it when the bytes of written clips, tracks or masks change
 EXPORTED = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -32,6 +33,7 @@ EXPORTED = pa.schema(
         ("num_frames", pa.int32()),
         ("duration_s", pa.float64()),
         ("num_people", pa.int32()),
+        ("people", pa.list_(pa.int32())),
     ]
 )
 
@@ -76,26 +78,31 @@ class ExportStage:
         if metadata is None or metadata["fingerprint"] != self.fingerprint:
             return {}
         stamps = {clip["clip_id"]: clip["stamp"] for clip in clips}
+        people = self.kept[shard]
         rows = [row for row in read_rows(self.path(shard)) if stamps.get(row["clip_id"]) == row["stamp"]]
-        rows = [row for row in rows if row["error"] != KILLED]
+        rows = [row for row in rows if row["error"] != KILLED and row["people"] == people[row["clip_id"]]]
         return {r["clip_id"]: r for r in rows if r["error"] or clip_path(self.workspace.dataset, r["clip_id"]).exists()}
 
     def tasks(self, shard: int) -> dict[int, Row]:
         """Return requests by position in the shard: kept clips that are not exported yet."""
         clips = self._clips(shard)
         done = self._exported(shard, clips)
+        todo = {i: clip for i, clip in enumerate(clips) if clip["clip_id"] not in done}
+        people = counted_people(self.workspace, shard, self.kept[shard]) if todo else {}
         into = str(self.workspace.dataset)
         return {
-            i: {"task": export_task, "clip": clip, "into": into}
-            for i, clip in enumerate(clips)
-            if clip["clip_id"] not in done
+            i: {"task": export_task, "clip": clip, "into": into, "people": people[clip["clip_id"]]}
+            for i, clip in todo.items()
         }
 
     def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
         """Write the shard's table (workers have written the clips) and return the numbers of clips and errors."""
         clips = self._clips(shard)
         done = self._exported(shard, clips)
-        rows = [done.get(clip["clip_id"]) or _row(clip, answers[i]) for i, clip in enumerate(clips)]
+        people = self.kept[shard]
+        rows = [
+            done.get(clip["clip_id"]) or _row(clip, answers[i], people[clip["clip_id"]]) for i, clip in enumerate(clips)
+        ]
         write_rows(self.path(shard), rows, EXPORTED, {"fingerprint": self.fingerprint})
         return {"clips": len(answers), "errors": sum("error" in answer for answer in answers.values())}
 
@@ -103,10 +110,11 @@ class ExportStage:
 def export_task(worker: ClipWorker, request: Row) -> Row:
     """Export the clip of a request in a worker, and return its columns."""
     video = video_source(request["clip"], worker.root)
-    return export_clip(request["clip"], video, Path(request["into"]), worker.recipe)
+    return export_clip(request["clip"], video, Path(request["into"]), worker.recipe, request["people"])
 
 
-def _row(clip: Row, answer: Row) -> Row:
+def _row(clip: Row, answer: Row, people: list[int]) -> Row:
     error, detail = answer.get("error", ("", ""))
     values = {key: value for key, value in answer.items() if key not in ("error", "needed", "seconds")}
-    return {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "error": error, "detail": detail, **values}
+    return {"clip_id": clip["clip_id"], "stamp": clip["stamp"], "error": error, "detail": detail, **values,
+            "people": people}  # fmt: skip

@@ -50,7 +50,6 @@ def report(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     funnel = verdicts.select(workspace, recipe).as_dict()
-    save_recipe(workspace.recipe, recipe)
     plots, num_drawn = histograms(workspace, recipe)
     chosen = examples(workspace)
     thumbnails = _thumbnails(workspace, recipe, chosen, execution or ExecutionConfig())
@@ -65,6 +64,7 @@ def report(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
         _times(time_spent(workspace)),
     )
     write_text(workspace.report, html)
+    save_recipe(workspace.recipe, recipe)
     return workspace.report
 
 

@@ -8,6 +8,7 @@ from multiexpr.scorers.base import Scorer
 def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
     """Return all scorers but the container's, the cheapest first: a clip that a rule drops skips the later ones."""
     from multiexpr.scorers.cuts import CutScorer
+    from multiexpr.scorers.frame_damage import DamageScorer
     from multiexpr.scorers.laion import LaionScorer
     from multiexpr.scorers.motion import MotionScorer
     from multiexpr.scorers.people import PeopleScorer
@@ -18,6 +19,7 @@ def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
     laion = score.aesthetics.method == "laion"
     return [
         PeopleScorer(score.people, models),
+        DamageScorer(score.damage),
         SharpnessScorer(score.sharpness),
         LaionScorer(score.aesthetics, models) if laion else PhotomotionScorer(score.aesthetics),
         CutScorer(score.cuts),

@@ -1,23 +1,50 @@
-"""Cut scorer: the largest sudden change between frames, relative to the changes before and after it."""
+"""Cut scorer: hard cuts, jump cuts within a scene, and gradual cuts (dissolves, fades, wipes).
+
+Hard cuts are those of PySceneDetect's adaptive detector. PySceneDetect has no detector of dissolves, wipes and jumps in
+one scene; for these, frames are divided into cells, whose mean colours are followed over time.
+
+- In a jump cut, many cells change in one step more than in the steps before and after it, and stay changed.
+- In a gradual cut, the colours of most cells move from those of one shot straight to those of the other: all of them at
+  once in a dissolve or a fade, one after the other in a wipe. The colours of a moving scene take other ways.
+"""
 
 from dataclasses import asdict
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
+from multiexpr.scorers.frame_damage import without_bars
 
-VERSION = "cuts-1"
-NEIGHBOURS = 2  # number of changes before, and after, that a change is compared with
+VERSION = "cuts-2"
+NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
+CELLS = 12  # along the short side of a frame, and twice as many along its long side
+JUMP_NEIGHBOURS = 3  # number of steps before, and after, that a step of a cell is compared with
+JUMP_RATIO, JUMP_LEVELS = 2.0, 2.0  # a jump exceeds the largest of them by this factor and amount
+GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
+CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
+STRAY_SHARE, STRAY_LEVELS = 0.15, 1.0  # largest distance from the straight way, as a share of its length and in levels
+RETREAT = 0.15  # largest step back, as a share of the way
+SHOT_RATIO = 1.5  # a gradual cut changes a cell more than the motion before and after it by this factor
 
 
 class CutScorer:
-    """Scorer of cuts, by PySceneDetect's content value: the mean change of hue, saturation and brightness, 0 to 255."""
+    """Scorer of cuts.
+
+    `cut` is PySceneDetect's content value of the largest sudden change: the mean change of hue, saturation and
+    brightness, 0 to 255. `jump` is the largest share of cells that jump at once. `gradual` is the largest share of
+    cells whose colours move straight from one shot to another.
+    """
 
     name = "cuts"
     costly = True
-    columns = [("cut", pa.float64()), ("cut_times_s", pa.list_(pa.float64()))]  # noqa: RUF012
+    columns = [  # noqa: RUF012
+        *((name, pa.float64()) for name in ("cut", "jump", "gradual")),
+        *((name, pa.list_(pa.float64())) for name in ("cut_times_s",)),
+        *((name, pa.float64()) for name in ("jump_s", "gradual_s")),
+    ]
 
     def __init__(self, params: ScoreCuts) -> None:
         self.params = params
@@ -34,37 +61,58 @@ class CutScorer:
 
 class _Measurement:
     def __init__(self, params: ScoreCuts) -> None:
-        from scenedetect.detectors import ContentDetector
-        from scenedetect.stats_manager import StatsManager
-
         self.params = params
-        self.detector = ContentDetector()
-        self.detector.stats_manager = StatsManager()
-        self.detector.stats_manager.register_metrics(self.detector.get_metrics())
         self.times_s: list[float] = []
-        self.changes: list[float] = []
+        self.frames: list[np.ndarray] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        import cv2
-        from scenedetect import FrameTimecode
-
         height, width = frame.shape[:2]
         scale = min(1, self.params.long_side / max(height, width))
         size = round(width * scale), round(height * scale)
-        small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
-        timecode = FrameTimecode(len(self.times_s), fps=self.params.fps)
-        self.detector.process_frame(timecode, np.ascontiguousarray(small[..., ::-1]))
-        (change,) = self.detector.stats_manager.get_metrics(timecode, ["content_val"])
+        self.frames.append(cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame.copy())
         self.times_s.append(time_s)
-        self.changes.append(change or 0.0)
 
     def compute(self) -> Row:
-        changes = np.array(self.changes[1:])
-        is_sudden = changes >= self.params.ratio * neighbour_means(changes)
-        cut_times_s = [t for t, sudden in zip(self.times_s[1:], is_sudden, strict=True) if sudden]
-        cut = changes[is_sudden].max(initial=0.0)
-        strong = [t for t, change in zip(cut_times_s, changes[is_sudden], strict=True) if change >= cut / 2 > 0]
-        return {"cut": rounded(cut), "cut_times_s": rounded_all(strong)}
+        frames = without_bars(self.frames)
+        cells = cell_colours(frames)
+        jump, jump_at = largest_jump(cells)
+        gradual, gradual_at = largest_gradual(cells, self.params.fps)
+        times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
+        changes = content_changes(frames, self.params.fps)
+        hard = hard_cuts(changes, self.times_s[1:], self.params.ratio)
+        return {**hard, "jump": rounded(jump), "gradual": rounded(gradual), **times}
+
+    def _time(self, index: int) -> float:
+        return self.times_s[index] if 0 <= index < len(self.times_s) else float("nan")
+
+
+def hard_cuts(changes: np.ndarray, times_s: list[float], ratio: float) -> Row:
+    """Return `cut`, the largest sudden change, and the times of those at least half as large.
+
+    A change is sudden if it exceeds the mean of its neighbours by `ratio`.
+    """
+    is_sudden = changes >= ratio * neighbour_means(changes)
+    sudden_s = [t for t, sudden in zip(times_s, is_sudden, strict=True) if sudden]
+    cut = changes[is_sudden].max(initial=0.0)
+    strong = [t for t, change in zip(sudden_s, changes[is_sudden], strict=True) if change >= cut / 2 > 0]
+    return {"cut": rounded(cut), "cut_times_s": rounded_all(strong)}
+
+
+def content_changes(frames: list[np.ndarray], fps: float) -> np.ndarray:
+    """Return PySceneDetect's content value of each of T (H, W, 3) frames but the first, (T - 1,)."""
+    from scenedetect import FrameTimecode
+    from scenedetect.detectors import ContentDetector
+    from scenedetect.stats_manager import StatsManager
+
+    detector = ContentDetector()
+    detector.stats_manager = StatsManager()
+    detector.stats_manager.register_metrics(detector.get_metrics())
+    values = []
+    for number, frame in enumerate(frames):
+        timecode = FrameTimecode(number, fps=fps)
+        detector.process_frame(timecode, np.ascontiguousarray(frame[..., ::-1]))
+        values.append(detector.stats_manager.get_metrics(timecode, ["content_val"])[0] or 0.0)
+    return np.array(values[1:])
 
 
 def neighbour_means(changes: np.ndarray) -> np.ndarray:
@@ -74,3 +122,54 @@ def neighbour_means(changes: np.ndarray) -> np.ndarray:
         neighbours = [*changes[max(0, i - NEIGHBOURS) : i], *changes[i + 1 : i + 1 + NEIGHBOURS]]
         means[i] = np.mean(neighbours) if neighbours else 0.0
     return means
+
+
+def cell_colours(frames: list[np.ndarray]) -> np.ndarray:
+    """Return the mean colours (T, cells, 3), 0 to 255, of a grid of cells of T frames."""
+    height, width = frames[0].shape[:2]
+    size = (2 * CELLS, CELLS) if width > height else (CELLS, 2 * CELLS)
+    grid = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+    return np.stack(grid).reshape(len(frames), -1, 3).astype(np.float32)
+
+
+def largest_jump(cells: np.ndarray) -> tuple[float, int]:
+    """Return the largest share of cells (T, cells, 3) that jump at once and stay changed, and the frame after it."""
+    steps = np.abs(np.diff(cells, axis=0)).mean(-1)
+    best = 0.0, -1
+    for t in range(NEIGHBOURS, len(steps) - NEIGHBOURS):
+        around = np.concatenate([steps[max(0, t - JUMP_NEIGHBOURS) : t], steps[t + 1 : t + 1 + JUMP_NEIGHBOURS]])
+        jumps = steps[t] > JUMP_RATIO * around.max(0) + JUMP_LEVELS
+        stays = np.abs(cells[t + NEIGHBOURS + 1] - cells[t - NEIGHBOURS]).mean(-1) > steps[t] / 2
+        best = max(best, (float((jumps & stays).mean()), t + 1))
+    return best
+
+
+def largest_gradual(cells: np.ndarray, fps: float) -> tuple[float, int]:
+    """Return the largest share of cells (T, cells, 3) that move straight to the colours of another shot, and when."""
+    best = 0.0, -1
+    for gap in (round(gap_s * fps) for gap_s in GAPS_S):
+        for t in range(0, len(cells) - gap, 2):
+            best = max(best, (_straight_share(cells, t, t + gap), t + gap // 2))
+    return best
+
+
+def _straight_share(cells: np.ndarray, start: int, end: int) -> float:
+    """Return the share of cells that move straight from their colours at frame `start` to those at frame `end`."""
+    way = cells[end] - cells[start]
+    length = np.abs(way).mean(-1)
+    changed = (length > CHANGED_LEVELS) & (length > SHOT_RATIO * _motion_around(cells, start, end))
+    if changed.mean() < 0.1:
+        return 0.0
+    inner = cells[start + 1 : end]
+    progress = np.clip(((inner - cells[start]) * way).sum(-1) / ((way**2).sum(-1) + 1e-6), 0, 1)
+    stray = np.abs(inner - cells[start] - progress[..., None] * way).mean(-1).max(0)
+    advances = (np.diff(progress, axis=0) > -RETREAT).all(0)
+    return float((changed & (stray < STRAY_SHARE * length + STRAY_LEVELS) & advances).mean())
+
+
+def _motion_around(cells: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Return how far the cells move in the same time before and after: the motion within the two shots, (cells,)."""
+    gap = end - start
+    before = np.abs(cells[start] - cells[max(0, start - gap)]).mean(-1)
+    after = np.abs(cells[min(len(cells) - 1, end + gap)] - cells[end]).mean(-1)
+    return np.maximum(before, after)

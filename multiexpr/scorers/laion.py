@@ -14,8 +14,9 @@ from multiexpr.models.detector import Models
 from multiexpr.models.laion_network import SIDE, find_clip_model
 from multiexpr.recipe import ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.frame_damage import without_bars
 
-VERSION = "laion-1"
+VERSION = "laion-2"
 
 
 class LaionScorer:
@@ -44,14 +45,15 @@ class LaionScorer:
 class _Measurement:
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.crops: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.crops.append(square_crops(frame))
+        self.frames.append(frame)
 
     def compute(self) -> Row:
-        scores = self.models.aesthetics(np.concatenate(self.crops))
-        ends = np.cumsum([len(crops) for crops in self.crops])[:-1]
+        crops = [square_crops(frame) for frame in without_bars(self.frames)]
+        scores = self.models.aesthetics(np.concatenate(crops))
+        ends = np.cumsum([len(parts) for parts in crops])[:-1]
         frame_scores = [part.mean() for part in np.split(scores, ends)]
         return {"laion": rounded(np.mean(frame_scores)), "laion_min": rounded(min(frame_scores))}
 

@@ -1,8 +1,8 @@
 """Motion scorer: variation of head pose, mouth, eyes, brows and gaze of every person over the clip.
 
-All values are root mean squares of deviations from the person's own mean, over the frames with the face. They do not
-depend on the frame rate, and a still face scores zero in any pose. `docs/curation.md` gives the formulas and the scores
-of real clips.
+All values are root mean squares of deviations from the person's own mean, over the frames with the face, without the
+jitter of the landmarks. They do not depend on the frame rate, and a still face scores zero in any pose, grainy or not.
+`docs/curation.md` gives the formulas and the scores of real clips.
 """
 
 from collections import deque
@@ -21,14 +21,19 @@ from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import TRACKER, landmarker
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
+from multiexpr.scorers.edges import effective_side
+from multiexpr.scorers.frame_damage import clipped_share
 from multiexpr.scorers.sharpness import laplacian_variance
 
-VERSION = "motion-1"
-NUM_SHARPNESS_FRAMES = 10  # frames in which the sharpness of faces is measured
+VERSION = "motion-2"
+NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
+PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "luma")
+PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES))
+NORMAL_MEDIAN = 0.4549364  # median of the square of a standard normal variable
 
 
 class MotionScorer:
@@ -37,8 +42,10 @@ class MotionScorer:
     name = "motion"
     costly = True
     columns = [  # noqa: RUF012
-        *((f"face_{name}", pa.list_(pa.float64())) for name in ("seen", "px", "sharpness", *MEASURES)),
+        *((name, pa.list_(pa.float64())) for name in PERSON_COLUMNS),
         ("face_box", pa.list_(pa.float64())),
+        ("face_moment_s", pa.list_(pa.float64())),
+        ("face_moment_box", pa.list_(pa.float64())),
     ]
 
     def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness) -> None:
@@ -66,12 +73,13 @@ class _Measurement:
         self.buffer: deque[np.ndarray] = deque()
         self.buffer_bytes = 0
         self.tracker = FaceTracker(landmarker(), fps=params.fps)
-        self.sharpness_frames = {round(t * params.fps) for t in evenly_spaced(facts["length_s"], NUM_SHARPNESS_FRAMES)}
+        self.fps = params.fps
+        self.moments = sorted({round(t * params.fps) for t in evenly_spaced(facts["length_s"], NUM_MOMENTS)})
         self.kept_frames: dict[int, np.ndarray] = {}
         self.num_frames = 0
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
-        if self.num_frames in self.sharpness_frames:
+        if self.num_frames in self.moments:
             self.kept_frames[self.num_frames] = frame
         self.num_frames += 1
         self.buffer.append(frame)
@@ -86,19 +94,26 @@ class _Measurement:
 
     def compute(self) -> Row:
         self._track()
-        size = self.tracker.size
+        tracks = self.tracker.compute()
         people = [
-            {**person_scores(track, size, self.facts), "face_sharpness": self._sharpness(track)}
-            for track in self.tracker.compute()
+            {**person_scores(track, self.tracker.size, self.facts), **self._picture_scores(track)} for track in tracks
         ]
-        boxes = [value for person in people for value in person.pop("face_box")]
-        columns = [name for name, _ in MotionScorer.columns if name != "face_box"]
-        return {**{name: rounded_all([person[name] for person in people]) for name in columns}, "face_box": boxes}
+        moments = [t for t in self.moments if t < self.num_frames]
+        return {
+            **{name: rounded_all([person[name] for person in people]) for name in PERSON_COLUMNS},
+            "face_box": [value for person in people for value in person["face_box"]],
+            "face_moment_s": rounded_all([t / self.fps for t in moments]),
+            "face_moment_box": [value for track in tracks for t in moments for value in rounded_all(track.box[t])],
+        }
 
-    def _sharpness(self, track: FaceTrack) -> float:
-        side = self.sharpness.face_side
-        values = [face_sharpness(frame, track.box[t], side) for t, frame in self.kept_frames.items() if track.seen[t]]
-        return float(np.percentile(values, self.sharpness.percentile)) if values else float("nan")
+    def _picture_scores(self, track: FaceTrack) -> Row:
+        """Return the scores of a person's picture, NaN if the face is visible at none of the moments."""
+        pairs = [(frame, track.box[t]) for t, frame in self.kept_frames.items() if track.seen[t]]
+        measured = [face_picture(frame, box, self.sharpness.face_side) for frame, box in pairs]
+        values = np.array([[m[name] for name in PICTURE_MEASURES] for m in measured] or [[np.nan] * 4])
+        low, middle = np.percentile(values, self.sharpness.percentile, axis=0), np.median(values, axis=0)
+        scores = {"effective_px": low[0], "sharpness": low[1], "clipped": middle[2], "luma": middle[3]}
+        return {f"face_{name}": float(score) for name, score in scores.items()}
 
 
 def person_scores(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:
@@ -174,22 +189,41 @@ def _align(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return scale * (frame - centre) @ (u * mirror) @ vt + reference_centre
 
 
+def jitter_variance(values: np.ndarray) -> float:
+    """Return the mean squared jitter of (T, n, k) points: noise that is independent from frame to frame.
+
+    The fourth difference over time, divided by the root of 70, has the variance of such noise, and almost nothing of a
+    motion that is smooth over several frames. Its median over time does not depend on the frames with a sudden motion,
+    such as a blink. 0 for fewer than 5 frames.
+    """
+    if len(values) < 5:
+        return 0.0
+    squares = np.diff(values, n=4, axis=0) ** 2 / 70
+    return float(np.median(squares, axis=0).sum(-1).mean() / NORMAL_MEDIAN)
+
+
+def _rms_without(mean_square: float, jitter: float) -> float:
+    return float(np.sqrt(max(0.0, mean_square - jitter)))
+
+
 def rms_deviation(points: np.ndarray) -> float:
-    """Return the root mean square distance of (T, n, 3) points from their means over time, in x and y only."""
+    """Return the root mean square distance of (T, n, 3) points from their means in x and y, without jitter."""
     flat = points[..., :2]
-    return float(np.sqrt(((flat - flat.mean(0)) ** 2).sum(-1).mean()))
+    return _rms_without(float(((flat - flat.mean(0)) ** 2).sum(-1).mean()), jitter_variance(flat))
 
 
 def head_variation_deg(rotations: np.ndarray) -> float:
-    """Return the root mean square angle in degrees between (T, 3, 3) rotations and their chordal mean."""
+    """Return the root mean square angle in degrees, without jitter, of (T, 3, 3) rotations to their chordal mean."""
+    from scipy.spatial.transform import Rotation
+
     u, _, vt = np.linalg.svd(rotations.mean(0))
     mean = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    traces = np.einsum("ij,tij->t", mean, rotations)
-    return float(np.degrees(np.sqrt((np.arccos(np.clip((traces - 1) / 2, -1, 1)) ** 2).mean())))
+    vectors = Rotation.from_matrix(mean.T @ rotations).as_rotvec()
+    return float(np.degrees(_rms_without(float((vectors**2).sum(-1).mean()), jitter_variance(vectors[:, None]))))
 
 
 def gaze_variation_deg(gazes: np.ndarray, heads: np.ndarray, closed: np.ndarray) -> float:
-    """Return the root mean square angle in degrees between gazes and their mean, relative to the head.
+    """Return the root mean square angle in degrees, without jitter, of gazes to their mean, relative to the head.
 
     The gaze of a frame is the mean over both eyes. Frames with a closed eye are skipped; NaN if there are no others.
 
@@ -204,20 +238,36 @@ def gaze_variation_deg(gazes: np.ndarray, heads: np.ndarray, closed: np.ndarray)
     directions = np.einsum("tji,tj->ti", heads[is_open], gazes[is_open].mean(1))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     mean = directions.mean(0) / max(float(np.linalg.norm(directions.mean(0))), 1e-12)
-    return float(np.degrees(np.sqrt((np.arccos(np.clip(directions @ mean, -1, 1)) ** 2).mean())))
+    angles = np.arccos(np.clip(directions @ mean, -1, 1))
+    across = directions - (directions @ mean)[:, None] * mean
+    vectors = across * (angles / np.maximum(np.linalg.norm(across, axis=1), 1e-12))[:, None]
+    return float(np.degrees(_rms_without(float((angles**2).mean()), jitter_variance(vectors[:, None]))))
 
 
-def face_sharpness(frame: np.ndarray, box: np.ndarray, side: int) -> float:
-    """Return the variance of the Laplacian of the square around a face, resized to `side` pixels.
+def face_picture(frame: np.ndarray, box: np.ndarray, side: int) -> Row:
+    """Return the scores of the square around a face in one frame.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
         box: x0, y0, x1, y1 of the face in [0, 1] of the frame.
-        side: side in pixels of the resized square.
+        side: side in pixels to which larger squares are resized for `detail`, and all squares for `sharpness`.
+
+    Returns:
+        effective_px: effective size of the face, at most `side`; see `multiexpr.scorers.edges`.
+        sharpness: variance of the Laplacian.
+        clipped: share of pixels of which a channel is 250 or more.
+        luma: mean brightness in [0, 1].
     """
     x0, y0, x1, y1 = box * np.resize(frame.shape[1::-1], 4)
     crop, _ = square(frame, np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0))
     if crop is None:
-        return 0.0
-    resized = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR)
-    return laplacian_variance(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY))
+        return {"effective_px": 0.0, "sharpness": 0.0, "clipped": 0.0, "luma": 0.0}
+    gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    interpolation = cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR
+    resized = cv2.resize(gray, (side, side), interpolation=interpolation)
+    return {
+        "effective_px": effective_side(resized if len(crop) > side else gray),
+        "sharpness": laplacian_variance(resized),
+        "clipped": clipped_share(crop),
+        "luma": float(gray.mean() / 255),
+    }

@@ -11,16 +11,22 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from multiexpr.recipe import ScoreAesthetics
+from multiexpr.recipe import KeepDamage, ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
-from multiexpr.scorers.sharpness import laplacian_variance, resize_short_side
+from multiexpr.scorers.edges import sharpest_side
+from multiexpr.scorers.frame_damage import blockiness, clipped_share, combing, content_box, crop, noise_sd
+from multiexpr.scorers.sharpness import resize_short_side
 
-VERSION = "photomotion-1"
+VERSION = "photomotion-2"
 FLOOR = 0.05
 SHORT_SIDE, FLOW_SIDE, MAP_SIDE = 360, 120, 64
-PHOTO = {"exposure": 1.0, "contrast": 1.0, "colour": 0.5, "focus": 2.0, "simplicity": 0.5, "composition": 0.5}
+PHOTO = {
+    **{"exposure": 1.0, "contrast": 1.0, "colour": 0.5, "focus": 2.0, "cleanness": 3.0},
+    **{"simplicity": 0.5, "composition": 0.5},
+}
 MOTION = {"liveliness": 1.0, "steadiness": 1.0}
-FULL_FOCUS = 500.0  # variance of the Laplacian of a crisp frame at this size
+FULL_FOCUS = 250.0  # effective short side in pixels of a crisp frame at this size
+HALF_CLEAN = KeepDamage()  # damage that halves the utility
 
 
 class PhotomotionScorer:
@@ -73,11 +79,13 @@ class _Measurement:
         """Return photo features of the first frame of each pair, and (camera, residual) motion of each pair."""
         photos, pairs = [], []
         previous: np.ndarray | None = None
-        for full_size, is_first in self.frames:
+        box = content_box([frame for frame, _ in self.frames])
+        for frame_with_bars, is_first in self.frames:
+            full_size = crop(frame_with_bars, box)
             frame = resize_short_side(full_size, SHORT_SIDE)
             small = cv2.cvtColor(resize_short_side(frame, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
             if is_first:
-                photos.append(photo_features(frame))
+                photos.append({**photo_features(frame), "cleanness": cleanness(full_size)})
                 previous = small
             elif previous is not None:
                 pairs.append(motion_between(previous, small, self.pair_s))
@@ -91,20 +99,31 @@ def utility(value: float) -> float:
 
 
 def photo_features(frame: np.ndarray) -> dict[str, float]:
-    """Return the utilities of one (H, W, 3) uint8 RGB frame with a short side of 360 pixels."""
+    """Return the utilities, without cleanness, of one (H, W, 3) uint8 RGB frame with a short side of 360 pixels."""
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     luma = gray.astype(np.float64) / 255
     low, high = np.percentile(luma, (5, 95))
-    clipped = np.mean((luma < 0.02) | (luma > 0.98))
+    clipped = max(np.mean((luma < 0.02) | (luma > 0.98)), clipped_share(frame))
     salience = saliency(gray)
     return {
         "exposure": utility(np.exp(-(((luma.mean() - 0.45) / 0.28) ** 2)) * (1 - clipped)),
         "contrast": utility((high - low) / 0.7),
         "colour": utility(1 - np.exp(-colourfulness(frame) / 25)),
-        "focus": utility(np.log1p(laplacian_variance(gray)) / np.log1p(FULL_FOCUS)),
+        "focus": utility(sharpest_side(gray) / FULL_FOCUS),
         "simplicity": utility((np.sort(salience.ravel())[-salience.size // 5 :].sum() - 0.2) / 0.6),
         "composition": utility(np.exp(-((_distance_to_thirds(salience) / 0.25) ** 2))),
     }
+
+
+def cleanness(frame: np.ndarray) -> float:
+    """Return the utility of a frame at the size of the clip: 1 without damage, a half at a threshold of its rule."""
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    ratios = (
+        noise_sd(gray) / HALF_CLEAN.max_noise,
+        blockiness(gray) / HALF_CLEAN.max_blockiness,
+        combing(gray) / HALF_CLEAN.max_combing,
+    )
+    return utility(float(np.prod([1 / (1 + max(0.0, ratio) ** 4) for ratio in ratios])))
 
 
 def colourfulness(frame: np.ndarray) -> float:

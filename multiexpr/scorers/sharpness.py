@@ -1,7 +1,9 @@
-"""Sharpness scorer: the variance of the Laplacian, and brightness.
+"""Sharpness scorer: effective size in pixels, the variance of the Laplacian, and brightness, without letterbox bars.
 
-The variance depends on the size of the image, so frames are resized to a fixed short side first (and face crops, in
-`motion`, to a fixed side). The score is a low percentile over frames: the sharpness that most frames reach.
+The variance of the Laplacian, the paper's measure, is stored but decides nothing: grain and sharpening raise it. The
+effective size is the size of a sharp picture with as much detail; see `multiexpr.scorers.edges`. Frames are resized to
+a fixed short side first (and face crops, in `motion`, to a fixed side). Scores are a low percentile over frames: the
+sharpness that most frames reach.
 """
 
 from dataclasses import asdict
@@ -12,8 +14,10 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.edges import sharpest_side
+from multiexpr.scorers.frame_damage import without_bars
 
-VERSION = "sharpness-1"
+VERSION = "sharpness-2"
 
 
 class SharpnessScorer:
@@ -21,7 +25,7 @@ class SharpnessScorer:
 
     name = "sharpness"
     costly = False
-    columns = [("sharpness", pa.float64()), ("luma", pa.float64())]  # noqa: RUF012
+    columns = [("effective_px", pa.float64()), ("sharpness", pa.float64()), ("luma", pa.float64())]  # noqa: RUF012
 
     def __init__(self, params: ScoreSharpness) -> None:
         self.params = params
@@ -48,9 +52,14 @@ class _Measurement:
         self.frames.append(frame)
 
     def compute(self) -> Row:
-        grays = [cv2.cvtColor(resize_short_side(f, self.params.short_side), cv2.COLOR_RGB2GRAY) for f in self.frames]
-        sharpness = np.percentile([laplacian_variance(gray) for gray in grays], self.params.percentile)
-        return {"sharpness": rounded(sharpness), "luma": rounded(np.median([gray.mean() for gray in grays]) / 255)}
+        side, percentile = self.params.short_side, self.params.percentile
+        frames = without_bars(self.frames)
+        grays = [cv2.cvtColor(resize_short_side(frame, side), cv2.COLOR_RGB2GRAY) for frame in frames]
+        return {
+            "effective_px": rounded(np.percentile([sharpest_side(gray) for gray in grays], percentile)),
+            "sharpness": rounded(np.percentile([laplacian_variance(gray) for gray in grays], percentile)),
+            "luma": rounded(np.median([gray.mean() for gray in grays]) / 255),
+        }
 
 
 def laplacian_variance(gray: np.ndarray) -> float:

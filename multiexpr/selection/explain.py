@@ -9,9 +9,9 @@ import numpy as np
 from exprbench.core.errors import UserError
 from multiexpr.indexing.stage import find_clip
 from multiexpr.recipe import Recipe, load_recipe
-from multiexpr.selection.rules import Rule, scorer_rules
+from multiexpr.selection.rules import PERSON_RULES, Rule, people_that_pass, person_number, scorer_rules
 from multiexpr.selection.verdicts import active_scorers
-from multiexpr.storage.columns import from_row
+from multiexpr.storage.columns import Column, from_row
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.score_files import FAILED, NOT_YET, STATE
 from multiexpr.storage.workspace import Workspace
@@ -29,12 +29,36 @@ class RuleResult:
         measured: the clip's value; NaN if the rule does not apply or the clip has no scores for it.
         limit: the threshold.
         passed: None if `measured` is NaN.
+        person: number of the person at which a rule on people passes or fails; 0 if there is none.
     """
 
     rule: Rule
     measured: float
     limit: float
     passed: bool | None
+    person: int = 0
+
+
+@dataclass(frozen=True)
+class PersonResult:
+    """Result of the rules on one person.
+
+    Attributes:
+        number: number of the person, from 1, left to right.
+        failed: the first rule that the person fails; None if the person counts.
+        measured: the person's value for that rule; NaN if the person counts.
+        limit: its threshold.
+    """
+
+    number: int
+    failed: Rule | None
+    measured: float
+    limit: float
+
+    def __str__(self) -> str:
+        if self.failed is None:
+            return f"person {self.number} counts"
+        return f"person {self.number} does not count: {self.failed.name} ({_comparison(self)})"
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,7 @@ class Explanation:
         outcome: kept, dropped, error or pending.
         summary: the reason in words.
         rules: results of all rules, in order.
+        people: results of the rules on people by person, left to right; empty if faces are not measured.
         scores: stored rows by scorer.
     """
 
@@ -53,6 +78,7 @@ class Explanation:
     outcome: str
     summary: str
     rules: list[RuleResult]
+    people: list[PersonResult]
     scores: dict[str, Row]
 
     def __str__(self) -> str:
@@ -62,6 +88,7 @@ class Explanation:
             span = f", {self.clip['start_s']:g} s to {self.clip['start_s'] + self.clip['duration_s']:g} s"
         lines = [f"clip {self.clip['clip_id']}: {path}{span}", f"{self.outcome}: {self.summary}", ""]
         lines += [_format_rule(result) for result in self.rules]
+        lines += ["", *map(str, self.people)] if self.people else []
         for name, row in self.scores.items():
             lines += ["", f"{name} ({row['state'] or 'not measured'})"]
             lines += [f"  {key} = {_format(value)}" for key, value in row.items() if key not in HEAD]
@@ -94,7 +121,7 @@ def explain(workspace: Workspace, recipe: Recipe, shard: int, row: Row) -> Expla
     scores = {name: _score_row(workspace, name, shard, row["clip_id"]) for name in active_scorers(workspace, recipe)}
     rules = [result for name, columns in scores.items() for result in _apply_rules(name, scores, columns, recipe)]
     outcome, summary = _outcome(scores, rules)
-    return Explanation(row, outcome, summary, rules, scores)
+    return Explanation(row, outcome, summary, rules, _people(scores, recipe), scores)
 
 
 def _score_row(workspace: Workspace, name: str, shard: int, clip_id: str) -> Row:
@@ -103,8 +130,28 @@ def _score_row(workspace: Workspace, name: str, shard: int, clip_id: str) -> Row
     return next((row for row in rows if row["clip_id"] == clip_id), {"state": NOT_YET})
 
 
+def _columns(scores: dict[str, Row]) -> dict[str, Column]:
+    return from_row({key: value for row in scores.values() for key, value in row.items()})
+
+
+def _people(scores: dict[str, Row], recipe: Recipe) -> list[PersonResult]:
+    if scores[PERSON_RULES[0].scorer]["state"] in (NOT_YET, FAILED):
+        return []
+    columns = _columns(scores)
+    num_people = len(columns[PERSON_RULES[0].person_column].values)
+    return [_person(index, columns, recipe) for index in range(num_people)]
+
+
+def _person(index: int, columns: dict[str, Column], recipe: Recipe) -> PersonResult:
+    for rule in PERSON_RULES:
+        if not people_that_pass([rule], columns, recipe.keep)[index]:
+            measured = float(columns[rule.person_column].values[index])
+            return PersonResult(index + 1, rule, measured, rule.limit(recipe.keep))
+    return PersonResult(index + 1, None, np.nan, np.nan)
+
+
 def _apply_rules(name: str, scores: dict[str, Row], row: Row, recipe: Recipe) -> list[RuleResult]:
-    columns = from_row({key: value for other in scores.values() for key, value in other.items()})
+    columns = _columns(scores)
     results = []
     for rule in scorer_rules(name):
         limit = rule.limit(recipe.keep)
@@ -113,7 +160,8 @@ def _apply_rules(name: str, scores: dict[str, Row], row: Row, recipe: Recipe) ->
             continue
         measured = rule.measure(columns, recipe.keep)
         passed = None if np.isnan(measured[0]) else not bool(rule.fails(measured, recipe.keep)[0])
-        results.append(RuleResult(rule, float(measured[0]), limit, passed))
+        person = int(person_number(rule, columns, recipe.keep)[0]) if rule.person_column else 0
+        results.append(RuleResult(rule, float(measured[0]), limit, passed, person))
     return results
 
 
@@ -127,13 +175,15 @@ def _outcome(scores: dict[str, Row], rules: list[RuleResult]) -> tuple[str, str]
         if failed:
             others = [r.rule.name for r in rules if r.passed is False and r is not failed[0]]
             also = f"; also {', '.join(others)}" if others else ""
-            return "dropped", f"{failed[0].rule.name} ({_comparison(failed[0])}){also}"
+            who = f"person {failed[0].person}: " if failed[0].person else ""
+            return "dropped", f"{failed[0].rule.name} ({who}{_comparison(failed[0])}){also}"
     return "kept", "it passes every rule"
 
 
-def _comparison(result: RuleResult) -> str:
-    bound = "at least" if result.rule.at_least else "at most"
-    return f"{result.rule.meaning}: {result.measured:.4g}, expected {bound} {result.limit:g}"
+def _comparison(result: RuleResult | PersonResult) -> str:
+    rule = result.rule if isinstance(result, RuleResult) else result.failed
+    bound = "at least" if rule.at_least else "at most"
+    return f"{rule.meaning}: {result.measured:.4g}, expected {bound} {result.limit:g}"
 
 
 def _format_rule(result: RuleResult) -> str:

@@ -1,10 +1,13 @@
-"""Rules: each compares one number of a clip with one threshold of the recipe.
+"""Rules: each compares one number of a clip, or of each person in it, with one threshold of the recipe.
 
 `RULES` are in the order in which they are applied; the first rule that fails is the reason for which a clip is dropped.
+A person counts if the person passes every rule on people. A rule on people drops a clip if too few people pass it and
+all rules on people before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,11 +21,14 @@ Measure = Callable[[Columns, Keep], np.ndarray]
 class Rule:
     """Rule on one number of a clip. A clip passes if the number is NaN, which means that the rule does not apply.
 
+    The number of a rule on people is that of the deciding person; see `deciding_person`.
+
     Attributes:
         name: reason for which clips are dropped.
         scorer: name of the scorer whose columns are read.
         threshold: `section.key` of the threshold in the recipe's [keep].
-        measure: function from columns of N clips to (N,) numbers.
+        column_measure: function from columns of N clips to (N,) numbers, for a rule on clips.
+        person_column: column with a number per person, for a rule on people.
         meaning: description of the number, with its unit.
         at_least: whether the threshold is a minimum; otherwise it is a maximum.
         tunable: whether `select --target` changes the threshold; rules on the kind of clip are not tunable.
@@ -32,11 +38,16 @@ class Rule:
     name: str
     scorer: str
     threshold: str
-    measure: Measure
     meaning: str
+    column_measure: Measure | None = None
+    person_column: str = ""
     at_least: bool = True
     tunable: bool = False
     off_at: float | None = None
+
+    def measure(self, columns: Columns, keep: Keep) -> np.ndarray:
+        """Return the numbers of N clips that are compared with the threshold, (N,)."""
+        return self.column_measure(columns, keep) if self.column_measure else _of_person(self, columns, keep)
 
     def limit(self, keep: Keep) -> float:
         """Return the threshold."""
@@ -87,74 +98,111 @@ def _median_people(columns: Columns, keep: Keep) -> np.ndarray:
     return np.where(num_frames > 0, medians, np.nan)
 
 
-def _seen_share(columns: Columns, keep: Keep) -> np.ndarray:
-    """Return the `min_people`-th largest share of frames in which a face is visible, or 0 if there are fewer faces."""
-    faces = columns["face_seen"]
-    shares = faces.nth_largest(keep.people.min_people, np.ones(len(faces.values), bool))
-    return np.where(np.isnan(shares), 0.0, shares)
+def _of_person(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the `min_people`-th best value of a rule on people, (N,); see `deciding_person`."""
+    index = deciding_person(rule, columns, keep)
+    values = np.append(_person_values(rule, columns), np.nan)
+    measured = np.where(index >= 0, values[index], np.nan)
+    is_first = rule is PERSON_RULES[0]
+    return np.where(np.isnan(measured) & is_first, 0.0, measured)
 
 
-def _among_seen(name: str) -> Measure:
-    """Return a measure of the column `face_{name}`.
+def _person_values(rule: "Rule", columns: Columns) -> np.ndarray:
+    """Return the value of every person, (V,); people without one have the worst value."""
+    values = columns[rule.person_column].values
+    return np.where(np.isnan(values), 0.0 if rule.at_least else np.inf, values)
 
-    The measure is the `min_people`-th largest value among people visible in at least `min_seen` of the frames: NaN if
-    fewer people are, 0 if fewer of them have a value.
+
+def people_that_pass(rules: Sequence["Rule"], columns: Columns, keep: Keep) -> np.ndarray:
+    """Return which people of all clips pass all given rules, (V,) bool."""
+    passing = np.ones(len(columns[PERSON_RULES[0].person_column].values), bool)
+    for rule in rules:
+        passing &= ~rule.fails(_person_values(rule, columns), keep)
+    return passing
+
+
+def people_that_count(columns: Columns, keep: Keep) -> list[list[int]]:
+    """Return the numbers of the people of each clip who pass every rule on people, from 1, left to right."""
+    passing, starts = people_that_pass(PERSON_RULES, columns, keep), columns[PERSON_RULES[0].person_column].starts
+    return [(np.flatnonzero(passing[a:b]) + 1).tolist() for a, b in pairwise(starts)]
+
+
+def deciding_person(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the index among all people of the person at which a rule on people passes or fails, (N,).
+
+    That is the `min_people`-th best of the people who pass all earlier rules on people; -1 if there are fewer.
     """
+    sign = 1 if rule.at_least else -1
+    earlier = people_that_pass(PERSON_RULES[: PERSON_RULES.index(rule)], columns, keep)
+    values = ListColumn(sign * _person_values(rule, columns), columns[rule.person_column].starts)
+    return values.nth_largest_index(keep.people.min_people, earlier)
 
-    def measure(columns: Columns, keep: Keep) -> np.ndarray:
-        faces: ListColumn = columns[f"face_{name}"]
-        is_seen = columns["face_seen"].values >= keep.motion.min_seen
-        enough = columns["face_seen"].count(is_seen) >= keep.people.min_people
-        values = faces.nth_largest(keep.people.min_people, is_seen)
-        return np.where(enough, np.where(np.isnan(values), 0.0, values), np.nan)
 
-    return measure
+def person_number(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the number of the deciding person in its clip, from 1, left to right, (N,); 0 if there is none."""
+    index = deciding_person(rule, columns, keep)
+    return np.where(index >= 0, index - columns[rule.person_column].starts[:-1] + 1, 0)
 
 
 RULES = (
-    Rule(name="short", scorer="container", threshold="container.min_duration_s", measure=_column("length_s"),
+    Rule(name="short", scorer="container", threshold="container.min_duration_s", column_measure=_column("length_s"),
          meaning="length in seconds"),
-    Rule(name="long", scorer="container", threshold="container.max_duration_s", measure=_column("length_s"),
+    Rule(name="long", scorer="container", threshold="container.max_duration_s", column_measure=_column("length_s"),
          meaning="length in seconds", at_least=False, off_at=0),
-    Rule(name="small", scorer="container", threshold="container.min_short_side", measure=_short_side,
+    Rule(name="small", scorer="container", threshold="container.min_short_side", column_measure=_short_side,
          meaning="short side in pixels"),
-    Rule(name="slow", scorer="container", threshold="container.min_fps", measure=_column("fps"),
+    Rule(name="slow", scorer="container", threshold="container.min_fps", column_measure=_column("fps"),
          meaning="frames per second"),
-    Rule(name="few_people", scorer="people", threshold="people.min_share", measure=_share_with_people,
+    Rule(name="few_people", scorer="people", threshold="people.min_share", column_measure=_share_with_people,
          meaning="share of frames with enough people"),
-    Rule(name="many_people", scorer="people", threshold="people.max_people", measure=_median_people,
+    Rule(name="many_people", scorer="people", threshold="people.max_people", column_measure=_median_people,
          meaning="people in at least half of the frames", at_least=False, off_at=0),
-    Rule(name="dark", scorer="sharpness", threshold="sharpness.min_luma", measure=_column("luma"),
+    Rule(name="noisy", scorer="damage", threshold="damage.max_noise", column_measure=_column("noise"),
+         meaning="standard deviation of noise, 0 to 255", at_least=False),
+    Rule(name="blocky", scorer="damage", threshold="damage.max_blockiness", column_measure=_column("blockiness"),
+         meaning="strength of steps every 8 pixels", at_least=False),
+    Rule(name="interlaced", scorer="damage", threshold="damage.max_combing", column_measure=_column("combing"),
+         meaning="share of blocks with interlacing combs", at_least=False),
+    Rule(name="dark", scorer="sharpness", threshold="sharpness.min_luma", column_measure=_column("luma"),
          meaning="mean brightness in [0, 1]"),
-    Rule(name="blurred", scorer="sharpness", threshold="sharpness.min_sharpness", measure=_column("sharpness"),
-         meaning="variance of the Laplacian of the frame", tunable=True),
+    Rule(name="blurred", scorer="sharpness", threshold="sharpness.min_effective_px",
+         column_measure=_column("effective_px"), meaning="effective short side in pixels", tunable=True),
     Rule(name="unaesthetic", scorer="photomotion", threshold="aesthetics.min_photomotion",
-         measure=_column("photomotion"), meaning="photomotion score in [0, 10]", tunable=True),
-    Rule(name="unaesthetic", scorer="laion", threshold="aesthetics.min_laion", measure=_column("laion"),
+         column_measure=_column("photomotion"), meaning="photomotion score in [0, 10]", tunable=True),
+    Rule(name="unaesthetic", scorer="laion", threshold="aesthetics.min_laion", column_measure=_column("laion"),
          meaning="LAION aesthetic score, about 1 to 10", tunable=True),
-    Rule(name="cut", scorer="cuts", threshold="cuts.max_cut", measure=_column("cut"),
+    Rule(name="cut", scorer="cuts", threshold="cuts.max_cut", column_measure=_column("cut"),
          meaning="largest sudden change between frames, 0 to 255", at_least=False),
-    Rule(name="few_faces", scorer="motion", threshold="motion.min_seen", measure=_seen_share,
-         meaning="share of frames with enough faces"),
-    Rule(name="small_faces", scorer="motion", threshold="motion.min_face_px", measure=_among_seen("px"),
+    Rule(name="jump_cut", scorer="cuts", threshold="cuts.max_jump", column_measure=_column("jump"),
+         meaning="largest share of the picture that jumps at once", at_least=False),
+    Rule(name="gradual_cut", scorer="cuts", threshold="cuts.max_gradual", column_measure=_column("gradual"),
+         meaning="largest share of the picture that changes straight to another", at_least=False),
+    Rule(name="few_faces", scorer="motion", threshold="motion.min_seen", person_column="face_seen",
+         meaning="share of frames that show the face"),
+    Rule(name="burnt_out_faces", scorer="motion", threshold="motion.max_face_clipped", person_column="face_clipped",
+         meaning="share of the face that is burnt out", at_least=False),
+    Rule(name="dark_faces", scorer="motion", threshold="motion.min_face_luma", person_column="face_luma",
+         meaning="mean brightness of the face in [0, 1]"),
+    Rule(name="small_faces", scorer="motion", threshold="motion.min_face_px", person_column="face_px",
          meaning="face size in pixels", tunable=True),
-    Rule(name="blurred_faces", scorer="motion", threshold="motion.min_face_sharpness", measure=_among_seen("sharpness"),
-         meaning="variance of the Laplacian of the face", tunable=True),
-    Rule(name="still", scorer="motion", threshold="motion.min_head_deg", measure=_among_seen("head_deg"),
-         meaning="variation of head pose in degrees", tunable=True),
-    Rule(name="inexpressive", scorer="motion", threshold="motion.min_expression", measure=_among_seen("expression"),
+    Rule(name="blurred_faces", scorer="motion", threshold="motion.min_face_effective_px",
+         person_column="face_effective_px", meaning="effective size of the face in pixels", tunable=True),
+    Rule(name="inexpressive", scorer="motion", threshold="motion.min_expression", person_column="face_expression",
          meaning="variation of mouth, eyes and brows in % of the eye distance", tunable=True),
 )  # fmt: skip
 
 
+PERSON_RULES = tuple(rule for rule in RULES if rule.person_column)
+
 READS = {  # columns that the rules read, by scorer
     "container": ("length_s", "width", "height", "fps"),
     "people": ("people_counts", "people_frame", "people_box", "people_confidence"),
-    "sharpness": ("sharpness", "luma"),
+    "damage": ("noise", "blockiness", "combing"),
+    "sharpness": ("effective_px", "luma"),
     "photomotion": ("photomotion",),
     "laion": ("laion",),
-    "cuts": ("cut",),
-    "motion": ("face_seen", "face_px", "face_sharpness", "face_head_deg", "face_expression"),
+    "cuts": ("cut", "jump", "gradual"),
+    "motion": tuple(rule.person_column for rule in PERSON_RULES),
 }
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from multiexpr.recipe import Keep, Recipe
-from multiexpr.selection.rules import Rule, scorer_rules
+from multiexpr.selection.rules import READS, Rule, scorer_rules
 from multiexpr.selection.verdicts import SHARDS_PER_BATCH, Scores, active_scorers, load_scores
+from multiexpr.storage.columns import Columns, concatenate, take
 from multiexpr.storage.workspace import Workspace
 
-MAX_POWER, NUM_BISECTIONS = 64.0, 60
+MAX_POWER, NUM_BISECTIONS = 64.0, 40
 DIGITS = 4  # significant digits of thresholds
 
 
@@ -43,31 +44,40 @@ def propose(workspace: Workspace, recipe: Recipe, target: int) -> Proposal:
     """Return thresholds that keep about `target` clips."""
     order = active_scorers(workspace, recipe)
     rules = [rule for name in order for rule in scorer_rules(name) if rule.tunable]
-    values, num_unknown = _candidates(workspace, recipe, order, rules)
-    current = [rule.limit(recipe.keep) for rule in rules]
-    shares = _passing_shares(values, current, equal=target < _num_passing(values, current))
-    power = _find_power(values, current, shares, min(target, len(values)))
-    limits, kept = _limits(values, current, shares, power)
-    keep, changes = recipe.keep, {}
-    for rule, before, after in zip(rules, current, limits, strict=True):
-        keep = _with_limit(keep, rule.threshold, after)
-        if after != before:
-            changes[f"keep.{rule.threshold}"] = before, after
-    return Proposal(replace(recipe, keep=keep), int(kept.sum()), len(values), num_unknown, changes)
+    candidates, num_unknown = _candidates(workspace, recipe, order, rules)
+    num_passing = int(_passing(candidates, rules, recipe.keep).sum())
+    shares = _passing_shares(candidates, rules, recipe.keep, equal=target < num_passing)
+    power = _find_power(candidates, rules, recipe.keep, shares, min(target, len(candidates)))
+    keep, kept = _stricter(candidates, rules, recipe.keep, shares, power)
+    limits = {f"keep.{rule.threshold}": (rule.limit(recipe.keep), rule.limit(keep)) for rule in rules}
+    changes = {key: pair for key, pair in limits.items() if pair[0] != pair[1]}
+    return Proposal(replace(recipe, keep=keep), int(kept.sum()), len(candidates), num_unknown, changes)
 
 
-def _candidates(workspace: Workspace, recipe: Recipe, order: list[str], rules: list[Rule]) -> tuple[np.ndarray, int]:
-    """Return what R rules measure of the K fully scored clips that pass the other rules, and `num_unknown`."""
-    parts, num_unknown = [], 0
+@dataclass(frozen=True)
+class _Candidates:
+    """Columns of the K fully scored clips that pass the rules that are not tunable."""
+
+    columns: Columns
+    num: int
+
+    def __len__(self) -> int:
+        return self.num
+
+
+def _candidates(workspace: Workspace, recipe: Recipe, order: list[str], rules: list[Rule]) -> tuple[_Candidates, int]:
+    """Return the candidates and `num_unknown`."""
+    parts, num, num_unknown = [], 0, 0
     shards = workspace.indexed_shards()
+    read = {name for rule in rules for name in READS[rule.scorer]}
     for start in range(0, len(shards), SHARDS_PER_BATCH):
         scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
         eligible = _passes_fixed_rules(scores, recipe.keep, order)
         complete = np.all([scores.measured[name] for name in order], axis=0)
         num_unknown += int((eligible & ~complete & ~np.any([scores.failed[name] for name in order], axis=0)).sum())
-        measured = [rule.measure(scores.columns, recipe.keep)[eligible & complete] for rule in rules]
-        parts.append(np.stack(measured, axis=1) if measured else np.zeros((0, 0)))
-    return np.concatenate(parts), num_unknown
+        parts.append(take({name: scores.columns[name] for name in read}, eligible & complete))
+        num += int((eligible & complete).sum())
+    return _Candidates(concatenate(parts), num), num_unknown
 
 
 def _passes_fixed_rules(scores: Scores, keep: Keep, order: list[str]) -> np.ndarray:
@@ -80,37 +90,42 @@ def _passes_fixed_rules(scores: Scores, keep: Keep, order: list[str]) -> np.ndar
     return eligible
 
 
-def _num_passing(values: np.ndarray, limits: list[float]) -> int:
-    return int(np.all(~(values < np.array(limits)), axis=1).sum())
+def _passing(candidates: _Candidates, rules: list[Rule], keep: Keep) -> np.ndarray:
+    """Return which candidates pass all rules, (K,) bool."""
+    passing = np.ones(len(candidates), bool)
+    for rule in rules:
+        passing &= ~rule.fails(rule.measure(candidates.columns, keep), keep)
+    return passing
 
 
-def _passing_shares(values: np.ndarray, limits: list[float], *, equal: bool) -> np.ndarray:
+def _passing_shares(candidates: _Candidates, rules: list[Rule], keep: Keep, *, equal: bool) -> np.ndarray:
     """Return the share of clips that each rule passes, of those that reach it, (R,); with `equal`, 0.5 if all are 1."""
-    remaining = np.ones(len(values), bool)
+    remaining = np.ones(len(candidates), bool)
     shares = []
-    for column, limit in zip(values.T, limits, strict=True):
-        passing = remaining & ~(column < limit)
+    for rule in rules:
+        passing = remaining & ~rule.fails(rule.measure(candidates.columns, keep), keep)
         shares.append(max(passing.sum(), 0.5) / max(remaining.sum(), 1))
         remaining = passing
     capped = np.minimum(shares, 1.0)
     return np.full(len(capped), 0.5) if equal and (capped == 1).all() else capped
 
 
-def _limits(
-    values: np.ndarray, current: list[float], shares: np.ndarray, power: float
-) -> tuple[list[float], np.ndarray]:
-    """Return thresholds that pass `shares ** power`, one rule after the other, and which clips pass all, (K,) bool."""
-    remaining = np.ones(len(values), bool)
-    limits = []
-    for column, share, limit in zip(values.T, shares, current, strict=True):
+def _stricter(
+    candidates: _Candidates, rules: list[Rule], keep: Keep, shares: np.ndarray, power: float
+) -> tuple[Keep, np.ndarray]:
+    """Return thresholds that pass `shares ** power`, one rule after the other, and which clips pass all, (K,) bool.
+
+    A rule on people is measured after the earlier thresholds have changed, because they change who counts.
+    """
+    remaining = np.ones(len(candidates), bool)
+    for rule, share in zip(rules, shares, strict=True):
+        measured = rule.measure(candidates.columns, keep)
         if share < 1 and remaining.any():
-            ranked = np.sort(column[remaining])
+            ranked = np.sort(measured[remaining])
             num_dropped = min(round((1 - share**power) * len(ranked)), len(ranked) - 1)
-            limits.append(_round_down(float(ranked[num_dropped])))
-        else:
-            limits.append(limit)
-        remaining &= ~(column < limits[-1])
-    return limits, remaining
+            keep = _with_limit(keep, rule.threshold, _round_down(float(ranked[num_dropped])))
+        remaining &= ~rule.fails(measured, keep)
+    return keep, remaining
 
 
 def _round_down(value: float) -> float:
@@ -121,12 +136,12 @@ def _round_down(value: float) -> float:
     return float(np.floor(value * scale) / scale)
 
 
-def _find_power(values: np.ndarray, current: list[float], shares: np.ndarray, target: int) -> float:
+def _find_power(candidates: _Candidates, rules: list[Rule], keep: Keep, shares: np.ndarray, target: int) -> float:
     """Return the largest power that keeps at least `target` clips."""
     low, high = 0.0, MAX_POWER
     for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
-        if _limits(values, current, shares, middle)[1].sum() >= target:
+        if _stricter(candidates, rules, keep, shares, middle)[1].sum() >= target:
             low = middle
         else:
             high = middle

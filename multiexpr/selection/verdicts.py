@@ -1,7 +1,8 @@
 """Verdicts: a pure function of stored scores and a recipe: kept, dropped for a reason, or an error with a code."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import atomic_path, write_json
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.scorers import container
-from multiexpr.selection.rules import READS, RULES, Rule, scorer_rules
+from multiexpr.selection.rules import READS, RULES, Rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import Column, from_table
 from multiexpr.storage.parquet import list_shards, read_metadata, read_table, shard_path
 from multiexpr.storage.workspace import Workspace
@@ -31,7 +32,9 @@ VERDICTS = pa.schema(
         ("shard", pa.int32()),
         ("outcome", pa.string()),
         ("reason", pa.string()),
+        ("person", pa.int32()),
         ("reasons", pa.list_(pa.string())),
+        ("people", pa.list_(pa.int32())),
         ("error", pa.string()),
         ("detail", pa.string()),
     ]
@@ -96,6 +99,8 @@ class Verdicts:
         failing: by rule, (N,) bool, whether a clip fails it.
         reached: by rule, (N,) bool, whether a clip passed everything before it.
         failed_at: (N,) index into the order of scorers of the one with an error; -1 if there is no error.
+        person: (N,) number, from 1 and left to right, of the person that the reason is about; 0 if it is about none.
+        people: numbers of the people who count, by clip; empty if the faces of a clip are not measured.
     """
 
     rules: tuple[Rule, ...]
@@ -104,6 +109,8 @@ class Verdicts:
     failing: list[np.ndarray]
     reached: list[np.ndarray]
     failed_at: np.ndarray
+    person: np.ndarray
+    people: list[list[int]]
 
 
 def active_scorers(workspace: Workspace, recipe: Recipe) -> list[str]:
@@ -123,6 +130,7 @@ def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
     num = len(scores)
     outcome = np.full(num, UNDECIDED, np.uint8)
     first, failed_at = np.full(num, -1, np.int16), np.full(num, -1, np.int16)
+    person = np.zeros(num, np.int32)
     rules, failing, reached = [], [], []
     for position, name in enumerate(order):
         undecided = outcome == UNDECIDED
@@ -135,10 +143,13 @@ def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
             dropped = reached[-1] & fails
             outcome[dropped] = OUTCOMES.index(DROPPED)
             first[dropped] = len(rules)
+            if rule.person_column:
+                person[dropped] = person_number(rule, scores.columns, keep)[dropped]
             rules.append(rule)
             failing.append(fails)
     outcome[outcome == UNDECIDED] = OUTCOMES.index(KEPT)
-    return Verdicts(tuple(rules), outcome, first, failing, reached, failed_at)
+    people = people_that_count(scores.columns, keep)
+    return Verdicts(tuple(rules), outcome, first, failing, reached, failed_at, person, people)
 
 
 def load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[str]) -> Scores:
@@ -210,8 +221,8 @@ def _schema(existing: pa.Schema | None, name: str) -> pa.Schema:
     return pa.schema(head + [existing.field(c) if existing else pa.field(c, dtype) for c in READS[name]])
 
 
-def select(workspace: Workspace, recipe: Recipe) -> Funnel:
-    """Write a verdict on every clip and return the funnel; only stored scores are read.
+def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel:
+    """Return the funnel and, with `save`, write a verdict on every clip; only stored scores are read.
 
     Raises:
         UserError: there is no index, or a file of scores is damaged.
@@ -219,14 +230,22 @@ def select(workspace: Workspace, recipe: Recipe) -> Funnel:
     order = active_scorers(workspace, recipe)
     shards = workspace.indexed_shards()
     funnel = Funnel()
-    with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
+    with _verdict_writer(workspace) if save else nullcontext() as out:
         for start in range(0, len(shards), SHARDS_PER_BATCH):
             scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
             verdicts = judge(scores, recipe.keep, order)
-            out.write_table(_as_table(scores, verdicts, order))
+            if out:
+                out.write_table(_as_table(scores, verdicts, order))
             _count(funnel, scores, verdicts, order)
-    write_json(workspace.root / "funnel.json", funnel.as_dict())
+    if save:
+        write_json(workspace.root / "funnel.json", funnel.as_dict())
     return funnel
+
+
+@contextmanager
+def _verdict_writer(workspace: Workspace) -> Iterator[pq.ParquetWriter]:
+    with atomic_path(workspace.verdicts) as temporary, pq.ParquetWriter(temporary, VERDICTS, compression="zstd") as out:
+        yield out
 
 
 def _as_table(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> pa.Table:
@@ -238,7 +257,9 @@ def _as_table(scores: Scores, verdicts: Verdicts, order: Sequence[str]) -> pa.Ta
             "shard": pa.array(scores.shards, pa.int32()),
             "outcome": pa.array(OUTCOMES).take(pa.array(verdicts.outcome)),
             "reason": names.take(pa.array(verdicts.first % len(names), pa.int32())),
+            "person": pa.array(verdicts.person, pa.int32()),
             "reasons": _all_reasons(verdicts),
+            "people": pa.array(verdicts.people, pa.list_(pa.int32())),
             "error": error,
             "detail": detail,
         },
@@ -274,8 +295,8 @@ def _count(funnel: Funnel, scores: Scores, verdicts: Verdicts, order: Sequence[s
     funnel.num_pending += int((verdicts.outcome == OUTCOMES.index(PENDING)).sum())
 
 
-def kept_by_shard(workspace: Workspace) -> dict[int, set[str]]:
-    """Return the ids of kept clips, by shard.
+def kept_by_shard(workspace: Workspace) -> dict[int, dict[str, list[int]]]:
+    """Return the ids of kept clips with the numbers of the people who count, by shard.
 
     Raises:
         UserError: there are no verdicts.
@@ -286,9 +307,8 @@ def kept_by_shard(workspace: Workspace) -> dict[int, set[str]]:
         raise UserError(
             f"there are no verdicts in {workspace.root}; create them with: multiexpr select {workspace.root}"
         )
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome"])
-    kept: dict[int, set[str]] = defaultdict(set)
-    table = table.filter(pc.equal(table["outcome"], "kept"))
-    for clip_id, shard in zip(table["clip_id"].to_pylist(), table["shard"].to_pylist(), strict=True):
-        kept[shard].add(clip_id)
+    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "people"])
+    kept: dict[int, dict[str, list[int]]] = defaultdict(dict)
+    for row in table.filter(pc.equal(table["outcome"], "kept")).select(["clip_id", "shard", "people"]).to_pylist():
+        kept[row["shard"]][row["clip_id"]] = row["people"]
     return dict(kept)

@@ -1,6 +1,6 @@
 """Columns of the scores of many clips: numbers, and lists of numbers of varying length."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,20 +31,47 @@ class ListColumn:
 
     def nth_largest(self, n: int, mask: np.ndarray) -> np.ndarray:
         """Return the n-th largest of each clip's values that a (V,) mask selects, (N,); NaN if there are fewer."""
-        clip_index, values = self.clip_index[mask], self.values[mask]
-        is_number = ~np.isnan(values)
-        clip_index, values = clip_index[is_number], values[is_number]
-        order = np.lexsort((-values, clip_index))
-        clip_index, values = clip_index[order], values[order]
+        index = self.nth_largest_index(n, mask)
+        return np.where(index >= 0, np.append(self.values, np.nan)[index], np.nan)
+
+    def nth_largest_index(self, n: int, mask: np.ndarray) -> np.ndarray:
+        """Return where in `values` the n-th largest of each clip's selected values is, (N,); -1 if there are fewer."""
+        selected = np.flatnonzero(mask & ~np.isnan(self.values))
+        clip_index = self.clip_index[selected]
+        order = np.lexsort((-self.values[selected], clip_index))
+        selected, clip_index = selected[order], clip_index[order]
         first = np.searchsorted(clip_index, np.arange(len(self.starts) - 1))
         rank = np.arange(len(clip_index)) - first[clip_index]
-        result = np.full(len(self.starts) - 1, np.nan)
-        result[clip_index[rank == n - 1]] = values[rank == n - 1]
+        result = np.full(len(self.starts) - 1, -1)
+        result[clip_index[rank == n - 1]] = selected[rank == n - 1]
         return result
+
+    def take(self, mask: np.ndarray) -> "ListColumn":
+        """Return the lists of the clips that an (N,) mask selects."""
+        lengths = np.diff(self.starts)
+        return ListColumn(self.values[mask[self.clip_index]], np.concatenate([[0], np.cumsum(lengths[mask])]))
 
 
 Column = np.ndarray | ListColumn
 Columns = Mapping[str, Column]
+
+
+def take(columns: Columns, mask: np.ndarray) -> dict[str, Column]:
+    """Return the columns of the clips that an (N,) mask selects."""
+    return {name: c.take(mask) if isinstance(c, ListColumn) else c[mask] for name, c in columns.items()}
+
+
+def concatenate(parts: Sequence[Columns]) -> dict[str, Column]:
+    """Return the columns of all clips of several parts, in order."""
+    return {name: _concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _concatenate(columns: Sequence[Column]) -> Column:
+    if not isinstance(columns[0], ListColumn):
+        return np.concatenate(columns)
+    lengths = np.concatenate([np.diff(column.starts) for column in columns])
+    values = np.concatenate([column.values for column in columns])
+    return ListColumn(values, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def from_table(table: pa.Table) -> dict[str, Column]:

@@ -94,7 +94,7 @@ def raw_collection(root, shared, *, seconds=SECONDS):
     astronaut, portrait = photograph("astronaut"), read_image(shared("portraits/s10.jpg"))
     clips = {
         "two.mp4": (two, "kept"),
-        "frozen.mp4": ([two[10]] * count, "still"),
+        "frozen.mp4": ([two[10]] * count, "inexpressive"),
         "blurred.mp4": (blurred(two, 8), "blurred"),
         "dark.mp4": ([(f * 0.2).astype(np.uint8) for f in two], "dark"),
         "one.mp4": (single["d10"], "few_people"),

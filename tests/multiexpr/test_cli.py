@@ -12,6 +12,7 @@ from multiexpr.recipe import DEFAULT_PATH, Recipe, load_recipe, save_recipe
 from multiexpr.selection.thresholds import Proposal
 from multiexpr.selection.verdicts import Funnel
 from multiexpr.sources import SourceOptions
+from tests.multiexpr.made import fill, good
 
 FUNNEL = Funnel(num_clips=10, num_kept=7)
 FUNNEL.reached["short"], FUNNEL.dropped["short"], FUNNEL.errors["timeout"] = 9, 1, 2
@@ -136,8 +137,8 @@ def test_a_selection_is_printed_as_text_or_json(called, capsys):
 
 
 def test_a_target_is_printed_and_written_on_request(monkeypatch, tmp_path, capsys):
-    proposed = load_recipe(None, ["keep.sharpness.min_sharpness=12.5"])
-    changes = {"keep.sharpness.min_sharpness": (8.0, 12.5)}
+    proposed = load_recipe(None, ["keep.sharpness.min_effective_px=12.5"])
+    changes = {"keep.sharpness.min_effective_px": (64.0, 12.5)}
     asked = []
     proposal = Proposal(proposed, 1000, 2000, 30, changes)
     monkeypatch.setattr(
@@ -145,7 +146,7 @@ def test_a_target_is_printed_and_written_on_request(monkeypatch, tmp_path, capsy
     )
     assert cli.main(["select", str(tmp_path), "--target", "1000"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "keep.sharpness.min_sharpness = 12.5  # was 8",
+        "keep.sharpness.min_effective_px = 12.5  # was 64",
         "# keeps 1,000 of 2,000 clips that pass all other rules",
         f"# clips that are not fully scored: 30; score them with: multiexpr score {tmp_path} --score-all",
     ]
@@ -176,3 +177,30 @@ def test_the_default_recipe_is_printed_as_it_is(capsys):
     assert cli.main(["recipe"]) == 0
     assert capsys.readouterr().out == DEFAULT_PATH.read_text(encoding="utf-8")
     assert load_recipe() == Recipe()
+
+
+def test_select_with_a_setting_changes_nothing_unless_saved(workspace, capsys):
+    fill(workspace, [[good(luma=0.5), good()]])
+    out = str(workspace.root)
+    assert cli.main(["select", out]) == 0
+    before = workspace.recipe.read_bytes(), workspace.verdicts.read_bytes()
+    stricter = ["select", out, "--set", "keep.sharpness.min_luma=0.45"]
+    capsys.readouterr()
+    assert cli.main(stricter) == 0
+    shown = capsys.readouterr()
+    assert "dropped: dark                        1" in shown.out
+    assert "nothing was changed; decide with --save" in shown.err
+    assert (workspace.recipe.read_bytes(), workspace.verdicts.read_bytes()) == before
+    assert cli.main([*stricter, "--save"]) == 0
+    assert load_recipe(workspace.recipe).keep.sharpness.min_luma == 0.45
+    assert workspace.verdicts.read_bytes() != before[1]
+
+
+@pytest.mark.parametrize("arguments", [["--executor", "slum"], ["--workers", "-1"]])
+def test_a_failed_score_changes_no_settings(workspace, arguments):
+    fill(workspace, [[good()]])
+    assert cli.main(["select", str(workspace.root)]) == 0
+    before = workspace.recipe.read_bytes()
+    changed = ["--set", "score.aesthetics.method=photomotion", "--set", "keep.people.min_people=5"]
+    assert cli.main(["score", str(workspace.root), *changed, *arguments]) == 2
+    assert workspace.recipe.read_bytes() == before

@@ -96,8 +96,8 @@ def test_every_verb_alone(curated, capsys):
     out = str(workspace.root)
     assert cli.main(["why", out, "frozen.mp4"]) == 0
     explanation = capsys.readouterr().out
-    assert "dropped: still (variation of head pose in degrees:" in explanation
-    assert "expected at least 0.7" in explanation
+    assert "dropped: inexpressive (person 2: variation of mouth, eyes and brows" in explanation
+    assert "expected at least 1.1" in explanation
     assert cli.main(["select", out, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 4
     assert cli.main(["select", out, "--target", "3", "--write", str(workspace.root / "three.toml")]) == 0

@@ -43,7 +43,8 @@ def steps(monkeypatch):
     monkeypatch.setattr(curation, "run_stage", stage)
     for name in ("caption", "export", "report"):
         monkeypatch.setattr(curation, name, verb(name))
-    monkeypatch.setattr(curation.verdicts, "select", lambda workspace, recipe: taken.append(("select", recipe, {})))
+    record = lambda workspace, recipe, *, save: taken.append(("select", recipe, {}))  # noqa: E731
+    monkeypatch.setattr(curation.verdicts, "select", record)
     return taken
 
 

@@ -16,6 +16,7 @@ SETTINGS = {
     "people.num_frames": {"people"},
     "people.image_size": {"people"},
     "people.confidence": {"people"},
+    "damage.num_frames": {"damage"},
     "sharpness.num_frames": {"sharpness"},
     "sharpness.short_side": {"sharpness"},
     "sharpness.face_side": {"motion"},
@@ -35,7 +36,8 @@ FILES = {
     "laion_aesthetic": {"laion"},
     "clip/config.json": {"laion"},
 }
-SCORERS = ("people", "sharpness", "photomotion", "laion", "cuts", "motion")
+MODULES = {"damage": "frame_damage"}  # by scorer, where the names differ
+SCORERS = ("people", "damage", "sharpness", "photomotion", "laion", "cuts", "motion")
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_a_models_file_is_part_of_the_key_of_the_scorer_that_uses_it(files, file
 
 @pytest.mark.parametrize(
     ("module", "name", "touched"),
-    [*((name, "VERSION", {name}) for name in SCORERS), ("motion", "TRACKER", {"motion"})],
+    [*((MODULES.get(name, name), "VERSION", {name}) for name in SCORERS), ("motion", "TRACKER", {"motion"})],
 )
 def test_a_version_is_part_of_the_key(files, monkeypatch, module, name, touched):
     before = fingerprints(files)
@@ -102,6 +104,7 @@ def test_scorers_are_asked_in_the_order_of_their_cost():
     scorers = [(scorer.name, scorer.costly) for scorer in make_scorers(recipe, Models(recipe))]
     assert scorers == [
         ("people", False),
+        ("damage", False),
         ("sharpness", False),
         ("photomotion", False),
         ("cuts", True),
@@ -114,6 +117,7 @@ def test_what_each_scorer_asks_for():
     wanted = {scorer.name: scorer.frames({"length_s": 2.0}) for scorer in make_scorers(recipe, Models(recipe))}
     assert {name: (len(frames.times_s), frames.short_side, frames.long_side) for name, frames in wanted.items()} == {
         "people": (5, 0, 640),
+        "damage": (10, 65536, 0),
         "sharpness": (5, 360, 0),
         "photomotion": (10, 360, 0),
         "cuts": (25, 0, 256),

@@ -17,9 +17,10 @@ from multiexpr.captions import openai
 from multiexpr.captions.prompt import build_prompt
 from multiexpr.captions.stage import CaptionStage
 from multiexpr.indexing.stage import load_index
-from multiexpr.recipe import load_recipe
+from multiexpr.recipe import load_recipe, save_recipe
 from multiexpr.sources.locate import ClipError
 from multiexpr.storage.parquet import list_shards, read_rows, shard_path
+from tests.multiexpr.made import change_index
 from tests.videos import number_of
 
 FRAMES = [np.full((48, 80, 3), (40 * i, 60, 200), np.uint8) for i in range(3)]
@@ -355,7 +356,7 @@ def endpoint_recipe(endpoint, *more):
 def test_kept_clips_are_captioned_from_their_own_frames(kept, endpoint):
     endpoint.min_running = 2
     recipe = endpoint_recipe(endpoint, "caption.num_frames=4", "caption.concurrency=3")
-    assert caption(kept.root, recipe=recipe) == {"clips": 4, "errors": 0}
+    assert caption(kept.root, recipe=recipe) == {"clips": 4, "errors": 0, "empty": 0}
     assert [row["caption"] for row in captions(kept)] == ["4 images"] * 4
     assert load_recipe(kept.recipe) == recipe  # so that a later `curate` does not caption them again
     assert endpoint.max_running in (2, 3)
@@ -370,11 +371,11 @@ def test_kept_clips_are_captioned_from_their_own_frames(kept, endpoint):
 def test_only_failed_clips_are_captioned_again(kept, endpoint):
     recipe = endpoint_recipe(endpoint, "caption.concurrency=1", "caption.attempts=1")
     endpoint.script = lambda n: 503 if n in (1, 2) else "ok"
-    assert caption(kept.root, recipe=recipe) == {"clips": 4, "errors": 2}
+    assert caption(kept.root, recipe=recipe) == {"clips": 4, "errors": 2, "empty": 0}
     assert Counter(row["error"] for row in captions(kept)) == {"": 2, "caption_failed": 2}
-    assert caption(kept.root, recipe=recipe) == {"clips": 2, "errors": 0}
+    assert caption(kept.root, recipe=recipe) == {"clips": 2, "errors": 0, "empty": 0}
     assert len(endpoint.requests) == 6
-    assert caption(kept.root, recipe=recipe) == {"clips": 0, "errors": 0}
+    assert caption(kept.root, recipe=recipe) == {"clips": 0, "errors": 0, "empty": 0}
     assert caption(kept.root, recipe=endpoint_recipe(endpoint, "caption.prompt=Who?"))["clips"] == 4
 
 
@@ -395,14 +396,38 @@ def test_clips_that_are_no_longer_kept_are_not_captioned(kept, endpoint):
 
 
 def test_the_source_backend_uses_the_collections_text(kept):
-    assert caption(kept.root, recipe=load_recipe()) == {"clips": 4, "errors": 0}
+    assert caption(kept.root, recipe=load_recipe()) == {"clips": 4, "errors": 0, "empty": 4}
     assert [row["caption"] for row in captions(kept)] == [row["caption"] for row in load_index(kept)]
 
 
 def test_the_backend_none_writes_nothing(kept):
-    assert caption(kept.root, recipe=load_recipe(None, ["caption.backend=none"])) == {"clips": 0, "errors": 0}
+    assert caption(kept.root, recipe=load_recipe(None, ["caption.backend=none"])) == {
+        "clips": 0,
+        "errors": 0,
+        "empty": 0,
+    }
 
 
 def test_captions_need_verdicts(workspace):
     with pytest.raises(UserError, match="multiexpr select"):
         caption(workspace.root)
+
+
+def test_empty_captions_are_reported(kept, capsys):
+    """The collection has no text, and the backend `none` writes none: neither happens in silence."""
+    change_index(kept, 0, lambda rows: [{**row, "caption": "" if i else "text"} for i, row in enumerate(rows)])
+    assert caption(kept.root, recipe=load_recipe())["empty"] == 3
+    assert "caption: 3 of 4 captions are empty, because the collection has no text" in capsys.readouterr().err
+    assert caption(kept.root, recipe=load_recipe(None, ["caption.backend=none"]))["empty"] == 0
+    assert "all captions of the dataset are empty" in capsys.readouterr().err
+
+
+def test_a_failed_caption_changes_no_settings(kept):
+    save_recipe(kept.recipe, load_recipe())
+    before = kept.recipe.read_bytes()
+    for settings in (["caption.backend=openai"], ["caption.backend=cogvlm2", "caption.model=/nowhere"],
+                     ["caption.backend=openai", "caption.url=http://127.0.0.1:9/v1", "caption.model=m",
+                      "caption.attempts=1"]):  # fmt: skip
+        with pytest.raises(UserError):
+            caption(kept.root, recipe=load_recipe(None, settings))
+        assert kept.recipe.read_bytes() == before

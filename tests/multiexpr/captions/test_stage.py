@@ -7,13 +7,13 @@ import pytest
 from multiexpr import caption, select
 from multiexpr.captions import stage
 from multiexpr.captions.cogvlm2 import NUM_FRAMES
-from multiexpr.captions.stage import CaptionPool, CaptionStage, people_by_clip
+from multiexpr.captions.stage import CaptionPool, CaptionStage
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import Caption, load_recipe
 from multiexpr.sources.locate import ClipError
 from multiexpr.storage.parquet import list_shards
-from tests.multiexpr.made import change_index, dropped_at, fill, good
+from tests.multiexpr.made import change_index, dropped_at, fill, good, of_people
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_captions_of_files_that_changed_are_made_again(judged):
 def test_captions_of_clips_that_are_kept_no_more_are_taken_out(judged):
     CaptionStage(judged, load_recipe()).finish(0, WRITTEN)
     shards = CaptionStage(judged, load_recipe())
-    shards.kept[0].pop()
+    shards.kept[0].popitem()
     assert shards.tasks(0) == {}
     assert not shards.is_done(0)
     shards.finish(0, {})
@@ -87,11 +87,11 @@ def test_a_rank_captions_its_share(judged, monkeypatch):
 
 
 def test_the_number_of_people_is_that_of_the_faces(workspace):
-    three = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3}
-    fill(workspace, [[good(**three), good(face_seen=[]), good(), dropped_at("people", length_s=None)]])
-    found = list(people_by_clip(workspace, 0).values())
-    assert [row["num_people"] for row in found] == [3, 2, 2, 2]
-    assert [row["length_s"] for row in found] == [5.0, 5.0, 5.0, 0.0]
+    a_photograph = of_people(3, expression=[2.0, 0.1, 2.0])
+    fill(workspace, [[good(**of_people(3)), good(**a_photograph), good(length_s=3.5)]])
+    select(workspace.root)
+    tasks = CaptionStage(workspace, load_recipe()).tasks(0).values()
+    assert [(task["num_people"], task["length_s"]) for task in tasks] == [(3, 5.0), (2, 5.0), (2, 3.5)]
 
 
 class Writer:

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from exprbench.core.errors import ItemError
 from exprbench.faces import FaceTracks, load_tracks
 from exprbench.media import VideoFacts, VideoSource
 from multiexpr.exporting import clips as exporting
-from multiexpr.exporting.clips import can_copy, clip_path, copy_stream, count_people
-from multiexpr.exporting.masks import face_masks, save_masks
+from multiexpr.exporting.clips import can_copy, clip_path, copy_stream, export_clip
+from multiexpr.exporting.counted import CountedPeople, select_tracks
+from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.recipe import Export, load_recipe
 from tests import people
 from tests.multiexpr.collection import encode
@@ -105,9 +107,50 @@ def test_tracks_and_masks_are_written_where_they_are_wanted(tmp_path, faces, tra
         assert load_tracks(folder / "ab12.tracks.npz").video_sha256 == facts["sha256"]
 
 
-@pytest.mark.parametrize(("unseen", "count"), [(0, 1), (2, 1), (3, 0)])
-def test_people_seen_in_four_fifths_of_the_frames_are_counted(unseen, count):
-    assert count_people(people.people(10, people.person(10, hidden=range(unseen)))) == count
+def box_moments(*persons):
+    """Boxes (P, 3, 4) of drawn persons at three moments."""
+    return np.stack([track.box[[0, 4, 8]] for track in persons])
+
+
+def counted(numbers, *persons):
+    return CountedPeople(numbers, np.array([0.0, 0.4, 0.8]), box_moments(*persons))
+
+
+def test_only_people_who_count_are_exported_in_their_order():
+    left, photograph, right = (people.person(10, x=x) for x in (0.2, 0.5, 0.8))
+    tracks = replace(people.people(10, left, photograph, right), fps=10)
+    found = select_tracks(tracks, counted((1, 3), left, right))
+    assert [id(track) for track in found.tracks] == [id(left), id(right)]
+
+
+def test_a_counted_person_who_is_not_in_the_exported_clip_is_an_error():
+    left, right = people.person(10, x=0.2), people.person(10, x=0.8)
+    tracks = replace(people.people(10, left), fps=10)
+    with pytest.raises(ItemError, match="2 people count, 1 of them were found") as caught:
+        select_tracks(tracks, counted((1, 2), left, right))
+    assert caught.value.code == "people_lost"
+
+
+def test_a_person_is_compared_where_both_boxes_are_known():
+    left, right = people.person(10, x=0.2, hidden=(0,)), people.person(10, x=0.8)
+    boxes = counted((1,), people.person(10, x=0.2))
+    boxes.boxes[0, 1] = np.nan  # not visible in scoring at the second moment
+    found = select_tracks(replace(people.people(10, left, right), fps=10), boxes)
+    assert found.tracks == (left,)
+
+
+def test_the_tracks_and_masks_of_a_clip_are_those_of_the_people_who_count(tmp_path, faces):
+    into = tmp_path / "d"
+    video = VideoSource(path=str(write(tmp_path / "a.mp4", FRAMES[:60], fps=30)))
+    right = people.person(10, x=0.7)
+    people_who_count = CountedPeople((2,), np.array([0.16, 0.32]), np.stack([right.box[[4, 8]]]))
+    row = export_clip({"clip_id": "ab12"}, video, into, load_recipe(), people_who_count)
+    assert (row["num_people"], row["people"]) == (1, [2])
+    folder = clip_path(into, "ab12").parent
+    tracks = load_tracks(folder / "ab12.tracks.npz")
+    assert len(tracks.tracks) == 1
+    assert tracks.tracks[0].box[4, 0] == pytest.approx(right.box[4, 0], abs=1e-3)
+    assert load_masks(folder / "ab12.masks.npz").shape[0] == 1
 
 
 def test_masks_are_the_share_of_each_cell_and_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ def test_only_what_is_missing_or_changed_is_written_again(made):
 
 def test_a_shard_from_which_a_clip_was_dropped_is_not_done(made):
     stage = exported(made)
-    stage.kept[0].pop()
+    stage.kept[0].popitem()
     assert stage.tasks(0) == {}
     assert not stage.is_done(0)
 

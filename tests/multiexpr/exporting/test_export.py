@@ -241,7 +241,7 @@ def test_the_card_has_funnel_recipe_models_and_terms(dataset):
 
 
 def test_a_stricter_recipe_removes_clips(dataset):
-    recipe = load_recipe(None, [*PLAIN, "keep.sharpness.min_sharpness=1000"])
+    recipe = load_recipe(None, [*PLAIN, "keep.sharpness.min_effective_px=1000"])
     select(dataset.root, recipe=recipe)
     assert export(dataset.root, recipe=recipe, execution=ONE) == 0
     assert list((dataset.dataset / "clips").glob("*/*")) == []

@@ -42,8 +42,8 @@ def test_at_most_four_hundred_shards_are_read():
 def test_only_clips_that_a_rule_was_measured_of_are_counted(workspace):
     clips = [good(), failed_at("sharpness"), dropped_at("people"), good(luma=0.0, people_confidence=[0.0] * 10)]
     fill(workspace, [clips])
-    counts = {name: histogram(workspace, name).num_clips for name in ("short", "dark", "cut", "still")}
-    assert counts == {"short": 4, "dark": 2, "cut": 2, "still": 2}
+    counts = {name: histogram(workspace, name).num_clips for name in ("short", "dark", "cut", "inexpressive")}
+    assert counts == {"short": 4, "dark": 2, "cut": 2, "inexpressive": 2}
     assert (histogram(workspace, "dark").num_failing, histogram(workspace, "few_people").num_failing) == (1, 1)
 
 
@@ -55,13 +55,13 @@ def test_a_rule_that_applies_to_no_clip_has_no_histogram(workspace):
 
 def test_an_axis_begins_at_zero_and_ends_beyond_all_but_the_largest_values(workspace):
     values = [*np.linspace(10, 100, 999), 1e6]
-    fill(workspace, [[good(sharpness=float(v)) for v in values]])
+    fill(workspace, [[good(effective_px=float(v)) for v in values]])
     plot = histogram(workspace, "blurred")
     assert (len(plot.counts), plot.edges[0]) == (40, 0)
     assert plot.edges[-1] == pytest.approx(np.quantile(values, 0.995))
     assert plot.counts.sum() == 1000  # values beyond the end are counted in the last bin
     assert plot.counts[-1] > plot.counts[-2]
-    plot = histogram(workspace, "blurred", "keep.sharpness.min_sharpness=500")
+    plot = histogram(workspace, "blurred", "keep.sharpness.min_effective_px=500")
     assert (plot.edges[-1], plot.limit, plot.num_failing) == (500, 500, 999)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from multiexpr.recipe import ScoreCuts
-from multiexpr.scorers.cuts import CutScorer, neighbour_means
+from multiexpr.scorers.cuts import CutScorer, content_changes, hard_cuts, neighbour_means
 
 RNG = np.random.default_rng(0)
 
@@ -18,6 +18,12 @@ def score(frames):
 def texture(seed):
     rng = np.random.default_rng(seed)
     return cv2.GaussianBlur(rng.integers(0, 255, (144, 256, 3), np.uint8), (0, 0), 4)
+
+
+def room(seed):
+    """Return a picture of large areas of different colours."""
+    rough = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 255, (144, 256, 3), np.uint8), (0, 0), 15)
+    return cv2.normalize(rough, None, 0, 255, cv2.NORM_MINMAX)
 
 
 def pan(image, count, step=2):
@@ -42,7 +48,8 @@ def test_cuts_near_the_ends_are_detected(position):
 
 
 def test_clips_of_one_and_two_frames():
-    assert score([texture(0)]) == {"cut": 0.0, "cut_times_s": []}
+    nothing = {"cut": 0.0, "cut_times_s": [], "jump": 0.0, "gradual": 0.0, "jump_s": None, "gradual_s": None}
+    assert score([texture(0)]) == nothing
     assert score([texture(0), 255 - texture(1)])["cut"] > 10
 
 
@@ -66,7 +73,7 @@ def test_changes_are_pyscenedetects_own_of_frames_at_the_wanted_size():
         detector.process_frame(FrameTimecode(i, fps=12.5), np.ascontiguousarray(small[..., ::-1]))
     times = [FrameTimecode(i, fps=12.5) for i in range(3)]
     theirs = [detector.stats_manager.get_metrics(at, ["content_val"])[0] for at in times]
-    assert running.changes[1:] == pytest.approx(theirs[1:])
+    assert content_changes(running.frames, 12.5) == pytest.approx(theirs[1:])
     assert min(theirs[1:]) > 5
 
 
@@ -75,11 +82,9 @@ def test_red_to_magenta_is_a_large_change_of_hue():
     assert score([red, magenta])["cut"] == pytest.approx(150 / 3, abs=1)  # blue to magenta would be 30
 
 
-def result_of(changes, **params):
+def result_of(changes, ratio=3.0):
     """What comes of changes between frames a second apart."""
-    running = CutScorer(ScoreCuts(**params)).start({})
-    running.times_s, running.changes = [float(i) for i in range(len(changes) + 1)], [0.0, *changes]
-    return running.compute()
+    return hard_cuts(np.array(changes), [float(i + 1) for i in range(len(changes))], ratio)
 
 
 def test_a_cut_stands_out_by_the_recipes_ratio_from_its_neighbours():
@@ -95,6 +100,70 @@ def test_times_are_those_of_cuts_at_least_half_as_strong_as_the_strongest():
     found = result_of([*quiet, 40.0, *quiet, 20.0, *quiet, 19.0, *quiet])
     assert found == {"cut": 40.0, "cut_times_s": [6.0, 12.0]}
     assert result_of([0.0] * 4) == {"cut": 0.0, "cut_times_s": []}
+
+
+def talking(seed, count, scale=3):
+    """A textured scene in front of which two patches move up and down, as faces do."""
+    ground, frames = room(seed), []
+    for i in range(count):
+        frame = ground.copy()
+        for x, phase in ((60, 0.0), (160, 1.0)):
+            y = 50 + round(scale * np.sin(i / 3 + phase))
+            frame[y : y + 60, x : x + 40] = 255 - frame[y : y + 60, x : x + 40]
+        frames.append(frame)
+    return frames
+
+
+def blended(first, second, count):
+    return [np.rint(first + (second - first) * ((i + 1) / (count + 1))).astype(np.uint8) for i in range(count)]
+
+
+def wiped(first, second, count):
+    frames = []
+    for i in range(count):
+        x = round(first.shape[1] * (i + 1) / (count + 1))
+        frames.append(np.hstack([second[:, :x], first[:, x:]]).astype(np.uint8))
+    return frames
+
+
+@pytest.mark.parametrize("between", [blended, wiped])
+@pytest.mark.parametrize("count", [5, 10, 18])
+def test_gradual_cuts_are_detected_at_their_middle(between, count):
+    first, second = talking(0, 20), talking(7, 20)
+    shots = first[-1].astype(np.float64), second[0].astype(np.float64)
+    columns = score([*first, *between(*shots, count), *second])
+    assert columns["gradual"] > 0.5
+    assert columns["gradual_s"] == pytest.approx((20 + count / 2) / 12.5, abs=0.6)
+
+
+def test_a_fade_through_black_is_a_gradual_cut():
+    first, second, black = talking(0, 20), talking(7, 20), np.zeros((144, 256, 3))
+    out, back = blended(first[-1].astype(float), black, 5), blended(black, second[0].astype(float), 5)
+    assert score([*first, *out, *back, *second])["gradual"] > 0.5
+
+
+def test_motion_is_no_gradual_cut_and_no_jump():
+    for frames in (talking(0, 50), talking(0, 50, scale=12), pan(texture(0), 50, step=1), pan(texture(0), 50, step=4)):
+        columns = score(frames)
+        assert columns["gradual"] <= 0.5
+        assert columns["jump"] <= 0.17
+
+
+def test_a_jump_in_one_scene_is_detected():
+    """All moving parts jump at once, and stay where they are; a flash does not."""
+    frames = talking(0, 40, scale=1)
+    moved = [np.roll(frame, 30, 1) for frame in frames]
+    columns = score([*frames[:20], *moved[20:]])
+    assert columns["jump"] > 0.17
+    assert columns["jump_s"] == pytest.approx(20 / 12.5)
+    flash = [*frames[:20], np.full_like(frames[0], 255), *frames[20:]]
+    assert score(flash)["jump"] < 0.05
+
+
+def test_bars_do_not_hide_a_cut():
+    frames = [*pan(texture(0), 20), *pan(255 - texture(1), 20)]
+    barred = [cv2.copyMakeBorder(frame, 100, 100, 0, 0, cv2.BORDER_CONSTANT) for frame in frames]
+    assert score(barred)["cut"] > 0.8 * score(frames)["cut"]
 
 
 @pytest.mark.shared

@@ -70,8 +70,8 @@ def test_the_score_is_the_mean_over_frames_and_the_lowest_is_kept():
     (scorer,) = [s for s in make_scorers(recipe, Values()) if s.name == "laion"]
     assert scorer.frames({"length_s": 6.0}).times_s == (1.0, 3.0, 5.0)
     start = scorer.start({})
-    for value, width in ((30, 224), (60, 448), (90, 224)):
-        start.update(np.full((224, width, 3), value, np.uint8), 0.0)
+    for value in (30, 60, 90):
+        start.update(np.full((224, 448, 3), value, np.uint8), 0.0)
     assert start.compute() == {"laion": 6.0, "laion_min": 3.0}
 
 

@@ -178,7 +178,7 @@ def scored(made, workspace):
 KEEP = {
     f"keep.{section}.{key}": value for section, keys in asdict(Recipe().keep).items() for key, value in keys.items()
 }
-NOT_BEFORE_A_SCORER = ("keep.motion.", "keep.aesthetics.")  # rules on the last scorer, and on none of these
+NOT_BEFORE_A_SCORER = ("keep.motion.", "keep.aesthetics.", "keep.damage.")  # of the last scorer, or of none of these
 
 
 @pytest.mark.parametrize("key", KEEP)

@@ -52,7 +52,7 @@ SMALL = ["keep.container.min_short_side=90", "keep.container.min_duration_s=1"]
 def test_dropped_clips_skip_the_remaining_scorers(indexed):
     assert score(indexed.root, execution=ONE) == 5
     assert states(indexed, "container") == ["error", *["scored"] * 4]
-    for name in ("people", "sharpness", "photomotion", "cuts", "motion"):
+    for name in ("people", "damage", "sharpness", "photomotion", "cuts", "motion"):
         assert states(indexed, name) == [""] * 5
     funnel = select(indexed.root)
     assert (funnel.dropped["small"], funnel.errors) == (4, {"open_failed": 1})
@@ -72,14 +72,14 @@ def test_a_looser_recipe_measures_only_what_is_missing(indexed):
 
 def test_score_all_measures_everything_for_any_recipe(indexed):
     assert score(indexed.root, score_all=True, execution=ONE) == 5
-    for name in ("people", "sharpness", "photomotion", "cuts", "motion"):
+    for name in ("people", "damage", "sharpness", "photomotion", "cuts", "motion"):
         assert states(indexed, name) == ["", *["scored"] * 4]
     assert score(indexed.root, recipe=load_recipe(None, SMALL), execution=ONE) == 0
 
 
 def test_a_changed_setting_measures_only_the_affected_scores(indexed):
     score(indexed.root, score_all=True, execution=ONE)
-    before = {name: rows(indexed, name) for name in ("container", "people", "sharpness", "cuts", "motion")}
+    before = {name: rows(indexed, name) for name in ("container", "people", "damage", "sharpness", "cuts", "motion")}
     recipe = load_recipe(None, ["score.people.confidence=0.3"])
     stage = ScoreStage(indexed, recipe, score_all=True)
     needed = [request["needed"] for request in stage.tasks(0).values()]
@@ -92,7 +92,8 @@ def test_a_changed_setting_measures_only_the_affected_scores(indexed):
     ("setting", "affected"),
     [
         ("score.people.num_frames=3", {"people"}),
-        ("score.people.image_size=960", {"people", "sharpness", "photomotion"}),  # frames are decoded larger for all
+        ("score.people.image_size=960", {"people", "damage", "sharpness", "photomotion"}),  # one decode for all
+        ("score.damage.num_frames=3", {"damage"}),
         ("score.sharpness.percentile=50", {"sharpness", "motion"}),  # which measures the sharpness of faces
         ("score.aesthetics.pair_s=0.2", {"photomotion"}),
         ("score.cuts.ratio=2.5", {"cuts"}),
@@ -178,7 +179,7 @@ def test_gpu_servers_give_the_same_scores(indexed, tmp_path):
         load_recipe(None, ["score.aesthetics.method=photomotion"]),
         ExecutionConfig(workers=2, devices=("cpu", "cpu")),
     )
-    for name in ("container", "people", "sharpness", "photomotion", "cuts", "motion"):
+    for name in ("container", "people", "damage", "sharpness", "photomotion", "cuts", "motion"):
         assert shard_path(other.scores(name), 0).read_bytes() == shard_path(indexed.scores(name), 0).read_bytes()
 
 

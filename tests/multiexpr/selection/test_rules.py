@@ -4,11 +4,12 @@ import pytest
 
 from multiexpr.recipe import Keep, load_recipe
 from multiexpr.scoring.stage import passes_rules
-from multiexpr.selection.rules import READS, RULES, get_rule, scorer_rules
+from multiexpr.selection.rules import READS, RULES, get_rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import ListColumn, from_row, from_table
+from tests.multiexpr.made import of_people
 
 KEEP = Keep()
-USED = ["container", "people", "sharpness", "photomotion", "cuts", "motion"]
+USED = ["container", "people", "damage", "sharpness", "photomotion", "cuts", "motion"]
 
 
 def rule(name):
@@ -39,16 +40,23 @@ def test_a_good_clip_passes_every_rule(scores):
         ({"people_box": [0.1, 0.1, 0.2, 0.3] * 6}, ["few_people"]),
         ({"people_confidence": [], "people_box": [], "people_frame": []}, ["few_people"]),
         ({"luma": 0.01}, ["dark"]),
-        ({"sharpness": 3.0}, ["blurred"]),
+        ({"effective_px": 30.0}, ["blurred"]),
+        ({"noise": 20.0}, ["noisy"]),
+        ({"blockiness": 0.5}, ["blocky"]),
+        ({"combing": 0.001}, ["interlaced"]),
         ({"photomotion": 3.0}, ["unaesthetic"]),
         ({"cut": 40.0}, ["cut"]),
+        ({"jump": 0.3}, ["jump_cut"]),
+        ({"gradual": 0.6}, ["gradual_cut"]),
         ({"face_seen": [1.0, 0.5]}, ["few_faces"]),
-        ({"face_seen": [1.0], "face_px": [200.0], "face_sharpness": [50.0], "face_head_deg": [5.0],
-          "face_expression": [2.0]}, ["few_faces"]),
+        (of_people(1), ["few_faces"]),
         ({"face_px": [200.0, 30.0]}, ["small_faces"]),
-        ({"face_sharpness": [50.0, 3.0]}, ["blurred_faces"]),
-        ({"face_sharpness": [50.0, None]}, ["blurred_faces"]),
-        ({"face_head_deg": [0.1, 0.1], "face_expression": [0.1, 0.1]}, ["still", "inexpressive"]),
+        ({"face_effective_px": [50.0, 30.0]}, ["blurred_faces"]),
+        ({"face_clipped": [0.0, 0.5]}, ["burnt_out_faces"]),
+        ({"face_clipped": [0.0, None]}, ["burnt_out_faces"]),
+        ({"face_luma": [0.05, 0.3]}, ["dark_faces"]),
+        ({"face_effective_px": [50.0, None]}, ["blurred_faces"]),
+        ({"face_expression": [0.1, 0.1]}, ["inexpressive"]),
     ],
 )  # fmt: skip
 def test_each_rule_drops_a_clip_for_its_reason(scores, changes, reasons):
@@ -79,15 +87,21 @@ TALL = [0.1, 0.1, 0.2, 0.9]
         ("few_people", {"people_box": [0.1, 0.25, 0.4, 0.5] * 6}, {"people_box": [0.1, 0.26, 0.4, 0.5] * 6}),
         ("few_people", {"people_box": TALL * 6}, {"people_box": [0.1, 0.1, 0.9, 0.3] * 6}),  # wide is not tall
         ("dark", {"luma": 0.08}, {"luma": 0.079}),
-        ("blurred", {"sharpness": 8.0}, {"sharpness": 7.99}),
+        ("blurred", {"effective_px": 64.0}, {"effective_px": 63.9}),
+        ("noisy", {"noise": 16.0}, {"noise": 16.1}),
+        ("blocky", {"blockiness": 0.4}, {"blockiness": 0.41}),
+        ("interlaced", {"combing": 0.0005}, {"combing": 0.0006}),
         ("unaesthetic", {"photomotion": 4.0}, {"photomotion": 3.99}),
         ("cut", {"cut": 27.0}, {"cut": 27.01}),
+        ("jump_cut", {"jump": 0.17}, {"jump": 0.171}),
+        ("gradual_cut", {"gradual": 0.5}, {"gradual": 0.501}),
         ("few_faces", {"face_seen": [1.0, 0.8]}, {"face_seen": [1.0, 0.79]}),
         ("small_faces", {"face_px": [200.0, 64.0]}, {"face_px": [200.0, 63.9]}),
         ("small_faces", {"face_px": [200.0, 64.0], "face_seen": [1.0, 0.8]}, {"face_px": [200.0, 63.0],
                                                                              "face_seen": [1.0, 0.8]}),
-        ("blurred_faces", {"face_sharpness": [50.0, 8.0]}, {"face_sharpness": [50.0, 7.9]}),
-        ("still", {"face_head_deg": [4.0, 0.7]}, {"face_head_deg": [4.0, 0.69]}),
+        ("blurred_faces", {"face_effective_px": [50.0, 48.0]}, {"face_effective_px": [50.0, 47.9]}),
+        ("burnt_out_faces", {"face_clipped": [0.33, 0.33]}, {"face_clipped": [0.33, 0.34]}),
+        ("dark_faces", {"face_luma": [0.08, 0.5]}, {"face_luma": [0.079, 0.5]}),
         ("inexpressive", {"face_expression": [2.0, 1.1]}, {"face_expression": [2.0, 1.09]}),
     ],
 )  # fmt: skip
@@ -111,10 +125,9 @@ def test_the_score_of_laion_has_a_threshold_of_its_own(scores):
 def test_more_people_may_be_asked_for(scores):
     keep = load_recipe(None, ["keep.people.min_people=3"]).keep
     assert failing(scores(**with_people([2] * 5, TALL)), keep) == ["few_people", "few_faces"]
-    three = {"face_seen": [1.0] * 3, "face_px": [200.0] * 3, "face_sharpness": [50.0] * 3, "face_head_deg": [5.0] * 3,
-             "face_expression": [2.0] * 3}  # fmt: skip
+    three = of_people(3)
     assert failing(scores(**with_people([3] * 5, TALL), **three), keep) == []
-    assert failing(scores(**with_people([3] * 5, TALL), **{**three, "face_px": [200.0, 200.0, 20.0]}), keep) == [
+    assert failing(scores(**with_people([3] * 5, TALL), **of_people(3, px=[200.0, 200.0, 20.0])), keep) == [
         "small_faces"
     ]
 
@@ -131,7 +144,7 @@ def test_a_clip_of_which_no_frame_was_seen_is_judged_by_no_rule_about_people(sco
     assert np.isnan(measured(name, scores(**with_people([], TALL))))
 
 
-@pytest.mark.parametrize("name", ["small_faces", "blurred_faces", "still", "inexpressive"])
+@pytest.mark.parametrize("name", ["small_faces", "blurred_faces", "burnt_out_faces", "dark_faces", "inexpressive"])
 def test_rules_about_faces_apply_only_where_enough_faces_are_seen(scores, name):
     assert np.isnan(measured(name, scores(face_seen=[1.0, 0.79])))
 
@@ -144,18 +157,16 @@ def test_a_threshold_of_zero_switches_off_only_the_rules_that_say_so(scores):
 
 def test_which_rules_a_target_may_move():
     movable = {r.name for r in RULES if r.tunable}
-    assert movable == {"blurred", "unaesthetic", "small_faces", "blurred_faces", "still", "inexpressive"}
+    assert movable == {"blurred", "unaesthetic", "small_faces", "blurred_faces", "inexpressive"}
 
 
 def test_a_third_person_can_be_still(scores):
-    third = {"face_seen": [1.0, 0.9, 1.0], "face_px": [200.0, 150.0, 20.0], "face_sharpness": [50.0, 40.0, 1.0],
-             "face_head_deg": [5.0, 4.0, 0.0], "face_expression": [2.5, 2.2, 0.0]}  # fmt: skip
+    third = of_people(3, px=[200.0, 150.0, 20.0], effective_px=[80.0, 70.0, 10.0], expression=[2.5, 2.2, 0.0])
     assert failing(scores(**third)) == []
 
 
 def test_people_visible_in_too_few_frames_do_not_count(scores):
-    rarely_seen = {"face_seen": [1.0, 0.9, 0.3], "face_px": [200.0, 10.0, 300.0], "face_sharpness": [50.0, 40.0, 50.0],
-              "face_head_deg": [5.0, 4.0, 9.0], "face_expression": [2.5, 2.2, 9.0]}  # fmt: skip
+    rarely_seen = of_people(3, seen=[1.0, 0.9, 0.3], px=[200.0, 10.0, 300.0])
     assert failing(scores(**rarely_seen)) == ["small_faces"]
 
 
@@ -200,7 +211,7 @@ def test_a_verdict_does_not_depend_on_other_clips(scores):
 
 def test_rules_on_one_scorer_need_only_its_columns(recipe):
     assert not passes_rules({"length_s": 1.0, "width": 640, "height": 480, "fps": 25.0}, "container", recipe)
-    assert passes_rules({"sharpness": 9.0, "luma": 0.5}, "sharpness", recipe)
+    assert passes_rules({"effective_px": 90.0, "luma": 0.5}, "sharpness", recipe)
 
 
 def test_tables_become_columns_of_numbers_and_lists():
@@ -246,3 +257,23 @@ def test_columns_of_a_part_of_a_table_are_those_of_its_rows():
     assert columns["face_px"].starts.tolist() == [0, 2, 2, 3]
     np.testing.assert_array_equal(columns["width"], [1, np.nan, 3])
     assert set(columns) == {"face_px", "width"}
+
+
+def test_people_are_judged_one_by_one(scores):
+    """A photograph, a blurred face and a live one: each rule has two people who pass it, but one person passes all."""
+    mixed = of_people(3, effective_px=[100.0, 20.0, 100.0], expression=[0.1, 3.0, 3.0])
+    assert failing(scores(**mixed)) == ["inexpressive"]
+    assert people_that_count(scores(**mixed), KEEP) == [[3]]
+
+
+def test_the_reason_names_the_person_at_which_the_clip_fails(scores):
+    mixed = of_people(3, seen=[1.0, 0.1, 1.0], px=[200.0, 400.0, 20.0])
+    rule = get_rule("small_faces", ["motion"])
+    assert measured("small_faces", scores(**mixed)) == 20.0
+    assert person_number(rule, scores(**mixed), KEEP).tolist() == [3]
+    assert person_number(get_rule("inexpressive", ["motion"]), scores(**mixed), KEEP).tolist() == [0]
+
+
+def test_no_face_is_too_few_faces(scores):
+    assert failing(scores(**of_people(0))) == ["few_faces"]
+    assert people_that_count(scores(**of_people(0)), KEEP) == [[]]

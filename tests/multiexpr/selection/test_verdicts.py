@@ -27,7 +27,7 @@ def test_clips_are_kept_dropped_errors_or_pending(workspace, recipe):
     fill(workspace, [[
         good(),
         dropped_at("people", people_confidence=[0.1] * 10),
-        good(luma=0.01, sharpness=1.0, cut=99.0),
+        good(luma=0.01, effective_px=1.0, cut=99.0),
         failed_at("container", "truncated"),
         failed_at("motion"),
         dropped_at("sharpness"),
@@ -141,7 +141,7 @@ def test_which_aesthetic_score_is_judged(workspace, method, is_scored, used):
         schema = pa.schema([*STATE, ("laion", pa.float64())])
         write_rows(shard_path(workspace.scores("laion"), 0), [], schema)
     recipe = load_recipe(None, [f"score.aesthetics.method={method}"])
-    assert active_scorers(workspace, recipe) == ["container", "people", "sharpness", used, "cuts", "motion"]
+    assert active_scorers(workspace, recipe) == ["container", "people", "damage", "sharpness", used, "cuts", "motion"]
 
 
 @pytest.mark.parametrize("at_a_time", [100, 2, 1])
@@ -236,35 +236,36 @@ def test_the_proposed_recipe_keeps_about_the_target(workspace, recipe, target):
     assert select(workspace.root, recipe=proposal.recipe).num_kept == proposal.num_kept
 
 
-TUNED = ("sharpness", "photomotion", "face_px", "face_sharpness", "face_head_deg", "face_expression", "face_seen")
+TUNED = ("effective_px", "photomotion", "face_px", "face_effective_px", "face_expression", "face_seen", "face_clipped",
+         "face_luma")  # fmt: skip
 
 
 def test_rules_stay_in_proportion(workspace, recipe):
     rng = np.random.default_rng(0)
     clips = [
-        good(sharpness=float(s), photomotion=float(p))
+        good(effective_px=8 * float(s), photomotion=float(p))
         for s, p in zip(rng.uniform(0, 80, 4000), rng.uniform(0, 10, 4000), strict=True)
     ]
     fill(workspace, [clips])  # of 4000, sharpness drops a tenth, photomotion four tenths of the rest
     loose = propose_thresholds(workspace.root, 3000, recipe=recipe)
     assert loose.num_kept == pytest.approx(3000, abs=3)
     sharpness, photomotion = (
-        loose.changes[f"keep.{name}"][1] for name in ("sharpness.min_sharpness", "aesthetics.min_photomotion")
+        loose.changes[f"keep.{name}"][1] for name in ("sharpness.min_effective_px", "aesthetics.min_photomotion")
     )
-    shares = 1 - sharpness / 80, 1 - photomotion / 10
+    shares = 1 - sharpness / 640, 1 - photomotion / 10
     assert np.log(shares[1]) / np.log(shares[0]) == pytest.approx(np.log(0.6) / np.log(0.9), rel=0.15)
     assert "keep.motion.min_expression" not in loose.changes
 
 
 def test_a_target_of_the_recipes_own_number_keeps_that_number(workspace, recipe):
-    fill(workspace, [random_clips(300)])
+    fill(workspace, [random_clips(1500)])
     kept = select(workspace.root, recipe=recipe).num_kept
     proposal = propose_thresholds(workspace.root, kept, recipe=recipe)
     assert proposal.num_kept == kept
 
 
 def test_a_target_beyond_reach_keeps_all_reachable_clips(workspace, recipe):
-    fill(workspace, [[good()] * 3 + [good(luma=0.0)] * 4 + [dropped_at("sharpness", sharpness=1.0)] * 2])
+    fill(workspace, [[good()] * 3 + [good(luma=0.0)] * 4 + [dropped_at("sharpness", effective_px=1.0)] * 2])
     proposal = propose_thresholds(workspace.root, 1000, recipe=recipe)
     assert (proposal.num_kept, proposal.num_reachable, proposal.num_unknown) == (3, 3, 2)
     with pytest.raises(UserError, match="--target is 0"):

@@ -1,0 +1,145 @@
+"""Damage scorer: noise, block artifacts, interlacing, clipped highlights and letterbox bars of whole frames.
+
+All are measured at the size of the clip, because a resized frame shows neither combs nor blocks nor noise.
+"""
+
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from multiexpr.recipe import ScoreDamage
+from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded, rounded_all
+
+VERSION = "damage-1"
+FULL_SIZE = 1 << 16  # more pixels than a side has
+BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
+BLOCK = 8  # side of the blocks that codecs transform
+FLAT_BLOCK = 16  # side of the blocks in which noise is measured
+QUIET_SHARE = 25  # percentile of blocks, by noise: the flat ones
+COMB_RATIO, COMB_LEVELS = 2.0, 2.0  # by which lines differ more from their neighbours than from their field
+
+
+class DamageScorer:
+    """Scorer of damage to whole frames."""
+
+    name = "damage"
+    costly = False
+    columns = [  # noqa: RUF012
+        *((name, pa.float64()) for name in ("noise", "blockiness", "combing", "clipped")),
+        ("content_box", pa.list_(pa.float64())),
+    ]
+
+    def __init__(self, params: ScoreDamage) -> None:
+        self.params = params
+
+    def fingerprint(self) -> Row:  # noqa: D102
+        return {"version": VERSION, **asdict(self.params)}
+
+    def frames(self, facts: Row) -> Frames:  # noqa: D102
+        return Frames(times_s=evenly_spaced(facts["length_s"], self.params.num_frames), short_side=FULL_SIZE)
+
+    def start(self, facts: Row) -> "_Measurement":  # noqa: D102
+        return _Measurement()
+
+
+class _Measurement:
+    def __init__(self) -> None:
+        self.frames: list[np.ndarray] = []
+
+    def update(self, frame: np.ndarray, time_s: float) -> None:
+        self.frames.append(frame)
+
+    def compute(self) -> Row:
+        box = content_box(self.frames)
+        height, width = self.frames[0].shape[:2]
+        frames = [crop(frame, box) for frame in self.frames]
+        grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        return {
+            "noise": rounded(np.median([noise_sd(gray) for gray in grays])),
+            "blockiness": rounded(np.median([blockiness(gray) for gray in grays])),
+            "combing": rounded(max(combing(gray) for gray in grays)),
+            "clipped": rounded(np.median([clipped_share(frame) for frame in frames])),
+            "content_box": rounded_all(np.array(box) / (width, height, width, height)),
+        }
+
+
+def content_box(frames: list[np.ndarray]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom in pixels of (H, W, 3) frames without bars; a bar is uniform in all frames."""
+    low, high = np.min(frames, axis=0).astype(np.int16), np.max(frames, axis=0).astype(np.int16)
+    left, right = _without_ends((high.max(0) - low.min(0)).max(1) <= BAR_LEVELS)
+    top, bottom = _without_ends((high.max(1) - low.min(1)).max(1) <= BAR_LEVELS)
+    return left, top, right, bottom
+
+
+def _without_ends(uniform: np.ndarray) -> tuple[int, int]:
+    """Return start and end without the uniform lines at both ends; all of them if all are uniform."""
+    if uniform.all():
+        return 0, len(uniform)
+    return int(np.argmin(uniform)), len(uniform) - int(np.argmin(uniform[::-1]))
+
+
+def crop(frame: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Return the part of a frame inside a box in pixels."""
+    left, top, right, bottom = box
+    return frame[top:bottom, left:right]
+
+
+def without_bars(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Return frames without their letterbox bars."""
+    box = content_box(frames) if frames else (0, 0, 0, 0)
+    return [crop(frame, box) for frame in frames]
+
+
+def _block_means(values: np.ndarray, side: int) -> np.ndarray:
+    height, width = (length // side * side for length in values.shape)
+    return values[:height, :width].reshape(height // side, side, width // side, side).mean((1, 3))
+
+
+def noise_sd(gray: np.ndarray) -> float:
+    """Return the standard deviation of the noise of an (H, W) uint8 picture, 0 to 255, in its flat blocks.
+
+    The diagonal difference of 2 x 2 pixels, divided by 2, has the deviation of white noise, and is small for edges.
+    Blocks with clipped pixels are left out, because clipping hides noise.
+    """
+    values = gray.astype(np.float32)
+    diagonal = (values[:-1, :-1] - values[:-1, 1:] - values[1:, :-1] + values[1:, 1:]) / 2
+    deviations = np.sqrt(_block_means(diagonal**2, FLAT_BLOCK))
+    clipped = _block_means(((values < 5) | (values > 250))[:-1, :-1].astype(np.float32), FLAT_BLOCK)
+    usable = deviations[clipped < 0.05]
+    return float(np.percentile(usable if usable.size else deviations, QUIET_SHARE)) if deviations.size else 0.0
+
+
+def blockiness(gray: np.ndarray) -> float:
+    """Return how much stronger the steps of a picture are every 8 pixels than elsewhere, in the weaker direction.
+
+    0 for a picture without blocks. The median over all boundaries of one phase leaves out single edges.
+    """
+    return min(_blockiness_across(gray.astype(np.float32)), _blockiness_across(gray.T.astype(np.float32)))
+
+
+def _blockiness_across(values: np.ndarray) -> float:
+    steps = np.abs(np.diff(values, axis=1))
+    jumps = (steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2).mean(0)
+    length = len(jumps) // BLOCK * BLOCK
+    if not length:
+        return 0.0
+    phases = np.median(jumps[:length].reshape(-1, BLOCK), axis=0)
+    return float((phases.max() - np.median(phases)) / (np.median(steps.mean(0)) + 0.25))
+
+
+def combing(gray: np.ndarray) -> float:
+    """Return the share of 8 x 8 blocks with combs, in which lines are more like their field than their neighbours."""
+    values = gray.astype(np.float32)
+    if len(values) < 5:
+        return 0.0
+    middle = values[2:-2]
+    other = _block_means(np.abs(middle - (values[1:-3] + values[3:-1]) / 2), BLOCK)
+    own = _block_means(np.abs(middle - (values[:-4] + values[4:]) / 2), BLOCK)
+    return float(np.mean(other > COMB_RATIO * own + COMB_LEVELS)) if other.size else 0.0
+
+
+def clipped_share(frame: np.ndarray) -> float:
+    """Return the share of pixels of an (H, W, 3) uint8 frame of which a channel is 250 or more, in [0, 1]."""
+    return float((frame.max(2) >= 250).mean()) if frame.size else 0.0

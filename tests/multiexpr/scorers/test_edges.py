@@ -1,0 +1,85 @@
+"""Effective size: what blur and enlargement lower, and contrast, noise and sharpening hardly change."""
+
+import cv2
+import numpy as np
+import pytest
+
+from multiexpr.scorers.edges import SHARP_SIGMA, effective_side, fit_blur, gradient_energies, sharpest_side
+
+
+def shapes(side=256, seed=0):
+    """Return a picture of overlapping bright and dark disks and rectangles, sharp and without noise."""
+    rng = np.random.default_rng(seed)
+    canvas = np.full((4 * side, 4 * side), 120, np.uint8)
+    for _ in range(60):
+        x, y, size, level = *rng.integers(0, 4 * side, 2), rng.integers(side // 8, side), rng.integers(30, 220)
+        if rng.random() < 0.5:
+            cv2.circle(canvas, (int(x), int(y)), int(size), int(level), -1)
+        else:
+            cv2.rectangle(canvas, (int(x), int(y)), (int(x + size), int(y + size)), int(level), -1)
+    return cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def grainy(picture, sd):
+    rng = np.random.default_rng(1)
+    return np.clip(np.rint(picture + rng.normal(0, sd, picture.shape)), 0, 255).astype(np.uint8)
+
+
+def blurred(picture, sigma):
+    return cv2.GaussianBlur(picture, (0, 0), sigma)
+
+
+def sharpened(picture, amount=2.0):
+    return cv2.addWeighted(picture, 1 + amount, blurred(picture, 1.4), -amount, 0)
+
+
+def enlarged(picture, factor):
+    small = cv2.resize(picture, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, picture.shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2.0, 3.0, 5.0])
+def test_the_width_of_a_gaussian_blur_is_found(sigma):
+    energies = [energy.mean() for energy in gradient_energies(blurred(shapes(), sigma))]
+    assert fit_blur(np.array([energies]))[0] == pytest.approx(sigma, rel=0.25)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 4.0])
+def test_contrast_and_noise_hardly_change_the_size(sigma):
+    picture = blurred(shapes(), sigma)
+    expected = effective_side(picture)
+    assert effective_side((picture * 0.4 + 60).astype(np.uint8)) == pytest.approx(expected, rel=0.1)
+    for sd in (4, 12, 25):
+        assert effective_side(grainy(picture, sd)) == pytest.approx(expected, rel=0.35)
+
+
+@pytest.mark.parametrize("factor", [3, 4, 6])
+def test_enlarged_pictures_keep_their_size_also_when_sharpened(factor):
+    large = enlarged(shapes(), factor)
+    assert effective_side(large) == pytest.approx(256 / factor, rel=0.25)
+
+
+def test_sharpening_raises_the_size_of_a_much_enlarged_picture_little():
+    assert effective_side(sharpened(enlarged(shapes(), 8))) < 1.5 * 256 / 8
+
+
+def test_a_sharp_picture_has_its_own_size():
+    assert effective_side(shapes()) > 0.6 * 256
+    assert effective_side(shapes()[:100]) <= 100
+
+
+def test_the_constant_is_the_steepest_edge_of_pixels():
+    """A band-limited step rises from 10 to 90 % within 0.89 pixels, a Gaussian one within 2.56 sigma."""
+    assert pytest.approx(0.89 / 2.563, rel=0.02) == SHARP_SIGMA
+
+
+def test_a_soft_background_does_not_hide_a_sharp_person():
+    portrait = blurred(shapes(256, 1), 8)
+    portrait[64:192, 64:192] = shapes(256, 2)[64:192, 64:192]
+    assert sharpest_side(portrait) > 2 * effective_side(blurred(portrait, 4))
+    assert sharpest_side(blurred(portrait, 6)) < 40
+
+
+def test_a_uniform_picture_has_a_finite_size():
+    assert np.isfinite(effective_side(np.full((50, 50), 77, np.uint8)))
+    assert np.isfinite(sharpest_side(np.full((50, 50), 77, np.uint8)))

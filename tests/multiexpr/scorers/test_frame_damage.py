@@ -1,0 +1,133 @@
+"""Damage: each measure rises with its damage and not with the others, nor with the content of a clip."""
+
+import cv2
+import numpy as np
+import pytest
+
+from multiexpr.recipe import KeepDamage, ScoreDamage
+from multiexpr.scorers.frame_damage import (
+    DamageScorer,
+    blockiness,
+    clipped_share,
+    combing,
+    content_box,
+    noise_sd,
+    without_bars,
+)
+
+LIMITS = KeepDamage()
+
+
+def scene(shift=0, height=240, width=400):
+    """Return a textured scene, moved sideways."""
+    rng = np.random.default_rng(3)
+    ground = cv2.GaussianBlur(rng.integers(0, 255, (height, width + 200), np.uint8), (0, 0), 3)
+    ground = cv2.normalize(ground, None, 40, 210, cv2.NORM_MINMAX)
+    cv2.circle(ground, (width // 2, height // 2), 60, 230, -1)
+    return ground[:, 100 + shift : 100 + shift + width]
+
+
+def grainy(picture, sd):
+    noise = np.random.default_rng(1).normal(0, sd, picture.shape)
+    return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
+
+
+def woven(first, second):
+    """Return the even lines of one picture and the odd ones of another."""
+    frame = first.copy()
+    frame[1::2] = second[1::2]
+    return frame
+
+
+def blocked(picture, levels=12):
+    """Return a picture whose 8 x 8 blocks keep only their mean, in steps of `levels`."""
+    height, width = picture.shape[0] // 8 * 8, picture.shape[1] // 8 * 8
+    means = cv2.resize(picture[:height, :width], (width // 8, height // 8), interpolation=cv2.INTER_AREA)
+    steps = (np.rint(means / levels) * levels).astype(np.uint8)
+    return cv2.resize(steps, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.mark.parametrize("sd", [4, 10, 20])
+def test_noise_is_measured_in_levels(sd):
+    assert noise_sd(grainy(scene(), sd)) == pytest.approx(sd, rel=0.15)
+
+
+def test_texture_edges_and_blocks_are_no_noise():
+    assert noise_sd(scene()) < 2
+    assert noise_sd(blocked(scene())) < 4
+    assert noise_sd(np.full((240, 400), 128, np.uint8)) == 0
+
+
+def test_clipped_blocks_do_not_hide_noise():
+    half_white = grainy(scene(), 20)
+    half_white[:120] = 255
+    assert noise_sd(half_white) == pytest.approx(20, rel=0.15)
+
+
+def test_combs_are_the_lines_of_two_fields():
+    assert combing(scene()) == 0
+    assert combing(woven(scene(), scene(8))) > 100 * LIMITS.max_combing
+    assert combing(grainy(scene(), 30)) <= LIMITS.max_combing
+    assert combing(np.zeros((3, 40), np.uint8)) == 0
+
+
+def test_blocks_have_steps_every_eight_pixels_in_both_directions():
+    assert blockiness(scene()) < LIMITS.max_blockiness / 2
+    assert blockiness(blocked(scene())) > 2 * LIMITS.max_blockiness
+    shifted = blocked(scene())[3:, 5:]  # the grid does not have to begin at the corner
+    assert blockiness(shifted) > 2 * LIMITS.max_blockiness
+
+
+def test_a_seam_or_a_fence_is_no_block():
+    seam = scene()
+    seam[:, 200:] = 255 - seam[:, 200:]
+    assert blockiness(seam) < LIMITS.max_blockiness
+    fence = scene()
+    fence[:, ::16] //= 2  # in one direction only
+    assert blockiness(fence) < LIMITS.max_blockiness
+
+
+def test_clipped_pixels_have_a_channel_at_its_end():
+    frame = np.full((10, 10, 3), 200, np.uint8)
+    frame[:5, :, 0] = 255
+    assert clipped_share(frame) == 0.5
+
+
+@pytest.mark.parametrize("colour", [0, 16, 128, 255])
+def test_bars_of_any_colour_are_left_out(colour):
+    frames = [cv2.cvtColor(scene(s), cv2.COLOR_GRAY2RGB) for s in (0, 5)]
+    barred = [cv2.copyMakeBorder(f, 20, 30, 40, 50, cv2.BORDER_CONSTANT, value=(colour,) * 3) for f in frames]
+    assert content_box(barred) == (40, 20, 440, 260)
+    assert all(np.array_equal(a, b) for a, b in zip(without_bars(barred), frames, strict=True))
+
+
+def test_a_picture_without_bars_and_a_uniform_one_stay_whole():
+    frames = [cv2.cvtColor(scene(), cv2.COLOR_GRAY2RGB)]
+    assert content_box(frames) == (0, 0, 400, 240)
+    assert content_box([np.zeros((20, 30, 3), np.uint8)]) == (0, 0, 30, 20)
+    flash = [np.zeros((20, 30, 3), np.uint8), np.full((20, 30, 3), 255, np.uint8)]  # uniform, but not over time
+    assert content_box(flash) == (0, 0, 30, 20)
+
+
+def score(frames):
+    scorer = DamageScorer(ScoreDamage(num_frames=len(frames)))
+    measurement = scorer.start({})
+    for i, frame in enumerate(frames):
+        measurement.update(cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB), float(i))
+    return measurement.compute()
+
+
+def test_the_worst_frame_counts_for_combs_and_the_median_for_the_others():
+    still, moving = scene(), woven(scene(), scene(8))
+    assert score([still] * 4 + [moving])["combing"] == pytest.approx(combing(moving), abs=1e-4)
+    assert score([still] * 3 + [grainy(still, 20)] * 2)["noise"] < 2
+
+
+def test_bars_change_no_score():
+    whole = [scene(s) for s in (0, 2, 4)]
+    barred = [cv2.copyMakeBorder(frame, 40, 40, 0, 0, cv2.BORDER_CONSTANT) for frame in whole]
+    with_bars, without = score(barred), score(whole)
+    assert with_bars["content_box"] == [0.0, 0.125, 1.0, 0.875]
+    assert {k: v for k, v in with_bars.items() if k != "content_box"} == {
+        k: v for k, v in without.items() if k != "content_box"
+    }
