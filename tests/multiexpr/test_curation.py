@@ -157,7 +157,7 @@ class Scored:
 
     num_remaining: tuple[int, ...] = ()
 
-    def __init__(self, workspace, recipe):
+    def __init__(self, workspace, recipe, **options):
         assert recipe.score.aesthetics.method != "auto"
 
     def shards(self):
