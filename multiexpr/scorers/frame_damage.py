@@ -12,7 +12,7 @@ import pyarrow as pa
 from multiexpr.recipe import ScoreDamage
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded, rounded_all
 
-VERSION = "damage-1"
+VERSION = "damage-2"
 FULL_SIZE = 1 << 16  # more pixels than a side has
 BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
 BLOCK = 8  # side of the blocks that codecs transform
@@ -56,10 +56,11 @@ class _Measurement:
         height, width = self.frames[0].shape[:2]
         frames = [crop(frame, box) for frame in self.frames]
         grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        at_rest = median_picture(grays)
         return {
             "noise": rounded(np.median([noise_sd(gray) for gray in grays])),
             "blockiness": rounded(np.median([blockiness(gray) for gray in grays])),
-            "combing": rounded(max(combing(gray) for gray in grays)),
+            "combing": rounded(max(combing(gray, at_rest) for gray in grays)),
             "clipped": rounded(np.median([clipped_share(frame) for frame in frames])),
             "content_box": rounded_all(np.array(box) / (width, height, width, height)),
         }
@@ -129,15 +130,30 @@ def _blockiness_across(values: np.ndarray) -> float:
     return float((phases.max() - np.median(phases)) / (np.median(steps.mean(0)) + 0.25))
 
 
-def combing(gray: np.ndarray) -> float:
-    """Return the share of 8 x 8 blocks with combs, in which lines are more like their field than their neighbours."""
+def median_picture(pictures: list[np.ndarray]) -> np.ndarray:
+    """Return the median of pictures over time, without what moves."""
+    return np.median(pictures, axis=0)
+
+
+def combing(gray: np.ndarray, at_rest: np.ndarray) -> float:
+    """Return the share of 8 x 8 blocks with combs, in which lines are more like their field than their neighbours.
+
+    Fields differ where something moves. A block that differs from the picture at rest by less than half the height of
+    its combs shows thin lines of the scene, such as a grille, and does not count.
+
+    Args:
+        gray: (H, W) picture.
+        at_rest: (H, W) median of pictures of other moments.
+    """
     values = gray.astype(np.float32)
     if len(values) < 5:
         return 0.0
     middle = values[2:-2]
+    change = _block_means(np.abs(middle - at_rest[2:-2]), BLOCK)
     other = _block_means(np.abs(middle - (values[1:-3] + values[3:-1]) / 2), BLOCK)
     own = _block_means(np.abs(middle - (values[:-4] + values[4:]) / 2), BLOCK)
-    return float(np.mean(other > COMB_RATIO * own + COMB_LEVELS)) if other.size else 0.0
+    combed = (other > COMB_RATIO * own + COMB_LEVELS) & (change > other / 2)
+    return float(np.mean(combed)) if other.size else 0.0
 
 
 def clipped_share(frame: np.ndarray) -> float:

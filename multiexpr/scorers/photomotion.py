@@ -14,10 +14,18 @@ import pyarrow as pa
 from multiexpr.recipe import KeepDamage, ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.edges import sharpest_side
-from multiexpr.scorers.frame_damage import blockiness, clipped_share, combing, content_box, crop, noise_sd
+from multiexpr.scorers.frame_damage import (
+    blockiness,
+    clipped_share,
+    combing,
+    content_box,
+    crop,
+    median_picture,
+    noise_sd,
+)
 from multiexpr.scorers.sharpness import resize_short_side
 
-VERSION = "photomotion-2"
+VERSION = "photomotion-3"
 FLOOR = 0.05
 SHORT_SIDE, FLOW_SIDE, MAP_SIDE = 360, 120, 64
 PHOTO = {
@@ -80,12 +88,13 @@ class _Measurement:
         photos, pairs = [], []
         previous: np.ndarray | None = None
         box = content_box([frame for frame, _ in self.frames])
+        at_rest = median_picture([crop(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), box) for frame, _ in self.frames])
         for frame_with_bars, is_first in self.frames:
             full_size = crop(frame_with_bars, box)
             frame = resize_short_side(full_size, SHORT_SIDE)
             small = cv2.cvtColor(resize_short_side(frame, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
             if is_first:
-                photos.append({**photo_features(frame), "cleanness": cleanness(full_size)})
+                photos.append({**photo_features(frame), "cleanness": cleanness(full_size, at_rest)})
                 previous = small
             elif previous is not None:
                 pairs.append(motion_between(previous, small, self.pair_s))
@@ -115,13 +124,18 @@ def photo_features(frame: np.ndarray) -> dict[str, float]:
     }
 
 
-def cleanness(frame: np.ndarray) -> float:
-    """Return the utility of a frame at the size of the clip: 1 without damage, a half at a threshold of its rule."""
+def cleanness(frame: np.ndarray, at_rest: np.ndarray) -> float:
+    """Return the utility of a frame at the size of the clip: 1 without damage, a half at a threshold of its rule.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB frame.
+        at_rest: (H, W) grey median of frames of other moments.
+    """
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     ratios = (
         noise_sd(gray) / HALF_CLEAN.max_noise,
         blockiness(gray) / HALF_CLEAN.max_blockiness,
-        combing(gray) / HALF_CLEAN.max_combing,
+        combing(gray, at_rest) / HALF_CLEAN.max_combing,
     )
     return utility(float(np.prod([1 / (1 + max(0.0, ratio) ** 4) for ratio in ratios])))
 

@@ -192,7 +192,7 @@ def _format_rule(result: RuleResult) -> str:
     limit = "off" if result.limit == result.rule.off_at else f"{sign} {result.limit:g}"
     measured = "" if np.isnan(result.measured) else f"{result.measured:.4g}"
     threshold = f"keep.{result.rule.threshold}"
-    return f"{mark:5}{result.rule.name:14}{measured:>10}  {limit:12}{threshold:32}{result.rule.meaning}"
+    return f"{mark:5}{result.rule.name:16}{measured:>9}  {limit:11}{threshold:36}{result.rule.meaning}"
 
 
 def _format(value: Any) -> str:

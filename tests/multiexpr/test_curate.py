@@ -96,7 +96,7 @@ def test_every_verb_alone(curated, capsys):
     out = str(workspace.root)
     assert cli.main(["why", out, "frozen.mp4"]) == 0
     explanation = capsys.readouterr().out
-    assert "dropped: inexpressive (person 2: variation of mouth, eyes and brows" in explanation
+    assert "dropped: inexpressive (person 1: variation of mouth, eyes and brows" in explanation
     assert "expected at least 1.1" in explanation
     assert cli.main(["select", out, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 4

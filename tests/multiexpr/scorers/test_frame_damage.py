@@ -65,10 +65,20 @@ def test_clipped_blocks_do_not_hide_noise():
 
 
 def test_combs_are_the_lines_of_two_fields():
-    assert combing(scene()) == 0
-    assert combing(woven(scene(), scene(8))) > 100 * LIMITS.max_combing
-    assert combing(grainy(scene(), 30)) <= LIMITS.max_combing
-    assert combing(np.zeros((3, 40), np.uint8)) == 0
+    still = scene()
+    assert combing(scene(8), still) == 0
+    assert combing(woven(still, scene(8)), still) > 100 * LIMITS.max_combing
+    assert combing(grainy(still, 30), still) <= LIMITS.max_combing
+    assert combing(np.zeros((3, 40), np.uint8), np.zeros((3, 40))) == 0
+
+
+@pytest.mark.parametrize("sd", [0, 5])
+@pytest.mark.parametrize("distance", [20, 80])
+def test_thin_lines_that_do_not_move_are_no_combs(sd, distance):
+    striped = scene()
+    striped[40:120:2, 50:250] = np.clip(striped[40:120:2, 50:250].astype(int) + distance, 0, 255)
+    assert combing(striped, scene()) > 100 * LIMITS.max_combing  # that appear are
+    assert score([grainy(striped, sd)] * 3)["combing"] <= LIMITS.max_combing
 
 
 def test_blocks_have_steps_every_eight_pixels_in_both_directions():
@@ -119,7 +129,7 @@ def score(frames):
 
 def test_the_worst_frame_counts_for_combs_and_the_median_for_the_others():
     still, moving = scene(), woven(scene(), scene(8))
-    assert score([still] * 4 + [moving])["combing"] == pytest.approx(combing(moving), abs=1e-4)
+    assert score([still] * 4 + [moving])["combing"] == pytest.approx(combing(moving, still), abs=1e-4)
     assert score([still] * 3 + [grainy(still, 20)] * 2)["noise"] < 2
 
 
