@@ -4,7 +4,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from exprbench.faces.appearance import MAX_SAME_DISTANCE, appearance, distance
 from exprbench.faces.boxes import Box, overlap
@@ -214,6 +213,8 @@ def _reappearance_cost(person: _Person, descriptor: np.ndarray) -> float:
 
 def _min_cost_pairs(costs: list[list[float]]) -> list[tuple[int, int]]:
     """Return the assignment of minimum total cost, without forbidden pairs."""
+    from scipy.optimize import linear_sum_assignment
+
     if not costs or not costs[0]:
         return []
     table = np.array(costs)
