@@ -152,12 +152,11 @@ def _accept(
         check_output(path, spec, expected, needs_face=needs_face)
     except ItemError as error:
         raise _explain(method, results, log, error) from error
-    is_reference = spec.crop and spec.crop != "first frame"
     return RawOutput(
         path=path,
         box=box,
         staged=job.source_path,
-        crop_image=find_output([Path(fill(spec.crop, values))], ()) if is_reference else None,
+        crop_image=find_output([Path(fill(spec.crop, values))], ()) if spec.crop else None,
         num_frames=job.num_frames,
         fps=float(job.fps),
     )

@@ -77,13 +77,20 @@ def normalize(outputs: Sequence[RawOutput], spec: OutputSpec, source: Path, out:
 
 def _placement(output: RawOutput, spec: OutputSpec) -> Placement:
     with open_clip(output.path) as clip:
-        first = panel_of(next(iter(clip)), spec)
-    crop = None
-    if spec.crop:
-        reference = read_image(output.crop_image) if output.crop_image else first
-        staged = read_image(output.staged)
-        crop = locate(np.ascontiguousarray(reference), staged)
-    return place(spec, (first.shape[1], first.shape[0]), output.box, crop)
+        frame = next(iter(clip))
+    height, width = panel_of(frame, spec).shape[:2]
+    return place(spec, (width, height), output.box, _locate_crop(output, spec, frame))
+
+
+def _locate_crop(output: RawOutput, spec: OutputSpec, frame: np.ndarray) -> tuple[float, float, float] | None:
+    """Return where the source shows the method's crop of it, as `locate` does; None if the method does not crop."""
+    if not spec.crop and spec.crop_panel < 0:
+        return None
+    if output.crop_image:
+        cropped = read_image(output.crop_image)
+    else:  # an imported video comes without the image; its first frame is the most similar
+        cropped = panel_of(frame, spec, spec.crop_panel if spec.crop_panel >= 0 else spec.panel)
+    return locate(np.ascontiguousarray(cropped), read_image(output.staged))
 
 
 def _choose(output: RawOutput, spec: OutputSpec) -> list[int]:

@@ -13,12 +13,12 @@ RATIO = 0.75  # of Lowe's test: distance of the best match over that of the seco
 FEATHER = 0.04  # width of the soft border over the shorter side
 
 
-def panel_of(frame: np.ndarray, output: OutputSpec) -> np.ndarray:
-    """Return the panel of a frame that shows the result, without the gutter."""
+def panel_of(frame: np.ndarray, output: OutputSpec, panel: int | None = None) -> np.ndarray:
+    """Return a panel of a frame without the gutter, by default the one that shows the result."""
     if output.panels == 1:
         return frame
     step = (frame.shape[1] - output.gutter) / output.panels
-    left = round(output.gutter + output.panel * step)
+    left = round(output.gutter + (output.panel if panel is None else panel) * step)
     return frame[output.gutter : frame.shape[0] - output.gutter, left : left + round(step) - output.gutter]
 
 

@@ -92,8 +92,8 @@ class OutputSpec:
         fit: how the source was brought to the output's shape: `stretch`, `inside` (letterbox) or `height` (scaled to
             the height, then padded or cropped at the sides).
         panels, panel, gutter: number of pictures next to each other, index of the result, pixels around each.
-        crop: how a crop chosen by the method is located in the source: empty for none, `first frame`, or a glob
-            pattern of an image with the cropped source.
+        crop: glob pattern of an image with the source as the method cropped it; empty for none.
+        crop_panel: index of the panel that shows the source as the method cropped it; -1 for none.
     """
 
     find: tuple[str, ...]
@@ -109,6 +109,7 @@ class OutputSpec:
     panel: int = 0
     gutter: int = 0
     crop: str = ""
+    crop_panel: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,10 +241,13 @@ def _check(method: Method, path: Path) -> None:
     for status in method.status.values():
         if status not in STATUSES:
             raise UserError(f"{path}: {unknown_name('status', status, list(STATUSES))}")
-    if method.output.frames == "sampled" and method.output.fps <= 0:
+    output = method.output
+    if output.frames == "sampled" and output.fps <= 0:
         raise UserError(f"{path}: output.frames is 'sampled', which needs output.fps above 0")
-    if not 0 <= method.output.panel < method.output.panels:
-        raise UserError(f"{path}: output.panel is {method.output.panel}; expected 0 to {method.output.panels - 1}")
+    if not 0 <= output.panel < output.panels:
+        raise UserError(f"{path}: output.panel is {output.panel}; expected 0 to {output.panels - 1}")
+    if not -1 <= output.crop_panel < output.panels:
+        raise UserError(f"{path}: output.crop_panel is {output.crop_panel}; expected -1 to {output.panels - 1}")
     if not method.steps_for("single"):
         raise UserError(f"{path} has no step for a single face")
 

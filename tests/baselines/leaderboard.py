@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import exprbench
@@ -89,7 +88,7 @@ def make_record(name, folder, bench, slots):
     record = exprbench.score(
         benchmark=bench.root,
         predictions=out,
-        method=method.name,
+        method=f"{method.name} (double)",
         out=folder / "records" / f"{name}.json",
         metrics=METRICS,
         networks={"fid": DemoImageNet(), "fvd": DemoClipNet()},
@@ -121,17 +120,28 @@ def main():
     folder = args.out.absolute()
     os.environ["EXPRBENCH_BASELINES"] = str(folder / "environments")
     bench = Benchmark.open(args.benchmark) if args.benchmark else drawn_benchmark(folder)
-    records, problems = [], {}
+    records, problems = {}, {}
     for name in args.methods:
-        record, failed = make_record(name, folder, bench, args.jobs)
-        records.append(replace(record, method=f"{record.method} (double)"))
-        problems[name] = failed + shortcomings(record)
-    (folder / "leaderboard.md").write_text(text := exprbench.table(records))
+        records[name], failed = make_record(name, folder, bench, args.jobs)
+        problems[name] = failed + shortcomings(records[name])
+    text = exprbench.table(list(records.values()))
+    write_text(folder / "leaderboard.md", text)
     print(text)
+    problems["report"] = write_report(folder, bench, records)
     for name, lines in problems.items():
         for line in lines:
             print(f"{name}: {line}", file=sys.stderr)
     return 1 if any(problems.values()) else 0
+
+
+def write_report(folder, bench, records):
+    """Write the report of all records; return the cases without videos."""
+    predictions = {record.method: folder / "predictions" / name for name, record in records.items()}
+    report = exprbench.build_report(
+        list(records.values()), out=folder / "report", benchmark=bench.root, predictions=predictions, workers=1
+    )
+    print(f"{report.page}: videos of {report.num_cases} cases, {report.num_bytes / 1e6:.1f} MB")
+    return [f"{case_id}: {reason}" for case_id, reason in report.left_out.items()]
 
 
 if __name__ == "__main__":

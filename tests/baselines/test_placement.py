@@ -5,11 +5,12 @@ import pytest
 
 from baselines.accept import check_output, find_output
 from baselines.geometry import Rect, face_squares, whole
+from baselines.normalize import RawOutput, normalize
 from baselines.placement import covered_share, feather, locate, panel_of, paste, place
 from baselines.spec import OutputSpec
 from baselines.timing import covered_frames, nearest_frames, shown_frames
 from exprbench.core.errors import ItemError
-from exprbench.media import write_video
+from exprbench.media import write_image, write_video
 from tests.people import person
 from tests.videos import numbered
 
@@ -106,6 +107,20 @@ def test_a_panel_is_cut_out_without_its_gutter():
     grid[2:12, 14:24] = 7
     assert (panel_of(grid, spec(panels=3, panel=1, gutter=2)) == 7).all()
     assert panel_of(grid, spec(panels=3, panel=1, gutter=2)).shape == (10, 10, 3)
+
+
+def test_a_crop_is_located_by_the_panel_that_shows_it_whatever_the_result_shows(tmp_path):
+    picture = np.kron(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    source, output = tmp_path / "source.png", tmp_path / "output.mp4"
+    write_image(source, picture)
+    crop = np.ascontiguousarray(picture[20:148, 40:168])
+    write_video(output, (np.hstack([crop, numbered(i, 128, 128)]) for i in range(3)))
+    raw = RawOutput(path=output, box=whole(256, 256), staged=source, crop_image=None, num_frames=3, fps=25)
+    done = normalize([raw], spec(panels=2, panel=1, crop_panel=0), source, tmp_path / "made.mp4", fps=25)
+    target = done["parts"][0]["target"]
+    assert [target[name] for name in ("x", "y", "width", "height")] == pytest.approx([40, 20, 128, 128], abs=1)
+    with pytest.raises(ItemError, match="crop_not_located"):
+        normalize([raw], spec(panels=2, panel=1, crop_panel=1), source, tmp_path / "made.mp4", fps=25)
 
 
 def test_pasting_over_the_whole_picture_replaces_it_and_a_part_has_soft_borders_inside():

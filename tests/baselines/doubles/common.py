@@ -48,6 +48,16 @@ def letterbox(frame, width, height):
     return outer
 
 
+def grid(*pictures):
+    """Put pictures of one size next to each other with 2 pixels around each, as torchvision's `make_grid` does."""
+    height, width = pictures[0].shape[:2]
+    frame = np.zeros((height + 4, len(pictures) * (width + 2) + 2, 3), np.uint8)
+    for i, picture in enumerate(pictures):
+        left = 2 + i * (width + 2)
+        frame[2 : 2 + height, left : left + width] = picture
+    return frame
+
+
 def write(path, frames, fps):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:

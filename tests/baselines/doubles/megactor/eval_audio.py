@@ -1,6 +1,6 @@
 import argparse
 
-from common import deliver, has_audio, read, resize
+from common import deliver, grid, has_audio, image, read, resize
 
 parser = argparse.ArgumentParser(allow_abbrev=False)
 parser.add_argument("--config", required=True)
@@ -13,6 +13,13 @@ args = parser.parse_args()
 assert has_audio(args.driver), "audio_fps"
 frames, fps = read(args.driver)
 frames = frames[: int(fps * args.limit)]
-side = round(0.95 * frames[0].shape[0])
-frames = [resize(frame[:side, :side], 512, 512) for frame in frames]
-deliver(args.output_path, frames[1:], fps)
+
+
+def cropped(frame):  # as around a face
+    side = round(0.95 * frame.shape[0])
+    return resize(frame[:side, :side], 512, 512)
+
+
+source = cropped(image(args.source))
+frames = [grid(source, driver, driver // 4, driver) for driver in map(cropped, frames)]
+deliver(args.output_path, [*frames[1:], frames[-1]], fps)
