@@ -34,6 +34,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 
 def _run_weights_list(_: argparse.Namespace) -> int:
+    from exprbench import weights
+
     for entry in weights.ALL.values():
         path, export = weights.locate(entry.name), weights.locate_export(entry.name)
         size = f"{entry.num_bytes / 1e6:.1f} MB" if entry.num_bytes else ""
@@ -44,12 +46,16 @@ def _run_weights_list(_: argparse.Namespace) -> int:
 
 
 def _run_weights_fetch(args: argparse.Namespace) -> int:
+    from exprbench import weights
+
     for name in args.names or [w.name for w in weights.ALL.values() if w.url]:
         print(f"{name}: {weights.fetch(name)}")
     return 0
 
 
 def _run_weights_verify(args: argparse.Namespace) -> int:
+    from exprbench import weights
+
     states = {name: weights.state(weights.get(name)) for name in args.names or weights.ALL}
     for name, state in states.items():
         print(f"{name:16} {state}")
