@@ -2,7 +2,6 @@
 
 import argparse
 
-from exprbench import weights
 from exprbench.commands.options import add_verb
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser
 
