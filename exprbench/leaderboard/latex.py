@@ -1,15 +1,16 @@
 """Render a table as LaTeX that is ready for a paper: a `table*` for the package booktabs."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from exprbench.leaderboard.marks import NOTES
 from exprbench.leaderboard.receipts import VERIFIED
-from exprbench.leaderboard.rendering import TRACK_NAMES, borda_cells, interval_text, one_line
+from exprbench.leaderboard.rendering import TRACK_NAMES, borda_cells, interval_ends, one_line
 from exprbench.leaderboard.rows import Cell, Column, Row, Table
 
 ARROWS = {True: r"$\uparrow$", False: r"$\downarrow$"}
 UNITS = {"1e-2": r"$10^{-2}$", "1e-3": r"$10^{-3}$", "degrees": r"deg."}
-NARROW = 10  # columns of numbers above which the type is smaller
+MOST, MOST_WITH_INTERVALS = 9, 6  # columns of numbers that fit the width of a page
+LONG_NAME, WRAPPED = 24, "36mm"  # characters above which a method's name is wrapped, and the width of its lines
 
 
 def to_latex(table: Table) -> str:
@@ -24,18 +25,30 @@ def to_latex(table: Table) -> str:
 
 
 def _latex_table(table: Table) -> str:
-    size = r"\scriptsize" if len(table.columns) > NARROW or table.intervals else r"\footnotesize"
-    num_numbers = len(table.columns) + 2 * table.rank
-    lines = [r"\begin{table*}[t]", r"\centering", size, r"\setlength{\tabcolsep}{3pt}", _caption(table)]
-    lines += [rf"\begin{{tabular}}{{ll{'r' * num_numbers}}}", r"\toprule", *_head(table), r"\midrule", *_body(table)]
-    lines += [r"\bottomrule", r"\end{tabular}", *_legend(table), r"\end{table*}"]
+    size = r"\scriptsize" if table.intervals or table.rank else r"\footnotesize"
+    lines = [r"\begin{table*}[t]", r"\centering", size, r"\setlength{\tabcolsep}{3pt}"]
+    lines += [r"\renewcommand{\arraystretch}{1.4}"] if table.intervals else []  # room for sub- and superscripts
+    lines += [_caption(table), *_tabulars(table), *_legend(table), r"\end{table*}"]
     return "\n".join([*lines, *(f"% {one_line(line)}" for line in table.about)]) + "\n"
+
+
+def _tabulars(table: Table) -> list[str]:
+    """Return the lines of one `tabular` for all columns that fit the width, and of others below it; the last ranks."""
+    most = MOST_WITH_INTERVALS if table.intervals else MOST
+    lines: list[str] = []
+    for start in range(0, len(table.columns), most):
+        columns = table.columns[start : start + most]
+        part = replace(table, columns=columns, rank=table.rank and columns[-1] == table.columns[-1])
+        lines += [r"\par\medskip"] if start else []
+        lines += [rf"\begin{{tabular}}{{ll{'r' * (len(columns) + 2 * part.rank)}}}", r"\toprule", *_head(part)]
+        lines += [r"\midrule", *_body(part), r"\bottomrule", r"\end{tabular}"]
+    return lines
 
 
 def _caption(table: Table) -> str:
     ranked = any(cell.second for row in table.rows for cell in row.cells.values())
     second = r", \underline{second best} underlined" if ranked else ""
-    intervals = r" 95\,\% intervals over videos in brackets." if table.intervals else ""
+    intervals = r" Sub- and superscripts are the ends of 95\,\% intervals over videos." if table.intervals else ""
     return rf"\caption{{Results on ExprBench. \textbf{{Best}} values are bold{second}.{intervals}}}"
 
 
@@ -70,7 +83,8 @@ def _body(table: Table) -> list[str]:
 
 
 def _method(row: Row) -> str:
-    return escape(row.method) + (r"$^{\mathrm{v}}$" if row.status == VERIFIED else "")
+    name = escape(row.method) + (r"$^{\mathrm{v}}$" if row.status == VERIFIED else "")
+    return rf"\parbox[t]{{{WRAPPED}}}{{\raggedright {name}\strut}}" if len(row.method) > LONG_NAME else name
 
 
 def _cell(cell: Cell, with_interval: Column | None) -> str:
@@ -78,22 +92,21 @@ def _cell(cell: Cell, with_interval: Column | None) -> str:
     if cell.best or cell.second:
         text = rf"\{'textbf' if cell.best else 'underline'}{{{text}}}"
     marks = "".join(NOTES[key].latex for key in cell.notes)
-    interval = interval_text(with_interval, cell) if with_interval else ""
-    return (f"{text}$^{{{marks}}}$" if marks else text) + (rf" {{\tiny {interval}}}" if interval else "")
+    text = f"{text}$^{{{marks}}}$" if marks else text
+    ends = interval_ends(with_interval, cell) if with_interval else None
+    return rf"{text}\,$_{{{ends[0]}}}^{{{ends[1]}}}$" if ends else text
 
 
 def _legend(table: Table) -> list[str]:
     notes = [f"${NOTES[key].latex}$: {escape(text)}." for key, text in table.notes.items()]
     if any(row.status == VERIFIED for row in table.rows):
         notes.append(r"$\mathrm{v}$: verified.")
-    return [r"\par\smallskip", rf"\parbox{{\textwidth}}{{\scriptsize {_joined(notes)}}}"] if notes else []
-
-
-def _joined(notes: Sequence[str]) -> str:
-    return "\n".join(notes)
+    text = "\n".join(notes)
+    return [r"\par\smallskip", rf"\parbox{{\textwidth}}{{\scriptsize {text}}}"] if notes else []
 
 
 def escape(text: str) -> str:
     """Return a text in one line in which LaTeX finds no command."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # other letters in the default font
     return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in one_line(text))

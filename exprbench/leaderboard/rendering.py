@@ -78,9 +78,15 @@ def _interval(cell: Cell, column: Column | None) -> str:
 
 def interval_text(column: Column, cell: Cell) -> str:
     """Return the 95 % interval of a number as printed in a table, empty if it has none."""
+    ends = interval_ends(column, cell)
+    return f"[{', '.join(ends)}]" if ends else ""
+
+
+def interval_ends(column: Column, cell: Cell) -> tuple[str, str] | None:
+    """Return the ends of the 95 % interval of a number as printed in a table, None if it has no interval."""
     if cell.aggregate is None or cell.aggregate.low is None or cell.aggregate.high is None:
-        return ""
-    return f"[{printed(column.metric, cell.aggregate.low)}, {printed(column.metric, cell.aggregate.high)}]"
+        return None
+    return printed(column.metric, cell.aggregate.low), printed(column.metric, cell.aggregate.high)
 
 
 def borda_cells(table: Table, row: Row) -> list[str]:

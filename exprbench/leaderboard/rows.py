@@ -176,8 +176,9 @@ def _rows(
             replace(_row(records[i], split, columns, most_videos, "m" if i in mixed else ""), status=statuses[i])
             for i in shown
         ]
-        marked = _mark_best(unmarked, [records[i] for i in shown], split, columns)
-        rows += with_borda(marked, [records[i] for i in shown], split, columns)
+        shown_records = [records[i] for i in shown]
+        ranked = with_borda(unmarked, shown_records, split, columns)  # first: cells with the mark of a tie count too
+        rows += _mark_best(ranked, shown_records, split, columns)
         rows += [row for row in others if row.dataset == dataset]
     return rows
 

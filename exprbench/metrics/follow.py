@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -100,31 +101,9 @@ def at_lag(pair: FacePair, error: Callable[[FacePair], np.ndarray]) -> float:
     return mean_seen(np.where(moved.seen, error(moved), np.nan))
 
 
-def lmd_at_lag(pair: FacePair) -> float:
-    """Return LMD at the shift of `best_lag`."""
-    return at_lag(pair, lmd)
-
-
-def mae_at_lag(pair: FacePair) -> float:
-    """Return MAE at the shift of `best_lag`."""
-    return at_lag(pair, mae)
-
-
-def aed_at_lag(pair: FacePair) -> float:
-    """Return AED at the shift of `best_lag`."""
-    return at_lag(pair, aed)
-
-
-def apd_at_lag(pair: FacePair) -> float:
-    """Return APD at the shift of `best_lag`."""
-    return at_lag(pair, apd)
-
-
-def aed_rel_at_lag(pair: FacePair) -> float:
-    """Return `aed_rel` at the shift of `best_lag`."""
-    return at_lag(pair, aed_rel)
-
-
-def apd_rel_at_lag(pair: FacePair) -> float:
-    """Return `apd_rel` at the shift of `best_lag`."""
-    return at_lag(pair, apd_rel)
+lmd_at_lag = partial(at_lag, error=lmd)
+mae_at_lag = partial(at_lag, error=mae)
+aed_at_lag = partial(at_lag, error=aed)
+apd_at_lag = partial(at_lag, error=apd)
+aed_rel_at_lag = partial(at_lag, error=aed_rel)
+apd_rel_at_lag = partial(at_lag, error=apd_rel)

@@ -14,11 +14,18 @@ _FACE_WEIGHTS = each((LANDMARKER,), (LANDMARKER, "smirk"))
 _GAZE_WEIGHTS = each((LANDMARKER,), (LANDMARKER, "l2cs"))
 
 
-def _face(name: str, parent: str, compute: str, meaning: str, ids: dict[str, str], **changes: Any) -> Metric:
-    """Return a column of a whole face track, of expression and head unless `changes` say otherwise."""
+def _face(name: str, parent: str, module: str, meaning: str, ids: dict[str, str], **changes: Any) -> Metric:
+    """Return a face column that `module:name` computes; `changes` replace the defaults below."""
     options = {"weights": _FACE_WEIGHTS, "defined_on": _TRACKS, "over": "video", **changes}
     return Metric(
-        name=name, parent=parent, title=name, compute=compute, meaning=meaning, ids=ids, kind="face", **options
+        name=name,
+        parent=parent,
+        title=name,
+        compute=f"{module}:{name}",
+        meaning=meaning,
+        ids=ids,
+        kind="face",
+        **options,
     )
 
 
@@ -34,7 +41,7 @@ _GAZE_SCALE = {"unit": "degrees", "weights": _GAZE_WEIGHTS}
 AED_REL = _face(
     "aed_rel",
     "aed",
-    "neutral:aed_rel",
+    "neutral",
     "AED with each side relative to its own median expression",
     _ids("aed[{},rel-median,l1-mean]", _EXPRESSION),
     worst=each(1.0, 2.0),
@@ -43,7 +50,7 @@ AED_REL = _face(
 APD_REL = _face(
     "apd_rel",
     "apd",
-    "neutral:apd_rel",
+    "neutral",
     "APD with each side relative to its own median head rotation",
     _ids("apd[{},rel-median,axis-angle,l1-mean]", _POSE),
     worst=both(1.0),
@@ -52,7 +59,7 @@ APD_REL = _face(
 MAE_REL = _face(
     "mae_rel",
     "mae",
-    "neutral:mae_rel",
+    "neutral",
     "MAE with each side relative to its own median gaze",
     _ids("mae[{},rel-median]", _GAZE),
     worst=both(90.0),
@@ -61,7 +68,7 @@ MAE_REL = _face(
 FOLLOW_EXPRESSION = _face(
     "follow_expression",
     "aed",
-    "follow:follow_expression",
+    "follow",
     "correlation over time of the expressions of driver and prediction",
     _ids("follow_expression[{},pearson]", _EXPRESSION),
     higher_is_better=True,
@@ -70,7 +77,7 @@ FOLLOW_EXPRESSION = _face(
 FOLLOW_POSE = _face(
     "follow_pose",
     "apd",
-    "follow:follow_pose",
+    "follow",
     "correlation over time of the head rotations of driver and prediction",
     _ids("follow_pose[{},pearson]", _POSE),
     higher_is_better=True,
@@ -79,7 +86,7 @@ FOLLOW_POSE = _face(
 LAG = _face(
     "lag",
     "aed",
-    "follow:lag",
+    "follow",
     "constant shift between driver and prediction that fits best, in frames",
     _ids("lag[{}+{},pearson,max12]", _EXPRESSION, _POSE),
     unit="frames",
@@ -87,7 +94,7 @@ LAG = _face(
 SWAP = _face(
     "swap",
     "aed",
-    "swap:swap",
+    "swap",
     "share of frames in which a face follows a neighbour's driver more than its own; two or more people",
     _ids("swap[{}+{},rel-median,share]", _EXPRESSION, _POSE),
     over="people",
@@ -96,7 +103,7 @@ SWAP = _face(
 SWAP_MARGIN = _face(
     "swap_margin",
     "aed",
-    "swap:swap_margin",
+    "swap",
     "margin by which faces follow their own driver rather than a neighbour's, in [-1, 1]; two or more people",
     _ids("swap[{}+{},rel-median,margin]", _EXPRESSION, _POSE),
     over="people",
@@ -107,7 +114,7 @@ SWAP_MARGIN = _face(
 
 def _at_lag(name: str, ids: dict[str, str], **changes: Any) -> Metric:
     parent = name.split("_", maxsplit=1)[0]
-    return _face(f"{name}_at_lag", parent, f"follow:{name}_at_lag", f"{name} at the shift of `lag`", ids, **changes)
+    return _face(f"{name}_at_lag", parent, "follow", f"{name} at the shift of `lag`", ids, **changes)
 
 
 _AT_LAG = (
@@ -127,7 +134,7 @@ _AT_LAG = (
 AED_GROUPS = _face(
     "aed_groups",
     "aed",
-    "aed:aed_groups",
+    "aed",
     "mean of the AEDs of expression, eyelids and jaw, each over its own coefficients",
     {"paper": "aed[smirk,mean(exp50,eyelid2,jaw3)]"},
     over="frame",
@@ -136,7 +143,7 @@ AED_GROUPS = _face(
 APD_ROTMAT = _face(
     "apd_rotmat",
     "apd",
-    "apd:apd_rotmat",
+    "apd",
     "mean absolute difference of the nine entries of the head rotation matrices",
     {"mediapipe": "apd[mp-rotmat9]"},
     over="frame",
@@ -160,7 +167,7 @@ LPIPS = Metric(
     meaning="distance of deep features of each frame, by AlexNet",
     kind="pixel",
     measure="lpips:distance",
-    compute="lpips:frame_mean",
+    compute="l1:frame_mean",
     ids=both("lpips[alex,v0.1,native-size]"),
     weights=both(("alexnet",)),
     defined_on=(SELF,),
@@ -201,7 +208,7 @@ FVD_VIDEOMAE = Metric(
 CSIM = _face(
     "csim",
     "aed",
-    "csim:csim",
+    "csim",
     "cosine similarity of the identity of each face to that of the source image, by dlib's network",
     both("csim[dlib-resnet-v1,mp-align5,cosine]"),
     weights=both((LANDMARKER, "dlib_identity")),

@@ -4,7 +4,6 @@ The backbone is torchvision's AlexNet; the five linear heads are the published o
 are compared at the reference's size, without resizing to the network's, in [-1, 1].
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,9 +87,3 @@ def load(device: str) -> PerceptualDistance:
 def distance(reference: np.ndarray, predicted: np.ndarray, device: str) -> float:
     """Return LPIPS of two (H, W, 3) uint8 frames by the published network."""
     return load(device)(reference, predicted)
-
-
-def frame_mean(distances: Sequence[float], num_values: int) -> float:
-    """Return the mean over frames; NaN without frames."""
-    del num_values
-    return float(np.mean(distances)) if len(distances) else float("nan")

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, key: str = "") -> dict[str, Any]:
     """Return the tensors of a state-dict file; other objects are not unpickled.
+
+    Args:
+        path: the file.
+        key: entry of the file that holds the tensors; if it has none, they are at its top level.
 
     Raises:
         WeightsError: `weights_differ`, if the file contains something else.
@@ -27,6 +31,7 @@ def load_state(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError("weights_differ", f"{path} is not a file of weights: {first_line}") from error
+    state = state.get(key, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError("weights_differ", f"{path} holds something other than a flat dict of tensors")
     return state

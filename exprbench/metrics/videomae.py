@@ -7,20 +7,20 @@ Frames are resized to 224 x 224 (bilinear, whatever the aspect ratio) and scaled
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from exprbench import weights
 from exprbench.metrics.fvd import fitted
 from exprbench.metrics.metric import ClipStream
-from exprbench.metrics.networks import as_tensor, exact, fill
-from exprbench.weights import WeightsError
+from exprbench.metrics.networks import as_tensor, exact, fill, load_state
 
 if TYPE_CHECKING:
     import torch
 
 SIDE = 224
+KEY = "module"  # of the tensors in the published file
 NORM_EPSILON = 1e-6
 
 
@@ -64,7 +64,7 @@ class VideoMAEFeatures:
         self.num_features = shape.width
         self.batch = batch
         self.device = device
-        self.network = fill(build(shape), _state(path), path).to(device)
+        self.network = fill(build(shape), load_state(path, KEY), path).to(device)
 
     def prepare(self, frame: np.ndarray) -> "torch.Tensor":
         """Return a frame as (3, 224, 224) float32 on the device, in [0, 1]."""
@@ -84,26 +84,6 @@ def load(stream: ClipStream, device: str) -> VideoMAEFeatures:
     """Return the published network; its clips have 16 frames."""
     del stream
     return VideoMAEFeatures(weights.require("videomae"), device=device)
-
-
-def _state(path: Path) -> dict[str, Any]:
-    """Return the tensors of the published file, which holds them under `module`.
-
-    Raises:
-        WeightsError: `weights_differ`, if the file contains something else.
-    """
-    import pickle
-
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError("weights_differ", f"{path} is not a file of weights") from error
-    state = content.get("module", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError("weights_differ", f"{path} holds something other than a dict of tensors")
-    return state
 
 
 def build(shape: VideoMAEShape) -> "torch.nn.Module":

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
 from exprbench.core.errors import UserError
 from fantasyportrait.model.context_parallel import TokenShards
@@ -76,18 +77,27 @@ def init_distributed(
         raise UserError(f"--context-parallel is {context_parallel}; expected a divisor of the {num_heads} heads")
     if world_size == 1:
         return Ranks()
+    num_cases = world_size // (guidance_parallel * context_parallel)
+    mesh = init_mesh(device, case=num_cases, branch=guidance_parallel, token=context_parallel)
+    return Ranks(
+        case=mesh.get_local_rank("case"),
+        num_cases=num_cases,
+        branch=mesh.get_local_rank("branch"),
+        num_branches=guidance_parallel,
+        branch_group=mesh.get_group("branch") if guidance_parallel > 1 else None,
+        shards=token_shards(mesh),
+    )
+
+
+def init_mesh(device: torch.device, **sizes: int) -> DeviceMesh:
+    """Initialise the process group, unless it is, and return the grid of all processes with named dimensions."""
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(torch.distributed.destroy_process_group)
-    shape = (world_size // (guidance_parallel * context_parallel), guidance_parallel, context_parallel)
-    mesh = torch.distributed.init_device_mesh(device.type, shape, mesh_dim_names=("case", "branch", "token"))
-    case, branch, token = mesh.get_coordinate()
-    shards = TokenShards(mesh.get_group("token"), context_parallel, token) if context_parallel > 1 else None
-    return Ranks(
-        case=case,
-        num_cases=shape[0],
-        branch=branch,
-        num_branches=guidance_parallel,
-        branch_group=mesh.get_group("branch") if guidance_parallel > 1 else None,
-        shards=shards,
-    )
+    return torch.distributed.init_device_mesh(device.type, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
+
+
+def token_shards(mesh: DeviceMesh) -> TokenShards | None:
+    """Return this process's share of the tokens in the dimension `token` of a grid; None if it has size one."""
+    size = mesh["token"].size()
+    return TokenShards(mesh.get_group("token"), size, mesh.get_local_rank("token")) if size > 1 else None

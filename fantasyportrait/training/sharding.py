@@ -1,6 +1,5 @@
 """Processes of a training run: process group, FSDP2 shards of the parameters, context parallelism."""
 
-import atexit
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from exprbench.core.errors import UserError
 from fantasyportrait.model.context_parallel import TokenShards, shard_tokens
+from fantasyportrait.runtime.parallel import init_mesh, token_shards
 from fantasyportrait.training.trainable import TrainableModel
 from fantasyportrait.training.training_config import TrainingConfig
 
@@ -60,14 +60,9 @@ def init_training_ranks(device: torch.device, config: TrainingConfig, num_heads:
         raise UserError(f"context_parallel is {config.context_parallel}; expected a divisor of the {num_heads} heads")
     if world_size == 1:
         return TrainingRanks()
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(torch.distributed.destroy_process_group)
-    shape = (world_size // config.context_parallel, config.context_parallel)
-    mesh = torch.distributed.init_device_mesh(device.type, shape, mesh_dim_names=("data", "token"))
-    data, token = mesh.get_coordinate()
-    shards = TokenShards(mesh.get_group("token"), shape[1], token) if shape[1] > 1 else None
-    return TrainingRanks(torch.distributed.get_rank(), world_size, data, shape[0], shards)
+    num_data = world_size // config.context_parallel
+    mesh = init_mesh(device, data=num_data, token=config.context_parallel)
+    return TrainingRanks(mesh.get_rank(), world_size, mesh.get_local_rank("data"), num_data, token_shards(mesh))
 
 
 def shard_model(model: TrainableModel, ranks: TrainingRanks, device: torch.device, precision: str) -> None:

@@ -47,19 +47,18 @@ def status(out: Path | str) -> list[StageStatus]:
     entries = {shard: num_rows(shard_path(workspace.entries, shard)) for shard in workspace.shards()}
     indexed = {shard: num_rows(shard_path(workspace.index, shard)) for shard in list_shards(workspace.index)}
     scored = [set(list_shards(workspace.scores(name))) for name in active_scorers(workspace, recipe)]
-    found = [
-        _status(workspace, "index", entries, set(indexed)),
-        _status(workspace, "score", {**entries, **indexed}, set.intersection(*scored)),
-    ]
+    stages = [("index", entries, set(indexed)), ("score", {**entries, **indexed}, set.intersection(*scored))]
     if workspace.verdicts.exists():
         kept = {shard: len(clips) for shard, clips in kept_by_shard(workspace).items()}
-        found.append(_status(workspace, "caption", kept, set(list_shards(workspace.captions))))
-        found.append(_status(workspace, "export", kept, set(list_shards(workspace.exported))))
-    return found
+        stages += [
+            ("caption", kept, set(list_shards(workspace.captions))),
+            ("export", kept, set(list_shards(workspace.exported))),
+        ]
+    seconds = {timing.stage: timing.wall_s / timing.num_clips for timing in time_spent(workspace) if timing.num_clips}
+    return [_status(stage, sizes, done, seconds.get(stage)) for stage, sizes, done in stages]
 
 
-def _status(workspace: Workspace, stage: str, sizes: dict[int, int], done: set[int]) -> StageStatus:
+def _status(stage: str, sizes: dict[int, int], done: set[int], clip_s: float | None) -> StageStatus:
     num_left = sum(size for shard, size in sizes.items() if shard not in done)
-    timing = next((timing for timing in time_spent(workspace) if timing.stage == stage and timing.num_clips), None)
-    left_s = None if timing is None else num_left * timing.wall_s / timing.num_clips
+    left_s = None if clip_s is None else num_left * clip_s
     return StageStatus(stage, len(done & set(sizes)), len(sizes), num_left, left_s)

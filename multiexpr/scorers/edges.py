@@ -36,18 +36,14 @@ def _noise_energies() -> np.ndarray:
 
 def fit_blur(energies: np.ndarray) -> np.ndarray:
     """Return the width of the blur in pixels, (N,), from the mean gradient energies (N, S) of N pictures or regions."""
-    scales = np.array(SCALES)
     weights = 1 / np.maximum(energies, 1e-9)  # relative errors
-    errors = []
-    for sigma in SIGMAS:
-        edges, noise = weights / np.sqrt(sigma**2 + scales**2), weights * _noise_energies()
-        ee, nn, en = (edges**2).sum(1), (noise**2).sum(1), (edges * noise).sum(1)
-        determinant = np.maximum(ee * nn - en**2, 1e-30)
-        amount = (ee * noise.sum(1) - en * edges.sum(1)) / determinant
-        amount = np.maximum(amount, 0)  # of noise
-        strength = (edges.sum(1) - amount * en) / ee  # of edges
-        strength = np.maximum(strength, 0)
-        errors.append(((strength[:, None] * edges + amount[:, None] * noise - 1) ** 2).sum(1))
+    edges = weights / np.sqrt(SIGMAS[:, None, None] ** 2 + np.square(SCALES))  # for each width, (K, N, S)
+    noise = weights * _noise_energies()
+    ee, nn, en = (edges**2).sum(-1), (noise**2).sum(-1), (edges * noise).sum(-1)
+    determinant = np.maximum(ee * nn - en**2, 1e-30)
+    amount = np.maximum((ee * noise.sum(-1) - en * edges.sum(-1)) / determinant, 0)  # of noise
+    strength = np.maximum((edges.sum(-1) - amount * en) / ee, 0)  # of edges
+    errors = ((strength[..., None] * edges + amount[..., None] * noise - 1) ** 2).sum(-1)
     return SIGMAS[np.argmin(errors, axis=0)]
 
 

@@ -4,12 +4,14 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from exprbench import table
 from tests.leaderboard.test_table import NASTY, UNSEEN, A, B, group, record
 
+RECORDS = Path(__file__).parents[2] / "results" / "records"
 C = record("Gamma", group(psnr=29.0, lmd=0.006, mae=8.0), group(track="cross", aed=0.4, apd=0.03, mae=20.0))
 
 
@@ -29,7 +31,7 @@ def test_the_second_best_is_underlined_among_three():
 
 
 def test_intervals_on_request():
-    assert r"30.00 {\tiny [27.00, 33.00]}" in table([A, B], format="latex", intervals=True)
+    assert r"30.00\,$_{27.00}^{33.00}$" in table([A, B], format="latex", intervals=True)
     assert "30.00 [27.00, 33.00]" in table([A, B], intervals=True)
     assert "[27.00" not in table([A, B], format="latex")
 
@@ -44,6 +46,25 @@ def test_the_borda_rank_counts_ties_as_half():
     }
 
 
+def test_numbers_with_the_mark_of_a_tie_count_for_the_rank():
+    perfect, swapped = RECORDS / "demo-perfect.json", RECORDS / "demo-people-swapped.json"  # equal with one person
+    rows = [line.split("|") for line in table([perfect, swapped], rank=True).splitlines()]
+    assert [[c.strip() for c in r[-3:-1]] for r in rows if r[1:2] == [" Single  "]] == [["0.50", "1"], ["0.50", "1"]]
+
+
+def test_columns_that_do_not_fit_are_in_another_tabular():
+    text = table([A, B], format="latex", intervals=True, rank=True)
+    assert re.findall(r"\\begin{tabular}{(\w+)}", text) == ["llrrrrrr", "llrrrrr"]
+    assert re.findall(r"\\begin{tabular}{(\w+)}", table([A, B], format="latex", rank=True)) == ["llrrrrrrrrrrr"]
+    assert text.count("Borda") == 1
+
+
+def test_a_long_name_is_wrapped():
+    assert r" & \parbox[t]{36mm}{\raggedright Alpha\_x 1234567890123456789\strut} & " in table(
+        replace(A, method="Alpha_x 1234567890123456789"), format="latex"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_it_compiles_and_fits_the_page(tmp_path):
@@ -51,6 +72,8 @@ def test_it_compiles_and_fits_the_page(tmp_path):
     tables = [
         table([A, B, C, marked], format="latex", rank=True, reported="paper"),
         table([A, B, C], format="latex", intervals=True),
+        table(sorted(RECORDS.glob("*.json")), format="latex"),
+        table(sorted(RECORDS.glob("*.json")), format="latex", intervals=True, rank=True),
     ]
     head = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\usepackage[margin=2cm]{geometry}\begin{document}"
     (tmp_path / "page.tex").write_text("\n".join([head, *tables, r"\end{document}"]), encoding="utf-8")

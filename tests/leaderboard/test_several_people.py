@@ -60,8 +60,8 @@ def test_every_format_has_it():
     assert f"| **0.200** {interval} |" in markdown
     assert "Means over the cases of 3 and more people, with 95 % intervals." in markdown
     latex = table([ALPHA, BETA], extras=True, format="latex")
-    assert rf"3+ people & Alpha & 3 & \textbf{{0.200}} {{\tiny {interval}}} &" in latex
-    assert latex.count(r"\end{tabular}") == 2
+    assert rf"3+ people & Alpha & 3 & \textbf{{0.200}}\,$_{{{SWAP[0]:.3f}}}^{{{SWAP[1]:.3f}}}$ &" in latex
+    assert latex.count(r"\end{table*}") == 2
     page = table([ALPHA, BETA], extras=True, format="html")
     assert page.count("</table>") == 2
     assert f">0.200 {interval}</td>" in page

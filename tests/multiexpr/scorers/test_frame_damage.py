@@ -11,6 +11,7 @@ from multiexpr.scorers.frame_damage import (
     clipped_share,
     combing,
     content_box,
+    median_picture,
     noise_sd,
     without_bars,
 )
@@ -70,6 +71,12 @@ def test_combs_are_the_lines_of_two_fields():
     assert combing(woven(still, scene(8)), still) > 100 * LIMITS.max_combing
     assert combing(grainy(still, 30), still) <= LIMITS.max_combing
     assert combing(np.zeros((3, 40), np.uint8), np.zeros((3, 40))) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 10])
+def test_the_median_picture_is_the_median_of_each_pixel(count):
+    pictures = list(np.random.default_rng(count).integers(0, 256, (count, 20, 30), np.uint8))
+    assert np.array_equal(median_picture(pictures), np.median(pictures, axis=0))
 
 
 @pytest.mark.parametrize("sd", [0, 5])
