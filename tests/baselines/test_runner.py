@@ -187,8 +187,8 @@ def test_dry_run_prints_the_commands_and_writes_nothing(toy, square_bench, tmp_p
 def test_what_is_not_installed_is_named_with_its_remedy(square_bench, tmp_path):
     with pytest.raises(UserError, match="liveportrait is not installed; run: baselines install liveportrait"):
         run_method("liveportrait", benchmark=square_bench.root, out=tmp_path / "out")
+    settings = RunSettings(python="/none", repo=tmp_path)
     with pytest.raises(UserError, match="there is no interpreter /none"):
-        settings = RunSettings(python="/none", repo=tmp_path)
         run_method("liveportrait", benchmark=square_bench.root, out=tmp_path / "out", settings=settings)
 
 
