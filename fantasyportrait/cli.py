@@ -38,6 +38,7 @@ CONVERT_EXAMPLES = """\
       --expression pd_fpg.pth --out model
   fantasyportrait convert --model model --to released --out back
   fantasyportrait convert --base Wan2.1-I2V-14B-720P --to diffusers --out wan-diffusers
+  fantasyportrait convert --base Wan2.1-I2V-14B-720P --expression pd_fpg.pth --untrained --out start
   fantasyportrait convert --training runs/paper --out trained      (the newest checkpoint of a training run)
   fantasyportrait convert --random tiny --out tiny                 (a small model for trying the commands)"""
 
@@ -208,13 +209,16 @@ def _add_convert(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--training", type=Path, metavar="DIR", help="run of fantasyportrait train, or one of its checkpoints"
     )
-    parser.add_argument("--random", metavar="SIZE", help="size of a model of random weights: tiny, 1.3b or 14b")
-    parser.add_argument("--seed", type=int, default=0, help="random seed of --random (default: 0)")
+    parser.add_argument(
+        "--untrained", action="store_true", help="new adapter on --base and --expression, to start training from"
+    )
+    parser.add_argument("--random", metavar="SIZE", help="size of a model of random weights: tiny, small, 1.3b or 14b")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of --random and --untrained (default: 0)")
     parser.add_argument(
         "--augment",
         choices=tuple(AUGMENTED),
         default="selective",
-        help="features with learnable tokens in a --random model, rows of Table 3 (default: selective)",
+        help="features with learnable tokens in a new adapter, rows of Table 3 (default: selective)",
     )
     parser.add_argument(
         "--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="data type of the adapter (default: fp32)"
