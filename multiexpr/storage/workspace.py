@@ -28,6 +28,7 @@ class Workspace:
     timings/STAGE/00000.json     wall time of each stage and shard
     dataset/                     the dataset
     report.html                  the report
+    report/                      videos that the report plays
     """
 
     root: Path
@@ -81,6 +82,11 @@ class Workspace:
     def report(self) -> Path:
         """Return the path of the report."""
         return self.root / "report.html"
+
+    @property
+    def previews(self) -> Path:
+        """Return the folder of the videos that the report plays."""
+        return self.root / "report"
 
     def scores(self, scorer: str) -> Path:
         """Return the folder of a scorer's columns, in shards."""
