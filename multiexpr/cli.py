@@ -182,13 +182,24 @@ def _run_curate(args: argparse.Namespace) -> int:
         retry_errors=args.retry_errors,
         **_listing_options(args),
     )
-    if funnel is None:
-        return DONE
-    print("\n".join(funnel_lines(funnel.as_dict())))
-    print(f"report: {args.out / 'report.html'}")
-    num_failed = sum(funnel.errors.values())
-    allowed = args.max_failed is None or num_failed <= args.max_failed * max(funnel.num_clips, 1)
-    return DONE if allowed else TOO_MANY_FAILED
+    if funnel is not None:
+        print("\n".join(funnel_lines(funnel.as_dict())))
+        print(f"report: {args.out / 'report.html'}")
+        num_failed = sum(funnel.errors.values())
+        if args.max_failed is not None and num_failed > args.max_failed * max(funnel.num_clips, 1):
+            return TOO_MANY_FAILED
+    return _exit_status(args.out)
+
+
+def _exit_status(out: Path, *stages: str) -> int:
+    """Print what stages left undone, and return 3 if there is anything, else 0."""
+    import multiexpr
+    from exprbench.core.progress import say
+
+    lines = multiexpr.unfinished(out, stages=stages or ("score", "caption", "export"))
+    for line in lines:
+        say(line)
+    return TOO_MANY_FAILED if lines else DONE
 
 
 def _index(verbs: argparse._SubParsersAction) -> None:
@@ -243,7 +254,7 @@ def _run_score(args: argparse.Namespace) -> int:
         retry_errors=args.retry_errors,
         execution=_execution_config(args),
     )
-    return DONE
+    return _exit_status(args.out, "score")
 
 
 def _select(verbs: argparse._SubParsersAction) -> None:
@@ -319,9 +330,7 @@ def _caption(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--limit", type=int, metavar="N", help="number of clips to caption, rounded up to whole shards (default: all)"
     )
-    parser.add_argument(
-        "--executor", default="local", metavar="NAME", help="local, or slurm for this rank's shards (default: local)"
-    )
+    parser.add_argument("--executor", default="local", metavar="NAME", help="local, slurm or ray (default: local)")
     parser.set_defaults(handler=_run_caption)
 
 
