@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import read_json, sha256_json
@@ -69,27 +70,42 @@ def index(
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    job, summaries = get_job_id(os.environ), [ListingSummary()]
-
-    def list_videos() -> None:
-        if execution.executor != "slurm" or not is_listed(workspace, job):
-            summary = list_collection(
-                Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
-                check_content=check_content, job=job,
-            )  # fmt: skip
-            summaries.append(summary)
-
-    run_step(workspace, "list", "", list_videos)
-    summary = summaries[-1]
-    _report_listing(summary, workspace)
-    if not list_shards(workspace.entries):
-        raise UserError(f"there is no readable video in {source}; see {workspace.mismatches} for the files in it")
-    run_stage(_index_stage, workspace, recipe, execution)
+    listing = {"kind": kind, "options": options, "limit": limit, "resume": resume, "check_content": check_content}
+    summary = list_videos(source, workspace, listing, is_shared=execution.executor == "slurm")
+    run_stage(index_stage, workspace, recipe, execution)
     return summary
 
 
-def _index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
+def list_videos(
+    source: Path | str, workspace: Workspace, listing: dict[str, Any], *, is_shared: bool = False
+) -> ListingSummary:
+    """List a collection and return a summary, an empty one if another rank of the same job has listed it.
+
+    Args:
+        source: a folder, or a video.
+        workspace: folder of the curation.
+        listing: options of `list_collection`.
+        is_shared: whether one rank lists the collection for all.
+
+    Raises:
+        UserError: there is no readable video.
+    """
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    job, summaries = get_job_id(os.environ), [ListingSummary()]
+
+    def list_once() -> None:
+        if not is_shared or not is_listed(workspace, job):
+            summaries.append(list_collection(Path(source), workspace, job=job, **listing))
+
+    run_step(workspace, "list", "", list_once)
+    _report_listing(summaries[-1], workspace)
+    if not list_shards(workspace.entries):
+        raise UserError(f"there is no readable video in {source}; see {workspace.mismatches} for the files in it")
+    return summaries[-1]
+
+
+def index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
+    """Return the stage that cuts videos into clips."""
     return IndexStage(workspace, recipe.shots)
 
 

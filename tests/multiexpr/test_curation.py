@@ -51,7 +51,7 @@ def names(steps):
     return [name for name, _, _ in steps]
 
 
-WHOLE = ["_index_stage", "ScoreStage", "select", "caption", "export", "report"]
+WHOLE = ["index_stage", "ScoreStage", "select", "caption", "export", "report"]
 
 
 def test_a_curation_is_all_verbs_in_order_with_one_recipe(source, workspace, steps):
@@ -62,7 +62,7 @@ def test_a_curation_is_all_verbs_in_order_with_one_recipe(source, workspace, ste
     options = {name: options for name, _, options in steps}
     assert options["ScoreStage"].pop("retry_before") > 1.7e9
     assert options["ScoreStage"] == {"score_all": True, "execution": execution}
-    assert options["_index_stage"] == options["export"] == options["report"] == {"execution": execution}
+    assert options["index_stage"] == options["export"] == options["report"] == {"execution": execution}
     assert load_recipe(workspace.recipe) == STRICT
 
 
@@ -159,7 +159,7 @@ def test_ranks_of_a_job_share_every_stage_and_one_takes_the_steps_for_all(source
     assert {options["execution"] for _, _, options in steps if "execution" in options} == {SLURM}
     steps.clear()
     assert curate(source, workspace.root, execution=SLURM) is None  # a rank that comes late
-    assert names(steps) == ["_index_stage", "ScoreStage", "caption", "export"]
+    assert names(steps) == ["index_stage", "ScoreStage", "caption", "export"]
     steps.clear()
     curate(source, workspace.root, recipe=STRICT, execution=SLURM)  # another command in the same allocation
     assert names(steps) == WHOLE
