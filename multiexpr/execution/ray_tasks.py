@@ -17,6 +17,8 @@ CONNECT_S = 10.0
 POLL_S = 2.0
 POLL_SHARE = 0.1  # of the time that the driver may spend on checking which shards are done
 MAX_RETRIES = 3  # of a task whose worker or node ended
+HTTP2_SETTINGS = b"\x04"  # type of the first frame of each side, at byte 3
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0\0\0\0\0"
 
 Run = Callable[[int], int]  # from the number of GPUs of a task to the number of clips that it processed
 
@@ -105,8 +107,13 @@ def connect() -> Any:
 
 
 def _check_port(address: str) -> None:
-    """Raise `OSError` or `ValueError` if nothing listens at an address; Ray itself would try for minutes."""
+    """Raise `OSError` or `ValueError` if no gRPC server listens at an address; Ray itself would try for minutes."""
     if address in ("", "auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") == "0":
+            connection.sendall(HTTP2_PREFACE)
+            answer = connection.recv(9)
+            if answer[3:4] != HTTP2_SETTINGS:
+                raise ConnectionError("the server is not one of Ray")
