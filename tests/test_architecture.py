@@ -51,7 +51,8 @@ MULTIEXPR = {
         *("recipe", "storage", "sources", "execution", "indexing", "scorers", "selection", "scoring", "captions"),
         *("exporting", "reporting"),
     },
-    "cli": {"recipe", "sources", "execution", "reporting", "curation", "multiexpr"},
+    "submission": {"recipe", "storage", "execution", "indexing", "curation"},
+    "cli": {"recipe", "sources", "storage", "execution", "reporting", "curation", "submission", "multiexpr"},
     "multiexpr": set(),
 }
 FANTASYPORTRAIT = {
