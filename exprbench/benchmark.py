@@ -59,7 +59,7 @@ class Case:
     def to_row(self) -> dict[str, str]:
         """Return the case as a row of cases.csv."""
         pairs = (NOT_DRIVEN if pair is None else f"{pair[0]}.{pair[1]}" for pair in self.face_map)
-        return {**asdict(self), "drivers": ";".join(self.drivers), "face_map": ";".join(pairs)}
+        return {**vars(self), "drivers": ";".join(self.drivers), "face_map": ";".join(pairs)}
 
     @staticmethod
     def from_row(row: dict[str, str]) -> "Case":
@@ -116,7 +116,7 @@ class Asset:
 
     def scored_fields(self) -> dict[str, Any]:
         """Return the fields that can change a score."""
-        return {name: value for name, value in asdict(self).items() if name not in DESCRIPTIVE_OF_ASSET}
+        return {name: value for name, value in vars(self).items() if name not in DESCRIPTIVE_OF_ASSET}
 
 
 @dataclass(frozen=True, kw_only=True)
