@@ -65,7 +65,8 @@ FANTASYPORTRAIT = {
     "portrait": {"model"},
     "checkpoints": {"model", "expression", "watermark"},
     "backbone": {"settings", "model", "runtime", "checkpoints"},
-    "inputs": {"settings", "portrait", "diffusion", "expression"},
+    "user_masks": {"settings", "portrait", "model"},
+    "inputs": {"settings", "portrait", "user_masks", "diffusion", "expression"},
     "workload": {"settings", "model", "runtime", "checkpoints", "diffusion", "inputs", "portrait"},
     "step_skipping": {"settings", "diffusion", "runtime", "checkpoints"},
     "pipeline": {
@@ -73,7 +74,10 @@ FANTASYPORTRAIT = {
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
     },
     "checks": {"settings", "model", "checkpoints"},
-    "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "step_skipping", "expression"},
+    "sampling": {
+        *("settings", "checks", "portrait", "user_masks", "inputs", "workload", "pipeline", "step_skipping"),
+        "expression",
+    },
     "training": {
         *("settings", "portrait", "inputs", "backbone", "pipeline", "sampling"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
