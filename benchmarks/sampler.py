@@ -15,10 +15,11 @@ import numpy as np
 from exprbench.core.cli_base import Parser
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path
-from exprbench.faces import save_tracks
-from exprbench.faces.video_tracks import given_path
-from exprbench.media import write_image, write_video
-from exprbench.scoring.pairs import score_pair
+from exprbench.faces import FaceTracks, save_tracks
+from exprbench.faces.video_tracks import given_path, track_faces, track_image
+from exprbench.media import read_image, write_image, write_video
+from exprbench.metrics import dlib_identity
+from exprbench.metrics.csim import cosine
 from exprbench.toy_benchmark.animation import perform, still
 from exprbench.toy_benchmark.cast import CAST
 from exprbench.toy_benchmark.scene import render
@@ -92,7 +93,7 @@ def measure_drift(pipeline: Pipeline, folder: Path, size: str, steps: int, num_w
             )
             inputs = prepare_inputs(portrait, [driver], config)
             frames = generate(pipeline, inputs, config)
-            results[anchor].append((identity(frames, inputs.image, folder), colour_distance(frames)))
+            results[anchor].append((identity(frames, portrait, folder), colour_distance(frames)))
     rows = []
     for anchor, found in results.items():
         csim, colour = (np.nanmean(np.stack(values), 0) for values in zip(*found, strict=True))
@@ -113,17 +114,24 @@ def colour_distance(frames: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.stack(windows) - windows[0], axis=1)
 
 
-def identity(frames: np.ndarray, image: np.ndarray, folder: Path) -> np.ndarray:
+def identity(frames: np.ndarray, portrait: Path, folder: Path) -> np.ndarray:
     """Return csim of each window to the portrait, (number of windows,); NaN where no face is found."""
+    large = [resize(frame, (SIDE, SIDE)) for frame in frames]
+    write_video(folder / "made.mp4", large, crf=12)
+    values = np.full(len(frames), np.nan)
+    read = dlib_identity.load("cpu")
+    source = read([dlib_identity.crop(read_image(portrait), _points(track_image(portrait), 0, 0))])["dlib_identity"]
+    tracks = track_faces(folder / "made.mp4", fps=25)
+    seen = np.flatnonzero(tracks.tracks[0].seen) if tracks.tracks else []
+    if len(seen):
+        crops = [dlib_identity.crop(large[t], _points(tracks, 0, t)) for t in seen]
+        values[seen] = cosine(read(crops)["dlib_identity"], source)
     num_windows = (len(frames) - WINDOW) // STRIDE + 1
-    for name, shown in (("made", frames), ("same", np.repeat(image[None], len(frames), 0))):
-        write_video(folder / f"{name}.mp4", (resize(frame, (SIDE, SIDE)) for frame in shown), crf=12)
-    scores = score_pair(folder / "made.mp4", folder / "same.mp4", metrics=["csim"], pairing="index")
-    if "csim" not in scores:
-        print(f"csim: {scores.unscored}", file=sys.stderr)
-        return np.full(num_windows, np.nan)
-    values = np.asarray(scores.per_frame["csim"], float)
     return np.array([np.nanmean(values[i * STRIDE : i * STRIDE + WINDOW]) for i in range(num_windows)])
+
+
+def _points(tracks: FaceTracks, person: int, t: int) -> np.ndarray:
+    return tracks.tracks[person].landmarks[t, :, :2] * tracks.size
 
 
 def main(argv: Sequence[str] | None = None) -> int:

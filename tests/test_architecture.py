@@ -73,6 +73,11 @@ FANTASYPORTRAIT = {
         *("settings", "portrait", "inputs", "workload", "backbone", "watermark", "colour_matching", "step_skipping"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
     },
+    "frame_arrays": set(),
+    "array_pipeline": {
+        *("settings", "portrait", "frame_arrays", "user_masks", "inputs", "workload", "pipeline"),
+        *("diffusion", "expression"),
+    },
     "checks": {"settings", "model", "checkpoints"},
     "sampling": {
         *("settings", "checks", "portrait", "user_masks", "inputs", "workload", "pipeline", "step_skipping"),
