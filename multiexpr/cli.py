@@ -422,8 +422,9 @@ def _report(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "report",
-        "Write DIR/report.html: funnel, scores with thresholds, examples, errors, throughput.",
-        "  multiexpr report out/\n  multiexpr report out/ --recipe my.toml",
+        "Write DIR/report.html: funnel, scores with thresholds, examples that play, errors, throughput; with "
+        "--recipe or --set, also what these thresholds would change.",
+        "  multiexpr report out/\n  multiexpr report out/ --set keep.motion.min_expression=2   compare, save nothing",
     )
     _add_workspace(parser)
     _add_recipe(parser)

@@ -30,6 +30,7 @@ class Workspace:
     steps/STEP                   last run that took a step of the whole collection
     dataset/                     the dataset
     report.html                  the report
+    report/                      videos that the report plays
     """
 
     root: Path
@@ -83,6 +84,11 @@ class Workspace:
     def report(self) -> Path:
         """Return the path of the report."""
         return self.root / "report.html"
+
+    @property
+    def previews(self) -> Path:
+        """Return the folder of the videos that the report plays."""
+        return self.root / "report"
 
     def scores(self, scorer: str) -> Path:
         """Return the folder of a scorer's columns, in shards."""
