@@ -59,7 +59,6 @@ def test_shards_in_work_and_failed_clips_are_shown(workspace, capsys):
     )
     assert lines[2].startswith(f"  score: process {os.getpid()} on ")
     assert lines[2].endswith(" works on 1 shard")
-        assert cli.main(["status", str(workspace.root)]) == 0
     capsys.readouterr()
     assert cli.main(["status", str(workspace.root)]) == 0
     assert "running" not in capsys.readouterr().out
