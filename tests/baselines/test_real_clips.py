@@ -14,9 +14,9 @@ from tests.baselines.bench import part_psnrs, repository, run_double
 
 pytestmark = pytest.mark.slow
 
-# Lowest mean PSNR in dB against the driver, of the part that the method made. Doubles that enlarge a square, or that the
-# runner gives a crop, lose detail in the resampling alone; at 12 frames per second, the frame in between is a neighbour
-# of the right one.
+# Lowest mean PSNR in dB against the driver, of the part that the method made. Doubles that enlarge a square, or that
+# the runner gives a crop, lose detail in the resampling alone; at 12 frames per second, the frame in between is a
+# neighbour of the right one.
 LEAST_PSNR = {"skyreels-a1": 27}
 MOST_LMD = {"skyreels-a1": 6e-3}
 
