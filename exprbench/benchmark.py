@@ -224,9 +224,12 @@ def read_cases(root: Path) -> tuple[Case, ...]:
         raise UserError(f"{root} has no cases.csv; build the benchmark again with exprbench build")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{path}: its columns are {reader.fieldnames}; expected {list(COLUMNS)}")
-        cases = tuple(Case.from_row(row) for row in reader)
+        try:
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise UserError(f"{path}: its columns are {reader.fieldnames}; expected {list(COLUMNS)}")
+            cases = tuple(Case.from_row(row) for row in reader)
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num + 1}: {error}; restore the file") from error
     ids = [case.case_id for case in cases]
     if len(set(ids)) < len(ids):
         raise UserError(f"{path}: case {next(i for i in ids if ids.count(i) > 1)} is listed twice")

@@ -172,8 +172,13 @@ def sample_benchmark(
     """
     bench, out = Benchmark.open(benchmark), Path(out)
     config = build_sampling_config(preset, {"fps": bench.fps, **options})
+    if config.cache == "calibrate":
+        raise UserError(
+            "--cache calibrate measures one video; use it with --portrait and --driver, then --cache mag here"
+        )
     _check_writable(out)
     pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
+    from fantasyportrait.step_skipping import describe_cache
     from fantasyportrait.workload import largest_workload
 
     num_people = max((len(case.face_map) for case in bench.cases), default=1)
@@ -189,6 +194,7 @@ def sample_benchmark(
         "marked": mark,
         "options": config.as_dict(),
         "weights": plan.weights,
+        **describe_cache(pipeline.folder, config),
     }
     _check_same_run(out, identity, overwrite)
     index, num_shards = shard or (pipeline.ranks.case + 1, pipeline.ranks.num_cases)
@@ -248,6 +254,8 @@ def _check_same_run(out: Path, identity: dict[str, Any], overwrite: bool) -> Non
 
 def _compare_and_record(path: Path, identity: dict[str, Any], overwrite: bool) -> None:
     recorded = {} if overwrite else read_json(path)
+    if "options" in recorded:  # of a version with fewer options, whose behaviour is that of the defaults
+        recorded["options"] = {**SamplingConfig().as_dict(), **recorded["options"]}
     changed = [key for key in identity if recorded.get(key) != identity[key]]
     if recorded and changed:
         differences = ", ".join(_list_differences(recorded, identity, changed))

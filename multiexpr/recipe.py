@@ -193,6 +193,7 @@ class Caption:
     max_tokens: int = setting(400, above=0)
     prompt: str = ""
     model: str = ""
+    python: str = ""
     url: str = ""
     concurrency: int = setting(8, above=0)
     attempts: int = setting(4, above=0)

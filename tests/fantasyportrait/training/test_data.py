@@ -117,6 +117,19 @@ def test_a_random_reference_frame_is_chosen_once_per_clip(clips, encoder, quick_
     assert any(not torch.equal(a.reference, b.reference) for a, b in zip(first, plain, strict=True))
 
 
+def test_the_reference_image_of_all_clips_can_be_the_first_frame_of_their_video(
+    clips, encoder, quick_features, own_cache
+):
+    clip = ClipFile(source="s", name="one", path=clips / "videos/one.mp4")
+    made = ClipEncoder(encoder.folder, replace(encoder.config, reference="video"))
+    first, second = made.encode(clip)
+    assert torch.equal(first.reference, second.reference)
+    assert torch.equal(first.image, second.image)
+    assert torch.equal(first.reference, next(iter(encoder.encode(clip))).reference)
+    assert torch.equal(made.encode_segment(clip, 1).reference, second.reference)
+    assert not torch.equal(first.latents, second.latents)
+
+
 def test_sizes_are_of_the_nearest_shape():
     sizes = ((720, 720), (832, 480), (480, 832))
     assert [nearest_size(s, sizes).size for s in ((1920, 1080), (1080, 1920), (800, 700))] == [

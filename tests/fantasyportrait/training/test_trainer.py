@@ -1,11 +1,7 @@
 """The loop: learning, resuming, several processes, checkpoints, what is not finite."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -17,27 +13,7 @@ from fantasyportrait.training.run_log import read_metrics
 from fantasyportrait.training.trainable import trained_parameters
 from fantasyportrait.training.trainer import build_optimizer, warm_up
 from tests.fantasyportrait.training.examples import tiny_model
-from tests.fantasyportrait.training.runs import CONFIG, Store, losses, make
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def launch(out, world_size=1, **changes):
-    """Run the program in `world_size` processes and return their exit statuses."""
-    port, processes = free_port(), []
-    for rank in range(world_size):
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "LOCAL_RANK": str(rank)}
-        env |= {"RANK": str(rank), "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        command = [sys.executable, "-m", "tests.fantasyportrait.training.runs", str(out), json.dumps(changes)]
-        processes.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    results = [(p.communicate(timeout=600), p.returncode)[::-1] for p in processes]
-    for status, (_, err) in results:
-        assert status in (0, -signal.SIGKILL), err
-    return [status for status, _ in results]
+from tests.fantasyportrait.training.runs import CONFIG, Store, launch, losses, make
 
 
 @pytest.fixture(scope="module")
