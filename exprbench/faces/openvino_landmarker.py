@@ -20,7 +20,7 @@ from exprbench.faces.landmarker import (
     Landmarker,
     square,
 )
-from exprbench.faces.networks import BLENDSHAPE_POINTS, DETECTOR_SIDE, LANDMARK_SIDE, FaceNetworks
+from exprbench.faces.openvino_networks import BLENDSHAPE_POINTS, DETECTOR_SIDE, LANDMARK_SIDE, FaceNetworks
 from exprbench.faces.regions import Region, cut, detection_region, landmark_region, letterbox, project
 
 GEOMETRY = "geometry_pipeline_metadata_landmarks.binarypb"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exprbench.faces.landmarker import CROPS
-from exprbench.faces.networks import batches
+from exprbench.faces.openvino_networks import batches
 from exprbench.faces.video_tracks import landmarker
 from exprbench.media import open_clip
 
@@ -63,6 +63,15 @@ def assert_same_in_crops(engines, frame):
 def test_faces_are_those_of_mediapipe(engines, shared):
     (frame,) = frames_of(shared("driving/d20.mp4"), 1)
     assert assert_same_in_crops(engines, frame) == 1
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("side", [401, 378, 350])
+def test_positions_halfway_between_two_steps_are_rounded_as_by_mediapipe(engines, shared, side):
+    """The scale from these crops to the detector's input makes every fourth column such a position."""
+    (frame,) = frames_of(shared("driving/d20.mp4"), 1)
+    pair = [engine.detect(frame, np.array([240, 240]), side)[0] for engine in engines]
+    assert_same(*pair)
 
 
 @pytest.mark.slow
