@@ -93,7 +93,7 @@ def _turned_maps(region: Region, side: int) -> tuple[np.ndarray, np.ndarray]:
 def _upright_maps(region: Region, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the fixed-point maps of an upright region for `cv2.remap`.
 
-    Its positions can lie halfway between two steps of 1/32 pixel. So that they are rounded to the same side as by
+    Its positions can be halfway between two steps of 1/32 pixel. So that they are rounded to the same side as by
     OpenCV's former `warpPerspective`, they are computed with the same operations in the same order.
     """
     matrix = region.to_picture()
