@@ -5,9 +5,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import exprbench
+from baselines.spec import Fit
 from exprbench.commands.options import add_split_and_track, add_verb, name_list
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
@@ -228,7 +229,7 @@ def _add_import(verbs: argparse._SubParsersAction) -> None:
     examples = (
         "  baselines import videos/ --benchmark bench --out out/mine --name Mine\n"
         "  baselines import videos/ --benchmark bench --out out/skyreels --as skyreels-a1\n"
-        "  baselines import videos/ --benchmark bench --out out/mine --name Mine --by-time"
+        "  baselines import videos/ --benchmark bench --out out/mine --name Mine --by-time --fit inside"
     )
     parser = add_verb(verbs, "import", "Make predictions of videos that were made elsewhere.", examples)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with {case_id}.mp4 for every case")
@@ -243,6 +244,12 @@ def _add_import(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--by-time", action="store_true", help="frames are paired by the times in the file (default: no)"
     )
+    parser.add_argument(
+        "--fit",
+        choices=get_args(Fit),
+        default="same",
+        help="how the source was brought to the videos' shape, without --as (default: same)",
+    )
     _add_max_failed(parser)
     parser.set_defaults(handler=_run_import)
 
@@ -255,8 +262,8 @@ def _run_import(args: argparse.Namespace) -> int:
     name = args.name or (rules.id if rules else "")
     if not name:
         raise UserError("the method has no name; give it with --name, or its rules with --as")
-    common = {"benchmark": args.benchmark, "out": args.out, "name": name, "rules": rules, "by_time": args.by_time}
-    return _report(import_videos(args.folder, **common), args)
+    given = {key: getattr(args, key) for key in ("benchmark", "out", "by_time", "fit")}
+    return _report(import_videos(args.folder, name=name, rules=rules, **given), args)
 
 
 def _add_verify(verbs: argparse._SubParsersAction) -> None:

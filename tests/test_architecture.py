@@ -52,7 +52,8 @@ MULTIEXPR = {
         *("recipe", "storage", "sources", "execution", "indexing", "scorers", "selection", "scoring", "captions"),
         *("exporting", "reporting"),
     },
-    "cli": {"recipe", "sources", "execution", "reporting", "curation", "multiexpr"},
+    "submission": {"recipe", "storage", "execution", "indexing", "curation"},
+    "cli": {"recipe", "sources", "storage", "execution", "reporting", "curation", "submission", "multiexpr"},
     "multiexpr": set(),
 }
 FANTASYPORTRAIT = {
@@ -61,18 +62,29 @@ FANTASYPORTRAIT = {
     "expression": {"model"},
     "diffusion": {"model", "runtime"},
     "watermark": set(),
+    "colour_matching": set(),
     "settings": {"model"},
     "portrait": {"model"},
     "checkpoints": {"model", "expression", "watermark"},
     "backbone": {"settings", "model", "runtime", "checkpoints"},
-    "inputs": {"settings", "portrait", "diffusion", "expression"},
+    "user_masks": {"settings", "portrait", "model"},
+    "inputs": {"settings", "portrait", "user_masks", "diffusion", "expression"},
     "workload": {"settings", "model", "runtime", "checkpoints", "diffusion", "inputs", "portrait"},
+    "step_skipping": {"settings", "diffusion", "runtime", "checkpoints"},
     "pipeline": {
-        *("settings", "portrait", "inputs", "workload", "backbone", "watermark"),
+        *("settings", "portrait", "inputs", "workload", "backbone", "watermark", "colour_matching", "step_skipping"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
     },
+    "frame_arrays": set(),
+    "array_pipeline": {
+        *("settings", "portrait", "frame_arrays", "user_masks", "inputs", "workload", "pipeline"),
+        *("diffusion", "expression"),
+    },
     "checks": {"settings", "model", "checkpoints"},
-    "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "expression"},
+    "sampling": {
+        *("settings", "checks", "portrait", "user_masks", "inputs", "workload", "pipeline", "step_skipping"),
+        "expression",
+    },
     "training": {
         *("settings", "portrait", "inputs", "backbone", "pipeline", "sampling"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
