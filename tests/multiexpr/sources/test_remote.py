@@ -38,6 +38,7 @@ def s3(endpoint, monkeypatch):
              "AWS_DEFAULT_REGION": "us-east-1", "no_proxy": "*"}  # fmt: skip
     for name, value in names.items():
         monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of other tests, with other endpoints
     storage = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
     storage.mkdir("videos")
     yield storage
