@@ -9,6 +9,7 @@ from typing import Any
 
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import read_json, sha256_json, sha256_path, write_json
+from exprbench.core.progress import say
 from multiexpr.execution.executors import ExecutionConfig, run_stage
 from multiexpr.recipe import Recipe
 from multiexpr.sources.remote import open_storage
@@ -66,7 +67,9 @@ class UploadStage:
     def finish(self, shard: int, answers: dict[int, Row]) -> dict[str, int]:
         """Mark the shard as uploaded, if nothing failed, and return the numbers of clips and errors."""
         failed = [answer["error"] for answer in answers.values() if "error" in answer]
-        if not failed:
+        if failed:
+            say(f"upload: {len(failed)} clips failed, the first one with: {failed[0][1]}")
+        else:
             write_json(self._mark(shard), {"key": self._key(shard)})
         return {"clips": len(answers), "errors": len(failed)}
 
@@ -95,7 +98,7 @@ class UploadPool:
             for path in request["files"]:
                 self.storage.put_file(str(path), f"{self.top}/{path.relative_to(self.dataset).as_posix()}")
         except Exception as error:  # each kind of storage has errors of its own
-            return ItemError("upload_failed", str(error))
+            return ItemError("upload_failed", " ".join(str(error).split()) or type(error).__name__)
         return {}
 
 
@@ -118,9 +121,7 @@ def upload_clips(workspace: Workspace, recipe: Recipe, url: str, execution: Exec
     run_stage(make_stage, workspace, recipe, execution, open_pool=open_upload_pool)
     stage = make_stage(workspace, recipe)
     if num_left := sum(not stage.is_done(shard) for shard in stage.shards()):
-        raise UserError(
-            f"upload to {url} failed for {num_left} shards; check endpoint and credentials, and run it again"
-        )
+        raise UserError(f"{num_left} shards were not uploaded to {url}; check endpoint and credentials, and run again")
 
 
 def upload_metadata(workspace: Workspace, url: str) -> None:

@@ -9,6 +9,7 @@ from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.exporting.stage import EXPORTED
 from multiexpr.exporting.upload import upload_clips, upload_metadata
 from multiexpr.indexing.stage import load_index
+from multiexpr.models.detector import find_people_model
 from multiexpr.recipe import load_recipe
 from multiexpr.sources.locate import ClipError
 from multiexpr.sources.remote import is_url, local_files, make_outline
@@ -120,7 +121,14 @@ def test_a_place_that_cannot_be_listed_is_one_line(s3, workspace, url):
     assert "\n" not in str(caught.value)
 
 
-def test_a_collection_on_s3_has_the_clips_of_the_same_local_one(uploaded, drawn, workspace, tmp_path):
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_collection_on_s3_has_the_clips_of_the_same_local_one(uploaded, drawn, workspace, needs_weights):
+    needs_weights("face_landmarker")
+    try:
+        find_people_model("yolov8n")
+    except UserError:
+        pytest.skip("needs a YOLOv8n model in EXPRBENCH_WEIGHTS")
     multiexpr.index("s3://videos/raw", workspace.root, execution=ONE)
     rows = load_index(workspace)
     assert [row["key"] for row in rows] == ["a.mp4", "b.mp4", "more/c.mp4", "more/d.mp4"]
@@ -155,10 +163,11 @@ def test_the_dataset_is_copied_to_s3(uploaded, workspace):
     assert s3.cat_file("videos/dataset/clips/ab/abc.mp4") == b"a clip"
 
 
-def test_an_upload_that_fails_is_one_line_and_is_tried_again(s3, workspace, monkeypatch):
+def test_an_upload_that_fails_is_one_line_and_is_tried_again(s3, workspace, capsys):
     (workspace.dataset / "clips/ab").mkdir(parents=True)
     (workspace.dataset / "clips/ab/abc.mp4").write_bytes(b"a clip")
     write_rows(shard_path(workspace.exported, 0), [{"clip_id": "abc", "error": ""}], EXPORTED)
     for _ in range(2):
         with pytest.raises(UserError, match="1 shards were not uploaded to s3://absent/dataset; check endpoint"):
             upload_clips(workspace, load_recipe(), "s3://absent/dataset", ONE)
+        assert "upload: 1 clips failed, the first one with: " in capsys.readouterr().err
