@@ -84,7 +84,7 @@ class ClipEncoder:
             ItemError: no face is seen in half of the frames, or the video is shorter than a clip.
             MediaError: the video cannot be read.
         """
-        motions = self._motions(clip)
+        motions = self.motions(clip)
         opening = None
         for i, frames in enumerate(self._segments(clip)):
             opening = frames[0] if opening is None else opening
@@ -95,7 +95,7 @@ class ClipEncoder:
         segments = self._segments(clip)
         first = next(segments)
         frames = next(islice(segments, index - 1, None)) if index else first
-        return self._encode_frames(clip, index, frames, first[0], self._motions(clip))
+        return self._encode_frames(clip, index, frames, first[0], self.motions(clip))
 
     def segment_buckets(self, clip: ClipFile) -> list[Bucket]:
         """Return the latent size of each example of a video without encoding it.
@@ -116,7 +116,12 @@ class ClipEncoder:
             raise ItemError("too_short", f"{len(people[0].seen)} frames; expected {self.config.num_frames} or more")
         return people
 
-    def _motions(self, clip: ClipFile) -> list[FaceMotion]:
+    def motions(self, clip: ClipFile) -> list[FaceMotion]:
+        """Return the expression features and boxes of each person of a video.
+
+        Raises:
+            ItemError, MediaError: as for `encode`.
+        """
         return extract_motion(
             clip.path,
             self._find_people(clip),

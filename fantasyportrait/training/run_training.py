@@ -16,6 +16,7 @@ from fantasyportrait.checkpoints.layout import PROMPT_FILE
 from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
 from fantasyportrait.model.configs import AUGMENTED, MODEL_CONFIGS, AdapterConfig
+from fantasyportrait.model.text_image_encoders import tokenize_prompt
 from fantasyportrait.settings import SamplingConfig
 from fantasyportrait.training.clip_encoder import ClipEncoder, EncodingConfig
 from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_source
@@ -64,7 +65,10 @@ def prepare(
     """
     config = override(get_recipe(recipe), settings or {})
     encoder = ClipEncoder(ModelFolder(Path(model)), _encoding(config, reference, dtype), resolve_device(device))
-    write_cache(Path(out), _list_all(sources), encoder)
+    clips = _list_all(sources)
+    if caption := next((clip.caption for clip in clips if clip.caption), None):
+        tokenize_prompt(caption, encoder.folder.base.tokenizer)  # a base without tokenizer is refused at once
+    write_cache(Path(out), clips, encoder)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return f"{out}: the share of process {os.environ.get('RANK', '0')} is written"
     cache = LatentCache(Path(out))

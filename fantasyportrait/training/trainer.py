@@ -99,7 +99,10 @@ class Trainer:
         self.ema = ExponentialAverage(model, config.ema) if config.ema else None
         self.step, self.data_state = 0, SamplerState(seed=config.seed)
         if checkpoints := find_checkpoints(out):
+            given = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
             self.step, self.data_state = load_checkpoint(checkpoints[-1], model, self.optimizer, self.ema, ranks)
+            for group, settings in zip(self.optimizer.param_groups, given, strict=True):
+                group.update(settings)  # those of this command, not of the checkpoint
         self.sampler = MixingSampler(store.entries, config.sources, config.batch_size, self.data_state)
         self.log = RunLog(out, first_step=self.step, enabled=ranks.is_main)
         self._levels: list[tuple[Tensor, Tensor]] = []

@@ -36,7 +36,10 @@ class Store:
         return found
 
 
-CONFIG = replace(tiny(), steps=6, batch_size=4, micro_batch=1, save_every=2, log_every=1, validate_every=6, ema=0.9)
+RATES = replace(tiny().optimizer, learning_rate=1e-3, backbone_learning_rate=1e-3)
+CONFIG = replace(
+    tiny(), optimizer=RATES, steps=6, batch_size=4, micro_batch=1, save_every=2, log_every=1, validate_every=6, ema=0.9
+)
 
 
 def make(out, config=CONFIG, store=None):

@@ -17,6 +17,7 @@ from fantasyportrait.training.batches import SampleKey, collate
 from fantasyportrait.training.clip_encoder import ClipEncoder, nearest_size
 from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_source
 from fantasyportrait.training.latent_cache import EncodedOnTheFly, LatentCache, write_cache
+from fantasyportrait.training.run_training import prepare
 from tests.fantasyportrait.training.examples import example
 
 # Sources
@@ -186,6 +187,13 @@ def test_only_missing_or_damaged_shards_are_written_again(cache, clips, encoder,
         _ = LatentCache(cache).entries
     assert write_cache(cache, listed, encoder, per_shard=2) == 1
     assert LatentCache(cache).verify() == []
+
+
+def test_captions_without_a_tokenizer_are_refused_before_anything_is_encoded(clips, tiny_folder, tmp_path):
+    (clips / "caption/two.txt").write_text("two people")
+    with pytest.raises(UserError, match="a prompt needs a tokenizer"):
+        prepare(model=tiny_folder.path, sources=[f"hallo3={clips}"], out=tmp_path / "cache", device="cpu")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_clips_that_left_the_source_leave_the_cache(cache, clips, encoder):

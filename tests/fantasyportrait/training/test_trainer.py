@@ -52,6 +52,15 @@ def test_a_run_that_is_killed_continues_with_the_same_losses_to_the_last_bit(who
             assert torch.equal(tensor, read_trained(find_checkpoints(whole)[-1], average=average)[name]), name
 
 
+def test_a_run_continues_with_the_rate_that_is_given_now(tmp_path):
+    make(tmp_path, replace(CONFIG, steps=2)).run()
+    optimizer = replace(CONFIG.optimizer, learning_rate=0.5, backbone_learning_rate=0.25, weight_decay=0.125)
+    trainer = make(tmp_path, replace(CONFIG, steps=3, optimizer=optimizer))
+    trainer.run()
+    assert [line["learning_rate"] for line in read_metrics(tmp_path) if "loss" in line][-1] == 0.5 * 3 / 50
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.125, 0.125]
+
+
 def test_accumulation_changes_nothing(whole, tmp_path):
     make(tmp_path, replace(CONFIG, micro_batch=2)).run()
     assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-5)
