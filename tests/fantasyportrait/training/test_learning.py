@@ -11,7 +11,7 @@ from fantasyportrait.sampling import sample
 from fantasyportrait.training.run_log import read_metrics
 
 SIZE, FPS, NUM_FRAMES = (64, 64), 10, 9
-SEGMENTS = (0, 7, 13)  # of d10.mp4, in units of NUM_FRAMES at FPS
+SEGMENTS = (4, 10, 13)  # of d10.mp4, in units of NUM_FRAMES at FPS
 
 
 def train(out, *flags):
