@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exprbench.media import open_clip, read_clip, write_image, write_video
-from exprbench.scoring import score_pair
+from exprbench.scoring.pairs import score_pair
 from fantasyportrait.cli import main
 from fantasyportrait.portrait import resize
 from fantasyportrait.sampling import sample
