@@ -40,7 +40,8 @@ def filmed(tmp_path_factory, shared_clips):
     folder = tmp_path_factory.mktemp("filmed")
     (folder / "clips.txt").write_text("".join(f"{path}\n" for path in shared_clips))
     source = f"faces={folder / 'clips.txt'}"
-    return train(folder / "run", "--source", source, "--reference", "video", "--set", f"fps={FPS}")
+    flags = ["--source", source, "--reference", "video", "--set", f"fps={FPS}", "--set", "steps=3000"]
+    return train(folder / "run", *flags)
 
 
 @pytest.fixture(scope="module")
