@@ -27,6 +27,10 @@ SAMPLE_EXAMPLES = """\
   two people, two drivers     ... --portrait two.png --driver a.mp4 --driver b.mp4
   two people in one driver    ... --portrait two.png --driver both.mp4
   the second of three only    ... --portrait three.png --driver d.mp4 --assign -,0.0,-
+  your own masks              ... --portrait two.png --driver both.mp4 --masks left.png --masks right.png
+  motion in steps 1 to 20     ... --motion-to-step 20
+  skipped steps               ... --cache calibrate (once for a model), then ... --cache mag
+  a long clip, anchored       ... --window 81 --anchor both
   a 24 GB GPU                 ... --vram 24
   four steps                  ... --lora lightx2v.safetensors --steps 4 --expression-guidance 1
   the released settings       ... --preset released
@@ -108,6 +112,15 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
         help="DRIVER.FACE for each portrait face from left to right, or - for a face at rest, such as 0.0,- "
         "(default: driving faces from left to right)",
     )
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="image or video of the portrait's size, white where a person is and black elsewhere, for each person from "
+        "left to right; repeat the flag, or give a folder (default: boxes of the faces found)",
+    )
     parser.add_argument("--audio", action="store_true", help="copy of the first driver's audio (default: no audio)")
     parser.add_argument("--mark", action="store_true", help="visible watermark 'generated' (default: no watermark)")
     parser.add_argument("--preview", type=Path, metavar="DIR", help="folder for preview images (default: no previews)")
@@ -165,14 +178,15 @@ def _run_sample(args: argparse.Namespace) -> int:
     if args.benchmark is None:
         if args.portrait is None or not args.driver:
             raise UserError("nothing to animate; give --portrait and --driver, or --benchmark")
-        inputs = {"portrait": args.portrait, "drivers": args.driver, "assign": args.assign}
+        inputs = {"portrait": args.portrait, "drivers": args.driver, "assign": args.assign, "masks": args.masks}
         path = sample(**common, **inputs, audio=args.audio, preview=args.preview)
         if os.environ.get("RANK", "0") == "0":
             print(path)
         return 0
-    if args.portrait or args.driver or args.assign or args.audio or args.preview:
+    if args.portrait or args.driver or args.assign or args.masks or args.audio or args.preview:
         raise UserError(
-            "--benchmark sets portraits and drivers; leave out --portrait, --driver, --assign, --audio and --preview"
+            "--benchmark sets portraits and drivers; leave out --portrait, --driver, --assign, --masks, --audio and "
+            "--preview"
         )
     result = sample_benchmark(**common, benchmark=args.benchmark, split=args.split, track=args.track, shard=args.shard)
     counts = f"{len(result.generated)} generated, {len(result.skipped)} skipped, {len(result.failed)} failed"

@@ -72,6 +72,7 @@ class Pipeline:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     loras: Sequence[Lora] = ()
     landmark_detector: LandmarkDetector | None = None
+    skipped_share: float = 0.0  # of the evaluations of the last video with a step cache
     _plan: MemoryPlan | None = None
     _backbone: MotionTransformer | None = None
     _prompts: dict[str, Tensor] = field(default_factory=dict)
@@ -303,6 +304,7 @@ class Pipeline:
         return latents
 
     def _report_cache(self, cache: StepCache, config: SamplingConfig) -> None:
+        self.skipped_share = cache.num_skipped / cache.num_evaluations
         if config.cache == "calibrate":
             say(f"the ratios for --cache mag are in {store_measured_ratios(cache, self.folder, config, self.loras)}")
         elif self.ranks.is_writer:
@@ -355,10 +357,12 @@ class Pipeline:
         audio: bool = False,
         watermark: bool = False,
         preview: Path | None = None,
+        details: dict[str, Any] | None = None,
     ) -> int:
         """Generate a video, write it to `out`, and return its number of frames.
 
         If generation fails, no file is written. Processes that only share the computation write nothing and return 0.
+        `details` are further entries of the metadata.
 
         Raises:
             UserError: the GPU ran out of memory.
@@ -370,7 +374,7 @@ class Pipeline:
         record = {"checkpoint": self.folder.name, "seed": config.seed, "options": config.as_dict()}
         if self.loras:
             record["loras"] = [str(lora) for lora in self.loras]
-        record |= describe_cache(self.folder, config)
+        record |= describe_cache(self.folder, config) | (details or {})
         return write_video(
             out,
             add_watermark(frames) if watermark else frames,

@@ -66,15 +66,24 @@ FANTASYPORTRAIT = {
     "portrait": {"model"},
     "checkpoints": {"model", "expression", "watermark"},
     "backbone": {"settings", "model", "runtime", "checkpoints"},
-    "inputs": {"settings", "portrait", "diffusion", "expression"},
+    "user_masks": {"settings", "portrait", "model"},
+    "inputs": {"settings", "portrait", "user_masks", "diffusion", "expression"},
     "workload": {"settings", "model", "runtime", "checkpoints", "diffusion", "inputs", "portrait"},
     "step_skipping": {"settings", "diffusion", "runtime", "checkpoints"},
     "pipeline": {
         *("settings", "portrait", "inputs", "workload", "backbone", "watermark", "colour_matching", "step_skipping"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),
     },
+    "frame_arrays": set(),
+    "array_pipeline": {
+        *("settings", "portrait", "frame_arrays", "user_masks", "inputs", "workload", "pipeline"),
+        *("diffusion", "expression"),
+    },
     "checks": {"settings", "model", "checkpoints"},
-    "sampling": {"settings", "checks", "portrait", "inputs", "workload", "pipeline", "step_skipping", "expression"},
+    "sampling": {
+        *("settings", "checks", "portrait", "user_masks", "inputs", "workload", "pipeline", "step_skipping"),
+        "expression",
+    },
     "training": {
         *("settings", "portrait", "inputs", "backbone", "pipeline", "sampling"),
         *("model", "runtime", "diffusion", "expression", "checkpoints"),

@@ -5,6 +5,8 @@ time; results of the two are not mixed in one table.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -34,6 +36,24 @@ def choose_engine(name: str = "") -> str:
     if name == "openvino" and not installed:
         raise UserError("the face engine openvino needs OpenVINO; pip install 'exprbench[openvino]', or use mediapipe")
     return name
+
+
+@contextmanager
+def using_engine(name: str) -> Iterator[None]:
+    """Use an engine within the block, in this process and in those that it starts; an empty name changes nothing.
+
+    Raises:
+        UserError: see `choose_engine`.
+    """
+    before = os.environ.get(VARIABLE)
+    if name:
+        os.environ[VARIABLE] = choose_engine(name)
+    try:
+        yield
+    finally:
+        if name:
+            os.environ.pop(VARIABLE)
+            os.environ.update({VARIABLE: before} if before is not None else {})
 
 
 def engine_version(engine: str) -> str:

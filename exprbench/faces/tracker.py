@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from exprbench.faces.appearance import MAX_SAME_DISTANCE, appearance, distance
 from exprbench.faces.boxes import Box, overlap
@@ -278,6 +277,8 @@ def _reappearance_cost(person: _Person, descriptor: np.ndarray) -> float:
 
 def _min_cost_pairs(costs: list[list[float]]) -> list[tuple[int, int]]:
     """Return the assignment of minimum total cost, without forbidden pairs."""
+    from scipy.optimize import linear_sum_assignment
+
     if not costs or not costs[0]:
         return []
     table = np.array(costs)

@@ -14,6 +14,7 @@ from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_trac
 from exprbench.media import DECODER, open_clip, read_image
 
 TRACKER = "follow-2"  # increase it when a change of the tracker changes its results
+FOLLOWER = "regions-1"  # added if the tracker follows regions
 GIVEN_SUFFIX = ".tracks.npz"
 MAIN_SEEN_RATE = 0.5
 
@@ -55,8 +56,8 @@ def tracks_key(video_sha256: str, fps: float | str, max_frames: int | None) -> d
     }
 
 
-def collect(tracker: FaceTracker, video_sha256: str) -> FaceTracks:
-    """Return the tracks of a video after a tracker has taken its frames."""
+def collect(tracker: FaceTracker, video_sha256: str, engine: str = "") -> FaceTracks:
+    """Return the tracks of a video after a tracker has taken its frames; `engine` is that of its landmarker."""
     tracks = tracker.compute()
     return FaceTracks(
         num_frames=tracker.num_frames,
@@ -64,7 +65,7 @@ def collect(tracker: FaceTracker, video_sha256: str) -> FaceTracks:
         height=tracker.size[1],
         fps=tracker.fps,
         tracks=tracks,
-        made_by=tracks_made_by(),
+        made_by=tracks_made_by(engine) + (f", {FOLLOWER}" if tracker.follow_regions else ""),
         video_sha256=video_sha256,
     )
 
