@@ -45,13 +45,14 @@ MULTIEXPR = {
     "selection": {"recipe", "storage", "indexing", "scorers"},
     "scoring": {"recipe", "storage", "sources", "models", "execution", "scorers", "selection"},
     "captions": {"recipe", "storage", "sources", "execution", "scorers", "selection"},
-    "reporting": {"recipe", "storage", "sources", "execution", "selection"},
+    "reporting": {"recipe", "storage", "sources", "scorers", "execution", "selection"},
     "exporting": {"recipe", "storage", "sources", "models", "execution", "selection", "reporting"},
     "curation": {
         *("recipe", "storage", "sources", "execution", "indexing", "scorers", "selection", "scoring", "captions"),
         *("exporting", "reporting"),
     },
-    "cli": {"recipe", "sources", "execution", "reporting", "curation", "multiexpr"},
+    "submission": {"recipe", "storage", "execution", "indexing", "curation"},
+    "cli": {"recipe", "sources", "storage", "execution", "reporting", "curation", "submission", "multiexpr"},
     "multiexpr": set(),
 }
 FANTASYPORTRAIT = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.runner import run_method
+from baselines.runner import RunSettings, run_method
 from exprbench import build
 from exprbench.media import read_clip, write_image, write_video
 from tests.people import give, people, person
@@ -47,8 +47,9 @@ def repository(method_id, folder):
 
 
 def run_double(method_id, repo, bench, out, *, python, **options):
-    given = {"gpus": [""], "options": OPTIONS.get(method_id), "attempts": 2, **options}
-    return run_method(method_id, benchmark=bench.root, out=out, python=python, repo=repo, **given)
+    given = {"gpus": ("",), "options": OPTIONS.get(method_id), "attempts": 2, **options}
+    settings = RunSettings(python=python, repo=repo, **given)
+    return run_method(method_id, benchmark=bench.root, out=out, settings=settings)
 
 
 def frames_of(path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import exprbench
 from baselines.method_environment import install, lock
 from baselines.run_check import run_problems
-from baselines.runner import run_method
+from baselines.runner import RunSettings, run_method
 from baselines.spec import find_method, load_method, method_folders
 from exprbench.benchmark import Benchmark
 from exprbench.core.files import write_text
@@ -84,7 +84,8 @@ def install_double(name, folder):
 def make_record(name, folder, bench, slots):
     """Run a double and score it; return the score record, and the cases that failed."""
     method, out = install_double(name, folder), folder / "predictions" / name
-    result = run_method(method, benchmark=bench.root, out=out, gpus=[""] * slots, options=OPTIONS.get(name))
+    settings = RunSettings(gpus=("",) * slots, options=OPTIONS.get(name))
+    result = run_method(method, benchmark=bench.root, out=out, settings=settings)
     record = exprbench.score(
         benchmark=bench.root,
         predictions=out,
