@@ -115,7 +115,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """A model file or folder that the method reads, relative to its repository; sha256 where its publisher gives it."""
+    """A model file or folder that the method reads, relative to its repository; sha256 where it is known."""
 
     path: str
     url: str = ""

@@ -463,7 +463,7 @@ def _status(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "status",
-        "Print how many shards of each stage are written, and the time left at the rate so far.",
+        "Print the shards of each stage that are done and in work, clips that failed, and the time left.",
         "  multiexpr status out/",
     )
     _add_workspace(parser)
@@ -473,7 +473,11 @@ def _status(verbs: argparse._SubParsersAction) -> None:
 def _run_status(args: argparse.Namespace) -> int:
     import multiexpr
 
-    print("\n".join(map(str, multiexpr.status(args.out))))
+    stages = multiexpr.status(args.out)
+    print("\n".join(map(str, stages)))
+    for stage in stages:
+        for process, count in sorted(stage.running.items()):
+            print(f"  {stage.stage}: {process} works on {count} shard{'s' * (count > 1)}")
     return DONE
 
 

@@ -67,7 +67,7 @@ class ScoreSharpness:
 class ScoreAesthetics:
     """Method and parameters of the aesthetic score."""
 
-    method: Literal["auto", "photomotion", "laion"] = "auto"
+    method: Literal["auto", "photomotion", "laion", "musiq"] = "auto"
     num_frames: int = setting(5, above=0)
     pair_s: float = 0.12
     clip: str = "clip-vit-large-patch14"
@@ -92,16 +92,45 @@ class ScoreMotion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreOverlays:
+    """Parameters of the measures of overlays."""
+
+    num_frames: int = setting(10, above=0)
+    short_side: int = setting(360, above=0)
+    text: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreNsfw:
+    """Parameters of the classifier of unsafe pictures."""
+
+    model: str = "nsfw_image_detection"
+    num_frames: int = setting(5, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSignature:
+    """Parameters of the signatures by which copies are found."""
+
+    num_frames: int = setting(8, above=0)
+    clip: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """Parameters of all scorers."""
 
     clip_timeout_s: float = setting(300.0, above=0)
+    optional: tuple[Literal["overlays", "nsfw", "signature", "speech"], ...] = ()
     people: ScorePeople = field(default_factory=ScorePeople)
     damage: ScoreDamage = field(default_factory=ScoreDamage)
     sharpness: ScoreSharpness = field(default_factory=ScoreSharpness)
     aesthetics: ScoreAesthetics = field(default_factory=ScoreAesthetics)
     cuts: ScoreCuts = field(default_factory=ScoreCuts)
     motion: ScoreMotion = field(default_factory=ScoreMotion)
+    overlays: ScoreOverlays = field(default_factory=ScoreOverlays)
+    nsfw: ScoreNsfw = field(default_factory=ScoreNsfw)
+    signature: ScoreSignature = field(default_factory=ScoreSignature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +158,11 @@ class KeepPeople:
 class KeepDamage:
     """Thresholds on damage to whole frames."""
 
-    max_noise: float = 16.0
+    max_noise: float = 12.7
+    max_grain: float = 1.0
     max_blockiness: float = 0.4
     max_combing: float = 0.0005
+    max_halos: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +179,7 @@ class KeepAesthetics:
 
     min_photomotion: float = 4.0
     min_laion: float = 4.5
+    min_musiq: float = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +198,41 @@ class KeepMotion:
     min_seen: float = 0.8
     min_face_px: float = 64.0
     min_face_effective_px: float = 48.0
-    max_face_clipped: float = 0.33
-    min_face_luma: float = 0.08
     min_expression: float = 1.1
+    max_face_clipped: float = 0.33
+    max_face_crushed: float = 0.33
+    min_face_luma: float = 0.08
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepOverlays:
+    """Thresholds on overlays."""
+
+    max_text: float = 0.02
+    max_watermark: float = 0.02
+    max_inset: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepNsfw:
+    """Threshold on unsafe pictures."""
+
+    max_nsfw: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepCopies:
+    """Largest distances of a copy from a better clip."""
+
+    max_hash_distance: float = 0.1
+    max_embedding_distance: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepSpeech:
+    """Threshold on speech."""
+
+    min_speaking: float = 0.35
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +246,10 @@ class Keep:
     aesthetics: KeepAesthetics = field(default_factory=KeepAesthetics)
     cuts: KeepCuts = field(default_factory=KeepCuts)
     motion: KeepMotion = field(default_factory=KeepMotion)
+    overlays: KeepOverlays = field(default_factory=KeepOverlays)
+    nsfw: KeepNsfw = field(default_factory=KeepNsfw)
+    copies: KeepCopies = field(default_factory=KeepCopies)
+    speech: KeepSpeech = field(default_factory=KeepSpeech)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,9 @@ class Claims:
         for name, generation in self._all():
             newest[name] = max(generation, newest.get(name, -1))
         paths = {name: self._path(name, generation) for name, generation in sorted(newest.items())}
-        return {name: _describe(_read(path)) for name, path in paths.items() if not self._is_free(path, None)}
+        held = {name: _describe(_read(path)) for name, path in paths.items() if not self._is_free(path, None)}
+        self._clock.unlink(missing_ok=True)
+        return held
 
     def _path(self, name: str, generation: int) -> Path:
         return self.folder / f"{name}.{generation}"

@@ -90,6 +90,36 @@ class Models:
         """Return LAION scores (n,) of (n, 224, 224, 3) uint8 RGB crops."""
         return self.clip(crops)
 
+    @cached_property
+    def _embedder(self) -> Any:
+        from multiexpr.models.laion_network import load_embedder
+
+        return load_embedder(self.recipe.score.signature.clip, self.device)
+
+    def embeddings(self, crops: np.ndarray) -> np.ndarray:
+        """Return CLIP embeddings (n, 768) of length 1 of (n, 224, 224, 3) uint8 RGB crops."""
+        return self._embedder(crops)
+
+    @cached_property
+    def _musiq(self) -> Any:
+        from multiexpr.models.musiq_network import load_musiq
+
+        return load_musiq(self.device)
+
+    def musiq(self, frames: list[np.ndarray]) -> np.ndarray:
+        """Return MUSIQ scores (n,) of (H, W, 3) uint8 RGB frames."""
+        return self._musiq(frames)
+
+    @cached_property
+    def _nsfw(self) -> Any:
+        from multiexpr.models.nsfw_network import load_nsfw
+
+        return load_nsfw(self.recipe.score.nsfw.model, self.device)
+
+    def unsafe(self, frames: list[np.ndarray]) -> np.ndarray:
+        """Return the probabilities (n,) that (H, W, 3) uint8 RGB frames are unsafe."""
+        return self._nsfw(frames)
+
 
 def restrict_ultralytics() -> None:
     """Configure ultralytics, before its import, not to use the network, install packages or unpickle objects."""

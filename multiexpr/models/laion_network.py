@@ -75,11 +75,21 @@ def load_clip(name: str, device: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
         UserError: the model is missing or is not ViT-L/14.
     """
+    weight, bias = load_head(weights.require("laion_aesthetic"))
+    embed = load_embedder(name, device)
+    return lambda crops: embed(crops) @ weight + bias
+
+
+def load_embedder(name: str, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that maps (n, 224, 224, 3) uint8 RGB crops to embeddings (n, 768) of length 1.
+
+    Raises:
+        UserError: the model is missing or is not ViT-L/14.
+    """
     import torch
     from transformers import CLIPVisionModelWithProjection
 
     path = find_clip_model(name)
-    weight, bias = load_head(weights.require("laion_aesthetic"))
     model = CLIPVisionModelWithProjection.from_pretrained(path, local_files_only=True).to(device).eval()
     if model.config.projection_dim != DIMENSIONS or model.config.image_size != SIDE:
         size = f"{model.config.projection_dim} dimensions at {model.config.image_size} pixels"
@@ -87,9 +97,9 @@ def load_clip(name: str, device: str) -> Callable[[np.ndarray], np.ndarray]:
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
 
     @torch.inference_mode()
-    def score(crops: np.ndarray) -> np.ndarray:
+    def embed(crops: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2).float() / 255
         embedded = model(pixel_values=((pixels - mean) / std).to(model.dtype)).image_embeds.double().cpu().numpy()
-        return embedded / np.linalg.norm(embedded, axis=1, keepdims=True) @ weight + bias
+        return embedded / np.linalg.norm(embedded, axis=1, keepdims=True)
 
-    return score
+    return embed

@@ -118,12 +118,14 @@ class StageTiming:
         num_clips: number of clips processed.
         wall_s: wall time during which at least one shard was open.
         by_scorer_s: time of workers by scorer, and `decode`.
+        num_failed: number of clips that failed when their shard was last processed.
     """
 
     stage: str
     num_clips: int
     wall_s: float
     by_scorer_s: dict[str, float]
+    num_failed: int = 0
 
 
 def time_spent(workspace: Workspace) -> list[StageTiming]:
@@ -141,7 +143,8 @@ def _sum_timings(stage: str, shards: list[Row]) -> StageTiming:
     for shard in shards:
         for name, seconds in shard["spent_s"].items():
             by_scorer_s[name] = by_scorer_s.get(name, 0.0) + seconds
-    return StageTiming(stage, sum(shard["clips"] for shard in shards), _union_s(shards), by_scorer_s)
+    num_clips, num_failed = (sum(shard.get(name, 0) for shard in shards) for name in ("clips", "errors"))
+    return StageTiming(stage, num_clips, _union_s(shards), by_scorer_s, num_failed)
 
 
 def _union_s(shards: list[Row]) -> float:

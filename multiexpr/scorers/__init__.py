@@ -11,20 +11,37 @@ def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
     from multiexpr.scorers.frame_damage import DamageScorer
     from multiexpr.scorers.laion import LaionScorer
     from multiexpr.scorers.motion import MotionScorer
+    from multiexpr.scorers.musiq import MusiqScorer
     from multiexpr.scorers.people import PeopleScorer
     from multiexpr.scorers.photomotion import PhotomotionScorer
     from multiexpr.scorers.sharpness import SharpnessScorer
 
     score = recipe.score
-    laion = score.aesthetics.method == "laion"
+    aesthetics: Scorer = PhotomotionScorer(score.aesthetics)
+    if score.aesthetics.method == "laion":
+        aesthetics = LaionScorer(score.aesthetics, models)
+    elif score.aesthetics.method == "musiq":
+        aesthetics = MusiqScorer(score.aesthetics, models)
+    optional = _optional_scorers(recipe, models)
     return [
         PeopleScorer(score.people, models),
         DamageScorer(score.damage),
         SharpnessScorer(score.sharpness),
-        LaionScorer(score.aesthetics, models) if laion else PhotomotionScorer(score.aesthetics),
+        aesthetics,
+        *optional,
         CutScorer(score.cuts),
-        MotionScorer(score.motion, score.sharpness),
+        MotionScorer(score.motion, score.sharpness, speech="speech" in score.optional),
     ]
+
+
+def _optional_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
+    from multiexpr.scorers.nsfw import NsfwScorer
+    from multiexpr.scorers.overlays import OverlayScorer
+    from multiexpr.scorers.signature import SignatureScorer
+
+    score = recipe.score
+    scorers = [OverlayScorer(score.overlays), NsfwScorer(score.nsfw, models), SignatureScorer(score.signature, models)]
+    return [scorer for scorer in scorers if scorer.name in score.optional]
 
 
 def aesthetics_method(recipe: Recipe) -> str:

@@ -36,6 +36,11 @@ def _noise_energies() -> np.ndarray:
 
 def fit_blur(energies: np.ndarray) -> np.ndarray:
     """Return the width of the blur in pixels, (N,), from the mean gradient energies (N, S) of N pictures or regions."""
+    return _fit(energies)[0]
+
+
+def _fit(energies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the width of the blur in pixels, the strength of the edges and the variance of the noise, (N,) each."""
     weights = 1 / np.maximum(energies, 1e-9)  # relative errors
     edges = weights / np.sqrt(SIGMAS[:, None, None] ** 2 + np.square(SCALES))  # for each width, (K, N, S)
     noise = weights * _noise_energies()
@@ -44,7 +49,8 @@ def fit_blur(energies: np.ndarray) -> np.ndarray:
     amount = np.maximum((ee * noise.sum(-1) - en * edges.sum(-1)) / determinant, 0)  # of noise
     strength = np.maximum((edges.sum(-1) - amount * en) / ee, 0)  # of edges
     errors = ((strength[..., None] * edges + amount[..., None] * noise - 1) ** 2).sum(-1)
-    return SIGMAS[np.argmin(errors, axis=0)]
+    best = np.argmin(errors, axis=0), np.arange(errors.shape[1])
+    return SIGMAS[best[0]], strength[best], amount[best]
 
 
 def effective_side(gray: np.ndarray) -> float:
@@ -64,8 +70,22 @@ def sharpest_side(gray: np.ndarray, cells: int = 4, share: float = 0.2) -> float
         cells: the picture is divided into cells x cells regions.
         share: share of the regions that are at least this sharp; only the half with the strongest edges is considered.
     """
+    sigma = np.quantile(fit_blur(_strongest_regions(gray, cells)), share)
+    return min(gray.shape) * min(1.0, SHARP_SIGMA / float(sigma))
+
+
+def _strongest_regions(gray: np.ndarray, cells: int) -> np.ndarray:
+    """Return the mean gradient energies (N, S) of the half of cells x cells regions with the strongest edges."""
     maps = [cv2.resize(energy, (cells, cells), interpolation=cv2.INTER_AREA) for energy in gradient_energies(gray)]
     energies = np.stack(maps, axis=-1).reshape(-1, len(SCALES)).astype(np.float64)
-    strongest = np.argsort(energies[:, -1])[len(energies) // 2 :]
-    sigma = np.quantile(fit_blur(energies[strongest]), share)
-    return min(gray.shape) * min(1.0, SHARP_SIGMA / float(sigma))
+    return energies[np.argsort(energies[:, -1])[len(energies) // 2 :]]
+
+
+def noise_to_detail(gray: np.ndarray, cells: int = 4, share: float = 0.2) -> float:
+    """Return the gradient energy of noise relative to that of edges, at the finest scale, in the sharpest regions.
+
+    Detail masks noise. Above 1, noise hides the finest detail even where the picture is sharpest. See `sharpest_side`.
+    """
+    sigma, strength, amount = _fit(_strongest_regions(gray, cells))
+    detail = strength / np.sqrt(sigma**2 + SCALES[0] ** 2)
+    return float(np.quantile(amount * _noise_energies()[0] / np.maximum(detail, 1e-9), share))

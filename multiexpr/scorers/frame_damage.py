@@ -1,4 +1,4 @@
-"""Damage scorer: noise, block artifacts, interlacing, clipped highlights and letterbox bars of whole frames.
+"""Damage scorer: noise, block artifacts, interlacing, halos, clipped highlights and letterbox bars of whole frames.
 
 All are measured at the size of the clip, because a resized frame shows neither combs nor blocks nor noise.
 """
@@ -12,13 +12,19 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreDamage
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded, rounded_all
+from multiexpr.scorers.edges import noise_to_detail
 
-VERSION = "damage-2"
+VERSION = "damage-3"
 FULL_SIZE = 1 << 16  # more pixels than a side has
 BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
 BLOCK = 8  # side of the blocks that codecs transform
 FLAT_BLOCK = 16  # side of the blocks in which noise is measured
 QUIET_SHARE = 25  # percentile of blocks, by noise: the flat ones
+VISIBLE_NOISE = 2.55  # standard deviation: a peak signal-to-noise ratio of 40 dB
+HALO_REACH = 12  # largest distance in pixels of a halo from its edge
+HALO_STEP = 12  # smallest difference of two pixels next to an edge
+FLAT_REACH, FLAT = 4, 0.05  # pixels beyond the halo, and their largest gradient relative to the edge
+MIN_EDGES = 50
 COMB_RATIO, COMB_LEVELS = 2.0, 2.0  # by which lines differ more from their neighbours than from their field
 
 
@@ -28,7 +34,7 @@ class DamageScorer:
     name = "damage"
     costly = False
     columns = [  # noqa: RUF012
-        *((name, pa.float64()) for name in ("noise", "blockiness", "combing", "clipped")),
+        *((name, pa.float64()) for name in ("noise", "grain", "blockiness", "combing", "halos", "clipped")),
         ("content_box", pa.list_(pa.float64())),
     ]
 
@@ -60,8 +66,10 @@ class _Measurement:
         at_rest = median_picture(grays)
         return {
             "noise": rounded(np.median([noise_sd(gray) for gray in grays])),
+            "grain": rounded(np.median([grain(gray) for gray in grays[::2]])),
             "blockiness": rounded(np.median([blockiness(gray) for gray in grays])),
             "combing": rounded(max(combing(gray, at_rest) for gray in grays)),
+            "halos": rounded(np.median([halos(gray) for gray in grays[::2]])),
             "clipped": rounded(np.median([clipped_share(frame) for frame in frames])),
             "content_box": rounded_all(np.array(box) / (width, height, width, height)),
         }
@@ -122,6 +130,45 @@ def noise_sd(gray: np.ndarray) -> float:
     return float(np.percentile(usable if usable.size else deviations, QUIET_SHARE)) if deviations.size else 0.0
 
 
+def grain(gray: np.ndarray) -> float:
+    """Return the noise of an (H, W) uint8 picture relative to its detail; 0 if the noise cannot be seen at all."""
+    return noise_to_detail(gray) if noise_sd(gray) > VISIBLE_NOISE else 0.0
+
+
+def halos(gray: np.ndarray) -> float:
+    """Return the strength of the halos of the edges of an (H, W) uint8 picture, relative to the edges; 0 without.
+
+    A sharpened edge overshoots on both sides: the gradient across it changes its sign before and after the edge. An
+    edge as a camera records it has no such lobes. Only edges with flat surroundings count, because texture has lobes
+    too, and only pictures without visible noise. 0 if there are few such edges.
+    """
+    if noise_sd(gray) > VISIBLE_NOISE:
+        return 0.0
+    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
+    lobes = np.concatenate([_side_lobes(smooth), _side_lobes(np.ascontiguousarray(smooth.T))])
+    return max(0.0, float(np.median(lobes))) if len(lobes) >= MIN_EDGES else 0.0
+
+
+def _side_lobes(values: np.ndarray) -> np.ndarray:
+    """Return the weaker of the opposite gradients at the two sides of each isolated edge across the rows, (N,)."""
+    across, down = values[1:-1, 2:] - values[1:-1, :-2], np.abs(values[2:] - values[:-2])[:, 1:-1]
+    reach = HALO_REACH + FLAT_REACH
+    if across.shape[1] <= 2 * reach:
+        return np.zeros(0, np.float32)
+    size = np.abs(across)
+    steps, before, after = size[:, reach:-reach], size[:, reach - 1 : -reach - 1], size[:, reach + 1 : 1 - reach]
+    strong = (steps >= before) & (steps > after) & (steps > 2 * down[:, reach:-reach]) & (steps > HALO_STEP)
+    row, column = np.nonzero(strong)
+    places = column + reach
+    centre = across[row, places]
+    around = {d: across[row, places + d] / centre for d in range(-reach, reach + 1)}
+    far = np.max([np.abs(around[d]) for d in around if abs(d) > HALO_REACH], axis=0)
+    left = -np.min([around[d] for d in range(-HALO_REACH, 0)], axis=0)
+    right = -np.min([around[d] for d in range(1, HALO_REACH + 1)], axis=0)
+    largest = np.max([np.abs(ratio) for ratio in around.values()], axis=0)  # 1 at the edge itself, not at its lobes
+    return np.minimum(left, right)[(far < FLAT) & (largest <= 1)]
+
+
 def blockiness(gray: np.ndarray) -> float:
     """Return how much stronger the steps of a picture are every 8 pixels than elsewhere, in the weaker direction.
 
@@ -172,6 +219,11 @@ def combing(gray: np.ndarray, at_rest: np.ndarray) -> float:
     own = _block_means(np.abs(middle - (values[:-4] + values[4:]) / 2), BLOCK)
     combed = (other > COMB_RATIO * own + COMB_LEVELS) & (change > other / 2)
     return float(np.mean(combed)) if other.size else 0.0
+
+
+def crushed_share(gray: np.ndarray) -> float:
+    """Return the share of pixels of an (H, W) uint8 picture that are 5 or less, in [0, 1]."""
+    return float((gray <= 5).mean()) if gray.size else 0.0
 
 
 def clipped_share(frame: np.ndarray) -> float:

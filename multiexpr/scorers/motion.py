@@ -20,20 +20,23 @@ from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import FOLLOWER, TRACKER, landmarker
+from exprbench.media import VideoSource
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.edges import effective_side
-from multiexpr.scorers.frame_damage import clipped_share
+from multiexpr.scorers.frame_damage import clipped_share, crushed_share
+from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
+from multiexpr.scorers.speech import loudness, mouth_opening, speaking
 
-VERSION = "motion-2"
+VERSION = "motion-3"
 NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
-PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "luma")
-PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES))
+PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "crushed", "luma")
+PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES, "speaking"))
 NORMAL_MEDIAN = 0.4549364  # median of the square of a standard normal variable
 
 
@@ -49,8 +52,9 @@ class MotionScorer:
         ("face_moment_box", pa.list_(pa.float64())),
     ]
 
-    def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness) -> None:
+    def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness, *, speech: bool = False) -> None:
         self.params = params
+        self.hears = speech
         self.sharpness = sharpness
 
     def fingerprint(self) -> Row:  # noqa: D102
@@ -58,7 +62,7 @@ class MotionScorer:
         sharpness = {"face_side": self.sharpness.face_side, "percentile": self.sharpness.percentile}
         engine = choose_engine(self.params.engine)
         params = {**asdict(self.params), "engine": engine if engine == "mediapipe" else f"{engine}, {FOLLOWER}"}
-        return {"version": VERSION, "tracker": TRACKER, "model": model, **params, **sharpness}
+        return {"version": VERSION, "tracker": TRACKER, "model": model, **params, **sharpness, "speech": self.hears}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
         return Frames(times_s=constant_rate(facts["length_s"], self.params.fps), short_side=self.params.short_side)
@@ -75,11 +79,14 @@ class _Measurement:
         self.facts = facts
         self.buffer: deque[np.ndarray] = deque()
         self.buffer_bytes = 0
+        self.is_damaged: bool | None = None  # measured on one frame when tracking starts
         self.tracker = FaceTracker(landmarker(params.engine), fps=params.fps, follow_regions=True)
         self.fps = params.fps
         self.moments = sorted({round(t * params.fps) for t in evenly_spaced(facts["length_s"], NUM_MOMENTS)})
         self.kept_frames: dict[int, np.ndarray] = {}
         self.num_frames = 0
+        self.loudness: np.ndarray | None = None
+        self.has_listened = False
 
     def update(self, frame: np.ndarray, time_s: float) -> None:
         if self.num_frames in self.moments:
@@ -90,16 +97,36 @@ class _Measurement:
         if self.buffer_bytes > BUFFER_BYTES:
             self._track()
 
+    def listen(self, video: VideoSource) -> None:
+        """Measure the loudness of the clip; called after the last frame if the scorer hears."""
+        self.loudness = loudness(video, self.fps, self.num_frames)
+        self.has_listened = True
+
+    def _speaking(self, track: FaceTrack) -> Row:
+        """Return how well a person's mouth fits the sound: 0 without sound, NaN if it is not measured."""
+        if self.loudness is None:
+            return {"face_speaking": 0.0 if self.has_listened else float("nan")}
+        opening = mouth_opening(track.landmarks[track.seen], self.tracker.size)
+        return {"face_speaking": speaking(opening, self.loudness, track.seen)}
+
     def _track(self) -> None:
+        if self.is_damaged is None:
+            self.is_damaged = bool(self.buffer) and is_damaged(self.buffer[len(self.buffer) // 2])
         while self.buffer:
-            self.tracker.update(self.buffer.popleft())
+            frame = self.buffer.popleft()
+            self.tracker.update(smoothed(frame) if self.is_damaged else frame)
         self.buffer_bytes = 0
 
     def compute(self) -> Row:
         self._track()
         tracks = self.tracker.compute()
         people = [
-            {**person_scores(track, self.tracker.size, self.facts), **self._picture_scores(track)} for track in tracks
+            {
+                **person_scores(track, self.tracker.size, self.facts),
+                **self._picture_scores(track),
+                **self._speaking(track),
+            }
+            for track in tracks
         ]
         moments = [t for t in self.moments if t < self.num_frames]
         return {
@@ -113,9 +140,12 @@ class _Measurement:
         """Return the scores of a person's picture, NaN if the face is visible at none of the moments."""
         pairs = [(frame, track.box[t]) for t, frame in self.kept_frames.items() if track.seen[t]]
         measured = [face_picture(frame, box, self.sharpness.face_side) for frame, box in pairs]
-        values = np.array([[m[name] for name in PICTURE_MEASURES] for m in measured] or [[np.nan] * 4])
+        values = np.array(
+            [[m[name] for name in PICTURE_MEASURES] for m in measured] or [[np.nan] * len(PICTURE_MEASURES)]
+        )
         low, middle = np.percentile(values, self.sharpness.percentile, axis=0), np.median(values, axis=0)
-        scores = {"effective_px": low[0], "sharpness": low[1], "clipped": middle[2], "luma": middle[3]}
+        scores = {name: (low if name in ("effective_px", "sharpness") else middle)[i]
+                  for i, name in enumerate(PICTURE_MEASURES)}  # fmt: skip
         return {f"face_{name}": float(score) for name, score in scores.items()}
 
 
@@ -259,12 +289,13 @@ def face_picture(frame: np.ndarray, box: np.ndarray, side: int) -> Row:
         effective_px: effective size of the face, at most `side`; see `multiexpr.scorers.edges`.
         sharpness: variance of the Laplacian.
         clipped: share of pixels of which a channel is 250 or more.
+        crushed: share of pixels of 5 or less.
         luma: mean brightness in [0, 1].
     """
     x0, y0, x1, y1 = box * np.resize(frame.shape[1::-1], 4)
     crop, _ = square(frame, np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0))
     if crop is None:
-        return {"effective_px": 0.0, "sharpness": 0.0, "clipped": 0.0, "luma": 0.0}
+        return dict.fromkeys(PICTURE_MEASURES, 0.0)
     gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     interpolation = cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR
     resized = cv2.resize(gray, (side, side), interpolation=interpolation)
@@ -272,5 +303,6 @@ def face_picture(frame: np.ndarray, box: np.ndarray, side: int) -> Row:
         "effective_px": effective_side(resized if len(crop) > side else gray),
         "sharpness": laplacian_variance(resized),
         "clipped": clipped_share(crop),
+        "crushed": crushed_share(gray),
         "luma": float(gray.mean() / 255),
     }

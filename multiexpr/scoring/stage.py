@@ -118,6 +118,9 @@ class _ClipTask:
                         measurement.update(frame, time_s)
                         self._add_time(name, start)
                 start = time.perf_counter()
+        for scorer in needed:
+            if getattr(scorer, "hears", False):
+                measurements[scorer.name].listen(video)
         return measurements
 
     def _add_time(self, name: str, start: float) -> None:

@@ -1,6 +1,6 @@
 """Explain the verdict on one clip: all scores, all thresholds, and the rule that dropped it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,14 @@ def explain(workspace: Workspace, recipe: Recipe, shard: int, row: Row) -> Expla
     """Explain the verdict on a clip, given its shard and its row of the index."""
     scores = {name: _score_row(workspace, name, shard, row["clip_id"]) for name in active_scorers(workspace, recipe)}
     rules = [result for name, columns in scores.items() for result in _apply_rules(name, scores, columns, recipe)]
+    rules = [replace(r, passed=None) if _is_hidden(r, rules) else r for r in rules]
     outcome, summary = _outcome(scores, rules)
     return Explanation(row, outcome, summary, rules, _people(scores, recipe), scores)
+
+
+def _is_hidden(result: RuleResult, rules: list[RuleResult]) -> bool:
+    """Return whether another rule that the clip fails makes the measure of this one unsound."""
+    return any(other.passed is False and other.rule.name in result.rule.unless for other in rules)
 
 
 def _score_row(workspace: Workspace, name: str, shard: int, clip_id: str) -> Row:

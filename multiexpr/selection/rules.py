@@ -2,7 +2,8 @@
 
 `RULES` are in the order in which they are applied; the first rule that fails is the reason for which a clip is dropped.
 A person counts if the person passes every rule on people. A rule on people drops a clip if too few people pass it and
-all rules on people before it.
+all rules on people before it. Expression is judged before the picture of the faces, because a photograph is no person:
+its sharp face does not stand in for the blurred face of a live one.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +32,10 @@ class Rule:
         person_column: column with a number per person, for a rule on people.
         meaning: description of the number, with its unit.
         at_least: whether the threshold is a minimum; otherwise it is a maximum.
+        without_people: number of a clip without faces, for a rule on people; NaN: the rule does not apply to it.
         tunable: whether `select --target` changes the threshold; rules on the kind of clip are not tunable.
         off_at: threshold that disables the rule.
+        unless: names of earlier rules; a clip that fails one of them is not measured soundly by this rule, and passes.
     """
 
     name: str
@@ -42,8 +45,10 @@ class Rule:
     column_measure: Measure | None = None
     person_column: str = ""
     at_least: bool = True
+    without_people: float = float("nan")
     tunable: bool = False
     off_at: float | None = None
+    unless: tuple[str, ...] = ()
 
     def measure(self, columns: Columns, keep: Keep) -> np.ndarray:
         """Return the numbers of N clips that are compared with the threshold, (N,)."""
@@ -72,9 +77,8 @@ def _short_side(columns: Columns, keep: Keep) -> np.ndarray:
 
 def _count_people(columns: Columns, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of people that count per frame, (N, F), padded with 0, and the number of frames, (N,)."""
-    boxes, confidence, frame = columns["people_box"], columns["people_confidence"], columns["people_frame"]
-    height = boxes.values.reshape(-1, 4)[:, 3] - boxes.values.reshape(-1, 4)[:, 1]
-    is_counted = (confidence.values >= keep.people.min_confidence) & (height >= keep.people.min_height)
+    height, confidence, frame = columns["people_height"], columns["people_confidence"], columns["people_frame"]
+    is_counted = (confidence.values >= keep.people.min_confidence) & (height.values >= keep.people.min_height)
     num_frames = np.diff(columns["people_counts"].starts)
     max_frames = int(num_frames.max(initial=0))
     cells = confidence.clip_index * max_frames + frame.values.astype(np.int64)
@@ -99,12 +103,10 @@ def _median_people(columns: Columns, keep: Keep) -> np.ndarray:
 
 
 def _of_person(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
-    """Return the `min_people`-th best value of a rule on people, (N,); see `deciding_person`."""
+    """Return the value of the deciding person, (N,); see `deciding_person`."""
     index = deciding_person(rule, columns, keep)
-    values = np.append(_person_values(rule, columns), np.nan)
-    measured = np.where(index >= 0, values[index], np.nan)
-    is_first = rule is PERSON_RULES[0]
-    return np.where(np.isnan(measured) & is_first, 0.0, measured)
+    values = np.append(_person_values(rule, columns), rule.without_people)
+    return np.where(index >= 0, values[index], rule.without_people)
 
 
 def _person_values(rule: "Rule", columns: Columns) -> np.ndarray:
@@ -121,6 +123,12 @@ def people_that_pass(rules: Sequence["Rule"], columns: Columns, keep: Keep) -> n
     return passing
 
 
+def enough_people_pass(rules: Sequence["Rule"], columns: Columns, keep: Keep) -> np.ndarray:
+    """Return which of N clips have `min_people` people who pass all given rules, (N,) bool."""
+    column = columns[PERSON_RULES[0].person_column]
+    return column.count(people_that_pass(rules, columns, keep)) >= keep.people.min_people
+
+
 def people_that_count(columns: Columns, keep: Keep) -> list[list[int]]:
     """Return the numbers of the people of each clip who pass every rule on people, from 1, left to right."""
     passing, starts = people_that_pass(PERSON_RULES, columns, keep), columns[PERSON_RULES[0].person_column].starts
@@ -130,12 +138,18 @@ def people_that_count(columns: Columns, keep: Keep) -> list[list[int]]:
 def deciding_person(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
     """Return the index among all people of the person at which a rule on people passes or fails, (N,).
 
-    That is the `min_people`-th best of the people who pass all earlier rules on people; -1 if there are fewer.
+    That is the `min_people`-th best of the people who pass all earlier rules on people. If they are too few, an earlier
+    rule drops the clip, and the rule is judged on all people in it, so that `reasons` names every fault: at the
+    `min_people`-th best of them, or the last if there are fewer. -1 if there is no such person.
     """
-    sign = 1 if rule.at_least else -1
+    sign, starts = 1 if rule.at_least else -1, columns[rule.person_column].starts
+    values = ListColumn(sign * _person_values(rule, columns), starts)
+    if rule is PERSON_RULES[0]:
+        return values.nth_largest_index(keep.people.min_people, np.ones(len(values.values), bool))
     earlier = people_that_pass(PERSON_RULES[: PERSON_RULES.index(rule)], columns, keep)
-    values = ListColumn(sign * _person_values(rule, columns), columns[rule.person_column].starts)
-    return values.nth_largest_index(keep.people.min_people, earlier)
+    enough = values.count(earlier) >= keep.people.min_people
+    eligible = earlier | ~enough[values.clip_index]
+    return values.nth_largest_index(np.minimum(keep.people.min_people, values.count(eligible)), eligible)
 
 
 def person_number(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
@@ -143,6 +157,14 @@ def person_number(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
     index = deciding_person(rule, columns, keep)
     return np.where(index >= 0, index - columns[rule.person_column].starts[:-1] + 1, 0)
 
+
+def _best_speaker(columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the largest correlation of a person's mouth with the sound, (N,); NaN if it is not measured."""
+    speaking = columns["face_speaking"]
+    return speaking.nth_largest(1, np.ones(len(speaking.values), bool))
+
+
+HIDES_EDGES = ("interlaced", "dark", "dark_faces")  # edges are combed, or have too few levels
 
 RULES = (
     Rule(name="short", scorer="container", threshold="container.min_duration_s", column_measure=_column("length_s"),
@@ -159,18 +181,33 @@ RULES = (
          meaning="people in at least half of the frames", at_least=False, off_at=0),
     Rule(name="noisy", scorer="damage", threshold="damage.max_noise", column_measure=_column("noise"),
          meaning="standard deviation of noise, 0 to 255", at_least=False),
+    Rule(name="grainy", scorer="damage", threshold="damage.max_grain", column_measure=_column("grain"),
+         meaning="energy of noise relative to that of the finest detail", at_least=False),
     Rule(name="blocky", scorer="damage", threshold="damage.max_blockiness", column_measure=_column("blockiness"),
          meaning="strength of steps every 8 pixels", at_least=False),
     Rule(name="interlaced", scorer="damage", threshold="damage.max_combing", column_measure=_column("combing"),
          meaning="share of blocks with interlacing combs", at_least=False),
+    Rule(name="oversharpened", scorer="damage", threshold="damage.max_halos", column_measure=_column("halos"),
+         meaning="halos of edges relative to the steps of the edges", at_least=False),
     Rule(name="dark", scorer="sharpness", threshold="sharpness.min_luma", column_measure=_column("luma"),
          meaning="mean brightness in [0, 1]"),
     Rule(name="blurred", scorer="sharpness", threshold="sharpness.min_effective_px",
-         column_measure=_column("effective_px"), meaning="effective short side in pixels", tunable=True),
+         column_measure=_column("effective_px"), meaning="effective short side in pixels", tunable=True,
+         unless=HIDES_EDGES),
     Rule(name="unaesthetic", scorer="photomotion", threshold="aesthetics.min_photomotion",
          column_measure=_column("photomotion"), meaning="photomotion score in [0, 10]", tunable=True),
     Rule(name="unaesthetic", scorer="laion", threshold="aesthetics.min_laion", column_measure=_column("laion"),
          meaning="LAION aesthetic score, about 1 to 10", tunable=True),
+    Rule(name="unaesthetic", scorer="musiq", threshold="aesthetics.min_musiq", column_measure=_column("musiq"),
+         meaning="MUSIQ quality score, about 0 to 100", tunable=True),
+    Rule(name="burned_in_text", scorer="overlays", threshold="overlays.max_text", column_measure=_column("text"),
+         meaning="share of the picture in lines of text", at_least=False),
+    Rule(name="watermark", scorer="overlays", threshold="overlays.max_watermark", column_measure=_column("watermark"),
+         meaning="share of the changing picture with steady edges", at_least=False),
+    Rule(name="picture_in_picture", scorer="overlays", threshold="overlays.max_inset", column_measure=_column("inset"),
+         meaning="area of a picture in the picture, as a share of it", at_least=False),
+    Rule(name="nsfw", scorer="nsfw", threshold="nsfw.max_nsfw", column_measure=_column("nsfw"),
+         meaning="probability that a frame is unsafe", at_least=False),
     Rule(name="cut", scorer="cuts", threshold="cuts.max_cut", column_measure=_column("cut"),
          meaning="largest sudden change between frames, 0 to 255", at_least=False),
     Rule(name="jump_cut", scorer="cuts", threshold="cuts.max_jump", column_measure=_column("jump"),
@@ -178,17 +215,22 @@ RULES = (
     Rule(name="gradual_cut", scorer="cuts", threshold="cuts.max_gradual", column_measure=_column("gradual"),
          meaning="largest share of the picture that changes straight to another", at_least=False),
     Rule(name="few_faces", scorer="motion", threshold="motion.min_seen", person_column="face_seen",
-         meaning="share of frames that show the face"),
+         meaning="share of frames that show the face", without_people=0.0),
+    Rule(name="inexpressive", scorer="motion", threshold="motion.min_expression", person_column="face_expression",
+         meaning="variation of mouth, eyes and brows in % of the eye distance", without_people=0.0, tunable=True),
     Rule(name="burnt_out_faces", scorer="motion", threshold="motion.max_face_clipped", person_column="face_clipped",
          meaning="share of the face that is burnt out", at_least=False),
     Rule(name="dark_faces", scorer="motion", threshold="motion.min_face_luma", person_column="face_luma",
          meaning="mean brightness of the face in [0, 1]"),
+    Rule(name="crushed_faces", scorer="motion", threshold="motion.max_face_crushed", person_column="face_crushed",
+         meaning="share of the face that is black", at_least=False),
     Rule(name="small_faces", scorer="motion", threshold="motion.min_face_px", person_column="face_px",
          meaning="face size in pixels", tunable=True),
     Rule(name="blurred_faces", scorer="motion", threshold="motion.min_face_effective_px",
-         person_column="face_effective_px", meaning="effective size of the face in pixels", tunable=True),
-    Rule(name="inexpressive", scorer="motion", threshold="motion.min_expression", person_column="face_expression",
-         meaning="variation of mouth, eyes and brows in % of the eye distance", tunable=True),
+         person_column="face_effective_px", meaning="effective size of the face in pixels", tunable=True,
+         unless=HIDES_EDGES),
+    Rule(name="silent", scorer="motion", threshold="speech.min_speaking", column_measure=_best_speaker,
+         meaning="correlation of the speaker's mouth opening and loudness"),
 )  # fmt: skip
 
 
@@ -196,13 +238,16 @@ PERSON_RULES = tuple(rule for rule in RULES if rule.person_column)
 
 READS = {  # columns that the rules read, by scorer
     "container": ("length_s", "width", "height", "fps"),
-    "people": ("people_counts", "people_frame", "people_box", "people_confidence"),
-    "damage": ("noise", "blockiness", "combing"),
+    "people": ("people_counts", "people_frame", "people_height", "people_confidence"),
+    "damage": ("noise", "grain", "blockiness", "combing", "halos"),
     "sharpness": ("effective_px", "luma"),
     "photomotion": ("photomotion",),
     "laion": ("laion",),
+    "musiq": ("musiq",),
+    "overlays": ("text", "watermark", "inset"),
+    "nsfw": ("nsfw",),
     "cuts": ("cut", "jump", "gradual"),
-    "motion": tuple(rule.person_column for rule in PERSON_RULES),
+    "motion": (*(rule.person_column for rule in PERSON_RULES), "face_speaking"),
 }
 
 

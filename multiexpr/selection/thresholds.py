@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from multiexpr.recipe import Keep, Recipe
-from multiexpr.selection.rules import READS, Rule, scorer_rules
+from multiexpr.selection.rules import PERSON_RULES, READS, Rule, enough_people_pass, scorer_rules
 from multiexpr.selection.verdicts import SHARDS_PER_BATCH, Scores, active_scorers, load_scores
 from multiexpr.storage.columns import Columns, concatenate, take
 from multiexpr.storage.workspace import Workspace
@@ -85,9 +85,10 @@ def _passes_fixed_rules(scores: Scores, keep: Keep, order: list[str]) -> np.ndar
     eligible = np.ones(len(scores), bool)
     for name in order:
         for rule in scorer_rules(name):
-            if not rule.tunable:
+            if not (rule.tunable or rule.person_column):
                 eligible &= ~(rule.fails(rule.measure(scores.columns, keep), keep) & scores.measured[name])
-    return eligible
+    fixed = [rule for rule in PERSON_RULES if not rule.tunable]
+    return eligible & (enough_people_pass(fixed, scores.columns, keep) | ~scores.measured[PERSON_RULES[0].scorer])
 
 
 def _passing(candidates: _Candidates, rules: list[Rule], keep: Keep) -> np.ndarray:
@@ -125,7 +126,7 @@ def _stricter(
             num_dropped = min(round((1 - share**power) * len(ranked)), len(ranked) - 1)
             keep = _with_limit(keep, rule.threshold, _round_down(float(ranked[num_dropped])))
         remaining &= ~rule.fails(measured, keep)
-    return keep, remaining
+    return keep, remaining & enough_people_pass(PERSON_RULES, candidates.columns, keep)
 
 
 def _round_down(value: float) -> float:

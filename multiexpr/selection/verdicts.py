@@ -15,6 +15,7 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import atomic_path, write_json
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.scorers import container
+from multiexpr.selection.copies import REASON, drop_copies
 from multiexpr.selection.rules import READS, RULES, Rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import Column, from_table
 from multiexpr.storage.parquet import list_shards, read_metadata, read_table, shard_path
@@ -24,6 +25,8 @@ KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
 OUTCOMES = (KEPT, DROPPED, ERROR, PENDING)
 SHARDS_PER_BATCH = 100
 UNDECIDED = 255
+AESTHETICS = ("photomotion", "laion", "musiq")  # methods, of which the recipe names one
+OPTIONAL = ("overlays", "nsfw")  # scorers of rules that apply only if the recipe names them
 LIST_SCORERS = ("people", "motion")  # scorers that write a list per clip
 
 VERDICTS = pa.schema(
@@ -116,13 +119,14 @@ class Verdicts:
 def active_scorers(workspace: Workspace, recipe: Recipe) -> list[str]:
     """Return the scorers whose rules apply, in order.
 
-    Of the two aesthetic scorers, only that of the recipe applies; with the method `auto`, the one that has scores.
+    Of the aesthetic scorers, only that of the recipe applies; with the method `auto`, the one that has scores.
     """
     order = [container.NAME, *dict.fromkeys(rule.scorer for rule in RULES if rule.scorer != container.NAME)]
+    order = [name for name in order if name not in OPTIONAL or name in recipe.score.optional]
     method = recipe.score.aesthetics.method
     if method == "auto":
         method = "laion" if list_shards(workspace.scores("laion")) else "photomotion"
-    return [name for name in order if name not in ("laion", "photomotion") or name == method]
+    return [name for name in order if name not in AESTHETICS or name == method]
 
 
 def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
@@ -139,6 +143,9 @@ def judge(scores: Scores, keep: Keep, order: Sequence[str]) -> Verdicts:
         outcome[undecided & ~scores.failed[name] & ~scores.measured[name]] = OUTCOMES.index(PENDING)
         for rule in scorer_rules(name):
             fails = rule.fails(rule.measure(scores.columns, keep), keep) & scores.measured[name]
+            for other, other_fails in zip(rules, failing, strict=True):
+                if other.name in rule.unless:
+                    fails &= ~other_fails
             reached.append(outcome == UNDECIDED)
             dropped = reached[-1] & fails
             outcome[dropped] = OUTCOMES.index(DROPPED)
@@ -238,8 +245,18 @@ def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel
                 out.write_table(_as_table(scores, verdicts, order))
             _count(funnel, scores, verdicts, order)
     if save:
+        if "signature" in recipe.score.optional:
+            _drop_copies(workspace, recipe, order, funnel)
         write_json(workspace.root / "funnel.json", funnel.as_dict())
     return funnel
+
+
+def _drop_copies(workspace: Workspace, recipe: Recipe, order: Sequence[str], funnel: Funnel) -> None:
+    """Drop near-duplicates among the kept clips, the last step of the funnel."""
+    quality = next(name for name in order if name in AESTHETICS)
+    num_copies = drop_copies(workspace, recipe.keep.copies, (quality, quality))
+    funnel.reached[REASON], funnel.dropped[REASON] = funnel.num_kept, num_copies
+    funnel.num_kept -= num_copies
 
 
 @contextmanager

@@ -34,8 +34,11 @@ class ListColumn:
         index = self.nth_largest_index(n, mask)
         return np.where(index >= 0, np.append(self.values, np.nan)[index], np.nan)
 
-    def nth_largest_index(self, n: int, mask: np.ndarray) -> np.ndarray:
-        """Return where in `values` the n-th largest of each clip's selected values is, (N,); -1 if there are fewer."""
+    def nth_largest_index(self, n: int | np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return where in `values` the n-th largest of each clip's selected values is, (N,); -1 if there are fewer.
+
+        `n` is one number, or a number per clip (N,).
+        """
         selected = np.flatnonzero(mask & ~np.isnan(self.values))
         clip_index = self.clip_index[selected]
         order = np.lexsort((-self.values[selected], clip_index))
@@ -43,7 +46,8 @@ class ListColumn:
         first = np.searchsorted(clip_index, np.arange(len(self.starts) - 1))
         rank = np.arange(len(clip_index)) - first[clip_index]
         result = np.full(len(self.starts) - 1, -1)
-        result[clip_index[rank == n - 1]] = selected[rank == n - 1]
+        is_nth = rank == np.resize(n, len(result))[clip_index] - 1
+        result[clip_index[is_nth]] = selected[is_nth]
         return result
 
     def take(self, mask: np.ndarray) -> "ListColumn":

@@ -21,6 +21,7 @@ class Workspace:
     mismatches.parquet           files and table rows without an entry
     index/00000.parquet          clips of these videos
     scores/SCORER/00000.parquet  columns of each scorer
+    copies.parquet               near-duplicates and the clips that they copy
     verdicts.parquet             outcome of every clip: kept, dropped, error or pending
     funnel.json                  number of clips by outcome and reason
     captions/00000.parquet       captions of kept clips
@@ -64,6 +65,11 @@ class Workspace:
     def verdicts(self) -> Path:
         """Return the path of the table of verdicts."""
         return self.root / "verdicts.parquet"
+
+    @property
+    def copies(self) -> Path:
+        """Return the path of the table of near-duplicates."""
+        return self.root / "copies.parquet"
 
     @property
     def captions(self) -> Path:

@@ -33,11 +33,13 @@ def scores():
     good = {
         "width": 1280, "height": 720, "fps": 25.0, "num_frames": 125, "length_s": 5.0,
         "people_counts": [2, 2, 2], "people_frame": [0, 0, 1, 1, 2, 2],
-        "people_box": [0.1, 0.1, 0.4, 0.9, 0.5, 0.1, 0.9, 0.9] * 3, "people_confidence": [0.9] * 6,
-        "noise": 1.0, "blockiness": 0.1, "combing": 0.0, "effective_px": 300.0, "luma": 0.4, "photomotion": 7.0,
+        "people_height": [0.8] * 6, "people_confidence": [0.9] * 6,
+        "noise": 1.0, "grain": 0.0, "blockiness": 0.1, "combing": 0.0, "halos": 0.0,
+        "effective_px": 300.0, "luma": 0.4, "photomotion": 7.0,
         "cut": 0.0, "jump": 0.0, "gradual": 0.0,
         "face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_effective_px": [100.0, 80.0],
-        "face_clipped": [0.0, 0.1], "face_luma": [0.4, 0.3],
+        "face_clipped": [0.0, 0.1], "face_crushed": [0.0, 0.1], "face_luma": [0.4, 0.3], "face_speaking": [None, None],
+        "text": 0.0, "watermark": 0.0, "inset": 0.0, "nsfw": 0.0,
         "face_head_deg": [5.0, 4.0], "face_mouth": [4.0, 3.0], "face_eyes": [1.0, 1.0], "face_brows": [1.0, 2.0],
         "face_expression": [2.5, 2.2], "face_gaze_deg": [5.0, 6.0],
     }  # fmt: skip

@@ -21,9 +21,17 @@ COLUMNS = {
 
 def of_people(count, **changes):
     """Return the columns of faces of `count` people who pass every rule, with changes such as `px=[20.0, 200.0]`."""
-    values = {"seen": 1.0, "px": 200.0, "effective_px": 100.0, "clipped": 0.0, "luma": 0.4, "expression": 2.0}
+    values = {
+        "seen": 1.0,
+        "px": 200.0,
+        "effective_px": 100.0,
+        "clipped": 0.0,
+        "crushed": 0.0,
+        "luma": 0.4,
+        "expression": 2.0,
+    }
     faces = {name: [value] * count for name, value in values.items()}
-    return {f"face_{name}": value for name, value in {**faces, **changes}.items()}
+    return {f"face_{name}": value for name, value in {**faces, "speaking": [None] * count, **changes}.items()}
 
 
 def good(**changes):
@@ -33,13 +41,15 @@ def good(**changes):
                       "constant_rate": True, "codec": "h264", "pixel_format": "yuv420p", "container": "mov",
                       "rotation_deg": 0, "square_pixels": True, "has_audio": False},
         "people": {"people_counts": [2] * 5, "people_frame": [i for i in range(5) for _ in (0, 1)],
-                   "people_box": [0.1, 0.1, 0.4, 0.9, 0.5, 0.1, 0.9, 0.9] * 5, "people_confidence": [0.9] * 10},
-        "damage": {"noise": 1.0, "blockiness": 0.1, "combing": 0.0},
+                   "people_box": [0.1, 0.1, 0.4, 0.9, 0.5, 0.1, 0.9, 0.9] * 5, "people_height": [0.8] * 10,
+                   "people_confidence": [0.9] * 10},
+        "damage": {"noise": 1.0, "grain": 0.0, "blockiness": 0.1, "combing": 0.0, "halos": 0.0},
         "sharpness": {"effective_px": 300.0, "sharpness": 100.0, "luma": 0.4},
         "photomotion": {"photomotion": 7.0},
         "cuts": {"cut": 0.0, "jump": 0.0, "gradual": 0.0, "cut_times_s": []},
         "motion": {"face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_effective_px": [100.0, 80.0],
-                   "face_clipped": [0.0, 0.1], "face_luma": [0.4, 0.3],
+                   "face_clipped": [0.0, 0.1], "face_crushed": [0.0, 0.1], "face_luma": [0.4, 0.3],
+                   "face_speaking": [None, None],
                    "face_expression": [2.5, 2.2], "face_moment_s": [0.5, 1.5],
                    "face_moment_box": [0.1, 0.2, 0.3, 0.5] * 2 + [0.6, 0.2, 0.8, 0.5] * 2},
     }  # fmt: skip
@@ -114,6 +124,7 @@ def random_clips(count, seed=0):
             people_confidence=rng.uniform(0.3, 1, 10).tolist(), face_seen=rng.uniform(0.5, 1, faces).tolist(),
             face_px=rng.uniform(30, 300, faces).tolist(), face_effective_px=rng.exponential(100, faces).tolist(),
             face_expression=rng.exponential(2, faces).tolist(),
-            face_clipped=rng.uniform(0, 0.5, faces).tolist(), face_luma=rng.uniform(0.05, 0.9, faces).tolist(),
+            face_clipped=rng.uniform(0, 0.5, faces).tolist(), face_crushed=rng.uniform(0, 0.3, faces).tolist(),
+            face_speaking=[None] * int(faces), face_luma=rng.uniform(0.05, 0.9, faces).tolist(),
         ))  # fmt: skip
     return clips

@@ -1,4 +1,4 @@
-"""A stage whose shards are files, for processes on other nodes: each logs what it starts, and waits for a file `go`."""
+"""A stage whose shards are files, for processes on other nodes: each logs its starts, then waits for a file `go`."""
 
 import os
 import time

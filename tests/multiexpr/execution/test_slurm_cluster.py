@@ -121,7 +121,7 @@ def test_the_submitted_script_has_what_a_sample_needed(cluster, collection, expe
     monkeypatch.chdir(ROOT)
     out = tmp_path / "out"
     command = ["curate", str(collection), "--out", str(out), "--executor", "slurm", "--submit", "--tasks=2"]
-    assert cli.main([*command, "--workers", "1", "--sbatch", "--partition=all"]) == 0
+    assert cli.main([*command, "--workers", "1", "--sbatch=--partition=all"]) == 0
     job = capsys.readouterr().out.split()[1].strip(";")
     script = (out / "slurm/curate.sbatch").read_text()
     subprocess.run(["bash", "-n", str(out / "slurm/curate.sbatch")], check=True)

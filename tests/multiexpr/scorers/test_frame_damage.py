@@ -11,6 +11,8 @@ from multiexpr.scorers.frame_damage import (
     clipped_share,
     combing,
     content_box,
+    grain,
+    halos,
     median_picture,
     noise_sd,
     without_bars,
@@ -148,3 +150,36 @@ def test_bars_change_no_score():
     assert {k: v for k, v in with_bars.items() if k != "content_box"} == {
         k: v for k, v in without.items() if k != "content_box"
     }
+
+
+def edges(sharpening=0.0, noise=0.0):
+    """Return a picture of soft steps 80 pixels apart, sharpened by an unsharp mask."""
+    row = np.where(np.arange(640) // 80 % 2, 170.0, 70.0)
+    picture = cv2.GaussianBlur(np.tile(row, (200, 1)).astype(np.float32), (0, 0), 1.5)
+    picture += sharpening * (picture - cv2.GaussianBlur(picture, (0, 0), 2.0))
+    picture += np.random.default_rng(0).normal(0, noise, picture.shape)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def test_sharpened_edges_have_halos_and_others_have_none():
+    assert halos(edges()) == 0
+    weak, strong = halos(edges(1.0)), halos(edges(3.0))
+    assert 0.05 < weak < strong < 1
+    assert halos(edges(3.0).T.copy()) == pytest.approx(strong)
+
+
+def test_noise_and_thin_lines_are_no_halos():
+    assert halos(edges(noise=10.0)) == 0
+    lines = np.full((200, 640), 90, np.uint8)
+    lines[:, 40::80] = 200
+    assert halos(lines) == 0
+
+
+def test_grain_is_noise_relative_to_detail():
+    """The same noise hides the detail of a blurred picture, but not that of a sharp one."""
+    sharp = edges(noise=8.0)
+    blurred = cv2.GaussianBlur(edges(), (0, 0), 8).astype(np.float32)
+    grainy = np.clip(blurred + np.random.default_rng(0).normal(0, 8, blurred.shape), 0, 255).astype(np.uint8)
+    assert grain(sharp) < 1 < grain(grainy)
+    assert grain(edges()) == 0
+    assert noise_sd(sharp) == pytest.approx(noise_sd(grainy), rel=0.1)

@@ -230,6 +230,7 @@ def test_the_picture_of_a_face_is_the_square_around_it():
         "effective_px": effective_side(resized),
         "sharpness": laplacian_variance(resized),
         "clipped": 0.25,
+        "crushed": pytest.approx(float((gray <= 5).mean())),
         "luma": pytest.approx(gray.mean() / 255),
     }
     assert set(face_picture(frame, box + 5, 128).values()) == {0.0}  # beyond the frame
@@ -283,7 +284,7 @@ def test_pictures_are_measured_in_the_middles_of_ten_parts_where_the_face_is_see
 
     def picture(frame, box, side):
         asked.append((frame[0, 0, 0], side))
-        return dict.fromkeys(("effective_px", "sharpness", "clipped", "luma"), 10.0 * len(asked))
+        return dict.fromkeys(("effective_px", "sharpness", "clipped", "crushed", "luma"), 10.0 * len(asked))
 
     monkeypatch.setattr(motion, "face_picture", picture)
     running = start({"length_s": 4.0, "width": 64, "height": 36}, face_side=96, percentile=25)

@@ -11,13 +11,14 @@ def test_why_shows_what_was_measured_wanted_and_reached(workspace):
     name = f"{found.clip['clip_id']}.mp4"
     assert found.summary == "dark (mean brightness in [0, 1]: 0.01, expected at least 0.08); also cut"
     assert lines[:2] == [f"clip {found.clip['clip_id']}: {name}", f"dropped: {found.summary}"]
-    rules = [line.split(maxsplit=5) for line in lines[3:24]]
+    end = lines.index("", 3)
+    rules = [line.split(maxsplit=5) for line in lines[3:end]]
     assert rules[0][:5] == ["pass", "short", "40", ">=", "2"]
     assert rules[1][:4] == ["pass", "long", "40", "off"]
     by_name = {words[1]: words for words in rules}
     assert by_name["dark"][:5] == ["FAIL", "dark", "0.01", ">=", "0.08"]
     assert by_name["cut"][:5] == ["FAIL", "cut", "99", "<=", "27"]
-    assert lines[25:27] == ["person 1 counts", "person 2 counts"]
+    assert lines[end + 1 : end + 3] == ["person 1 counts", "person 2 counts"]
     assert "container (scored)" in lines
     assert "  luma = 0.01" in lines
     assert not [line for line in lines if line.startswith(("  clip_id", "  stamp", "  state", "  error", "  detail"))]
@@ -34,8 +35,16 @@ def test_why_shows_the_error_and_judges_nothing_that_failed_or_was_not_measured(
     assert (failed.outcome, failed.summary) == ("error", "decode_errors (synthetic)")
     assert {j.passed for j in failed.rules if j.rule.scorer in ("sharpness", "cuts")} == {None}
     assert (pending.outcome, pending.summary) == ("pending", "damage is not measured yet")
-    assert {j.rule.name: j.passed for j in unseen.rules}["small_faces"] is None  # it does not apply
-    assert [line[0] for line in str(unseen).splitlines() if "keep.motion.min_face_px" in line] == ["-"]
+    assert {j.rule.name: j.passed for j in unseen.rules}["silent"] is None  # it does not apply
+    assert [line[0] for line in str(unseen).splitlines() if "keep.speech.min_speaking" in line] == ["-"]
+
+
+def test_why_does_not_blame_the_edges_of_a_clip_with_combs_for_blur(workspace, recipe):
+    fill(workspace, [[good(combing=0.1, face_effective_px=[100.0, 20.0]), good(face_effective_px=[100.0, 20.0])]])
+    combed, blurred = (why(workspace.root, f"0000{i:016d}", recipe=recipe) for i in range(2))
+    assert combed.summary.startswith("interlaced (")
+    assert "blurred_faces" not in combed.summary
+    assert blurred.summary.startswith("blurred_faces (")
 
 
 def test_why_names_the_person_who_does_not_count(workspace, recipe):
