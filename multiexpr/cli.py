@@ -238,7 +238,7 @@ def _run_curate(args: argparse.Namespace) -> int:
 
 def _submit(args: argparse.Namespace) -> int:
     from exprbench.core.processes import num_cores
-    from multiexpr import submission
+    from multiexpr import slurm_job
     from multiexpr.curation import list_videos
     from multiexpr.recipe import load_recipe
     from multiexpr.storage.workspace import Workspace
@@ -250,18 +250,18 @@ def _submit(args: argparse.Namespace) -> int:
     workspace, workers = Workspace(args.out), args.workers or num_cores()
     recipe = _load_recipe(args) or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     list_videos(args.source, workspace, {**_listing_options(args), "resume": True})
-    sample = submission.measure_sample(workspace, recipe, workers=workers)
-    job = submission.Submission(
+    sample = slurm_job.measure_sample(workspace, recipe, workers=workers)
+    job = slurm_job.SlurmJob(
         tasks=args.tasks,
         workers=workers,
-        command=submission.task_command(args.argv, workers),
+        command=slurm_job.task_command(args.argv, workers),
         sbatch=args.sbatch,
     )
-    script = submission.format_script(sample, job, workspace.root.resolve() / "slurm")
+    script = slurm_job.format_script(sample, job, workspace.root.resolve() / "slurm")
     if args.dry_run:
         print(script, end="")
     else:
-        print(f"job {submission.submit(script, workspace)}; follow it with: multiexpr status {args.out}")
+        print(f"job {slurm_job.submit(script, workspace)}; follow it with: multiexpr status {args.out}")
     return DONE
 
 
