@@ -55,7 +55,7 @@ def test_shards_in_work_and_failed_clips_are_shown(workspace, capsys):
         assert cli.main(["status", str(workspace.root)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert (
-        lines[1] == "score            1 of 3 shards, 1 running, 1 clips failed, 6 clips left, 24 s at the rate so far"
+        lines[1] == "score            1 of 3 shards, running: 1, clips failed: 1, 6 clips left, 24 s at the rate so far"
     )
     assert lines[2].startswith(f"  score: process {os.getpid()} on ")
     assert lines[2].endswith(" works on 1 shard")
