@@ -1,7 +1,7 @@
 """MediaPipe's networks in OpenVINO against MediaPipe, on the same crops of real frames.
 
-The tolerances are 0.05 pixels, 2e-3 of a blendshape and 0.1 degrees. Both run in single precision, with kernels that sum
-in another order: of 277 faces, two had a blendshape that differed by more than 1e-3 (at most 1.3e-3).
+The tolerances are 0.05 pixels, 2e-3 of a blendshape and 0.1 degrees. Both run in single precision, with kernels that
+sum in another order: of 277 faces, two had a blendshape that differed by more than 1e-3 (at most 1.3e-3).
 """
 
 import numpy as np
