@@ -126,7 +126,7 @@ def main() -> None:
     models = TimedModels(recipe, timer)
     timer.time("load", models.people, [np.zeros((64, 64, 3), np.uint8)])
     landmarker = timer.time("load", TimedLandmarker, timer)
-    motion.landmarker = lambda: landmarker
+    motion.landmarker = lambda engine: landmarker
     scorers = make_scorers(recipe, models)
     root = Path(workspace.collection()["root"])
     for clip, facts, names in scored_clips(workspace, [scorer.name for scorer in scorers]):

@@ -12,7 +12,7 @@ import exprbench
 from exprbench.commands.options import add_device, add_face_engine, add_pairing, add_profile, add_verb, name_list
 from exprbench.core.cli_base import TOO_MANY_FAILED
 from exprbench.core.files import write_text
-from exprbench.faces.engine import using_engine
+from exprbench.face_engine import using_engine
 
 if TYPE_CHECKING:
     from exprbench.scoring.pairs import PairScores

@@ -17,7 +17,7 @@ from exprbench.commands.options import (
 )
 from exprbench.core.cli_base import TOO_MANY_FAILED, shard
 from exprbench.core.progress import NORMAL, QUIET, VERBOSE, set_verbosity
-from exprbench.faces.engine import using_engine
+from exprbench.face_engine import using_engine
 
 
 def add(verbs: argparse._SubParsersAction) -> None:

@@ -20,7 +20,7 @@ from exprbench.faces.landmarker import (
     Landmarker,
     square,
 )
-from exprbench.faces.networks import BLENDSHAPE_POINTS, DETECTOR_SIDE, LANDMARK_SIDE, FaceNetworks
+from exprbench.faces.openvino_networks import BLENDSHAPE_POINTS, DETECTOR_SIDE, LANDMARK_SIDE, FaceNetworks
 from exprbench.faces.regions import Region, cut, detection_region, landmark_region, letterbox, project
 
 GEOMETRY = "geometry_pipeline_metadata_landmarks.binarypb"
@@ -43,7 +43,7 @@ class OpenVinoLandmarker(Landmarker):
         scored_boxes = []
         for score, detection in self._detections(crop, MIN_SEARCH_SCORE, SEARCH_SUPPRESSION):
             x0, y0, x1, y1 = detection[:4]
-            left, top, width, height = (round(float(v)) for v in (x0, y0, x1 - x0, y1 - y0))
+            left, top, width, height = (int(v) for v in (x0, y0, x1 - x0, y1 - y0))  # truncated, as by MediaPipe
             left, top = left + origin[0], top + origin[1]
             scored_boxes.append((score, (left, top, left + width, top + height)))
         return scored_boxes

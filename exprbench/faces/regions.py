@@ -4,6 +4,7 @@ Coordinates are MediaPipe's: pixels of a picture, counted from the centre of the
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from exprbench.faces.landmark_groups import OUTER_EYE_CORNERS
 
 EXPANSION = 1.5  # of a detection's box to the region of its landmarks
+SUBPIXELS = 32  # steps per pixel, and columns per block, of OpenCV's former `warpPerspective`
+WARP_BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +76,39 @@ def cut(picture: np.ndarray, region: Region, side: int, border: int) -> np.ndarr
         side: side in pixels of the result.
         border: OpenCV's border mode beyond the picture.
     """
+    maps = _turned_maps(region, side) if region.rotation else _upright_maps(region, side)
+    return cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=border)
+
+
+def _turned_maps(region: Region, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fixed-point maps of a region for `cv2.remap`."""
     matrix = region.to_picture()
     steps = np.arange(side) / side
     across, down = matrix[:, :1] * steps, matrix[:, 1:2] * steps + matrix[:, 2:]
     x, y = (np.add.outer(*pair) for pair in zip(down.astype(np.float32), across.astype(np.float32), strict=True))
-    return cv2.remap(picture, *cv2.convertMaps(x, y, cv2.CV_16SC2), cv2.INTER_LINEAR, borderMode=border)
+    return cv2.convertMaps(x, y, cv2.CV_16SC2)
+
+
+@lru_cache(maxsize=64)
+def _upright_maps(region: Region, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fixed-point maps of an upright region for `cv2.remap`.
+
+    Its positions can be halfway between two steps of 1/32 pixel. So that they are rounded to the same side as by
+    OpenCV's former `warpPerspective`, they are computed with the same operations in the same order.
+    """
+    matrix = region.to_picture()
+    corners = (np.array([[0, 1], [0, 0], [1, 0], [1, 1]]) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    target = np.array([[0, side], [0, 0], [side, 0], [side, side]], np.float32)
+    to_picture = cv2.invert(cv2.getPerspectiveTransform(corners, target))[1]
+    column, row = np.arange(side, dtype=np.float64), np.arange(side, dtype=np.float64)[:, None]
+    within = column % WARP_BLOCK
+    x, y, w = (a * (column - within) + b * row + c for a, b, c in to_picture)
+    scale = SUBPIXELS / (w + to_picture[2, 0] * within)
+    x, y = (
+        np.rint((start + a * within) * scale).astype(int) for start, a in zip((x, y), to_picture[:2, 0], strict=True)
+    )
+    whole = np.stack([x // SUBPIXELS, y // SUBPIXELS], axis=-1).astype(np.int16)
+    return whole, (y % SUBPIXELS * SUBPIXELS + x % SUBPIXELS).astype(np.uint16)
 
 
 def project(points: np.ndarray, region: Region) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 from exprbench import weights
 from exprbench.core.cache import cached
 from exprbench.core.files import sha256_path
-from exprbench.faces.engine import choose_engine, engine_version
+from exprbench.face_engine import choose_engine, engine_version
 from exprbench.faces.landmarker import Landmarker
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from exprbench.core.files import sha256_json
 from exprbench.core.processes import KILLED
-from exprbench.faces.engine import choose_engine
+from exprbench.face_engine import choose_engine
 from exprbench.faces.video_tracks import TRACKER
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.exporting.clips import clip_path, export_clip

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from exprbench import weights
 from exprbench.core.files import sha256_path
+from exprbench.face_engine import choose_engine
 from exprbench.faces import FaceTrack, eye_closed, gaze, rotation
-from exprbench.faces.engine import choose_engine
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker

@@ -13,7 +13,7 @@ from exprbench.building.source_files import list_inputs
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import WorkerKilled
 from exprbench.faces import load_tracks
-from exprbench.faces.video_tracks import given_path, landmarker
+from exprbench.faces.video_tracks import _load, given_path
 from exprbench.media import write_image
 from tests.people import clip, person, still
 from tests.videos import numbered
@@ -330,7 +330,7 @@ def test_a_missing_landmarker_is_named_once_with_the_way_to_get_it(folders, tmp_
         path.unlink()
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("exprbench.faces.video_tracks.landmarker", landmarker.__wrapped__)
+    monkeypatch.setattr("exprbench.faces.video_tracks._load", _load.__wrapped__)
     with pytest.raises(
         UserError, match=r"ada.mp4, dee.mp4: weights_missing, exprbench weights fetch face_landmarker"
     ) as error:

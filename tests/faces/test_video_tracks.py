@@ -38,11 +38,11 @@ def test_tracks_of_another_version_of_the_video_are_refused(video):
 
 def test_without_the_model_the_error_says_what_to_put_where(video, monkeypatch, own_cache):
     monkeypatch.setenv("EXPRBENCH_WEIGHTS", "")
-    tracking_module.landmarker.cache_clear()
+    tracking_module._load.cache_clear()
     with pytest.raises(ItemError, match=r"put face_landmarker\.task from https") as error:
         track_faces(video)
     assert error.value.code == "weights_missing"
-    tracking_module.landmarker.cache_clear()
+    tracking_module._load.cache_clear()
 
 
 @pytest.mark.shared

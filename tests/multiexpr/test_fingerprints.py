@@ -71,7 +71,14 @@ def changed(before, after):
 def test_all_settings_of_the_scorers_are_listed_here():
     score = asdict(Recipe().score)
     listed = {f"{section}.{key}" for section, keys in score.items() if isinstance(keys, dict) for key in keys}
-    assert set(SETTINGS) == listed - {"aesthetics.method"}
+    assert set(SETTINGS) == listed - {"aesthetics.method", "motion.engine"}
+
+
+def test_the_face_engine_is_part_of_the_key(files):
+    pytest.importorskip("openvino")
+    assert changed(fingerprints(files), fingerprints(files, "score.motion.engine=openvino")) == {"motion"}
+    same = fingerprints(files, "score.motion.engine=openvino"), fingerprints(files, "score.motion.engine=auto")
+    assert changed(*same) == set()
 
 
 @pytest.mark.parametrize(("key", "touched"), SETTINGS.items())

@@ -82,13 +82,13 @@ def faces(monkeypatch):
     tracks = people.people(10, people.person(10, x=0.3, hidden=(0, 1)), people.person(10, x=0.7, hidden=(0, 1, 2)))
     rates = []
 
-    def tracker(_landmarker, fps):
+    def tracker(_landmarker, fps, follow_regions):
         rates.append(fps)
         return SimpleNamespace(update=lambda frame: None)
 
-    monkeypatch.setattr(exporting, "landmarker", lambda: None)
+    monkeypatch.setattr(exporting, "landmarker", lambda engine: None)
     monkeypatch.setattr(exporting, "FaceTracker", tracker)
-    monkeypatch.setattr(exporting, "collect", lambda tracker, sha256: replace(tracks, video_sha256=sha256))
+    monkeypatch.setattr(exporting, "collect", lambda tracker, sha256, engine: replace(tracks, video_sha256=sha256))
     return rates
 
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from exprbench import face_engine as engine
 from exprbench.core.errors import UserError
-from exprbench.faces import engine
-from exprbench.faces.engine import VARIABLE, choose_engine, using_engine
+from exprbench.face_engine import VARIABLE, choose_engine, using_engine
 from exprbench.faces.video_tracks import tracks_key, tracks_made_by
 
 

@@ -46,15 +46,13 @@ class FaceNetworks:
 
     Args:
         model: path of `face_landmarker.task`.
-        device: OpenVINO's device.
     """
 
-    def __init__(self, model: Path, device: str = "CPU") -> None:
+    def __init__(self, model: Path) -> None:
         import openvino
 
         self._path = model
         self._core = openvino.Core()
-        self._device = device
         self._compiled: dict[tuple[str, int], Network] = {}
 
     def detect(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +81,6 @@ class FaceNetworks:
         return self._compiled[key](batch)
 
     def _compile(self, name: str, batch_size: int) -> Network:
-        config = CONFIG if self._device == "CPU" else {}
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(self._path) as task:
             model = self._core.read_model(task.extract(f"{name}.tflite", folder))
             model.reshape([batch_size, *INPUTS[name]])
@@ -91,7 +88,7 @@ class FaceNetworks:
                 _take_uint8(model, *RANGES[name])
             if name == "face_landmarks_detector":
                 model = _prefer(self._core, model, BLOCKED, Path(folder))
-            request = self._core.compile_model(model, self._device, config).create_infer_request()
+            request = self._core.compile_model(model, "CPU", CONFIG).create_infer_request()
         tensor = request.get_input_tensor()
         outputs = [request.get_output_tensor(i) for i in range(len(model.outputs))]
 
