@@ -65,6 +65,14 @@ def warm_up(step: int, warmup_steps: int) -> float:
     return min(1.0, step / warmup_steps) if warmup_steps else 1.0
 
 
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set the learning rate of a parameter group; 8-bit optimizers keep it in a tensor."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
 class Trainer:
     """State of a run and its loop; `run` trains until the last step.
 
@@ -170,11 +178,12 @@ class Trainer:
             raise save_failed_batch(self.out, self.step, self.ranks.rank, list(zip(batches, drawn, strict=True)))
         factor = warm_up(self.step, self.config.optimizer.warmup_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+            set_rate(group, group["peak_lr"] * factor)
         self.optimizer.step()
         if self.ema:
             self.ema.update(self.model)
-        return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": rate}
 
     def _backward(self, batch: Batch, draws: StepDraws, num_passes: int, *, is_last: bool) -> Tensor:
         set_gradient_sync(self.model, is_last)
