@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder with the encoders")
     parser.add_argument("--source", required=True, metavar="NAME=PATH", help="clips, as for fantasyportrait prepare")
     parser.add_argument("--clip", default="832x480x81", help="WIDTHxHEIGHTxFRAMES of an example (default: 832x480x81)")
-    parser.add_argument("--fps", type=float, default=25, help="frames per second (default: 25)")
+    parser.add_argument("--fps", type=float, default=25.0, help="frames per second (default: 25)")
     parser.add_argument("--examples", type=int, default=8, help="number of measured examples (default: 8)")
     parser.add_argument("--device", default="auto", help="device of the encoders (default: auto)")
     parser.add_argument("--json", type=Path, help="file for the results (default: none)")

@@ -31,6 +31,7 @@ from fantasyportrait.settings import RuntimeConfig, SamplingConfig
 
 SIDE = 256  # of the drawings, and of the frames in which faces are searched
 WINDOW, OVERLAP, STRIDE = 9, 4, 8  # frames
+MIN_TRACKED = 128
 CACHES = ((0.02, 3), (0.06, 3), (0.12, 2), (0.12, 3), (0.24, 5))  # threshold, steps skipped in a row
 ANCHORS = ("none", "identity", "colour", "both")
 
@@ -115,23 +116,28 @@ def colour_distance(frames: np.ndarray) -> np.ndarray:
 
 
 def identity(frames: np.ndarray, portrait: Path, folder: Path) -> np.ndarray:
-    """Return csim of each window to the portrait, (number of windows,); NaN where no face is found."""
+    """Return csim of each window to the portrait, (number of windows,); NaN where no face is found.
+
+    In frames below 128 pixels the tracker finds no faces; then crops are made at the landmarks of the portrait.
+    """
     large = [resize(frame, (SIDE, SIDE)) for frame in frames]
-    write_video(folder / "made.mp4", large, crf=12)
-    values = np.full(len(frames), np.nan)
+    rest = _points(track_image(portrait), 0)
+    points = dict.fromkeys(range(len(frames)), rest)
+    if min(frames.shape[1:3]) >= MIN_TRACKED:
+        write_video(folder / "made.mp4", large, crf=12)
+        tracks = track_faces(folder / "made.mp4", fps=25)
+        points = {int(t): _points(tracks, t) for t in np.flatnonzero(tracks.tracks[0].seen)} if tracks.tracks else {}
     read = dlib_identity.load("cpu")
-    source = read([dlib_identity.crop(read_image(portrait), _points(track_image(portrait), 0, 0))])["dlib_identity"]
-    tracks = track_faces(folder / "made.mp4", fps=25)
-    seen = np.flatnonzero(tracks.tracks[0].seen) if tracks.tracks else []
-    if len(seen):
-        crops = [dlib_identity.crop(large[t], _points(tracks, 0, t)) for t in seen]
-        values[seen] = cosine(read(crops)["dlib_identity"], source)
+    source = read([dlib_identity.crop(read_image(portrait), rest)])["dlib_identity"]
+    values = np.full(len(frames), np.nan)
+    for t, at in points.items():
+        values[t] = cosine(read([dlib_identity.crop(large[t], at)])["dlib_identity"], source)[0]
     num_windows = (len(frames) - WINDOW) // STRIDE + 1
     return np.array([np.nanmean(values[i * STRIDE : i * STRIDE + WINDOW]) for i in range(num_windows)])
 
 
-def _points(tracks: FaceTracks, person: int, t: int) -> np.ndarray:
-    return tracks.tracks[person].landmarks[t, :, :2] * tracks.size
+def _points(tracks: FaceTracks, t: int) -> np.ndarray:
+    return tracks.tracks[0].landmarks[t, :, :2] * tracks.size
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -62,6 +62,7 @@ def _curate(verbs: argparse._SubParsersAction) -> None:
         metavar="SHARE",
         help="share of clips with errors, in [0, 1], above which the exit status is 3 (default: 1)",
     )
+    _add_destination(parser)
     _add_submission(parser)
     parser.set_defaults(handler=_run_curate)
 
@@ -86,8 +87,15 @@ def _add_submission(parser: Parser) -> None:
 
 
 def _add_source(parser: Parser) -> None:
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="collection: a folder, or one video")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the curation")
+    parser.add_argument(
+        "source",
+        type=_place,
+        metavar="SOURCE",
+        help="collection: a folder, one video, or a URL such as s3://bucket/videos",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the curation, on a local or shared disk"
+    )
     kinds = "openvid, openhumanvid, hallo3, multiexpr, webdataset or folder"
     parser.add_argument("--kind", default="auto", help=f"kind of collection: {kinds} (default: detected)")
     parser.add_argument(
@@ -109,6 +117,18 @@ def _add_source(parser: Parser) -> None:
     )
     parser.add_argument("--unlisted", action="store_true", help="include files that no table names")
     parser.add_argument("--no-content-check", action="store_true", help="skip the search for files with equal content")
+
+
+def _place(text: str) -> "Path | str":
+    from multiexpr.sources.remote import is_url
+
+    return text if is_url(text) else Path(text)
+
+
+def _add_destination(parser: Parser) -> None:
+    parser.add_argument(
+        "--to", metavar="URL", help="folder on object storage that gets a copy of the dataset, such as s3://bucket/name"
+    )
 
 
 def _add_scoring(parser: Parser) -> None:
@@ -204,6 +224,7 @@ def _run_curate(args: argparse.Namespace) -> int:
         execution=_execution_config(args),
         score_all=args.score_all,
         retry_errors=args.retry_errors,
+        to=args.to,
         **_listing_options(args),
     )
     if funnel is not None:
@@ -217,7 +238,7 @@ def _run_curate(args: argparse.Namespace) -> int:
 
 def _submit(args: argparse.Namespace) -> int:
     from exprbench.core.processes import num_cores
-    from multiexpr import submission
+    from multiexpr import slurm_job
     from multiexpr.curation import list_videos
     from multiexpr.recipe import load_recipe
     from multiexpr.storage.workspace import Workspace
@@ -229,18 +250,18 @@ def _submit(args: argparse.Namespace) -> int:
     workspace, workers = Workspace(args.out), args.workers or num_cores()
     recipe = _load_recipe(args) or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     list_videos(args.source, workspace, {**_listing_options(args), "resume": True})
-    sample = submission.measure_sample(workspace, recipe, workers=workers)
-    job = submission.Submission(
+    sample = slurm_job.measure_sample(workspace, recipe, workers=workers)
+    job = slurm_job.SlurmJob(
         tasks=args.tasks,
         workers=workers,
-        command=submission.task_command(args.argv, workers),
+        command=slurm_job.task_command(args.argv, workers),
         sbatch=args.sbatch,
     )
-    script = submission.format_script(sample, job, workspace.root.resolve() / "slurm")
+    script = slurm_job.format_script(sample, job, workspace.root.resolve() / "slurm")
     if args.dry_run:
         print(script, end="")
     else:
-        print(f"job {submission.submit(script, workspace)}; follow it with: multiexpr status {args.out}")
+        print(f"job {slurm_job.submit(script, workspace)}; follow it with: multiexpr status {args.out}")
     return DONE
 
 
@@ -407,14 +428,15 @@ def _export(verbs: argparse._SubParsersAction) -> None:
     _add_workspace(parser)
     _add_recipe(parser)
     _add_execution(parser)
+    _add_destination(parser)
     parser.set_defaults(handler=_run_export)
 
 
 def _run_export(args: argparse.Namespace) -> int:
     import multiexpr
 
-    num_clips = multiexpr.export(args.out, recipe=_load_recipe(args), execution=_execution_config(args))
-    print(f"{num_clips:,} clips: {args.out / 'dataset'}")
+    num_clips = multiexpr.export(args.out, recipe=_load_recipe(args), to=args.to, execution=_execution_config(args))
+    print(f"{num_clips:,} clips: {args.to or args.out / 'dataset'}")
     return DONE
 
 

@@ -34,6 +34,7 @@ from multiexpr.scoring.stage import ScoreStage
 from multiexpr.selection import verdicts
 from multiexpr.selection.thresholds import Proposal, propose
 from multiexpr.sources import SourceOptions
+from multiexpr.sources.remote import is_url, make_outline
 from multiexpr.storage.parquet import list_shards
 from multiexpr.storage.workspace import Workspace
 
@@ -55,8 +56,8 @@ def index(
     """List a collection, cut its long videos into shots, and return a summary of the listing.
 
     Args:
-        source: a folder, or a video.
-        out: folder of the curation; created if it does not exist.
+        source: a folder, a video, or the URL of a folder on object storage, such as `s3://bucket/videos`.
+        out: folder of the curation, on a local or shared disk; created if it does not exist.
         recipe: its [shots] section sets how long videos are cut; None uses `out/recipe.toml`, else the default.
         kind: kind of collection, a key of `multiexpr.sources.READERS`; `auto` detects it.
         options: names of columns and paths that differ from the usual ones of the kind.
@@ -95,13 +96,22 @@ def list_videos(
 
     def list_once() -> None:
         if not is_shared or not is_listed(workspace, job):
-            summaries.append(list_collection(Path(source), workspace, job=job, **listing))
+            summaries.append(list_collection(_local_source(source, workspace), workspace, job=job, **listing))
 
     run_step(workspace, "list", "", list_once)
     _report_listing(summaries[-1], workspace)
     if not list_shards(workspace.entries):
         raise UserError(f"there is no readable video in {source}; see {workspace.mismatches} for the files in it")
     return summaries[-1]
+
+
+def _local_source(source: Path | str, workspace: Workspace) -> Path:
+    """Return the folder to list: the collection, or its outline if it is on object storage."""
+    if not is_url(source):
+        return Path(source)
+    if num_archives := make_outline(str(source), workspace.outline):
+        say(f"index: {num_archives:,} archives on object storage are left out; unpack them, or copy them to a disk")
+    return workspace.outline
 
 
 def index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
@@ -199,12 +209,13 @@ def curate(
     check_content: bool = True,
     score_all: bool = False,
     retry_errors: bool = False,
+    to: str | None = None,
     execution: ExecutionConfig | None = None,
 ) -> verdicts.Funnel | None:
     """Build a dataset and a report from a collection, resume after an interruption, and return the funnel.
 
-    The arguments are those of `index` and `score`. Ranks of a Slurm job divide the work of every stage; the funnel is
-    returned in the one that selected, and None in the others.
+    The arguments are those of `index`, `score` and `export`. Ranks of a Slurm job divide the work of every stage; the
+    funnel is returned in the one that selected, and None in the others.
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
@@ -214,15 +225,15 @@ def curate(
             check_content=check_content, execution=execution,
         )  # fmt: skip
         score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, execution=execution)
-        return _finish(workspace, resolve_methods(recipe), execution)
+        return _finish(workspace, resolve_methods(recipe), execution, to)
 
 
-def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel | None:
+def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig, to: str | None) -> verdicts.Funnel | None:
     """Run the stages after scoring; return the funnel in the process that computed it."""
     run, funnels = _run_id(workspace, recipe), []
     run_step(workspace, "select", run, lambda: funnels.append(select(workspace.root, recipe=recipe)))
     caption(workspace.root, recipe=recipe, execution=execution)
-    export(workspace.root, recipe=recipe, execution=execution)
+    export(workspace.root, recipe=recipe, to=to, execution=execution)
     run_step(workspace, "report", run, lambda: report(workspace.root, recipe=recipe, execution=execution))
     finish_batch(workspace)
     return funnels[-1] if funnels else None

@@ -208,7 +208,7 @@ class KeepMotion:
 class KeepOverlays:
     """Thresholds on overlays."""
 
-    max_text: float = 0.02
+    max_text: float = 0.004
     max_watermark: float = 0.02
     max_inset: float = 0.0
 
@@ -232,7 +232,7 @@ class KeepCopies:
 class KeepSpeech:
     """Threshold on speech."""
 
-    min_speaking: float = 0.35
+    min_speaking: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)

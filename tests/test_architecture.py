@@ -52,8 +52,8 @@ MULTIEXPR = {
         *("recipe", "storage", "sources", "execution", "indexing", "scorers", "selection", "scoring", "captions"),
         *("exporting", "reporting"),
     },
-    "submission": {"recipe", "storage", "execution", "indexing", "curation"},
-    "cli": {"recipe", "sources", "storage", "execution", "reporting", "curation", "submission", "multiexpr"},
+    "slurm_job": {"recipe", "storage", "execution", "indexing", "curation"},
+    "cli": {"recipe", "sources", "storage", "execution", "reporting", "curation", "slurm_job", "multiexpr"},
     "multiexpr": set(),
 }
 FANTASYPORTRAIT = {

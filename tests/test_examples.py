@@ -26,6 +26,7 @@ def test_every_example_is_tried_here():
     }
 
 
+@pytest.mark.slow
 def test_a_metric_in_a_training_loop(tmp_path):
     lines = run("metric_in_a_training_loop.py", cwd=tmp_path).splitlines()
     values = [float(line.split("PSNR ")[1].split()[0]) for line in lines]

@@ -6,6 +6,7 @@ crash or hang a decoder; it ends with its parent. The pipe is the only buffer, s
 of the video.
 """
 
+import gc
 import json
 import os
 import struct
@@ -33,8 +34,10 @@ def main() -> None:
     import av
 
     av.logging.set_level(None)
+    gc.freeze()  # what is imported is not searched again
     for line in sys.stdin.buffer:
         _Response(out).handle(json.loads(line))
+        gc.collect()  # frames with side data are in reference cycles
 
 
 class _Response:

@@ -94,7 +94,7 @@ class MotionTransformer(WanTransformer3DModel):
         if residual is not None and residual.reuse:
             x = residual.add_to(x)
         else:
-            embedded = x
+            embedded = None if residual is None else x  # a reference would keep it in memory during all blocks
             layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
             for block, layer_motion in zip(self.blocks, layers, strict=True):
                 x = self._run_block(block, x, context, modulation, rotary, layer_motion)

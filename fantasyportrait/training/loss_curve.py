@@ -39,16 +39,18 @@ def _smooth(points: Curve) -> Curve:
 
 
 def draw_curves(curves: dict[str, Curve]) -> np.ndarray:
-    """Draw curves with axes and a legend, (H, W, 3) uint8."""
+    """Draw curves with axes and a legend, (H, W, 3) uint8; the high losses of the first steps are cut off."""
     import cv2
 
     points = [point for curve in curves.values() for point in curve]
-    right, top = max(step for step, _ in points), 1.05 * max(value for _, value in points)
+    validation = [value for name, curve in curves.items() if name != "training" for _, value in curve]
+    highest = max(value for _, value in points)
+    right, top = max(step for step, _ in points), 1.05 * min(highest, 1.5 * max(validation, default=highest))
     image = np.full((SIZE[1], SIZE[0], 3), 255, np.uint8)
 
     def place(step: float, value: float) -> tuple[int, int]:
         width, height = SIZE[0] - MARGINS[0] - MARGINS[2], SIZE[1] - MARGINS[1] - MARGINS[3]
-        return round(MARGINS[0] + width * step / right), round(SIZE[1] - MARGINS[3] - height * value / top)
+        return round(MARGINS[0] + width * step / right), round(SIZE[1] - MARGINS[3] - height * min(value / top, 1))
 
     def write(text: str, at: tuple[int, int], colour: tuple[int, ...] = (60, 60, 60)) -> None:
         cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)

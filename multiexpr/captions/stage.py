@@ -23,6 +23,7 @@ from multiexpr.recipe import Caption, Recipe
 from multiexpr.scorers.base import evenly_spaced
 from multiexpr.selection.verdicts import kept_by_shard
 from multiexpr.sources.locate import check_unchanged, video_source
+from multiexpr.sources.remote import local_files
 from multiexpr.storage.parquet import num_rows, read_metadata, read_rows, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 
@@ -193,7 +194,8 @@ class CaptionPool:
         if self.captioner is None:
             return {"caption": clip["caption"]}
         check_unchanged(clip, self.root)
-        frames = self._frames(video_source(clip, self.root), request["length_s"])
+        with local_files(clip, self.root) as root:
+            frames = self._frames(video_source(clip, root), request["length_s"])
         return {"caption": self.captioner.caption(frames, request["num_people"])}
 
     def _frames(self, video: VideoSource, length_s: float) -> list[np.ndarray]:

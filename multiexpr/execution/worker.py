@@ -12,6 +12,7 @@ from multiexpr.execution.gpu_server import RemoteModels
 from multiexpr.models.detector import Models, restrict_ultralytics
 from multiexpr.recipe import Recipe
 from multiexpr.sources.locate import check_unchanged
+from multiexpr.sources.remote import local_files
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -26,7 +27,8 @@ class ClipWorker:
     """
 
     def __init__(self, root: Path, recipe: Recipe, models: Models) -> None:
-        self.root = root
+        self.collection = root
+        self.root = root  # of the files of the clip in work: a download, if the collection is on object storage
         self.recipe = recipe
         self.models = models
         self._shared: dict[Any, Any] = {}
@@ -45,9 +47,10 @@ class ClipWorker:
             UserError: the run cannot go on, for example because a model file is missing.
         """
         try:
-            check_unchanged(request["clip"], self.root)
-            answer = request["task"](self, request)
-            check_unchanged(request["clip"], self.root)
+            check_unchanged(request["clip"], self.collection)
+            with local_files(request["clip"], self.collection) as self.root:
+                answer = request["task"](self, request)
+            check_unchanged(request["clip"], self.collection)
         except WeightsError as error:
             raise UserError(error.detail) from error
         return answer

@@ -19,6 +19,7 @@ from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
+from multiexpr.exporting.upload import upload_clips, upload_metadata
 from multiexpr.exporting.webdataset_writer import write_shards
 from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
 from multiexpr.selection.verdicts import active_scorers, kept_by_shard
@@ -35,7 +36,13 @@ OPEN_SORA = ("path", "text", "num_frames", "width", "height", "aspect_ratio", "f
 Row = dict[str, Any]
 
 
-def export(out: Path | str, *, recipe: Recipe | None = None, execution: ExecutionConfig | None = None) -> int:
+def export(
+    out: Path | str,
+    *,
+    recipe: Recipe | None = None,
+    to: str | None = None,
+    execution: ExecutionConfig | None = None,
+) -> int:
     """Write the dataset of the kept clips, and return its number of clips.
 
     `out/dataset/metadata.parquet` loads with `pandas.read_parquet`, the folder with Hugging Face's
@@ -45,16 +52,21 @@ def export(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     Args:
         out: folder of the curation, with verdicts.
         recipe: its [export] section applies; None uses `out/recipe.toml`.
+        to: URL of a folder on object storage, such as `s3://bucket/dataset`, that gets a copy of the dataset.
         execution: executor and workers.
 
     Raises:
-        UserError: there are no verdicts.
+        UserError: there are no verdicts, or the storage cannot be written.
     """
     workspace = Workspace(Path(out))
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     execution = execution or ExecutionConfig()
     with sole_run(workspace, execution):
-        return _export(workspace, recipe, execution)
+        num_clips = _export(workspace, recipe, execution)
+        if to:
+            upload_clips(workspace, recipe, to, execution)
+            run_step(workspace, "upload", _run_id(workspace, recipe, to), lambda: upload_metadata(workspace, to))
+        return num_clips
 
 
 def _export(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
@@ -75,10 +87,10 @@ def _export(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) ->
     return num_rows(workspace.dataset / "metadata.parquet")
 
 
-def _run_id(workspace: Workspace, recipe: Recipe) -> str:
+def _run_id(workspace: Workspace, recipe: Recipe, to: str = "") -> str:
     """Return a text that is the same for all ranks of a job that export the same verdicts; empty without a job."""
     job = get_job_id(os.environ)
-    return sha256_json([job, as_dict(recipe), sha256_path(workspace.verdicts)]) if job else ""
+    return sha256_json([job, to, as_dict(recipe), sha256_path(workspace.verdicts)]) if job else ""
 
 
 def assemble_dataset(workspace: Workspace, recipe: Recipe) -> int:

@@ -20,10 +20,9 @@ from multiexpr.scorers.sharpness import resize_short_side
 VERSION = "overlays-1"
 CHANGE_LEVELS = 8.0  # standard deviation over time, 0 to 255, of a place that changes
 EDGE_LEVELS = 6.0  # smallest gradient, in levels per pixel, of an overlay
-STEADINESS = 0.5  # largest deviation of a steady gradient over time, as a share of its size
+STEADINESS = 0.5  # smallest gradient over time of a steady edge, as a share of its median
 TEXT_PROBABILITY = 0.3
 MAX_LINE_HEIGHT = 0.15  # of a line of text, as a share of the height of the picture
-STEADY_SHARE = 0.8  # share of the frames in which the border of an inset has the same sign
 MIN_SIDE, MAX_AREA = 0.1, 0.5  # of a picture in the picture, as a share of the short side and of the picture
 SIDE_COVERAGE = 0.6  # share of a side of an inset that shows an edge
 
@@ -93,18 +92,22 @@ def watermark_share(grays: np.ndarray) -> float:
 
 
 def steady_edges(grays: np.ndarray, axis: int) -> np.ndarray:
-    """Return where (T, H, W) pictures have a steady gradient along an axis (0: down, 1: across), (H, W) bool."""
+    """Return where (T, H, W) pictures have a gradient along an axis (0: down, 1: across) in all frames, (H, W) bool.
+
+    The gradient may change, because the scene adds its own, but keeps at least half of its median. An edge of the
+    scene that rests for some time and then moves is not steady.
+    """
     gradients = np.stack([cv2.Sobel(g, cv2.CV_32F, axis, 1 - axis, ksize=3) / 8 for g in grays])
     middle = np.median(gradients, axis=0)
-    spread = np.median(np.abs(gradients - middle), axis=0) * 1.4826
-    return (np.abs(middle) > EDGE_LEVELS) & (spread < STEADINESS * np.abs(middle))
+    least = (gradients * np.sign(middle)).min(axis=0)
+    return (np.abs(middle) > EDGE_LEVELS) & (least > STEADINESS * np.abs(middle))
 
 
 def largest_inset(grays: np.ndarray) -> float:
     """Return the area in [0, 1] of the largest picture in (T, H, W) pictures; 0 if there is none."""
     height, width = grays.shape[1:]
-    columns = _lines(_borders(grays, 1))
-    rows = _lines(_borders(grays, 0).T)
+    columns = _lines(steady_edges(grays, 1))
+    rows = _lines(steady_edges(grays, 0).T)
     best = 0.0
     for left, right in _pairs(columns, width, min(height, width)):
         for top, bottom in _pairs(rows, height, min(height, width)):
@@ -117,13 +120,6 @@ def largest_inset(grays: np.ndarray) -> float:
                 box = slice(top[0], bottom[0]), slice(left[0], right[0])
                 best = max(best, area if _is_independent(grays, box) else 0.0)
     return best
-
-
-def _borders(grays: np.ndarray, axis: int) -> np.ndarray:
-    """Return where (T, H, W) pictures have a gradient of one sign in most frames, (H, W) bool; its size may change."""
-    gradients = np.stack([cv2.Sobel(g, cv2.CV_32F, axis, 1 - axis, ksize=3) / 8 for g in grays])
-    up, down = (gradients > EDGE_LEVELS / 2).mean(0), (gradients < -EDGE_LEVELS / 2).mean(0)
-    return np.maximum(up, down) >= STEADY_SHARE
 
 
 Line = tuple[int, np.ndarray, bool]  # position, where it shows an edge, and whether it is a border of the picture

@@ -95,6 +95,6 @@ def speaking(opening: np.ndarray, loud: np.ndarray, seen: np.ndarray) -> float:
 def _correlation(opening: np.ndarray, loud: np.ndarray, frames: np.ndarray) -> float:
     inside = (frames >= 0) & (frames < len(loud))
     a, b = opening[inside], loud[frames[inside]]
-    if len(a) < MIN_FRAMES or a.std() < 1e-6 or b.std() < 1e-6:
+    if len(a) < MIN_FRAMES or a.std() < 1e-6 or b.std() < 1e-3:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

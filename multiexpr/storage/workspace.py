@@ -27,6 +27,8 @@ class Workspace:
     captions/00000.parquet       captions of kept clips
     export/00000.parquet         exported clips
     timings/STAGE/00000.json     wall time of each stage and shard
+    outline/                     tables, and empty files in place of videos, of a collection on object storage
+    uploads/00000.json           shards of the dataset that are on object storage
     claims/STAGE/00000.0         process that works on a shard
     steps/STEP                   last run that took a step of the whole collection
     dataset/                     the dataset
@@ -103,6 +105,16 @@ class Workspace:
     def timings(self, stage: str) -> Path:
         """Return the folder of a stage's timings, one file per shard."""
         return self.root / "timings" / stage
+
+    @property
+    def outline(self) -> Path:
+        """Return the folder of the outline of a collection on object storage."""
+        return self.root / "outline"
+
+    @property
+    def uploads(self) -> Path:
+        """Return the folder of the marks of uploaded shards."""
+        return self.root / "uploads"
 
     def claims(self, stage: str) -> Path:
         """Return the folder of the claims on a stage's shards."""

@@ -27,6 +27,7 @@ REQUIREMENTS = "av\nnumpy\nopencv-python-headless\npyyaml\n"
 NEWEST = "2026-01-01"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 LEAST_PSNR, MOST_LMD = 27.0, 8e-3  # in self cases; at 12 frames per second, a neighbour is shown in between
+FACES_ONLY = ("fantasyportrait-official", "multi")  # gets the drivers' faces, and cannot copy what is around them
 
 
 def git(folder, *words):
@@ -112,7 +113,8 @@ def shortcomings(record, bench, out, failed):
         print(
             f"{record.method}: {case.case_id}: PSNR of the parts {', '.join(f'{p:.1f}' for p in psnrs)} dB, LMD {lmd}"
         )
-        if min(psnrs) < LEAST_PSNR or (lmd is not None and lmd > MOST_LMD):
+        is_blurred = min(psnrs) < LEAST_PSNR and (out.name, case.split) != FACES_ONLY
+        if is_blurred or (lmd is not None and lmd > MOST_LMD):
             lines.append(f"{case.case_id}: PSNR {min(psnrs):.1f} dB, LMD {lmd}")
     return lines
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 # Lowest mean PSNR in dB against the driver, of the part that the method made. Doubles that enlarge a square, or that
 # the runner gives a crop, lose detail in the resampling alone; at 12 frames per second, the frame in between is a
-# neighbour of the right one.
-LEAST_PSNR = {"skyreels-a1": 27}
+# neighbour of the right one. Crops that the method chooses are located to a pixel, not exactly.
+LEAST_PSNR = {"skyreels-a1": 27, "x-nemo": 31, "megactor": 31}
 MOST_LMD = {"skyreels-a1": 6e-3}
 
 
@@ -58,5 +58,5 @@ def test_the_landmarks_are_those_of_the_driver(name, bench, tmp_path, needs_weig
         assert case.detect_rate == 1
         assert case.values["lmd"] < MOST_LMD.get(name, 2e-3), (case.case_id, case.values)
         (part,) = part_psnrs(bench, tmp_path / "out", cases[case.case_id])
-        assert part > LEAST_PSNR.get(name, 34), (case.case_id, part)
+        assert part > LEAST_PSNR.get(name, 33), (case.case_id, part)
         assert np.isfinite(list(case.values.values())).all()

@@ -2,10 +2,12 @@
 
 import os
 import random
+import shutil
 import subprocess
 
 import pytest
 
+from exprbench.core.cache import cache_root
 from tests.failures.runs import Scoring
 from tests.scoring.conftest import bench, method
 
@@ -46,6 +48,14 @@ def expected(bench, tmp_path_factory):
 def scoring(expected, tmp_path):
     """The same command for a record that is not there yet."""
     return expected.into(tmp_path / "m.json")
+
+
+@pytest.fixture
+def scored(expected, scoring):
+    """The same command after it has made its record and filled the cache."""
+    shutil.copyfile(expected.out, scoring.out)
+    shutil.copytree(expected.out.parent / "cache", cache_root(), dirs_exist_ok=True)
+    return scoring
 
 
 @pytest.fixture

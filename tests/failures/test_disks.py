@@ -92,18 +92,16 @@ def test_a_driver_that_changes_while_it_is_scored(scoring, tmp_path):
     running.ends_well()
 
 
-def test_a_record_cut_anywhere(scoring, rng):
-    scoring.run()
-    whole = scoring.out.read_bytes()
+def test_a_record_cut_anywhere(scored, rng):
+    whole = scored.out.read_bytes()
     for _ in range(20):
-        scoring.out.write_bytes(whole[: rng.randrange(len(whole) - 2)])
+        scored.out.write_bytes(whole[: rng.randrange(len(whole) - 2)])
         with pytest.raises(UserError, match=r"is not valid JSON|is a record of schema"):
-            load_record(scoring.out)
-    scoring.ends_well()
+            load_record(scored.out)
+    scored.ends_well()
 
 
-def test_cache_entries_damaged_at_random(scoring, rng):
-    scoring.run()
+def test_cache_entries_damaged_at_random(scored, rng):
     for path in entries():
         data = bytearray(path.read_bytes())
         kind = rng.choice(("whole", "flip", "cut", "empty", "gone"))
@@ -112,4 +110,4 @@ def test_cache_entries_damaged_at_random(scoring, rng):
         path.write_bytes({"cut": data[: rng.randrange(len(data))], "empty": b""}.get(kind, data))
         if kind == "gone":
             path.unlink()
-    scoring.ends_well()
+    scored.ends_well()

@@ -62,11 +62,11 @@ def test_what_needs_no_cache_works_without_a_home(without_entry, words, tmp_path
 @pytest.mark.parametrize(
     "settings",
     [
-        {"PYTHONIOENCODING": "latin-1"},
+        pytest.param({"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.slow),
         {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"LC_ALL": "POSIX"},
-        {"LC_ALL": "no_SUCH.locale"},
+        pytest.param({"LC_ALL": "POSIX"}, marks=pytest.mark.slow),
+        pytest.param({"LC_ALL": "no_SUCH.locale"}, marks=pytest.mark.slow),
         {"LC_ALL": "tr_TR.UTF-8"},
     ],
     ids=lambda settings: "-".join(settings.values()),

@@ -42,7 +42,7 @@ def test_plain_words_leave_everything_to_its_defaults(called, capsys):
     assert given == {
         "model": Path("m"), "out": Path("o.mp4"), "portrait": Path("p.png"), "drivers": [Path("d.mp4")],
         "assign": None, "preset": "paper", "loras": [], "face_models": None, "mark": False, "overwrite": False,
-        "runtime": {}, "audio": False, "preview": None,
+        "runtime": {}, "audio": False, "preview": None, "masks": [],
     }  # fmt: skip
     assert (status, capsys.readouterr().out) == (0, "o.mp4\n")
 
@@ -54,6 +54,7 @@ def test_plain_words_leave_everything_to_its_defaults(called, capsys):
         (["--assign", "-,0.0"], "assign", "-,0.0"),
         (["--assign=0.0,-"], "assign", "0.0,-"),
         (["--audio"], "audio", True),
+        (["--masks", "a.png", "--masks", "b"], "masks", [Path("a.png"), Path("b")]),
         (["--mark"], "mark", True),
         (["--preview", "x"], "preview", Path("x")),
         (["--overwrite"], "overwrite", True),

@@ -126,6 +126,7 @@ def test_a_long_clip_over_windows_has_no_seam(model, shared, needs_weights, tmp_
     assert change[seams].max() <= others.max()
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_command_itself(model, shared, needs_weights, tmp_path):
     needs_weights("face_landmarker")

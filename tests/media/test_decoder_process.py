@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from exprbench.core.errors import UserError
 from exprbench.core.processes import WorkerKilled, spawn
-from exprbench.media import MediaError, open_clip, open_frames, probe, read_clip
+from exprbench.media import MediaError, open_clip, open_frames, probe, read_clip, write_video
 from exprbench.media.clip import DecodedClip, DecoderProcess
 from tests.killed import kill_decoders
 from tests.media.test_clip import FRAMES
@@ -115,6 +117,19 @@ def test_idle_decoders_are_reused(tmp_path):
     before = {d.process.pid for d in DecoderProcess.idle}
     read_clip(path)
     assert {d.process.pid for d in DecoderProcess.idle} == before
+
+
+def test_an_idle_decoder_does_not_keep_the_memory_of_large_frames(tmp_path):
+    path = write(tmp_path / "a.mp4", FRAMES[:5])
+    write_video(tmp_path / "large.mp4", [np.zeros((4096, 8192, 3), np.uint8)] * 2, preset="ultrafast")
+    read_clip(path)
+    decoder = psutil.Process(DecoderProcess.idle[-1].process.pid)
+    before = decoder.memory_info().rss
+    with open_clip(tmp_path / "large.mp4") as clip:
+        assert sum(1 for _ in clip) == 2
+    read_clip(path)
+    assert decoder.pid == DecoderProcess.idle[-1].process.pid
+    assert decoder.memory_info().rss < before + 30_000_000
 
 
 def test_idle_decoders_that_died_are_replaced(tmp_path):

@@ -63,7 +63,8 @@ def test_a_plain_curate_leaves_everything_to_its_defaults(called):
     (args, options), status = called("curate", "videos", "--out", "out")
     assert [str(path) for path in args] == ["videos", "out"]
     assert options == {"recipe": None, "execution": ExecutionConfig(), "score_all": False, "retry_errors": False,
-                       "kind": "auto", "options": SourceOptions(), "limit": None, "check_content": True}  # fmt: skip
+                       "kind": "auto", "options": SourceOptions(), "limit": None, "check_content": True,
+                       "to": None}  # fmt: skip
     assert status == 0
 
 

@@ -62,7 +62,8 @@ def test_a_curation_is_all_verbs_in_order_with_one_recipe(source, workspace, ste
     options = {name: options for name, _, options in steps}
     assert options["ScoreStage"].pop("retry_before") > 1.7e9
     assert options["ScoreStage"] == {"score_all": True, "execution": execution}
-    assert options["index_stage"] == options["export"] == options["report"] == {"execution": execution}
+    assert options["index_stage"] == options["report"] == {"execution": execution}
+    assert options["export"] == {"execution": execution, "to": None}
     assert load_recipe(workspace.recipe) == STRICT
 
 

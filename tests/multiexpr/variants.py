@@ -19,10 +19,11 @@ CUT, STILL = {"keep": 0, "cut": 1}, {"keep": 0, "live": 0, "expressive": 0}
 BRIGHT = "lutrgb=" + ":".join(f"{c}=min(255\\,val*2.4+50)" for c in "rgb")
 CRUSHED = "lutrgb=" + ":".join(f"{c}=max(0\\,val*1.4-150)" for c in "rgb")
 ENLARGED = "scale=160:80:flags=area,scale=1024:512:flags="
+EMPTY = "drawbox=t=fill:c=0x335588"
 FROZEN = "trim=start=1:end=1.03,setpts=PTS-STARTPTS,loop=-1:1:0,setpts=N/25/TB"
 TINY = ",scale=64:64,pad=512:512:224:224:color=gray"
 BOX = "drawbox=x={}:y=150:w=200:h=280:t=fill:c=brown"
-COMBS = "setpts=PTS/2,fps=50,tinterlace=mode=interleave_top"
+HIDDEN_SHORTLY = f"{SQUARE},{BOX.format(180)}:enable='between(t,1.5,2)'"
 
 PAIRS = {  # name: left, right, filter on the pair, labels that differ
     "d12_d20": ("d12", "d20", "", {}),
@@ -47,8 +48,6 @@ PAIRS = {  # name: left, right, filter on the pair, labels that differ
     "oversharpened_soft": ("d11", "d20", "gblur=sigma=1.5,unsharp=9:9:5", {**QUALITY, "sharp": None}),
     "burnt": ("d12", "trump", BRIGHT, QUALITY),
     "crushed": ("d12", "d10", CRUSHED, QUALITY),
-    "combs": ("d12", "d20", COMBS, QUALITY),
-    "combs_other": ("d10", "biden", COMBS, QUALITY),
     "frozen": ("d12", "trump", FROZEN, STILL),
     "frozen_light_grain": ("d12", "trump", FROZEN + ",noise=alls=10:allf=t", STILL),
     "frozen_grain_dark": ("d10", "d20", FROZEN + ",noise=alls=20:allf=t", STILL),
@@ -109,11 +108,11 @@ def _others(folder: Path) -> dict[str, dict[str, Any]]:
         "one_passes_tiny": (["d12", "trump", "s7.jpg"], three.replace("FILTER1", TINY),
                             {**SHARPNESS, "people": None}),
         "right_blurred": (["d12", "trump"], _beside("", right=f"{SQUARE},gblur=sigma=5"), SHARPNESS),
-        "right_enters": (["d12", "trump"], _beside("", right=f"{SQUARE},drawbox=t=fill:c=0x335588:enable='lt(t,2)'"),
+        "right_enters": (["d12", "trump"], _beside("", right=f"{SQUARE},{EMPTY}:enable='lt(t,2)'"),
                          {"keep": 0, "people": 0, "cut": None}),
-        "right_leaves": (["d12", "d10"], _beside("", right=f"{SQUARE},drawbox=t=fill:c=0x335588:enable='gt(t,2)'"),
+        "right_leaves": (["d12", "d10"], _beside("", right=f"{SQUARE},{EMPTY}:enable='gt(t,2)'"),
                          {"keep": 0, "people": 0, "cut": None}),
-        "short_occlusion": (["d12", "d10"], _beside("", right=SQUARE + "," + BOX.format(180) + ":enable='between(t,1.5,2)'"), {}),
+        "short_occlusion": (["d12", "d10"], _beside("", right=HIDDEN_SHORTLY), {}),
         "face_covered": (["d12", "d10"], _beside("", right=f"{SQUARE},{BOX.format(150)}"),
                          {"keep": 0, "people": None, "expressive": None}),
         "slow_neutral": (["trump", "d13"], _beside("", right=f"trim=start=0:end=0.4,setpts=10*(PTS-STARTPTS),{SQUARE}"),
@@ -126,11 +125,13 @@ def _others(folder: Path) -> dict[str, dict[str, Any]]:
     _blocky(folder / "mpeg2_blocks.mp4", ["d10", "d20"], "mpeg2video")
     _clip(folder / "filmed_jump.mp4", [["-i", str(DATA / "multi/two_person.mp4")]],
           "[0:v]select='between(t,0,2.5)+between(t,3.7,6.2)',setpts=N/23/TB[o]")  # fmt: skip
+    _clip(folder / "filmed_combs.mp4", [["-i", str(DATA / "multi/two_person.mp4")]],
+          "[0:v]hflip,fps=60,tinterlace=mode=interleave_bottom[o]")  # fmt: skip
     _clip(folder / "one_person.mp4", [_driver("d10")], "[0:v]null[o]")
     _clip(folder / "dancer.mp4", [["-i", str(DATA / "driving/noface_s13.mp4")]], "[0:v]scale=trunc(iw/2)*2:-2[o]")
     return {
         **{name: {**GOOD, **label} for name, (*_, label) in clips.items()},
-        **{name: {**GOOD, **QUALITY} for name in ("mpeg4_blocks", "mpeg2_blocks")},
+        **{name: {**GOOD, **QUALITY} for name in ("mpeg4_blocks", "mpeg2_blocks", "filmed_combs")},
         "filmed_jump": {**GOOD, **CUT},
         "one_person": {**GOOD, "keep": 0, "people": 0},
         "dancer": {**GOOD, "keep": 0, "people": 0, "sharp": None, "expressive": None},

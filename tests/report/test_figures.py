@@ -10,25 +10,32 @@ from exprbench.report import figures
 pytest.importorskip("matplotlib")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inputs(scored):
     records = [load_record(path) for path in scored.records]
     return records, make_table(records)
 
 
-def test_every_split_has_its_figures(inputs, tmp_path):
-    names = figures.write_figures(tmp_path, *inputs)
-    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+@pytest.fixture(scope="module")
+def written(inputs, tmp_path_factory):
+    """The folder of the figures, and their names."""
+    folder = tmp_path_factory.mktemp("figures")
+    return folder, figures.write_figures(folder, *inputs)
+
+
+def test_every_split_has_its_figures(written):
+    folder, names = written
+    assert sorted(names) == sorted(path.name for path in folder.iterdir())
     kinds = [f"{kind}_{split}" for kind in ("bars", "cases", "radar") for split in ("single", "multi")]
     assert sorted(names) == sorted(f"{kind}.{suffix}" for kind in kinds for suffix in ("pdf", "png"))
-    assert (tmp_path / "bars_single.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / "bars_single.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_equal_records_give_equal_files(inputs, tmp_path):
-    names = figures.write_figures(tmp_path / "a", *inputs)
-    figures.write_figures(tmp_path / "b", *inputs)
+def test_equal_records_give_equal_files(written, inputs, tmp_path):
+    folder, names = written
+    assert figures.write_figures(tmp_path, *inputs) == names
     for name in names:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 def test_bars_have_the_height_of_the_printed_numbers(inputs, tmp_path, monkeypatch):

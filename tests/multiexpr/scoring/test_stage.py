@@ -209,6 +209,7 @@ def test_a_missing_model_is_an_error_before_scoring_starts(indexed, monkeypatch,
     assert not (indexed.root / "scores").exists()
 
 
+@pytest.mark.slow
 def test_gpu_servers_give_the_same_scores(scored_all, indexed_once, tmp_path):
     """Score with two GPU servers on CPUs: frames of several clips are sent to them and results come back."""
     other = copied(indexed_once, tmp_path / "other")

@@ -48,7 +48,7 @@ SCRIPT = """\
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SampleCost:
     """Cost of curating a sample.
 
     Attributes:
@@ -67,8 +67,8 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
-    """Options of a submission.
+class SlurmJob:
+    """Options of a Slurm job.
 
     Attributes:
         tasks: number of tasks of the array.
@@ -85,7 +85,7 @@ class Submission:
     folder: Path = field(default_factory=Path.cwd)
 
 
-def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> Sample:
+def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> SampleCost:
     """Curate some videos of a listed collection in a temporary folder, without captions, and return their cost."""
     sizes = {shard: num_rows(shard_path(workspace.entries, shard)) for shard in workspace.shards()}
     rows = list(_sample_rows(workspace, list(sizes)))
@@ -103,7 +103,7 @@ def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> Sam
         curation.export(sample.root, recipe=recipe, execution=execution)
         core_s = _core_s(sample, num_workers) / len(rows)
     own, all_workers = peak
-    return Sample(
+    return SampleCost(
         num_videos=sum(sizes.values()), num_sampled=len(rows), core_s=core_s, own_bytes=own,
         worker_bytes=all_workers / num_workers,
     )  # fmt: skip
@@ -146,17 +146,17 @@ def _peak_memory() -> Iterator[list[float]]:
         thread.join()
 
 
-def format_script(sample: Sample, submission: Submission, logs: Path) -> str:
+def format_script(sample: SampleCost, job: SlurmJob, logs: Path) -> str:
     """Return the script of an array job with the memory and the time that a sample needed, and a margin."""
-    memory = MEMORY_MARGIN * (sample.own_bytes + submission.workers * sample.worker_bytes)
-    task_s = START_S + TIME_MARGIN * sample.core_s * sample.num_videos / (submission.tasks * submission.workers)
+    memory = MEMORY_MARGIN * (sample.own_bytes + job.workers * sample.worker_bytes)
+    task_s = START_S + TIME_MARGIN * sample.core_s * sample.num_videos / (job.tasks * job.workers)
     return SCRIPT.format(
         num_sampled=sample.num_sampled, num_videos=sample.num_videos, core_s=sample.core_s,
         own_gib=sample.own_bytes / GIB, worker_gib=sample.worker_bytes / GIB,
-        last=submission.tasks - 1, workers=submission.workers, memory_gib=max(1, -int(-memory // GIB)),
-        time=format_time(task_s), folder=submission.folder, logs=logs,
-        options="".join(f"#SBATCH {option}\n" for option in submission.sbatch),
-        command=shlex.join(submission.command),
+        last=job.tasks - 1, workers=job.workers, memory_gib=max(1, -int(-memory // GIB)),
+        time=format_time(task_s), folder=job.folder, logs=logs,
+        options="".join(f"#SBATCH {option}\n" for option in job.sbatch),
+        command=shlex.join(job.command),
     )  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def submit(script: str, workspace: Workspace) -> str:
 
 
 def task_command(argv: Sequence[str], workers: int) -> list[str]:
-    """Return the command of a task: this command without the options of the submission."""
+    """Return the command of a task: this command without the options of --submit."""
     words, rest = [], iter(argv)
     for word in rest:
         if word in VALUED:
