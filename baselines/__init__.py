@@ -1,7 +1,8 @@
 """Run the methods that the paper compares, and your own, over an ExprBench benchmark.
 
     import baselines
-    baselines.run_method("liveportrait", benchmark="bench", out="out/liveportrait", gpus=["0", "1"])
+    settings = baselines.RunSettings(gpus=("0", "1"))
+    baselines.run_method("liveportrait", benchmark="bench", out="out/liveportrait", settings=settings)
 
 Names are imported on first use.
 """
@@ -12,6 +13,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Method": "baselines.spec",
+        "RunSettings": "baselines.runner",
         "dry_run": "baselines.runner",
         "examine": "baselines.doctor",
         "find_method": "baselines.spec",

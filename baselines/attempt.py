@@ -33,8 +33,8 @@ LOG_TAIL = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a method is run.
+class JobSettings:
+    """How a method is run on each job: the settings of a run with all defaults filled in.
 
     Attributes:
         options: values of the method's options.
@@ -64,14 +64,14 @@ class Attempt:
     peak_gpu_memory_bytes: int | None
 
 
-def commands_of(settings: Settings, job: Job, gpu: str) -> list[Command]:
+def commands_of(settings: JobSettings, job: Job, gpu: str) -> list[Command]:
     """Return the processes of a job, without writing anything."""
     values = placeholders(settings.method, job, settings.environment, settings.options, settings.seed)
     return make_commands(settings.method, job, values, gpu)
 
 
 def run_job(
-    settings: Settings, job: Job, gpu: str, log: Path, attempts: list[Attempt], *, needs_face: bool
+    settings: JobSettings, job: Job, gpu: str, log: Path, attempts: list[Attempt], *, needs_face: bool
 ) -> RawOutput:
     """Run a job until its output is accepted, and return that; append every attempt to `attempts`.
 
@@ -102,7 +102,7 @@ def run_job(
     raise AssertionError("unreachable")
 
 
-def _run_steps(settings: Settings, job: Job, gpu: str, log: Path) -> list[dict[str, Any]]:
+def _run_steps(settings: JobSettings, job: Job, gpu: str, log: Path) -> list[dict[str, Any]]:
     """Run the processes of a job in order, and return how each ended; a failed one ends the job."""
     values = placeholders(settings.method, job, settings.environment, settings.options, settings.seed)
     make_working_folder(settings.method, job, settings.environment)
@@ -141,7 +141,7 @@ def _supervised(path: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _accept(
-    settings: Settings, job: Job, results: list[dict[str, Any]], log: Path, box: Any, needs_face: bool
+    settings: JobSettings, job: Job, results: list[dict[str, Any]], log: Path, box: Any, needs_face: bool
 ) -> RawOutput:
     """Return the job's output; if it is not usable, raise the reason that explains it best."""
     method, spec = settings.method, settings.method.output

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from baselines.attempt import Attempt, Settings, run_job
+from baselines.attempt import Attempt, JobSettings, run_job
 from baselines.gpus import gpu_name, hold_gpu
 from baselines.method_environment import environment_key
 from baselines.normalize import normalize
@@ -31,7 +31,7 @@ class RunPlan:
         weights: model file of the specification -> SHA-256.
     """
 
-    settings: Settings
+    settings: JobSettings
     bench: Benchmark
     out: Path
     gpus: tuple[str, ...]
@@ -44,7 +44,7 @@ def can_check_faces() -> bool:
     return weights.locate(LANDMARKER) is not None
 
 
-def case_key(settings: Settings, bench: Benchmark, case: Case) -> str:
+def case_key(settings: JobSettings, bench: Benchmark, case: Case) -> str:
     """Return the hash of everything that a prediction depends on."""
     method, assets = settings.method, bench.assets
     key = {

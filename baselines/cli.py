@@ -5,14 +5,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import exprbench
+from baselines.spec import Fit
+from exprbench.commands.options import add_split_and_track, add_verb, name_list
 from exprbench.core.cli_base import TOO_MANY_FAILED, Parser, run
 from exprbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from baselines.runner import RunResult
+    from baselines.runner import RunResult, RunSettings
 
 EXAMPLES = """\
   baselines list
@@ -42,31 +44,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parser, argv)
 
 
-def _verb(verbs: argparse._SubParsersAction, name: str, summary: str, examples: str) -> Parser:
-    return verbs.add_parser(name, help=summary, description=summary, examples=examples)
-
-
 def _add_method(parser: Parser) -> None:
     parser.add_argument("method", metavar="METHOD", help="id of baselines list, or folder with a method.toml")
 
 
-def _add_gpus(parser: Parser) -> None:
+def _add_environment(parser: Parser) -> None:
     parser.add_argument(
-        "--gpus", default="0", metavar="LIST", help="indices of GPUs, one job on each, or none (default: 0)"
+        "--gpus", type=_gpus, default="0", metavar="LIST", help="indices of GPUs, one job on each, or none (default: 0)"
     )
-
-
-def _add_places(parser: Parser) -> None:
     parser.add_argument("--python", metavar="PATH", help="interpreter of the method (default: that of install)")
     parser.add_argument("--repo", type=Path, metavar="DIR", help="checkout of the method (default: that of install)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat for several"
+        "--set",
+        dest="options",
+        action="append",
+        type=_option,
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the method; repeat for several",
     )
 
 
-def _add_list(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(verbs, "list", "List the methods.", "  baselines list\n  baselines list --format json")
+def _add_format(parser: Parser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+
+
+def _add_benchmark_and_out(parser: Parser) -> None:
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the predictions")
+
+
+def _add_max_failed(parser: Parser) -> None:
+    parser.add_argument(
+        "--max-failed", type=int, default=0, metavar="N", help="failed cases above which the status is 3 (default: 0)"
+    )
+
+
+def _gpus(text: str) -> tuple[str, ...]:
+    return ("",) if text == "none" else tuple(name_list(text))
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=VALUE")
+    return name, value
+
+
+def _settings(args: argparse.Namespace) -> "RunSettings":
+    """Return the settings of a run for which a verb has flags."""
+    from baselines.runner import RunSettings
+
+    given = {name: value for name, value in vars(args).items() if name in RunSettings.__dataclass_fields__}
+    return RunSettings(**{**given, "options": dict(args.options)})
+
+
+def _add_list(verbs: argparse._SubParsersAction) -> None:
+    parser = add_verb(verbs, "list", "List the methods.", "  baselines list\n  baselines list --format json")
+    _add_format(parser)
     parser.set_defaults(handler=_run_list)
 
 
@@ -79,16 +114,13 @@ def _run_list(args: argparse.Namespace) -> int:
 
 
 def _add_run(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(verbs, "run", "Make a method's predictions for a benchmark.", RUN_EXAMPLES)
+    parser = add_verb(verbs, "run", "Make a method's predictions for a benchmark.", RUN_EXAMPLES)
     _add_method(parser)
-    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the predictions")
-    _add_gpus(parser)
-    parser.add_argument("--split", choices=("single", "multi"), help="split of the cases (default: both)")
-    parser.add_argument("--track", choices=("self", "cross"), help="track of the cases (default: both)")
+    _add_benchmark_and_out(parser)
+    add_split_and_track(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="number of cases (default: all)")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the method's)")
-    _add_places(parser)
+    _add_environment(parser)
     parser.add_argument("--minutes", type=float, metavar="N", help="time limit of an attempt (default: the method's)")
     parser.add_argument(
         "--attempts", type=int, default=3, metavar="N", help="attempts after a crash or time-out (default: 3)"
@@ -96,23 +128,19 @@ def _add_run(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--keep", action="store_true", help="job folders are kept (default: no)")
     parser.add_argument("--overwrite", action="store_true", help="replacement of existing predictions (default: no)")
     parser.add_argument("--dry-run", action="store_true", help="the exact commands are printed and nothing is run")
-    parser.add_argument(
-        "--max-failed", type=int, default=0, metavar="N", help="failed cases above which the status is 3 (default: 0)"
-    )
+    _add_max_failed(parser)
     parser.set_defaults(handler=_run_run)
 
 
 def _run_run(args: argparse.Namespace) -> int:
     from baselines.runner import dry_run, run_method
 
-    common = {name: getattr(args, name) for name in ("benchmark", "out", "split", "track", "limit", "seed")}
-    common |= {"gpus": _gpus(args.gpus), "options": _options(args.set), "python": args.python, "repo": args.repo}
-    if args.dry_run:
-        for case_id, line in dry_run(args.method, **common):
-            print(f"# {case_id}\n{line}")
-        return 0
-    extra = {name: getattr(args, name) for name in ("minutes", "attempts", "keep", "overwrite")}
-    return _report(run_method(args.method, **common, **extra), args)
+    common = {"benchmark": args.benchmark, "out": args.out, "settings": _settings(args)}
+    if not args.dry_run:
+        return _report(run_method(args.method, **common), args)
+    for case_id, line in dry_run(args.method, **common):
+        print(f"# {case_id}\n{line}")
+    return 0
 
 
 def _report(result: "RunResult", args: argparse.Namespace) -> int:
@@ -122,20 +150,9 @@ def _report(result: "RunResult", args: argparse.Namespace) -> int:
     return TOO_MANY_FAILED if len(result.failed) > args.max_failed else 0
 
 
-def _gpus(text: str) -> tuple[str, ...]:
-    return ("",) if text == "none" else tuple(part.strip() for part in text.split(","))
-
-
-def _options(texts: Sequence[str]) -> dict[str, str]:
-    for text in texts:
-        if "=" not in text:
-            raise UserError(f"--set {text} has no value; expected NAME=VALUE")
-    return dict(text.split("=", 1) for text in texts)
-
-
 def _add_install(verbs: argparse._SubParsersAction) -> None:
     examples = "  baselines install liveportrait\n  baselines install liveportrait --engine conda"
-    parser = _verb(verbs, "install", "Make a method's environment.", examples)
+    parser = add_verb(verbs, "install", "Make a method's environment.", examples)
     _add_method(parser)
     parser.add_argument("--engine", choices=("uv", "conda", "docker"), help="tool to use (default: the first present)")
     parser.add_argument("--repo-url", metavar="URL", help="address of the repository (default: the method's)")
@@ -156,11 +173,10 @@ def _add_doctor(verbs: argparse._SubParsersAction) -> None:
         "  baselines doctor x-portrait --python envs/x/bin/python --repo X-Portrait --gpus 0,1\n"
         "  baselines doctor fantasyportrait --set model=path/to/model"
     )
-    parser = _verb(verbs, "doctor", "Check that a method can run on this machine; status 3 if not.", examples)
+    parser = add_verb(verbs, "doctor", "Check that a method can run on this machine; status 3 if not.", examples)
     _add_method(parser)
-    _add_gpus(parser)
-    _add_places(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+    _add_environment(parser)
+    _add_format(parser)
     parser.set_defaults(handler=_run_doctor)
 
 
@@ -168,8 +184,8 @@ def _run_doctor(args: argparse.Namespace) -> int:
     from baselines.doctor import examine, format_checks
     from baselines.spec import find_method
 
-    places = {"python": args.python, "repo": args.repo, "options": _options(args.set)}
-    checks = list(examine(find_method(args.method), gpus=_gpus(args.gpus), **places))
+    places = {"python": args.python, "repo": args.repo, "options": dict(args.options)}
+    checks = list(examine(find_method(args.method), gpus=args.gpus, **places))
     print(json.dumps([vars(c) for c in checks], indent=2) if args.format == "json" else format_checks(checks))
     return TOO_MANY_FAILED if any(check.status == "failed" for check in checks) else 0
 
@@ -180,15 +196,16 @@ def _add_test(verbs: argparse._SubParsersAction) -> None:
         "  baselines test x-portrait --source face.png --driver clip.mp4 --out trial\n"
         "  baselines test fantasyportrait --set model=path/to/model"
     )
-    parser = _verb(verbs, "test", "Run a method twice on one pair and set its status; status 3 if it fails.", examples)
+    parser = add_verb(
+        verbs, "test", "Run a method twice on one pair and set its status; status 3 if it fails.", examples
+    )
     _add_method(parser)
-    _add_gpus(parser)
-    _add_places(parser)
+    _add_environment(parser)
     parser.add_argument("--minutes", type=float, metavar="N", help="time limit of a run (default: the method's)")
     parser.add_argument("--source", type=Path, metavar="IMAGE", help="portrait, with --driver (default: a drawn one)")
     parser.add_argument("--driver", type=Path, metavar="VIDEO", help="driving video (default: a drawn one)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the videos (default: a temporary one)")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="format (default: text)")
+    _add_format(parser)
     parser.set_defaults(handler=_run_test)
 
 
@@ -200,11 +217,10 @@ def _run_test(args: argparse.Namespace) -> int:
 
     if bool(args.source) != bool(args.driver):
         raise UserError("--source and --driver belong together; give both or neither")
-    given = {"gpus": _gpus(args.gpus), "options": _options(args.set), "python": args.python, "repo": args.repo}
     pair = (args.source, args.driver) if args.source else None
     with tempfile.TemporaryDirectory(prefix="exprbench-test-") as folder:
         out = args.out or Path(folder)
-        trial = try_method(find_method(args.method), out=out, pair=pair, minutes=args.minutes, **given)
+        trial = try_method(find_method(args.method), out=out, pair=pair, settings=_settings(args))
     print(json.dumps(vars(trial), indent=2) if args.format == "json" else format_trial(trial))
     return TOO_MANY_FAILED if trial.status == "not working" else 0
 
@@ -213,12 +229,11 @@ def _add_import(verbs: argparse._SubParsersAction) -> None:
     examples = (
         "  baselines import videos/ --benchmark bench --out out/mine --name Mine\n"
         "  baselines import videos/ --benchmark bench --out out/skyreels --as skyreels-a1\n"
-        "  baselines import videos/ --benchmark bench --out out/mine --name Mine --by-time"
+        "  baselines import videos/ --benchmark bench --out out/mine --name Mine --by-time --fit inside"
     )
-    parser = _verb(verbs, "import", "Make predictions of videos that were made elsewhere.", examples)
+    parser = add_verb(verbs, "import", "Make predictions of videos that were made elsewhere.", examples)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with {case_id}.mp4 for every case")
-    parser.add_argument("--benchmark", type=Path, required=True, metavar="BENCH", help="benchmark folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the predictions")
+    _add_benchmark_and_out(parser)
     parser.add_argument("--name", metavar="NAME", help="name of the method (default: that of --as)")
     parser.add_argument(
         "--as",
@@ -230,8 +245,12 @@ def _add_import(verbs: argparse._SubParsersAction) -> None:
         "--by-time", action="store_true", help="frames are paired by the times in the file (default: no)"
     )
     parser.add_argument(
-        "--max-failed", type=int, default=0, metavar="N", help="failed cases above which the status is 3 (default: 0)"
+        "--fit",
+        choices=get_args(Fit),
+        default="same",
+        help="how the source was brought to the videos' shape, without --as (default: same)",
     )
+    _add_max_failed(parser)
     parser.set_defaults(handler=_run_import)
 
 
@@ -243,13 +262,13 @@ def _run_import(args: argparse.Namespace) -> int:
     name = args.name or (rules.id if rules else "")
     if not name:
         raise UserError("the method has no name; give it with --name, or its rules with --as")
-    common = {"benchmark": args.benchmark, "out": args.out, "name": name, "rules": rules, "by_time": args.by_time}
-    return _report(import_videos(args.folder, **common), args)
+    given = {key: getattr(args, key) for key in ("benchmark", "out", "by_time", "fit")}
+    return _report(import_videos(args.folder, name=name, rules=rules, **given), args)
 
 
 def _add_verify(verbs: argparse._SubParsersAction) -> None:
     examples = "  baselines verify out/liveportrait\n  baselines verify out/liveportrait --benchmark bench"
-    parser = _verb(verbs, "verify", "Hold predictions against their run records; status 3 if they differ.", examples)
+    parser = add_verb(verbs, "verify", "Hold predictions against their run records; status 3 if they differ.", examples)
     parser.add_argument("out", type=Path, metavar="DIR", help="folder of baselines run or import")
     parser.add_argument(
         "--benchmark", type=Path, metavar="BENCH", help="benchmark that must be complete (default: none)"
@@ -266,7 +285,7 @@ def _run_verify(args: argparse.Namespace) -> int:
 
 
 def _add_lock(verbs: argparse._SubParsersAction) -> None:
-    parser = _verb(
+    parser = add_verb(
         verbs,
         "lock",
         "Resolve a method's requirements.txt into requirements.lock; nothing is installed.",

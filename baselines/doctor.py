@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from baselines.attempt import Settings, commands_of
+from baselines.attempt import JobSettings, commands_of
 from baselines.command import (
     Command,
     check_options,
@@ -188,7 +188,7 @@ def _check_arguments(method: Method, environment: Environment, options: dict[str
 def _check_kind(method: Method, environment: Environment, options: dict[str, str], kind: Kind) -> Iterator[MethodCheck]:
     with tempfile.TemporaryDirectory(prefix="exprbench-doctor-") as folder:
         job = example_job(Path(folder), kind)
-        settings = Settings(
+        settings = JobSettings(
             method=method, environment=environment, options=options, seed=method.seed, timeout_s=60 * method.minutes
         )
         for part in (job.out, job.folder / "tmp", job.folder / "input"):

@@ -13,7 +13,7 @@ from baselines.geometry import whole
 from baselines.normalize import RawOutput, normalize
 from baselines.run_record import SCHEMA, RunRecord, is_intact, load_run, prediction_path, save_run
 from baselines.runner import RunResult
-from baselines.spec import Method, OutputSpec
+from baselines.spec import Fit, Method, OutputSpec
 from baselines.timing import shown_frames
 from exprbench.benchmark import Benchmark, Case
 from exprbench.core.errors import ItemError, UserError
@@ -50,6 +50,7 @@ class ImportPlan:
     name: str
     rules: Method | None
     by_time: bool
+    fit: Fit
 
 
 def import_videos(
@@ -60,6 +61,7 @@ def import_videos(
     name: str,
     rules: Method | None = None,
     by_time: bool = False,
+    fit: Fit = "same",
     split: str | None = None,
     track: str | None = None,
     workers: int = 1,
@@ -73,20 +75,21 @@ def import_videos(
         rules: method by which timing and picture are brought back; by default a video shows the whole picture, and its
             n-th frame the driver's n-th.
         by_time: frames are paired by the times in the file instead.
+        fit: how the source was brought to the shape of the videos, if there are no rules; see `OutputSpec`.
         workers: number of processes; 0 runs everything in this process.
 
     Raises:
         UserError: an argument is invalid, or no video belongs to a case.
     """
-    if rules and by_time:
-        raise UserError("--as and --by-time exclude each other: a method's rules include its timing")
+    if rules and (by_time or fit != "same"):
+        raise UserError("--as excludes --by-time and --fit: a method's rules include its timing and shape")
     root, bench, target = Path(folder), Benchmark.open(benchmark), Path(out).absolute()
     cases = [case for case in bench.select(split, track) if find_video(root, case.case_id)]
     if not cases:
         raise UserError(f"{root} has no video of a case, such as {bench.cases[0].case_id}.mp4")
     if root.resolve() == target.resolve():
         raise UserError(f"{root} is also --out; the videos would be overwritten, choose another --out")
-    plan = ImportPlan(folder=root, bench=bench, out=target, name=name, rules=rules, by_time=by_time)
+    plan = ImportPlan(folder=root, bench=bench, out=target, name=name, rules=rules, by_time=by_time, fit=fit)
     with sole_writer(target):
         done = [c.case_id for c in cases if _is_done(plan, c)]
         waiting = [c for c in cases if c.case_id not in done]
@@ -123,6 +126,7 @@ def _key(plan: ImportPlan, case: Case) -> str:
         "facts": read_json(facts),
         "rules": plan.rules.sha256 if plan.rules else "",
         "by_time": plan.by_time,
+        "fit": plan.fit,
         "name": plan.name,
         "fps": plan.bench.fps,
     }
@@ -187,5 +191,5 @@ def _rules(plan: ImportPlan, video: Path) -> OutputSpec:
         return plan.rules.output
     facts = probe(video)
     if plan.by_time:
-        return OutputSpec(find=(), frames="sampled", fps=facts.fps, count=facts.num_frames)
-    return OutputSpec(find=(), max_frames=facts.num_frames, longer=True)
+        return OutputSpec(find=(), fit=plan.fit, frames="sampled", fps=facts.fps, count=facts.num_frames)
+    return OutputSpec(find=(), fit=plan.fit, max_frames=facts.num_frames, longer=True)

@@ -9,6 +9,7 @@ from baselines.spec import OutputSpec
 from exprbench.core.errors import ItemError
 
 MIN_MATCHES = 12
+MAX_SHAPE_CHANGE = 0.1  # of width over height; methods round sides up, to multiples of 16 at most
 RATIO = 0.75  # of Lowe's test: distance of the best match over that of the second
 FEATHER = 0.04  # width of the soft border over the shorter side
 
@@ -42,6 +43,9 @@ def place(output: OutputSpec, result: tuple[int, int], box: Rect, crop: tuple[fl
         result: width and height of a result (a panel, if there are several).
         box: part of the source picture that the method got.
         crop: left, top and scale of the result in `box`, relative to its width, if the method cropped it.
+
+    Raises:
+        ItemError: `wrong_shape`, if the result should have the shape of `box` and does not.
     """
     width, height = result
     everything = Rect(x=0, y=0, width=width, height=height)
@@ -51,7 +55,9 @@ def place(output: OutputSpec, result: tuple[int, int], box: Rect, crop: tuple[fl
             x=round(box.x + left), y=round(box.y + top), width=round(scale), height=round(scale * height / width)
         )
         return Placement(part=everything, target=target)
-    if output.fit == "stretch":
+    if output.fit == "same":
+        _check_shape(result, box)
+    if output.fit in ("same", "stretch"):
         return Placement(part=everything, target=box)
     scale = height / box.height if output.fit == "height" else min(height / box.height, width / box.width)
     shown_width, shown_height = min(width, round(scale * box.width)), min(height, round(scale * box.height))
@@ -64,6 +70,17 @@ def place(output: OutputSpec, result: tuple[int, int], box: Rect, crop: tuple[fl
         height=visible_height,
     )
     return Placement(part=part, target=target)
+
+
+def _check_shape(result: tuple[int, int], box: Rect) -> None:
+    width, height = result
+    change = (width * box.height) / (height * box.width)
+    if not 1 / (1 + MAX_SHAPE_CHANGE) < change < 1 + MAX_SHAPE_CHANGE:
+        raise ItemError(
+            "wrong_shape",
+            f"it is {width} x {height}, its source {box.width} x {box.height}; expected one shape, or output.fit in "
+            "method.toml (--fit of import), which says how it was changed",
+        )
 
 
 def locate(reference: np.ndarray, picture: np.ndarray) -> tuple[float, float, float]:

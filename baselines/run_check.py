@@ -30,7 +30,7 @@ def run_problems(out: Path | str, benchmark: Path | str | None = None) -> list[s
     problems += _mixed(records)
     if benchmark is not None:
         problems += _missing(Benchmark.open(benchmark), ids)
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def _of_record(root: Path, record: RunRecord) -> list[str]:

@@ -2,11 +2,11 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from baselines.attempt import Settings, commands_of
+from baselines.attempt import JobSettings, commands_of
 from baselines.case_run import LANDMARKER, RunPlan, can_check_faces, case_key, make_case
 from baselines.command import check_options
 from baselines.gpus import check_gpus
@@ -21,9 +21,28 @@ from exprbench.core.errors import ItemError, UserError
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import Limits, process_map
 from exprbench.core.progress import say
+from exprbench.core.schema import check_settings, setting
 
 FINAL = ("no_face", "unsupported", "faces_overlap")  # failures that another run would repeat
 STAGING_S = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings of a run; see `baselines run --help`."""
+
+    gpus: tuple[str, ...] = setting(("0",), "indices of GPUs, one job on each; an empty one is a slot without a GPU")
+    split: str | None = setting(None, "split of the cases; both by default")
+    track: str | None = setting(None, "track of the cases; both by default")
+    limit: int | None = setting(None, "number of cases; all by default", minimum=1)
+    seed: int | None = setting(None, "random seed; the method's by default")
+    options: Mapping[str, str] | None = setting(None, "values of the method's options")
+    python: str | None = setting(None, "interpreter of the method; that of its installed environment by default")
+    repo: Path | None = setting(None, "checkout of the method; that of its installed environment by default")
+    minutes: float | None = setting(None, "time limit of an attempt; the method's by default", above=0)
+    attempts: int = setting(3, "number of attempts after a crash, too little memory or a time-out", minimum=1)
+    keep: bool = setting(False, "whether the folders of jobs are kept")
+    overwrite: bool = setting(False, "whether predictions of other settings are made again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,68 +55,58 @@ class RunResult:
 
 
 def run_method(
-    method: Method | str,
-    *,
-    benchmark: Path | str,
-    out: Path | str,
-    gpus: Sequence[str] = ("0",),
-    split: str | None = None,
-    track: str | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    options: Mapping[str, str] | None = None,
-    python: str | None = None,
-    repo: Path | None = None,
-    minutes: float | None = None,
-    attempts: int = 3,
-    keep: bool = False,
-    overwrite: bool = False,
+    method: Method | str, *, benchmark: Path | str, out: Path | str, settings: RunSettings | None = None
 ) -> RunResult:
-    """Make the predictions of a method for all cases of a benchmark, and return what happened to each.
+    """Make the predictions of a method for the cases of a benchmark, and return what happened to each.
 
     Writes `OUT/{case_id}.mp4`, `OUT/runs/{case_id}.json` (a `RunRecord`) and `OUT/logs/`. Cases that are done are
     skipped; a case whose inputs, specification, environment, options or seed have changed is an error.
 
     Args:
         method: method, its id, or the path of its folder.
-        gpus: indices of GPUs; one job at a time runs on each. An empty index is a slot without a GPU.
-        limit: number of cases; all by default.
-        seed: random seed; that of the specification by default.
-        options: values of the method's options.
-        python, repo: interpreter and repository to use instead of an installed environment.
-        minutes: time limit of an attempt; that of the specification by default.
-        attempts: number of attempts after a crash, too little memory or a time-out.
-        keep: keep the folders of jobs.
-        overwrite: make predictions of other settings again.
+        settings: see `RunSettings`.
 
     Raises:
-        UserError: an argument is invalid, the method is not installed, or `out` holds predictions of other settings.
+        UserError: a setting is invalid, the method is not installed, or `out` holds predictions of other settings.
     """
-    chosen = find_method(method) if isinstance(method, str) else method
-    if attempts < 1 or (minutes is not None and minutes <= 0):
-        raise UserError(f"{attempts} attempts of {minutes} minutes; expected 1 or more, and a time above 0")
-    check_options(chosen, options or {})
-    environment = require_environment(chosen, python=python, repo=repo)
-    settings = replace(
-        _settings(chosen, environment, options or {}, seed),
-        timeout_s=60 * (minutes or chosen.minutes),
-        attempts=attempts,
-        keep=keep,
-    )
+    chosen, settings = _check(method, settings)
+    environment = require_environment(chosen, python=settings.python, repo=settings.repo)
+    of_jobs = _job_settings(chosen, environment, settings)
     bench = Benchmark.open(benchmark)
-    cases = _select(bench, split, track, limit)
-    target, slots = Path(out).absolute(), check_gpus(gpus)
+    cases = _select(bench, settings)
+    target, gpus = Path(out).absolute(), check_gpus(settings.gpus)
     with sole_writer(target):
-        hashes = weight_hashes(chosen, environment, settings.options)
+        hashes = weight_hashes(chosen, environment, of_jobs.options)
         jobs = job_root(target)
-        plan = RunPlan(settings=settings, bench=bench, out=target, gpus=slots, jobs=jobs, weights=hashes)
-        return _run_cases(plan, cases, overwrite)
+        plan = RunPlan(settings=of_jobs, bench=bench, out=target, gpus=gpus, jobs=jobs, weights=hashes)
+        return _run_cases(plan, cases, settings.overwrite)
 
 
-def _select(bench: Benchmark, split: str | None, track: str | None, limit: int | None) -> tuple[Case, ...]:
-    cases = bench.select(split, track)[:limit]
+def _check(method: Method | str, settings: RunSettings | None) -> tuple[Method, RunSettings]:
+    settings = settings or RunSettings()
+    check_settings(settings, lambda name: f"--{name}")
+    chosen = find_method(method) if isinstance(method, str) else method
+    check_options(chosen, settings.options or {})
+    return chosen, settings
+
+
+def _job_settings(method: Method, environment: Environment, settings: RunSettings) -> JobSettings:
+    return JobSettings(
+        method=method,
+        environment=environment,
+        options=dict(settings.options or {}),
+        seed=method.seed if settings.seed is None else settings.seed,
+        timeout_s=60 * (settings.minutes or method.minutes),
+        attempts=settings.attempts,
+        keep=settings.keep,
+    )
+
+
+def _select(bench: Benchmark, settings: RunSettings) -> tuple[Case, ...]:
+    cases = bench.select(settings.split, settings.track)[: settings.limit]
     if not cases:
-        raise UserError(f"{bench.root} has no {split or ''} {track or ''} cases".replace("  ", " "))
+        kind = " ".join(name for name in (settings.split, settings.track, "cases") if name)
+        raise UserError(f"{bench.root} has no {kind}")
     return cases
 
 
@@ -140,44 +149,23 @@ def _make(plan: RunPlan, cases: Sequence[Case]) -> tuple[list[str], dict[str, st
 
 
 def dry_run(
-    method: Method | str,
-    *,
-    benchmark: Path | str,
-    out: Path | str,
-    gpus: Sequence[str] = ("0",),
-    split: str | None = None,
-    track: str | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    options: Mapping[str, str] | None = None,
-    python: str | None = None,
-    repo: Path | None = None,
+    method: Method | str, *, benchmark: Path | str, out: Path | str, settings: RunSettings | None = None
 ) -> Iterator[tuple[str, str]]:
     """Yield (case id, line): the exact commands of every case, or why there are none; nothing is written.
 
-    The method need not be installed. The port of methods that need one is chosen again when they run.
+    The arguments are those of `run_method`; the method need not be installed. The port of methods that need one is
+    chosen again when they run.
     """
-    chosen = find_method(method) if isinstance(method, str) else method
-    check_options(chosen, options or {})
-    environment = find_environment(chosen, python=python, repo=repo)
-    settings = _settings(chosen, environment, options or {}, seed)
+    chosen, settings = _check(method, settings)
+    environment = find_environment(chosen, python=settings.python, repo=settings.repo)
+    of_jobs = _job_settings(chosen, environment, settings)
     bench = Benchmark.open(benchmark)
-    for case in _select(bench, split, track, limit):
+    for case in _select(bench, settings):
         try:
             jobs = plan_jobs(chosen, bench, case, job_root(Path(out).absolute()) / case.case_id)
         except ItemError as error:
             yield case.case_id, f"# {error}"
             continue
         for job in jobs:
-            for command in commands_of(settings, job, gpus[0]):
+            for command in commands_of(of_jobs, job, settings.gpus[0]):
                 yield case.case_id, str(command)
-
-
-def _settings(method: Method, environment: Environment, options: Mapping[str, str], seed: int | None) -> Settings:
-    return Settings(
-        method=method,
-        environment=environment,
-        options=dict(options),
-        seed=method.seed if seed is None else seed,
-        timeout_s=60 * method.minutes,
-    )

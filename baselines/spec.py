@@ -28,6 +28,7 @@ NAMES = {
 STATUSES = ("not run", "not working", "working", "working, numbers differ", "reproduces the paper")
 
 Kind = Literal["single", "multi"]
+Fit = Literal["same", "stretch", "inside", "height"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,8 @@ class OutputSpec:
         count: fixed number of frames; shorter drivers are padded with their last frame. 0: as many as the driver has.
         max_frames: limit of the method; 0: none.
         longer: whether extra frames at the end are expected, and dropped.
-        fit: how the source was brought to the output's shape: `stretch`, `inside` (letterbox) or `height` (scaled to
-            the height, then padded or cropped at the sides).
+        fit: how the source was brought to the output's shape: not at all (`same`), `stretch`, `inside` (letterbox) or
+            `height` (scaled to the height, then padded or cropped at the sides).
         panels, panel, gutter: number of pictures next to each other, index of the result, pixels around each.
         crop: glob pattern of an image with the source as the method cropped it; empty for none.
         crop_panel: index of the panel that shows the source as the method cropped it; -1 for none.
@@ -104,7 +105,7 @@ class OutputSpec:
     count: int = 0
     max_frames: int = 0
     longer: bool = False
-    fit: Literal["stretch", "inside", "height"] = "stretch"
+    fit: Fit = "same"
     panels: int = 1
     panel: int = 0
     gutter: int = 0
@@ -114,7 +115,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """A model file or folder that the method reads, relative to its repository; sha256 where its publisher gives it."""
+    """A model file or folder that the method reads, relative to its repository; sha256 where it is known."""
 
     path: str
     url: str = ""

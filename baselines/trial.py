@@ -1,8 +1,8 @@
 """Try a method on one pair, twice: is its output accepted, repeatable, and equal to a stored result?"""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from baselines.embedded_pair import NAME, pair_benchmark
 from baselines.method_environment import environment_key, environments_root
 from baselines.run_record import RunRecord, load_run, prediction_path
-from baselines.runner import run_method
+from baselines.runner import RunSettings, run_method
 from baselines.spec import Method
 from exprbench.benchmark import Benchmark
 from exprbench.core.errors import UserError
@@ -52,34 +52,28 @@ class MethodTrial:
 
 
 def try_method(
-    method: Method,
-    *,
-    out: Path | str,
-    gpus: Sequence[str] = ("0",),
-    options: Mapping[str, str] | None = None,
-    python: str | None = None,
-    repo: Path | None = None,
-    minutes: float | None = None,
-    pair: tuple[Path, Path] | None = None,
+    method: Method, *, out: Path | str, pair: tuple[Path, Path] | None = None, settings: RunSettings | None = None
 ) -> MethodTrial:
     """Run a method twice on a pair, compare the outputs, score one, and store the result.
 
     Args:
         out: folder of the pair and of the two runs.
-        gpus, options, python, repo, minutes: see `run_method`.
         pair: portrait and driver; drawn ones by default, which need no download.
+        settings: GPUs, options, interpreter, repository and time limit; cases, seed and attempts are fixed.
 
     Raises:
-        UserError: an argument is invalid, or the method is not installed.
+        UserError: a setting is invalid, or the method is not installed.
     """
     root = Path(out)
     bench = pair_benchmark(root, pair)
     if not any(case.case_id == CASE for case in bench.cases):
         raise UserError(f"no face is found in the driver; {bench.root} lists the reason in benchmark.json")
     folders = [root / "first", root / "second"]
-    run = {"gpus": gpus, "options": options, "python": python, "repo": repo, "minutes": minutes, "attempts": 1}
+    fixed = {"split": None, "track": "self", "limit": None, "seed": None, "attempts": 1, "overwrite": True}
     for folder in folders:
-        result = run_method(method, benchmark=bench.root, out=folder, track="self", overwrite=True, **run)
+        result = run_method(
+            method, benchmark=bench.root, out=folder, settings=replace(settings or RunSettings(), **fixed)
+        )
         if result.failed:
             return _store(method, _trial(method, bench, "not working", result.failed[CASE], load_run(folder, CASE)))
     paths = [prediction_path(folder, CASE) for folder in folders]

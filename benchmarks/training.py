@@ -22,6 +22,7 @@ from fantasyportrait.model.motion_tokens import MotionTokens
 from fantasyportrait.model.transformer import build_transformer
 from fantasyportrait.training.batches import Batch, Example, SampleKey, collate
 from fantasyportrait.training.latent_cache import ExampleEntry
+from fantasyportrait.training.predictions import flops_per_token
 from fantasyportrait.training.recipes import paper_14b
 from fantasyportrait.training.run_log import peak_flops
 from fantasyportrait.training.sharding import COMPUTE_DTYPES, TrainingRanks, autocast, memory_gib
@@ -144,7 +145,8 @@ def measure(
     optimizer = torch.optim.AdamW(model.adapter.parameters(), lr=1e-4)
     plain = time_steps(plain_step(model, batch, optimizer, config), num_steps, device)
     peak_rate = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
-    flops = 4 * sum(p.numel() for p in model.backbone.parameters()) * batch.num_tokens
+    per_token = flops_per_token(MODEL_CONFIGS[size].backbone, batch.num_tokens, trains_backbone=False)
+    flops = per_token * batch.num_tokens
     return {
         name: {
             "s_per_step": seconds,

@@ -59,7 +59,7 @@ class Case:
     def to_row(self) -> dict[str, str]:
         """Return the case as a row of cases.csv."""
         pairs = (NOT_DRIVEN if pair is None else f"{pair[0]}.{pair[1]}" for pair in self.face_map)
-        return {**asdict(self), "drivers": ";".join(self.drivers), "face_map": ";".join(pairs)}
+        return {**vars(self), "drivers": ";".join(self.drivers), "face_map": ";".join(pairs)}
 
     @staticmethod
     def from_row(row: dict[str, str]) -> "Case":
@@ -116,7 +116,7 @@ class Asset:
 
     def scored_fields(self) -> dict[str, Any]:
         """Return the fields that can change a score."""
-        return {name: value for name, value in asdict(self).items() if name not in DESCRIPTIVE_OF_ASSET}
+        return {name: value for name, value in vars(self).items() if name not in DESCRIPTIVE_OF_ASSET}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +224,12 @@ def read_cases(root: Path) -> tuple[Case, ...]:
         raise UserError(f"{root} has no cases.csv; build the benchmark again with exprbench build")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{path}: its columns are {reader.fieldnames}; expected {list(COLUMNS)}")
-        cases = tuple(Case.from_row(row) for row in reader)
+        try:
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise UserError(f"{path}: its columns are {reader.fieldnames}; expected {list(COLUMNS)}")
+            cases = tuple(Case.from_row(row) for row in reader)
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num + 1}: {error}; restore the file") from error
     ids = [case.case_id for case in cases]
     if len(set(ids)) < len(ids):
         raise UserError(f"{path}: case {next(i for i in ids if ids.count(i) > 1)} is listed twice")

@@ -13,6 +13,7 @@ from exprbench.core.lazy import lazy
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "FantasyPortraitPipeline": "fantasyportrait.array_pipeline",
         "Pipeline": "fantasyportrait.pipeline",
         "RuntimeConfig": "fantasyportrait.settings",
         "SamplingConfig": "fantasyportrait.settings",

@@ -27,6 +27,10 @@ SAMPLE_EXAMPLES = """\
   two people, two drivers     ... --portrait two.png --driver a.mp4 --driver b.mp4
   two people in one driver    ... --portrait two.png --driver both.mp4
   the second of three only    ... --portrait three.png --driver d.mp4 --assign -,0.0,-
+  your own masks              ... --portrait two.png --driver both.mp4 --masks left.png --masks right.png
+  motion in steps 1 to 20     ... --motion-to-step 20
+  skipped steps               ... --cache calibrate (once for a model), then ... --cache mag
+  a long clip, anchored       ... --window 81 --anchor both
   a 24 GB GPU                 ... --vram 24
   four steps                  ... --lora lightx2v.safetensors --steps 4 --expression-guidance 1
   the released settings       ... --preset released
@@ -38,6 +42,7 @@ CONVERT_EXAMPLES = """\
       --expression pd_fpg.pth --out model
   fantasyportrait convert --model model --to released --out back
   fantasyportrait convert --base Wan2.1-I2V-14B-720P --to diffusers --out wan-diffusers
+  fantasyportrait convert --base Wan2.1-I2V-14B-720P --expression pd_fpg.pth --untrained --out start
   fantasyportrait convert --training runs/paper --out trained      (the newest checkpoint of a training run)
   fantasyportrait convert --random tiny --out tiny                 (a small model for trying the commands)"""
 
@@ -49,7 +54,7 @@ TRAIN_EXAMPLES = """\
   a tiny model, on a CPU      fantasyportrait train --recipe tiny --out runs/tiny
   the paper's run             torchrun --nproc-per-node 8 -m fantasyportrait train --recipe paper-14b \\
                                   --model model --data cache --out runs/paper
-  parameters, memory, cost    ... --dry-run
+  memory, time, cost          ... --dry-run --devices 24 --tokens-per-s 3000
   other settings              ... --set optimizer.learning_rate=5e-5 --set steps=10000
   your own recipe             ... --recipe mine.py:my_recipe"""
 
@@ -106,6 +111,15 @@ def _add_sample(verbs: argparse._SubParsersAction) -> None:
         metavar="LIST",
         help="DRIVER.FACE for each portrait face from left to right, or - for a face at rest, such as 0.0,- "
         "(default: driving faces from left to right)",
+    )
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="image or video of the portrait's size, white where a person is and black elsewhere, for each person from "
+        "left to right; repeat the flag, or give a folder (default: boxes of the faces found)",
     )
     parser.add_argument("--audio", action="store_true", help="copy of the first driver's audio (default: no audio)")
     parser.add_argument("--mark", action="store_true", help="visible watermark 'generated' (default: no watermark)")
@@ -164,14 +178,15 @@ def _run_sample(args: argparse.Namespace) -> int:
     if args.benchmark is None:
         if args.portrait is None or not args.driver:
             raise UserError("nothing to animate; give --portrait and --driver, or --benchmark")
-        inputs = {"portrait": args.portrait, "drivers": args.driver, "assign": args.assign}
+        inputs = {"portrait": args.portrait, "drivers": args.driver, "assign": args.assign, "masks": args.masks}
         path = sample(**common, **inputs, audio=args.audio, preview=args.preview)
         if os.environ.get("RANK", "0") == "0":
             print(path)
         return 0
-    if args.portrait or args.driver or args.assign or args.audio or args.preview:
+    if args.portrait or args.driver or args.assign or args.masks or args.audio or args.preview:
         raise UserError(
-            "--benchmark sets portraits and drivers; leave out --portrait, --driver, --assign, --audio and --preview"
+            "--benchmark sets portraits and drivers; leave out --portrait, --driver, --assign, --masks, --audio and "
+            "--preview"
         )
     result = sample_benchmark(**common, benchmark=args.benchmark, split=args.split, track=args.track, shard=args.shard)
     counts = f"{len(result.generated)} generated, {len(result.skipped)} skipped, {len(result.failed)} failed"
@@ -208,13 +223,16 @@ def _add_convert(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--training", type=Path, metavar="DIR", help="run of fantasyportrait train, or one of its checkpoints"
     )
-    parser.add_argument("--random", metavar="SIZE", help="size of a model of random weights: tiny, 1.3b or 14b")
-    parser.add_argument("--seed", type=int, default=0, help="random seed of --random (default: 0)")
+    parser.add_argument(
+        "--untrained", action="store_true", help="new adapter on --base and --expression, to start training from"
+    )
+    parser.add_argument("--random", metavar="SIZE", help="size of a model of random weights: tiny, small, 1.3b or 14b")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of --random and --untrained (default: 0)")
     parser.add_argument(
         "--augment",
         choices=tuple(AUGMENTED),
         default="selective",
-        help="features with learnable tokens in a --random model, rows of Table 3 (default: selective)",
+        help="features with learnable tokens in a new adapter, rows of Table 3 (default: selective)",
     )
     parser.add_argument(
         "--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="data type of the adapter (default: fp32)"
@@ -243,9 +261,6 @@ def _add_prepare(verbs: argparse._SubParsersAction) -> None:
     _add_model_and_recipe(parser, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the cache")
     parser.add_argument(
-        "--reference", choices=("first", "random"), default="first", help="reference frame of a clip (default: first)"
-    )
-    parser.add_argument(
         "--dtype", choices=("bf16", "fp32"), default="bf16", help="data type of stored latents (default: bf16)"
     )
     parser.set_defaults(handler=_run_prepare)
@@ -265,6 +280,11 @@ def _add_model_and_recipe(parser: argparse.ArgumentParser, *, required: bool) ->
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE",
         help="setting of the recipe that is replaced; repeat the flag for several",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference", choices=("first", "random", "video"), default="first",
+        help="reference image of a clip: its first frame, a random one, or the first frame of its video "
+        "(default: first)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="device: cpu, cuda, or one GPU such as cuda:1 (default: auto)")
 
@@ -300,14 +320,25 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--num-cases", type=int, default=4, metavar="N", help="number of validation cases of each track (default: 4)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="parameters, predicted memory, steps and cost only")
+    parser.add_argument("--dry-run", action="store_true", help="prediction of memory, steps, time and cost only")
+    parser.add_argument(
+        "--devices", type=int, metavar="N", help="number of devices of --dry-run (default: number of processes)"
+    )
+    parser.add_argument(
+        "--tokens-per-s", type=float, metavar="X",
+        help="measured tokens per second of one device, for --dry-run (default: 40%% of an A100's peak)",
+    )  # fmt: skip
     parser.set_defaults(handler=_run_train)
 
 
 def _run_train(args: argparse.Namespace) -> int:
-    from fantasyportrait.training.run_training import train
+    from fantasyportrait.training.run_training import plan, train
 
-    names = ("out", "recipe", "model", "data", "continue_adapter", "benchmark", "num_cases", "device", "dry_run")
+    if args.dry_run:
+        names = ("recipe", "model", "data", "devices", "tokens_per_s")
+        print(plan(**{name: getattr(args, name) for name in names}, settings=_settings(args)))
+        return 0
+    names = ("out", "recipe", "model", "data", "continue_adapter", "benchmark", "num_cases", "device", "reference")
     options = {name: getattr(args, name) for name in names}
     lines = train(**options, sources=args.source, settings=_settings(args))
     if lines:

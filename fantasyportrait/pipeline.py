@@ -36,8 +36,10 @@ from fantasyportrait.checkpoints.loading import (
 from fantasyportrait.checkpoints.lora import Lora
 from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
-from fantasyportrait.diffusion.denoise import Conditioning, OnStep, denoise
+from fantasyportrait.colour_matching import match_colour
+from fantasyportrait.diffusion.denoise import Conditioning, OnStep, OnStepEnd, denoise
 from fantasyportrait.diffusion.flow_matching import compute_sigmas, guidance_branches, initial_noise
+from fantasyportrait.diffusion.step_cache import StepCache
 from fantasyportrait.diffusion.windows import Window
 from fantasyportrait.expression.driver import FaceMotion, LandmarkDetector, extract_motion
 from fantasyportrait.expression.encoder import ExpressionEncoder
@@ -52,6 +54,7 @@ from fantasyportrait.portrait import resize
 from fantasyportrait.runtime.memory import GIB, MemoryPlan, Workload, choose_plan
 from fantasyportrait.runtime.parallel import Ranks, init_distributed
 from fantasyportrait.settings import RuntimeConfig, SamplingConfig
+from fantasyportrait.step_skipping import build_step_cache, check_one_process, describe_cache, store_measured_ratios
 from fantasyportrait.watermark import add_watermark, build_generation_metadata
 from fantasyportrait.workload import build_windows, estimate_workload, latent_shape
 
@@ -69,6 +72,7 @@ class Pipeline:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     loras: Sequence[Lora] = ()
     landmark_detector: LandmarkDetector | None = None
+    skipped_share: float = 0.0  # of the evaluations of the last video with a step cache
     _plan: MemoryPlan | None = None
     _backbone: MotionTransformer | None = None
     _prompts: dict[str, Tensor] = field(default_factory=dict)
@@ -137,10 +141,11 @@ class Pipeline:
 
         Raises:
             UserError: there is no such device or attention kernel; a prompt is given but the base has no tokenizer or
-                text encoder.
+                text encoder; the step cache cannot be used.
         """
         _ = self.device
         check_attention(self.runtime.attention)
+        build_step_cache(self.folder, config, self.loras)
         texts = [config.prompt, config.negative_prompt] if config.text_guidance != 1 else [config.prompt]
         if all(not text.strip() for text in texts) and (self.folder.path / PROMPT_FILE).is_file():
             return
@@ -237,32 +242,84 @@ class Pipeline:
         Raises:
             ItemError: `not_finite`, if the latents have NaN or infinite values.
         """
+        latents = self.denoise_latents(inputs, config, preview=preview)
+        yield from self.decode_latents(latents, inputs, config)
+
+    def denoise_latents(
+        self,
+        inputs: Inputs,
+        config: SamplingConfig,
+        *,
+        motions: dict[int, list[FaceMotion]] | None = None,
+        noise: Tensor | None = None,
+        preview: Path | None = None,
+        on_step_end: OnStepEnd | None = None,
+    ) -> Tensor:
+        """Return the latents (1, 16, f, h, w) of a video, on the device.
+
+        Args:
+            inputs: portrait and drivers.
+            config: sampling settings.
+            motions: motion of the faces of each driver; by default, extracted from the files of `inputs`.
+            noise: (1, 16, f, h, w); by default, drawn from the seed.
+            preview: folder for preview images.
+            on_step_end: see `denoise`.
+
+        Raises:
+            UserError: the step cache cannot be used, see `build_step_cache`.
+            ItemError: `not_finite`, if the latents have NaN or infinite values.
+        """
+        check_one_process(config, self.ranks)
+        cache = build_step_cache(self.folder, config, self.loras)
         windows = build_windows(inputs.num_latent_frames, config)
-        workload = estimate_workload(self.folder, inputs, windows, self.runtime.context_parallel)
+        workload = estimate_workload(self.folder, inputs, windows, self.runtime.context_parallel, config)
         plan = self.plan_memory(workload)
-        motions = self.extract_motions(inputs)
+        if motions is None:
+            motions = self.extract_motions(inputs)
         conditioning = self.encode_conditioning(inputs, config, windows[0].stop - windows[0].start, plan.tile)
-        noise = initial_noise(latent_shape(inputs), config.seed).to(self.device)
+        if noise is None:
+            noise = initial_noise(latent_shape(inputs), config.seed)
         latents = denoise(
             self.get_backbone(workload),
-            noise,
+            noise.to(self.device, torch.float32),
             conditioning.to(self.device, DTYPES[plan.weights]),
             sigmas=compute_sigmas(config.steps, config.shift),
             branches=guidance_branches(config.expression_guidance, config.text_guidance),
             windows=windows,
             motions=self.compute_motion_tokens(inputs, config, plan, windows, motions),
             ranks=self.ranks,
+            motion_steps=config.motion_steps,
+            cache=cache,
+            anchor_identity=config.anchor in ("identity", "both"),
             progress=self._progress_bar(inputs.portrait.name, config.steps),
             on_step=self._preview_writer(preview, config.steps, plan.tile)
             if preview and self.ranks.is_writer
             else None,
+            on_step_end=on_step_end,
         )
         if not torch.isfinite(latents).all():
             raise ItemError("not_finite", "the model returned NaN or infinite values; try --weights bf16")
+        if cache:
+            self._report_cache(cache, config)
+        return latents
+
+    def _report_cache(self, cache: StepCache, config: SamplingConfig) -> None:
+        self.skipped_share = cache.num_skipped / cache.num_evaluations
+        if config.cache == "calibrate":
+            say(f"the ratios for --cache mag are in {store_measured_ratios(cache, self.folder, config, self.loras)}")
+        elif self.ranks.is_writer:
+            say(f"--cache mag skipped {cache.num_skipped} of {cache.num_evaluations} evaluations of the backbone")
+
+    def decode_latents(self, latents: Tensor, inputs: Inputs, config: SamplingConfig) -> Iterator[np.ndarray]:
+        """Yield the frames of latents, (H, W, 3) uint8 RGB; processes that only share the computation yield none."""
         if not self.ranks.is_writer:
             return
+        plan, windows = self._plan, build_windows(inputs.num_latent_frames, config)
         with self._on_gpu(self.vae):
-            for t, frame in enumerate(decode(self.vae, latents, tile=plan.tile)):
+            frames = decode(self.vae, latents, tile=plan.tile if plan else None)
+            if config.anchor in ("colour", "both") and len(windows) > 1:
+                frames = match_colour(frames, windows[0].frame_slice.stop)
+            for t, frame in enumerate(frames):
                 if t < inputs.num_frames:
                     yield resize(frame, inputs.transform.output_size)
 
@@ -300,10 +357,12 @@ class Pipeline:
         audio: bool = False,
         watermark: bool = False,
         preview: Path | None = None,
+        details: dict[str, Any] | None = None,
     ) -> int:
         """Generate a video, write it to `out`, and return its number of frames.
 
         If generation fails, no file is written. Processes that only share the computation write nothing and return 0.
+        `details` are further entries of the metadata.
 
         Raises:
             UserError: the GPU ran out of memory.
@@ -315,6 +374,7 @@ class Pipeline:
         record = {"checkpoint": self.folder.name, "seed": config.seed, "options": config.as_dict()}
         if self.loras:
             record["loras"] = [str(lora) for lora in self.loras]
+        record |= describe_cache(self.folder, config) | (details or {})
         return write_video(
             out,
             add_watermark(frames) if watermark else frames,

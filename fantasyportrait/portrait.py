@@ -32,7 +32,12 @@ def read_portrait(path: Path) -> np.ndarray:
 
 def find_face_boxes(path: Path) -> np.ndarray:
     """Return the boxes (P, 4) x0 y0 x1 y1 of a portrait's faces, left to right, in [0, 1] of its size."""
-    boxes = [track.box[0] for track in _find_tracks(path).tracks if track.seen[0]]
+    return select_boxes(_find_tracks(path))
+
+
+def select_boxes(tracks: FaceTracks) -> np.ndarray:
+    """Return the boxes (P, 4) of the faces in the first frame of tracks, left to right."""
+    boxes = [track.box[0] for track in tracks.tracks if track.seen[0]]
     return np.array(sorted(boxes, key=lambda box: box[0] + box[2]), np.float64).reshape(-1, 4)
 
 

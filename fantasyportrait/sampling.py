@@ -15,6 +15,7 @@ from exprbench.core.progress import say
 from fantasyportrait.checks import check_driver, check_model, check_runtime
 from fantasyportrait.portrait import Assignment, parse_assignment, parse_size
 from fantasyportrait.settings import RuntimeConfig, SamplingConfig, build_sampling_config, from_dict
+from fantasyportrait.user_masks import check_mask_settings, list_mask_files
 
 if TYPE_CHECKING:
     from fantasyportrait.pipeline import Pipeline
@@ -29,6 +30,7 @@ def sample(
     drivers: Sequence[Path | str],
     out: Path | str,
     assign: str | Assignment | None = None,
+    masks: Sequence[Path | str] = (),
     preset: str = "paper",
     runtime: dict[str, Any] | None = None,
     loras: Sequence[str] = (),
@@ -48,6 +50,7 @@ def sample(
         out: the .mp4 file to write.
         assign: driver and face for each face of the portrait, left to right, such as `"0.0,1.0,-"`; `-` is a face
             at rest.
+        masks: image or video of each person of the portrait, or a folder of them; by default, boxes of the faces found.
         preset: `paper` or `released`.
         runtime: fields of `RuntimeConfig`: device, vram, weights, offload, attention, compile, parallelism.
         loras: LoRA files, given as `FILE` or `FILE:STRENGTH`.
@@ -69,6 +72,9 @@ def sample(
         raise UserError(f"there is no portrait {portrait}")
     for driver in drivers:
         check_driver(driver)
+    mask_files = list_mask_files([Path(mask) for mask in masks])
+    if mask_files:
+        check_mask_settings(len(mask_files), config)
     pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
     from fantasyportrait.inputs import prepare_inputs
 
@@ -78,11 +84,22 @@ def sample(
             "--guidance-parallel 2 (branches of a step) or --context-parallel N (tokens of a branch)"
         )
     inputs = prepare_inputs(
-        portrait, drivers, config, assignment=assignment, landmark_detector=pipeline.landmark_detector
+        portrait,
+        drivers,
+        config,
+        assignment=assignment,
+        landmark_detector=pipeline.landmark_detector,
+        masks=mask_files,
     )
     try:
         pipeline.generate_video(
-            inputs, config, out, audio=audio, watermark=mark, preview=Path(preview) if preview else None
+            inputs,
+            config,
+            out,
+            audio=audio,
+            watermark=mark,
+            preview=Path(preview) if preview else None,
+            details={"masks": [path.name for path in mask_files]} if mask_files else {},
         )
     except ItemError as error:
         raise UserError(str(error)) from error
@@ -172,8 +189,13 @@ def sample_benchmark(
     """
     bench, out = Benchmark.open(benchmark), Path(out)
     config = build_sampling_config(preset, {"fps": bench.fps, **options})
+    if config.cache == "calibrate":
+        raise UserError(
+            "--cache calibrate measures one video; use it with --portrait and --driver, then --cache mag here"
+        )
     _check_writable(out)
     pipeline = _load_checked_pipeline(model, config, runtime, loras, face_models)
+    from fantasyportrait.step_skipping import describe_cache
     from fantasyportrait.workload import largest_workload
 
     num_people = max((len(case.face_map) for case in bench.cases), default=1)
@@ -189,6 +211,7 @@ def sample_benchmark(
         "marked": mark,
         "options": config.as_dict(),
         "weights": plan.weights,
+        **describe_cache(pipeline.folder, config),
     }
     _check_same_run(out, identity, overwrite)
     index, num_shards = shard or (pipeline.ranks.case + 1, pipeline.ranks.num_cases)
@@ -248,6 +271,8 @@ def _check_same_run(out: Path, identity: dict[str, Any], overwrite: bool) -> Non
 
 def _compare_and_record(path: Path, identity: dict[str, Any], overwrite: bool) -> None:
     recorded = {} if overwrite else read_json(path)
+    if "options" in recorded:  # of a version with fewer options, whose behaviour is that of the defaults
+        recorded["options"] = {**SamplingConfig().as_dict(), **recorded["options"]}
     changed = [key for key in identity if recorded.get(key) != identity[key]]
     if recorded and changed:
         differences = ", ".join(_list_differences(recorded, identity, changed))

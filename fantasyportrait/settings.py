@@ -55,6 +55,8 @@ class SamplingConfig:
     emotion: float = setting(1.0, "scale of emotion")
     eyes: float = setting(1.0, "scale of eye motion")
     head: float = setting(1.0, "scale of head motion")
+    motion_from_step: int = setting(1, "first denoising step with motion", minimum=1)
+    motion_to_step: int = setting(0, "last denoising step with motion (default: the last of all)", minimum=0)
 
     mask: str = setting(
         "trilinear",
@@ -72,9 +74,32 @@ class SamplingConfig:
     frames: int = setting(0, "maximum number of frames (default: those of the shortest driver)", minimum=0)
     window: int = setting(81, "number of frames denoised together; longer clips take several windows", minimum=5)
     overlap: int = setting(17, "number of frames that neighbouring windows share", minimum=1)
+    anchor: str = setting(
+        "none",
+        "anchor of later windows: the portrait as their first latent frame, colours of the first window, or both",
+        choices=("none", "identity", "colour", "both"),
+    )
+
+    cache: str = setting(
+        "off",
+        "step cache: mag skips steps by the rule of MagCache; calibrate skips none and measures the ratios for mag",
+        choices=("off", "mag", "calibrate"),
+    )
+    cache_threshold: float = setting(0.06, "predicted error up to which --cache mag skips steps", minimum=0)
+    cache_max_skip_steps: int = setting(3, "number of steps that --cache mag skips in a row", minimum=1)
+    cache_retention_ratio: float = setting(
+        0.2, "share of the steps, from the first on, that --cache mag computes", minimum=0
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, _flag_name)
+        _check_motion_steps(self.motion_from_step, self.motion_to_step, self.steps)
+        if self.cache_retention_ratio > 1:
+            raise UserError(f"--cache-retention-ratio is {self.cache_retention_ratio:g}; expected 0 to 1")
+        if self.cache == "calibrate" and self.motion_steps is not None:
+            raise UserError(
+                "--cache calibrate measures every step with motion; leave out --motion-from-step and --motion-to-step"
+            )
         if self.overlap >= self.window:
             raise UserError(f"--overlap is {self.overlap}; expected less than --window, which is {self.window}")
 
@@ -83,9 +108,23 @@ class SamplingConfig:
         """Return the scale of each feature."""
         return {name: getattr(self, name) for name in FEATURES}
 
+    @property
+    def motion_steps(self) -> range | None:
+        """Return the indices of the denoising steps with motion, or None if all have it."""
+        steps = range(self.motion_from_step - 1, self.motion_to_step or self.steps)
+        return None if len(steps) == self.steps else steps
+
     def as_dict(self) -> dict[str, Any]:
         """Return all settings, as stored in a video's metadata and in `run.json`."""
         return asdict(self)
+
+
+def _check_motion_steps(first: int, last: int, num_steps: int) -> None:
+    for flag, step in (("--motion-from-step", first), ("--motion-to-step", last)):
+        if step > num_steps:
+            raise UserError(f"{flag} is {step}; expected at most --steps, which is {num_steps}")
+    if 0 < last < first:
+        raise UserError(f"--motion-to-step is {last}; expected at least --motion-from-step, which is {first}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ __getattr__, __dir__ = lazy(
         "score": "multiexpr.curation",
         "select": "multiexpr.curation",
         "status": "multiexpr.reporting",
+        "unfinished": "multiexpr.curation",
         "why": "multiexpr.selection.explain",
     },
 )

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(metavar="VERB", parser_class=Parser)
     for add in (_curate, _index, _score, _select, _caption, _export, _report, _why, _status, _recipe):
         add(verbs)
+    parser.set_defaults(argv=list(sys.argv[1:] if argv is None else argv))
     return run(parser, argv)
 
 
@@ -48,7 +50,7 @@ def _curate(verbs: argparse._SubParsersAction) -> None:
         "  multiexpr curate videos/ --out out/\n"
         "  multiexpr curate OpenVid-1M/ --out out/ --recipe my.toml --workers 8\n"
         "  multiexpr curate videos/ --out out/ --people-model yolov8x.pt --set keep.people.max_people=4\n"
-        "  sbatch --array=0-63 --wrap 'multiexpr curate OpenHumanVid/ --out out/ --executor slurm'",
+        "  multiexpr curate OpenHumanVid/ --out out/ --executor slurm --submit --tasks 64 --workers 16",
     )
     _add_source(parser)
     _add_scoring(parser)
@@ -60,7 +62,27 @@ def _curate(verbs: argparse._SubParsersAction) -> None:
         metavar="SHARE",
         help="share of clips with errors, in [0, 1], above which the exit status is 3 (default: 1)",
     )
+    _add_submission(parser)
     parser.set_defaults(handler=_run_curate)
+
+
+def _add_submission(parser: Parser) -> None:
+    parser.add_argument(
+        "--submit",
+        action="store_true",
+        help="with --executor slurm: curate a sample here to measure time and memory, then submit an array of tasks",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --submit: print the script for sbatch and submit nothing"
+    )
+    parser.add_argument("--tasks", type=int, default=8, metavar="N", help="number of tasks of --submit (default: 8)")
+    parser.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="option of sbatch for --submit, such as --sbatch=--partition=cpu; repeatable",
+    )
 
 
 def _add_source(parser: Parser) -> None:
@@ -173,6 +195,8 @@ def _run_curate(args: argparse.Namespace) -> int:
     import multiexpr
     from multiexpr.reporting.funnel import funnel_lines
 
+    if args.submit or args.dry_run:
+        return _submit(args)
     funnel = multiexpr.curate(
         args.source,
         args.out,
@@ -182,13 +206,53 @@ def _run_curate(args: argparse.Namespace) -> int:
         retry_errors=args.retry_errors,
         **_listing_options(args),
     )
-    if funnel is None:
-        return DONE
-    print("\n".join(funnel_lines(funnel.as_dict())))
-    print(f"report: {args.out / 'report.html'}")
-    num_failed = sum(funnel.errors.values())
-    allowed = args.max_failed is None or num_failed <= args.max_failed * max(funnel.num_clips, 1)
-    return DONE if allowed else TOO_MANY_FAILED
+    if funnel is not None:
+        print("\n".join(funnel_lines(funnel.as_dict())))
+        print(f"report: {args.out / 'report.html'}")
+        num_failed = sum(funnel.errors.values())
+        if args.max_failed is not None and num_failed > args.max_failed * max(funnel.num_clips, 1):
+            return TOO_MANY_FAILED
+    return _exit_status(args.out)
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from exprbench.core.processes import num_cores
+    from multiexpr import submission
+    from multiexpr.curation import list_videos
+    from multiexpr.recipe import load_recipe
+    from multiexpr.storage.workspace import Workspace
+
+    if args.executor != "slurm":
+        raise UserError("--submit and --dry-run submit to Slurm; add --executor slurm")
+    if args.tasks < 1:
+        raise UserError(f"--tasks is {args.tasks}; expected 1 or more")
+    workspace, workers = Workspace(args.out), args.workers or num_cores()
+    recipe = _load_recipe(args) or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
+    list_videos(args.source, workspace, {**_listing_options(args), "resume": True})
+    sample = submission.measure_sample(workspace, recipe, workers=workers)
+    job = submission.Submission(
+        tasks=args.tasks,
+        workers=workers,
+        command=submission.task_command(args.argv, workers),
+        sbatch=args.sbatch,
+    )
+    script = submission.format_script(sample, job, workspace.root.resolve() / "slurm")
+    if args.dry_run:
+        print(script, end="")
+    else:
+        print(f"job {submission.submit(script, workspace)}; follow it with: multiexpr status {args.out}")
+    return DONE
+
+
+def _exit_status(out: Path, *stages: str) -> int:
+    """Print what stages left undone, and return 3 if there is anything, else 0."""
+    import multiexpr
+    from exprbench.core.progress import say
+
+    lines = multiexpr.unfinished(out, stages=stages or ("score", "caption", "export"))
+    for line in lines:
+        say(line)
+    return TOO_MANY_FAILED if lines else DONE
 
 
 def _index(verbs: argparse._SubParsersAction) -> None:
@@ -243,7 +307,7 @@ def _run_score(args: argparse.Namespace) -> int:
         retry_errors=args.retry_errors,
         execution=_execution_config(args),
     )
-    return DONE
+    return _exit_status(args.out, "score")
 
 
 def _select(verbs: argparse._SubParsersAction) -> None:
@@ -319,9 +383,7 @@ def _caption(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--limit", type=int, metavar="N", help="number of clips to caption, rounded up to whole shards (default: all)"
     )
-    parser.add_argument(
-        "--executor", default="local", metavar="NAME", help="local, or slurm for this rank's shards (default: local)"
-    )
+    parser.add_argument("--executor", default="local", metavar="NAME", help="local, slurm or ray (default: local)")
     parser.set_defaults(handler=_run_caption)
 
 
@@ -360,8 +422,9 @@ def _report(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "report",
-        "Write DIR/report.html: funnel, scores with thresholds, examples, errors, throughput.",
-        "  multiexpr report out/\n  multiexpr report out/ --recipe my.toml",
+        "Write DIR/report.html: funnel, scores with thresholds, examples that play, errors, throughput; with "
+        "--recipe or --set, also what these thresholds would change.",
+        "  multiexpr report out/\n  multiexpr report out/ --set keep.motion.min_expression=2   compare, save nothing",
     )
     _add_workspace(parser)
     _add_recipe(parser)
@@ -400,7 +463,7 @@ def _status(verbs: argparse._SubParsersAction) -> None:
     parser = _verb(
         verbs,
         "status",
-        "Print how many shards of each stage are written, and the time left at the rate so far.",
+        "Print the shards of each stage that are done and in work, clips that failed, and the time left.",
         "  multiexpr status out/",
     )
     _add_workspace(parser)
@@ -410,7 +473,11 @@ def _status(verbs: argparse._SubParsersAction) -> None:
 def _run_status(args: argparse.Namespace) -> int:
     import multiexpr
 
-    print("\n".join(map(str, multiexpr.status(args.out))))
+    stages = multiexpr.status(args.out)
+    print("\n".join(map(str, stages)))
+    for stage in stages:
+        for process, count in sorted(stage.running.items()):
+            print(f"  {stage.stage}: {process} works on {count} shard{'s' * (count > 1)}")
     return DONE
 
 

@@ -1,22 +1,33 @@
 """Public functions of curation: `index`, `score`, `select`, and `curate`, which runs all stages in order."""
 
 import os
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from filelock import Timeout
+from typing import Any
 
 from exprbench.core.errors import UserError
-from exprbench.core.files import file_lock
+from exprbench.core.files import read_json, sha256_json
 from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
 from multiexpr.captions import caption
-from multiexpr.execution.executors import ExecutionConfig, check_executor, get_job_id, run_stage, sole_run
+from multiexpr.captions.stage import CaptionStage
+from multiexpr.execution.executors import (
+    ExecutionConfig,
+    check_executor,
+    get_job_id,
+    run_stage,
+    run_step,
+    sole_run,
+)
+from multiexpr.execution.shard_runner import Stage
 from multiexpr.exporting.dataset import export
+from multiexpr.exporting.stage import ExportStage
 from multiexpr.indexing.listing import ListingSummary, finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import IndexStage
-from multiexpr.recipe import Recipe, load_recipe, save_recipe
+from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
 from multiexpr.reporting import report
 from multiexpr.scorers import aesthetics_method
 from multiexpr.scoring.stage import ScoreStage
@@ -25,6 +36,8 @@ from multiexpr.selection.thresholds import Proposal, propose
 from multiexpr.sources import SourceOptions
 from multiexpr.storage.parquet import list_shards
 from multiexpr.storage.workspace import Workspace
+
+STAGES = ("score", "caption", "export")  # that can leave shards undone
 
 
 def index(
@@ -57,22 +70,42 @@ def index(
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    with file_lock(workspace.root / "listing.lock"):
-        summary, job = ListingSummary(), get_job_id(os.environ)
-        if execution.executor != "slurm" or not is_listed(workspace, job):
-            summary = list_collection(
-                Path(source), workspace, kind=kind, options=options, limit=limit, resume=resume,
-                check_content=check_content, job=job,
-            )  # fmt: skip
-    _report_listing(summary, workspace)
-    if not list_shards(workspace.entries):
-        raise UserError(f"there is no readable video in {source}; see {workspace.mismatches} for the files in it")
-    run_stage(_index_stage, workspace, recipe, execution)
+    listing = {"kind": kind, "options": options, "limit": limit, "resume": resume, "check_content": check_content}
+    summary = list_videos(source, workspace, listing, is_shared=execution.executor == "slurm")
+    run_stage(index_stage, workspace, recipe, execution)
     return summary
 
 
-def _index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
+def list_videos(
+    source: Path | str, workspace: Workspace, listing: dict[str, Any], *, is_shared: bool = False
+) -> ListingSummary:
+    """List a collection and return a summary, an empty one if another rank of the same job has listed it.
+
+    Args:
+        source: a folder, or a video.
+        workspace: folder of the curation.
+        listing: options of `list_collection`.
+        is_shared: whether one rank lists the collection for all.
+
+    Raises:
+        UserError: there is no readable video.
+    """
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    job, summaries = get_job_id(os.environ), [ListingSummary()]
+
+    def list_once() -> None:
+        if not is_shared or not is_listed(workspace, job):
+            summaries.append(list_collection(Path(source), workspace, job=job, **listing))
+
+    run_step(workspace, "list", "", list_once)
+    _report_listing(summaries[-1], workspace)
+    if not list_shards(workspace.entries):
+        raise UserError(f"there is no readable video in {source}; see {workspace.mismatches} for the files in it")
+    return summaries[-1]
+
+
+def index_stage(workspace: Workspace, recipe: Recipe) -> IndexStage:
+    """Return the stage that cuts videos into clips."""
     return IndexStage(workspace, recipe.shots)
 
 
@@ -98,13 +131,23 @@ def score(
     """
     workspace = Workspace(Path(out))
     recipe = resolve_methods(recipe or _recipe_in_use(workspace))
-    make_stage = partial(ScoreStage, score_all=score_all, retry_errors=retry_errors)
     execution = execution or ExecutionConfig()
+    retry_before = _run_start(workspace) if retry_errors else 0.0
+    make_stage = partial(ScoreStage, score_all=score_all, retry_before=retry_before)
     make_stage(workspace, recipe).shards()  # a missing index or model file raises before the settings change
     check_executor(execution)
     with sole_run(workspace, execution):
         save_recipe(workspace.recipe, recipe)
         return run_stage(make_stage, workspace, recipe, execution)
+
+
+def _run_start(workspace: Workspace) -> float:
+    """Return the Unix time at which the first process of this run started."""
+    job = get_job_id(os.environ)
+    if not job:
+        return time.time()
+    run_step(workspace, "start", job, lambda: None)
+    return read_json(workspace.step("start"))["started"]
 
 
 def resolve_methods(recipe: Recipe) -> Recipe:
@@ -160,8 +203,8 @@ def curate(
 ) -> verdicts.Funnel | None:
     """Build a dataset and a report from a collection, resume after an interruption, and return the funnel.
 
-    The arguments are those of `index` and `score`. As one of several ranks: return None while other ranks still score
-    shards; the rank that finds all shards scored runs the remaining stages.
+    The arguments are those of `index` and `score`. Ranks of a Slurm job divide the work of every stage; the funnel is
+    returned in the one that selected, and None in the others.
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
     recipe = recipe or _recipe_in_use(workspace)
@@ -171,34 +214,48 @@ def curate(
             check_content=check_content, execution=execution,
         )  # fmt: skip
         score(out, recipe=recipe, score_all=score_all, retry_errors=retry_errors, execution=execution)
-        if execution.executor == "slurm":
-            return _last_rank(workspace, recipe, execution)
-        return _finish(workspace, recipe, execution)
+        return _finish(workspace, resolve_methods(recipe), execution)
 
 
-def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel:
-    recipe = resolve_methods(recipe)
-    funnel = select(workspace.root, recipe=recipe)
-    caption(workspace.root, recipe=recipe)
+def _finish(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel | None:
+    """Run the stages after scoring; return the funnel in the process that computed it."""
+    run, funnels = _run_id(workspace, recipe), []
+    run_step(workspace, "select", run, lambda: funnels.append(select(workspace.root, recipe=recipe)))
+    caption(workspace.root, recipe=recipe, execution=execution)
     export(workspace.root, recipe=recipe, execution=execution)
-    report(workspace.root, recipe=recipe, execution=execution)
+    run_step(workspace, "report", run, lambda: report(workspace.root, recipe=recipe, execution=execution))
     finish_batch(workspace)
-    return funnel
+    return funnels[-1] if funnels else None
 
 
-def _last_rank(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> verdicts.Funnel | None:
-    """Run the remaining stages if all shards are scored and no other rank runs them."""
-    stage = ScoreStage(workspace, resolve_methods(recipe))
-    num_remaining = sum(not stage.is_done(shard) for shard in stage.shards())
-    if num_remaining:
-        say(f"score: this rank is done; {num_remaining} shards of other ranks remain, the last rank writes the dataset")
-        return None
-    try:
-        with file_lock(workspace.root / "finish.lock", wait=False):
-            return _finish(workspace, recipe, replace(execution, executor="local"))
-    except Timeout:
-        say("score: all shards are done; another rank writes the dataset")
-        return None
+def _run_id(workspace: Workspace, recipe: Recipe) -> str:
+    """Return a text that is the same for all ranks of a job that found the same scores; empty without a job."""
+    job = get_job_id(os.environ)
+    return sha256_json([job, as_dict(recipe), _count_undone(ScoreStage(workspace, recipe))]) if job else ""
+
+
+def _count_undone(stage: Stage) -> int:
+    return sum(not stage.is_done(shard) for shard in stage.shards())
+
+
+def unfinished(out: Path | str, *, stages: Sequence[str] = STAGES) -> list[str]:
+    """Return a line per stage that left shards undone, for example because workers were killed.
+
+    Raises:
+        UserError: there is no index.
+    """
+    workspace = Workspace(Path(out))
+    recipe = _recipe_in_use(workspace)
+    makers = {"score": ScoreStage, "caption": CaptionStage, "export": ExportStage}
+    if not workspace.verdicts.exists():
+        stages = [name for name in stages if name == "score"]
+    if recipe.caption.backend == "none":
+        stages = [name for name in stages if name != "caption"]
+    lines = []
+    for stage in (makers[name](workspace, recipe) for name in stages):
+        if num_undone := _count_undone(stage):
+            lines.append(f"{stage.name}: {num_undone:,} shards are not complete; the same command processes the rest")
+    return lines
 
 
 def _recipe_in_use(workspace: Workspace) -> Recipe:

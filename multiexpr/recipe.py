@@ -88,6 +88,7 @@ class ScoreMotion:
 
     fps: float = setting(12.5, above=0)
     short_side: int = setting(540, above=0)
+    engine: Literal["mediapipe", "openvino", "auto"] = "mediapipe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +262,7 @@ class Caption:
     max_tokens: int = setting(400, above=0)
     prompt: str = ""
     model: str = ""
+    python: str = ""
     url: str = ""
     concurrency: int = setting(8, above=0)
     attempts: int = setting(4, above=0)
@@ -275,6 +277,7 @@ class Export:
     crf: int = 17
     tracks: bool = True
     masks: bool = True
+    engine: Literal["mediapipe", "openvino", "auto"] = "mediapipe"
     formats: tuple[Literal["folder", "open-sora", "webdataset"], ...] = ("folder", "open-sora")
     tar_bytes: int = setting(1_000_000_000, above=0)
 

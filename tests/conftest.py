@@ -44,7 +44,7 @@ def shared():
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_weights():
     """`needs_weights("face_landmarker")` skips the test, by name, where the model file is not there."""
     from exprbench import weights

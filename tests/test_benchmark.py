@@ -137,3 +137,23 @@ def test_cases_are_selected_by_split_and_track(bench):
 
 def test_a_description_round_trips(bench):
     assert Benchmark.open(bench.root) == bench
+
+
+DAMAGED_ROWS = {
+    "huge cell": "x" * 200_000,
+    "many cells": "single-self-0001," * 99,
+    "few cells": "single-self-0001\n",
+    "NUL": "\0\n",
+    "Latin-1": "\xff\n",
+    "open quote": '"x\n',
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED_ROWS.values(), ids=DAMAGED_ROWS.keys())
+def test_damaged_cases_are_a_users_mistake_of_one_line(bench, tmp_path, text):
+    root = rewritten(bench, tmp_path / "b").root
+    with (root / "cases.csv").open("a", encoding="latin-1") as file:
+        file.write(text)
+    with pytest.raises(UserError) as error:
+        Benchmark.open(root)
+    assert "\n" not in str(error.value)

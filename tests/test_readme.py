@@ -21,10 +21,14 @@ def blocks(language):
 
 @pytest.fixture
 def folder(method, tmp_path, monkeypatch):  # noqa: F811
-    """A current folder with everything that the snippets name: `bench`, `out/mine`, `other.json` and a pair."""
+    """A current folder with everything that the snippets name: `bench`, `out/mine`, `other.json` and a pair.
+
+    The videos of `liveportrait` are those of `mine`.
+    """
     here = tmp_path / "here"
     shutil.copytree(method.bench.root, here / "bench")
     shutil.copytree(method.folder, here / "out" / "mine")
+    shutil.copytree(method.folder, here / "out" / "liveportrait")
     shutil.copyfile(method.path("single-self-0001"), here / "generated.mp4")
     shutil.copyfile(method.path("single-self-0002"), here / "driving.mp4")
     method.score(metrics=None, method="other", out=here / "other.json", floors=False)
@@ -45,8 +49,11 @@ def test_the_python_snippet_runs(folder):
 def test_the_commands_of_scoring_run(folder, capsys):
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("exprbench ")]
     commands = [shlex.split(line, comments=True)[1:] for line in lines]
-    known = [words for words in commands if words[0] in ("pair", "cases", "score", "table")]
-    assert [words[0] for words in known] == ["pair", "cases", "score", "table"]
+    known = [words for words in commands if words[0] in ("pair", "cases", "score", "table", "report")]
+    assert [words[0] for words in known] == ["pair", "cases", "score", "table", "score", "report"]
     for words in known:
         assert cli.main([*words, "--metrics", "psnr"] if words[0] == "pair" else words) == 0, words
     assert "| Single  | mine" in capsys.readouterr().out
+    case = (folder / "report" / "cases" / "single-self-0001.js").read_text(encoding="utf-8")
+    assert '"name":"mine"' in case
+    assert "no folder of videos" not in case

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from exprbench.building.source_files import Input
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path, write_bytes
 from exprbench.faces import FaceTracks, save_tracks
-from exprbench.faces.video_tracks import GIVEN_SUFFIX, given_tracks, main_faces, track_faces, track_image
+from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, track_faces, track_image
 from exprbench.media import MediaError, open_clip, read_image, write_image, write_video
 
 MIN_CLIP_S = 1.0
@@ -101,7 +102,7 @@ def _driver(item: Input, root: Path, fps: float, clip_seconds: float) -> Prepare
     num_faces = len(main_faces(tracks))
     shape = (clip.info.height, clip.info.width)
     asset = _asset(item, path, shape, num_faces=num_faces, num_frames=tracks.num_frames)
-    first_asset = replace(_asset(item, first, shape, num_faces=num_faces), kind="first_frame")
+    first_asset = replace(asset, kind="first_frame", num_frames=1, **_hash_and_size(first))
     assets = {main: asset, first.relative_to(root).as_posix(): first_asset}
     assets |= _copy_given_tracks(item, root, main, tracks)
     return Prepared(input=item, main=main, assets=assets, driven=(True,) * num_faces)
@@ -161,10 +162,9 @@ def _check_driver(item: Input, tracks: FaceTracks, num_frames: int) -> None:
 
 def _copy_given_tracks(item: Input, root: Path, main: str, tracks: FaceTracks) -> dict[str, Asset]:
     """Write the tracks that were given with the input next to its copy; return their asset."""
-    if not given_tracks(item.path):
+    if not given_path(item.path).is_file():
         return {}
-    path = (root / main).with_suffix("")
-    path = path.with_name(path.name + GIVEN_SUFFIX)
+    path = given_path(root / main)
     save_tracks(path, replace(tracks, video_sha256=sha256_path(root / main)))
     return {path.relative_to(root).as_posix(): replace(_asset(item, path, (0, 0)), kind="tracks")}
 
@@ -177,8 +177,6 @@ def _asset(item: Input, path: Path, shape: tuple[int, ...], **counts: int) -> As
     return Asset(
         kind=item.kind,
         split=item.split,
-        sha256=sha256_path(path),
-        num_bytes=path.stat().st_size,
         width=shape[1],
         height=shape[0],
         original=item.file_name,
@@ -190,5 +188,10 @@ def _asset(item: Input, path: Path, shape: tuple[int, ...], **counts: int) -> As
         start_s=item.start_s,
         original_sha256=sha256_path(item.path),
         original_bytes=item.path.stat().st_size,
+        **_hash_and_size(path),
         **counts,  # type: ignore[arg-type]
     )
+
+
+def _hash_and_size(path: Path) -> dict[str, Any]:
+    return {"sha256": sha256_path(path), "num_bytes": path.stat().st_size}

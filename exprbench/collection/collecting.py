@@ -3,8 +3,7 @@
 import csv
 import io
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,9 +11,9 @@ from urllib.parse import urlsplit
 
 from exprbench.collection.download import WAIT_S, download
 from exprbench.collection.manifest import FOLDERS, SourceFile, build_command, load_manifest, plain_number
-from exprbench.core.cache import entry_path
 from exprbench.core.errors import ItemError, UserError
 from exprbench.core.files import inside, sha256_path, write_text
+from exprbench.core.locks import sole_writer
 from exprbench.core.progress import progress
 
 COLUMNS = ("file", "source", "url", "author", "licence", "person", "faces", "start_s")
@@ -28,7 +27,7 @@ PERMISSION_NEEDED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What became of one file: `present` before, `fetched`, or an `error` with its code and detail."""
+    """Outcome of one file: `present` before, `fetched`, or an `error` with its code and detail."""
 
     file: SourceFile
     outcome: Literal["present", "fetched", "error"]
@@ -82,7 +81,7 @@ def collect(
     content, root = load_manifest(manifest), Path(out)
     if max_mb <= 0:
         raise UserError(f"--max-mb is {max_mb:g}; expected a number above 0")
-    with _sole_writer(root):
+    with sole_writer(root):
         partial = root / ".partial"
         partial.mkdir(parents=True, exist_ok=True)
         files = []
@@ -93,19 +92,6 @@ def collect(
             shutil.rmtree(partial)
     command = build_command(content, root, folders)
     return Collection(root=root, files=tuple(files), command=command, benchmark_sha256=content.benchmark_sha256)
-
-
-@contextmanager
-def _sole_writer(root: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = entry_path("locks/collections", str(root.absolute()))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout as error:
-        raise UserError(f"another run collects into {root}; wait for it to end") from error
 
 
 def _fetch_one(

@@ -15,7 +15,7 @@ CHUNK = 1 << 18
 TIMEOUT_S = 30
 ATTEMPTS = 3
 WAIT_S = 2.0
-USER_AGENT = "exprbench-collect (https://pypi.org/project/exprbench)"
+USER_AGENT = "exprbench-collect"
 AGAIN = {408, 425, 429, 500, 502, 503, 504}  # statuses after which a later request can succeed
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,8 +125,8 @@ def _source_file(asset: Asset) -> SourceFile:
 
 
 def _cross_per_portrait(bench: Benchmark) -> int:
-    sources = [case.source for case in bench.select(track="cross")]
-    return max((sources.count(source) for source in set(sources)), default=0)
+    counts = Counter(case.source for case in bench.select(track="cross"))
+    return max(counts.values(), default=0)
 
 
 def load_manifest(path: Path | str) -> Manifest:

@@ -35,6 +35,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_face_engine(parser: argparse.ArgumentParser) -> None:
+    """Add the flag `--face-engine`."""
+    parser.add_argument(
+        "--face-engine",
+        choices=("mediapipe", "openvino", "auto"),
+        default="",
+        help="library that runs MediaPipe's face networks; auto: OpenVINO if it is installed (default: mediapipe)",
+    )
+
+
 def add_pairing(parser: argparse.ArgumentParser) -> None:
     """Add the flag `--pairing`."""
     parser.add_argument(

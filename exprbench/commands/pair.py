@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import exprbench
-from exprbench.commands.options import add_device, add_pairing, add_profile, add_verb, name_list
+from exprbench.commands.options import add_device, add_face_engine, add_pairing, add_profile, add_verb, name_list
 from exprbench.core.cli_base import TOO_MANY_FAILED
 from exprbench.core.files import write_text
+from exprbench.faces.engine import using_engine
 
 if TYPE_CHECKING:
     from exprbench.scoring.pairs import PairScores
@@ -42,12 +43,14 @@ def add(verbs: argparse._SubParsersAction) -> None:
     add_profile(parser)
     add_pairing(parser)
     add_device(parser)
+    add_face_engine(parser)
     parser.set_defaults(handler=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in ("metrics", "profile", "pairing", "device", "fps")}
-    scores = exprbench.score_pair(args.prediction, args.reference, **options)
+    with using_engine(args.face_engine):
+        scores = exprbench.score_pair(args.prediction, args.reference, **options)
     print(FORMATS[args.format](scores), end="")
     if args.per_frame:
         write_text(args.per_frame, _frames_json(scores) if args.per_frame.suffix == ".json" else _frames_csv(scores))

@@ -7,6 +7,7 @@ from pathlib import Path
 import exprbench
 from exprbench.commands.options import (
     add_device,
+    add_face_engine,
     add_pairing,
     add_profile,
     add_split_and_track,
@@ -16,6 +17,7 @@ from exprbench.commands.options import (
 )
 from exprbench.core.cli_base import TOO_MANY_FAILED, shard
 from exprbench.core.progress import NORMAL, QUIET, VERBOSE, set_verbosity
+from exprbench.faces.engine import using_engine
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -71,6 +73,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     add_pairing(parser)
     add_device(parser)
+    add_face_engine(parser)
     parser.add_argument(
         "--shard",
         type=shard,
@@ -92,14 +95,15 @@ def add(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(handler=_run_score)
 
 
-OF_THE_COMMAND = ("handler", "max_failed", "dry_run", "quiet", "verbose")
+OF_THE_COMMAND = ("handler", "face_engine", "max_failed", "dry_run", "quiet", "verbose")
 OF_PREFLIGHT = ("benchmark", "predictions", "metrics", "profile", "split", "track", "names")
 
 
 def _run_score(args: argparse.Namespace) -> int:
     set_verbosity(QUIET if args.quiet else VERBOSE if args.verbose else NORMAL)
     try:
-        return _dry_run(args) if args.dry_run else _score_and_print(args)
+        with using_engine(args.face_engine):
+            return _dry_run(args) if args.dry_run else _score_and_print(args)
     finally:
         set_verbosity(NORMAL)
 

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 
 import exprbench
-from exprbench.commands.options import add_verb, add_workers
+from exprbench.commands.options import add_verb, add_workers, folder_by_method, method_folder
 from exprbench.core.cli_base import Parser
-from exprbench.core.errors import UserError
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -35,7 +34,7 @@ def _study_build(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         *("--predictions", "-p"),
         action="append",
-        type=_method_folder,
+        type=method_folder,
         required=True,
         metavar="METHOD=DIR",
         help="name of a method and folder of its videos; once per method",
@@ -71,23 +70,13 @@ def _study_build(actions: argparse._SubParsersAction) -> None:
     parser.set_defaults(handler=_run_study_build)
 
 
-def _method_folder(text: str) -> tuple[str, Path]:
-    method, found, folder = text.partition("=")
-    if not (method and found and folder):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected METHOD=DIR, like mine=out/mine")
-    return method, Path(folder)
-
-
 def _run_study_build(args: argparse.Namespace) -> None:
     from exprbench.study import StudySettings
 
-    predictions = dict(args.predictions)
-    if len(predictions) < len(args.predictions):
-        raise UserError("--predictions names a method twice; give every method one name and one folder")
     options = vars(args)
     study = exprbench.build_study(
         benchmark=args.benchmark,
-        predictions=predictions,
+        predictions=folder_by_method(args.predictions),
         out=args.out,
         key=args.key,
         settings=StudySettings(**{name: options[name] for name in StudySettings.__dataclass_fields__}),

@@ -5,6 +5,7 @@ is the name of the entry. Entries are written atomically and carry a checksum, s
 computed again. The cache can be deleted at any time.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,3 +82,8 @@ def cached(
     value = compute()
     write_entry(kind, key, pack(value))
     return value
+
+
+def pack_json(value: Any) -> bytes:
+    """Return a JSON value as the bytes of an entry; `json.loads` is its inverse."""
+    return json.dumps(value).encode()

@@ -147,7 +147,7 @@ def _has_reader(stream: Any) -> bool:
 
 
 def _discard_output() -> None:
-    """Lead standard output nowhere if it cannot be flushed: Python tries again at exit, and prints a traceback."""
+    """Redirect standard output to the null device if flushing it fails: Python would try again at exit and fail."""
     try:
         if sys.stdout:
             sys.stdout.flush()

@@ -357,8 +357,11 @@ def exit_text(status: int) -> str:
 
 
 def resident_bytes(pids: Sequence[int]) -> dict[int, int]:
-    """Return the resident memory of processes together with their descendants."""
-    parents = {p.pid: p.info["ppid"] for p in psutil.process_iter(["ppid"])}
+    """Return the resident memory of child processes of this one, each together with its descendants."""
+    parents = {}
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            parents[process.pid] = process.ppid()
     used = dict.fromkeys(pids, 0)
     for pid in parents:
         root = pid

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +62,8 @@ class Face:
 class Landmarker:
     """Face detector for frames and face landmarker for crops. Frames are (H, W, 3) uint8 RGB."""
 
+    follows_regions = False  # whether `follow` can find faces
+
     def __init__(self, model: Path) -> None:
         from mediapipe.tasks.python import BaseOptions, vision
 
@@ -117,6 +119,14 @@ class Landmarker:
         result = self._landmarker.detect(_image(crop))
         parts = zip(result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True)
         return [_face(*part, origin, len(crop)) for part in parts]
+
+    def follow(self, expected: Sequence[tuple[np.ndarray, Face]]) -> list[Face | None]:
+        """Return the face in each frame where another frame shows it; MediaPipe's IMAGE mode cannot: all are None.
+
+        Args:
+            expected: (frame, face in another frame) pairs.
+        """
+        return [None] * len(expected)
 
 
 def _box_square(box: Box, size: float) -> tuple[np.ndarray, float]:

@@ -2,12 +2,13 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from exprbench.faces.appearance import MAX_SAME_DISTANCE, appearance, distance
 from exprbench.faces.boxes import Box, overlap
+from exprbench.faces.landmark_groups import OUTER_EYE_CORNERS
 from exprbench.faces.landmarker import CROPS, Face, Landmarker
 from exprbench.faces.tracks import FaceTrack, unseen
 
@@ -20,6 +21,10 @@ BRIEF_GAP = 3  # frames without the face over which its motion is extrapolated
 MAX_BRIEF_DISTANCE = 0.5  # of appearance, across a brief gap
 MIN_SEEN = 5  # frames in which a person must be seen
 RECENT_BYTES = 200_000_000  # of frames kept for backward tracking
+# With `follow_regions`: frames in which a face is found in one batch, in the region of the face before them, and how
+# far it may have moved in it, in sides of the face, for its landmarks to be kept.
+LOOKAHEAD = 4
+MAX_SHIFT = 0.15
 FORBIDDEN = 1e6  # cost of a pair that cannot match
 
 Square = tuple[np.ndarray, float]  # centre and side in pixels
@@ -29,6 +34,8 @@ Square = tuple[np.ndarray, float]  # centre and side in pixels
 class _Person:
     descriptor: np.ndarray
     faces: dict[int, Face] = field(default_factory=dict)
+    ahead: dict[int, Face | None] = field(default_factory=dict)  # found in the region of `around`
+    around: Face | None = None
 
     @property
     def last(self) -> int:
@@ -53,12 +60,16 @@ class FaceTracker:
     Args:
         landmarker: the landmarker of this process.
         fps: frames per second.
+        follow_regions: whether to find a face from its landmarks in the previous frame, without the detector, between
+            two searches. Landmarkers that cannot (MediaPipe's) detect it in every frame.
     """
 
-    def __init__(self, landmarker: Landmarker, *, fps: float) -> None:
+    def __init__(self, landmarker: Landmarker, *, fps: float, follow_regions: bool = False) -> None:
         self.landmarker = landmarker
         self.fps = fps
+        self.follow_regions = follow_regions and landmarker.follows_regions
         self.people: list[_Person] = []
+        self.pending: deque[np.ndarray] = deque()
         self.recent: deque[np.ndarray] = deque()
         self.num_frames = 0
         self.searched = -1
@@ -66,8 +77,15 @@ class FaceTracker:
 
     def update(self, frame: np.ndarray) -> None:
         """Take the next (H, W, 3) uint8 RGB frame."""
+        self.pending.append(frame)
+        if len(self.pending) >= (LOOKAHEAD if self.follow_regions else 1):
+            self._track(self.pending.popleft())
+
+    def _track(self, frame: np.ndarray) -> None:
         t = self.num_frames
         self.size = frame.shape[1], frame.shape[0]
+        if self.follow_regions:
+            self._follow_regions(frame, t)
         self._follow(frame, t)
         if self._search_due(t, frame.nbytes):
             self._search(frame, t)
@@ -85,6 +103,30 @@ class FaceTracker:
         gaps = [t - p.last for p in self.people if p.last < t]
         lost = len(gaps) == len(self.people) or min(gaps, default=FORBIDDEN) <= LOST_FOR_S * self.fps
         return t - self.searched >= self.fps * (SEARCH_EVERY_S_WHEN_LOST if lost else SEARCH_EVERY_S)
+
+    def _follow_regions(self, frame: np.ndarray, t: int) -> None:
+        """Find the faces of the previous frame from their landmarks; about once per second the detector checks them."""
+        until_check = ceil(self.searched + self.fps * SEARCH_EVERY_S) - t
+        if until_check <= 0:
+            return
+        people = [p for p in self.people if t - 1 in p.faces]
+        if moved := [p for p in people if t not in p.ahead or not _is_near(p.faces[t - 1], p.around)]:
+            self._look_ahead(moved, t, [frame, *self.pending][:until_check])
+        taken: list[Box] = []
+        for person in people:
+            face = person.ahead[t]
+            if face and all(overlap(face.box, box) < 0.5 for box in taken):
+                descriptor = appearance(frame, face)
+                if _follow_cost(person, t, face, descriptor) < FORBIDDEN:
+                    self._accept(person, t, face, descriptor)
+                    taken.append(face.box)
+
+    def _look_ahead(self, people: list[_Person], t: int, frames: list[np.ndarray]) -> None:
+        """Find people in the frames from t on, in one batch, in the regions of their faces in frame t - 1."""
+        found = iter(self.landmarker.follow([(frame, p.faces[t - 1]) for p in people for frame in frames]))
+        for person in people:
+            person.around = person.faces[t - 1]
+            person.ahead = {t + i: next(found) for i in range(len(frames))}
 
     def _follow(self, frame: np.ndarray, t: int) -> None:
         """Find each person's face where it is expected, trying the crop sizes in turn."""
@@ -139,12 +181,21 @@ class FaceTracker:
                 return
             frame = self.recent[s - t]
             others = [p.faces[s].box for p in self.people if s in p.faces]
-            centre, side = trail.expected(s, step=-1)
-            previous = self._nearest(frame, centre, side, others)
+            previous = self._previous(frame, trail, s, others)
             misses = 0 if previous else misses + 1
             if previous:
                 trail.faces[s] = previous
                 self._accept(person, s, previous, appearance(frame, previous))
+
+    def _previous(self, frame: np.ndarray, trail: _Person, s: int, others: list[Box]) -> Face | None:
+        """Return the face of a person in the frame s before those in which it is known."""
+        centre, side = trail.expected(s, step=-1)
+        if self.follow_regions and s + 1 in trail.faces:
+            (face,) = self.landmarker.follow([(frame, trail.faces[s + 1])])
+            free = face and all(overlap(face.box, box) < 0.5 for box in others)
+            if face and free and _is_plausible(centre, side, face):
+                return face
+        return self._nearest(frame, centre, side, others)
 
     def _nearest(self, frame: np.ndarray, centre: np.ndarray, side: float, others: list[Box]) -> Face | None:
         for crop in CROPS:
@@ -166,6 +217,8 @@ class FaceTracker:
 
     def compute(self) -> tuple[FaceTrack, ...]:
         """Return one track per person over the frames taken so far, left to right by where each was first seen."""
+        while self.pending:
+            self._track(self.pending.popleft())
         return tuple(face_track(p.faces, self.num_frames, self.size) for p in self._confirmed_people())
 
 
@@ -196,6 +249,16 @@ def _is_plausible(centre: np.ndarray, side: float, face: Face, reach: float = 1.
     return bool(np.linalg.norm(face.centre - centre) < reach * side and 0.5 < face.side / side < 2)
 
 
+def _is_near(face: Face, around: Face | None) -> bool:
+    """Return whether the region of a face is still nearly that of an earlier one: place, size and rotation."""
+    if around is None:
+        return False
+    eyes = [f.points[OUTER_EYE_CORNERS[1], :2] - f.points[OUTER_EYE_CORNERS[0], :2] for f in (face, around)]
+    turn = np.subtract(*(np.arctan2(*vector[::-1]) for vector in eyes))
+    shift = np.linalg.norm(face.centre - around.centre) / around.side
+    return bool(max(shift, abs(face.side / around.side - 1), abs(np.sin(turn))) < MAX_SHIFT)
+
+
 def _follow_cost(person: _Person, t: int, face: Face, descriptor: np.ndarray) -> float:
     """Return the cost of a face as the next one of a person: distance from the expected place, and of appearance."""
     centre, side = person.expected(t)
@@ -214,6 +277,8 @@ def _reappearance_cost(person: _Person, descriptor: np.ndarray) -> float:
 
 def _min_cost_pairs(costs: list[list[float]]) -> list[tuple[int, int]]:
     """Return the assignment of minimum total cost, without forbidden pairs."""
+    from scipy.optimize import linear_sum_assignment
+
     if not costs or not costs[0]:
         return []
     table = np.array(costs)

@@ -74,16 +74,15 @@ class FaceTrack:
 
     def first(self, num_frames: int) -> "FaceTrack":
         """Return the track over its first frames."""
-        return self._cut(slice(num_frames))
+        return self.cut(slice(num_frames))
 
     def skip(self, num_frames: int) -> "FaceTrack":
         """Return the track without its first frames."""
-        return self._cut(slice(num_frames, None))
+        return self.cut(slice(num_frames, None))
 
-    def _cut(self, frames: slice) -> "FaceTrack":
-        arrays = (self.seen, self.box, self.landmarks, self.blendshapes, self.pose)
-        seen, box, landmarks, blendshapes, pose = (array[frames] for array in arrays)
-        return FaceTrack(seen=seen, box=box, landmarks=landmarks, blendshapes=blendshapes, pose=pose)
+    def cut(self, frames: slice) -> "FaceTrack":
+        """Return the track over some of its frames."""
+        return FaceTrack(**{name: array[frames] for name, array in vars(self).items()})
 
 
 def unseen(num_frames: int) -> FaceTrack:

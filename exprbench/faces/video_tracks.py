@@ -1,36 +1,48 @@
 """Face tracks of a video file, cached by the file's content."""
 
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from exprbench import weights
 from exprbench.core.cache import cached
 from exprbench.core.files import sha256_path
+from exprbench.faces.engine import choose_engine, engine_version
 from exprbench.faces.landmarker import Landmarker
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
 from exprbench.media import DECODER, open_clip, read_image
 
 TRACKER = "follow-2"  # increase it when a change of the tracker changes its results
+FOLLOWER = "regions-1"  # added if the tracker follows regions
 GIVEN_SUFFIX = ".tracks.npz"
 MAIN_SEEN_RATE = 0.5
 
 
-@lru_cache(maxsize=1)
-def landmarker() -> Landmarker:
-    """Return the landmarker, loaded once per process.
+def landmarker(engine: str = "") -> Landmarker:
+    """Return the landmarker of an engine, loaded once per process; see `choose_engine` for its name.
 
     Raises:
         WeightsError: its model file is missing.
+        UserError: unknown engine, or it is not installed.
     """
-    return Landmarker(weights.require("face_landmarker"))
+    return _load(choose_engine(engine))
 
 
-def tracks_made_by() -> str:
-    """Return a description of the tracker and its model; it is stored in every result that depends on them."""
-    return f"mediapipe {version('mediapipe')}, face_landmarker {weights.get('face_landmarker').sha256[:8]}, {TRACKER}"
+@lru_cache(maxsize=2)
+def _load(engine: str) -> Landmarker:
+    model = weights.require("face_landmarker")
+    if engine == "openvino":
+        from exprbench.faces.openvino_landmarker import OpenVinoLandmarker
+
+        return OpenVinoLandmarker(model)
+    return Landmarker(model)
+
+
+def tracks_made_by(engine: str = "") -> str:
+    """Return a description of the tracker, its model and engine; it is stored in every result that depends on them."""
+    model = weights.get("face_landmarker").sha256[:8]
+    return f"{engine_version(choose_engine(engine))}, face_landmarker {model}, {TRACKER}"
 
 
 def tracks_key(video_sha256: str, fps: float | str, max_frames: int | None) -> dict[str, Any]:
@@ -44,15 +56,16 @@ def tracks_key(video_sha256: str, fps: float | str, max_frames: int | None) -> d
     }
 
 
-def collect(tracker: FaceTracker, video_sha256: str) -> FaceTracks:
-    """Return the tracks of a video after a tracker has taken its frames."""
+def collect(tracker: FaceTracker, video_sha256: str, engine: str = "") -> FaceTracks:
+    """Return the tracks of a video after a tracker has taken its frames; `engine` is that of its landmarker."""
+    tracks = tracker.compute()
     return FaceTracks(
         num_frames=tracker.num_frames,
         width=tracker.size[0],
         height=tracker.size[1],
         fps=tracker.fps,
-        tracks=tracker.compute(),
-        made_by=tracks_made_by(),
+        tracks=tracks,
+        made_by=tracks_made_by(engine) + (f", {FOLLOWER}" if tracker.follow_regions else ""),
         video_sha256=video_sha256,
     )
 

@@ -61,7 +61,7 @@ def load_receipt(record: Path) -> Receipt | None:
         return None
     try:
         receipt = decode(Receipt, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); verify the record again") from error
     return receipt if receipt.record_sha256 == sha256_path(record) else None
 

@@ -211,12 +211,16 @@ def html_table(table: Table) -> str:
     spans = "".join(f'<th class="group" colspan="{n}">{name}</th>' for name, n in groups if n)
     titles = "".join(f"<th>{html.escape(c.title)}{arrow(c)}{html.escape(unit_suffix(c))}</th>" for c in table.columns)
     rows = "".join(f"<tr>{_html_row(table, row)}</tr>\n" for row in table.rows)
-    notes = [f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()]
-    about = "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in [*notes, *table.about])
+    notes = _html_paragraphs([f"{NOTES[key].symbol} {text}." for key, text in table.notes.items()])
+    about = f"<details><summary>Benchmark, ids and protocol</summary>\n{_html_paragraphs(table.about)}</details>\n"
     return (
         f"<table><thead><tr><th></th><th></th>{spans}</tr>\n<tr><th>Dataset</th><th>Method</th>{titles}</tr></thead>\n"
-        f"<tbody>\n{rows}</tbody></table>\n{about}"
+        f"<tbody>\n{rows}</tbody></table>\n{notes}{about if table.about else ''}"
     )
+
+
+def _html_paragraphs(lines: Sequence[str]) -> str:
+    return "".join(f'<p class="about">{html.escape(line)}</p>\n' for line in lines)
 
 
 def _html_row(table: Table, row: Row) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -167,7 +166,7 @@ class DecodedClip:
             except DecoderKilled as error:
                 self.count_kill(error)
             except BaseException:
-                self.__exit__()
+                self.close()
                 raise
 
     def count_kill(self, error: "DecoderKilled") -> None:
@@ -176,7 +175,7 @@ class DecodedClip:
         Raises:
             WorkerKilled: there were too many.
         """
-        self.__exit__()
+        self.close()
         self.num_kills, self.num_to_skip = self.num_kills + 1, self.num_read
         if self.num_kills >= MAX_KILLS:
             raise error.too_many(self.num_kills) from error
@@ -216,18 +215,17 @@ class DecodedClip:
         self.decoder.make_idle()
         self.decoder = None
 
+    def close(self) -> None:
+        """End the process if the response is not complete."""
+        if self.decoder:
+            self.decoder.kill()
+            self.decoder = None
+
     def __enter__(self) -> "DecodedClip":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        if self.decoder:  # closed before the end of the response
-            self.decoder.kill()
-            self.decoder = None
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class DecoderKilled(Exception):

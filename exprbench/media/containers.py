@@ -3,10 +3,8 @@
 from typing import Any
 
 from exprbench.media.errors import MediaError
-from exprbench.media.images import image_format
+from exprbench.media.images import MAX_PIXELS, image_format
 from exprbench.media.video import Piece, open_bytes
-
-MAX_PIXELS = 1 << 26  # 8192 x 8192; a header with more is wrong
 
 # Demuxers that read a single file; playlists, which name other files, are excluded.
 FORMATS = (

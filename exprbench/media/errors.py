@@ -9,7 +9,7 @@ CODES = {
     "no_video_stream": "the file holds no video",
     "truncated": "the frames end before the time the header promises",
     "decode_errors": "damaged data: frames could not be decoded, or only in part",
-    "timeout": "the decoder gave no sign of life for too long",
+    "timeout": "the decoder sent no frame in time",
     "too_short": "fewer frames than needed",
 }
 

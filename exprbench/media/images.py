@@ -20,7 +20,7 @@ BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "HEIC"),
     b"avif": "AVIF",
 }
-MAX_PIXELS = 1 << 26  # 8192 x 8192, as for videos; a header with more is wrong
+MAX_PIXELS = 1 << 26  # 8192 x 8192, also of videos; a header with more is wrong
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -10,7 +10,6 @@ HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 TO_SDR = "out_primaries=bt709:out_transfer=bt709:out_color_matrix=bt709:out_range=tv:intent=perceptual"
 SDR_FORMAT = "yuv444p"
 
-
 Matrix = list[list[int]]
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from exprbench.media.containers import MAX_PIXELS
 from exprbench.media.errors import MediaError
+from exprbench.media.images import MAX_PIXELS
 from exprbench.media.picture import Matrix, display_matrix, orient, to_sdr_progressive
 
 MAX_GAP_S = 60  # between two frames; a longer gap is a wrong timestamp
@@ -57,7 +57,7 @@ class StreamReader:
     matrices: dict[int, Matrix] = field(default_factory=dict)  # display matrices by angle
     graphs: dict[str, Any] = field(default_factory=dict)  # filter graphs that are reused between frames
     sent: list[int] = field(default_factory=list)  # heap of the times of packets whose frames have not been decoded
-    first_sent: list["PacketTimes"] = field(default_factory=list)  # of the packets sent before the first frame
+    first_sent: list[PacketTimes] = field(default_factory=list)  # of the packets sent before the first frame
 
     @property
     def frame_s(self) -> Fraction:

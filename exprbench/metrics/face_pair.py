@@ -14,7 +14,7 @@ Readings = Mapping[str, np.ndarray]
 NUM_EXPRESSION = 50  # of SMIRK's 55 coefficients; 2 of the eyelids and 3 of the jaw follow
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # equal only to itself, so that functions of a pair can be cached
 class FacePair:
     """A reference track and the predicted track matched to it, over the same T frames.
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
-from exprbench.faces import FaceTrack
 from exprbench.metrics.aed import aed
 from exprbench.metrics.apd import apd
 from exprbench.metrics.face_pair import FacePair, Sides, mean_seen
@@ -43,6 +42,7 @@ def correlation(reference: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.clip((a * b).sum() / (size_a * size_b), -1, 1)) if size_b else 0.0
 
 
+@lru_cache(maxsize=1)  # all columns at the lag of a face need it
 def best_lag(pair: FacePair) -> int | None:
     """Return the shift in frames at which the prediction follows best, positive if it is late.
 
@@ -84,12 +84,8 @@ def shifted(pair: FacePair, shift: int) -> FacePair:
     readings = tuple(
         {name: values[part] for name, values in side.items()} for side, part in zip(pair.readings, frames, strict=True)
     )
-    tracks = {"reference": _frames(pair.reference, frames[0]), "predicted": _frames(pair.predicted, frames[1])}
-    return replace(pair, **tracks, readings=readings)
-
-
-def _frames(track: FaceTrack, frames: slice) -> FaceTrack:
-    return FaceTrack(**{name: values[frames] for name, values in vars(track).items()})
+    reference, predicted = pair.reference.cut(frames[0]), pair.predicted.cut(frames[1])
+    return replace(pair, reference=reference, predicted=predicted, readings=readings)
 
 
 def at_lag(pair: FacePair, error: Callable[[FacePair], np.ndarray]) -> float:

@@ -196,7 +196,12 @@ def _numbers(column: str, curves: Mapping[int, Sequence[FaceCurves]]) -> dict[in
 
 def rounded(values: np.ndarray) -> list[float | None]:
     """Return values with four significant digits, None for NaN."""
-    return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]
+    known = np.isfinite(values)
+    sizes = np.abs(values, where=known & (values != 0), out=np.ones(len(values)))
+    places = (DIGITS - 1 - np.floor(np.log10(sizes))).astype(int)
+    up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)  # a division by a power is exact
+    found = np.round(np.where(known, values, 0) * up / down) / up * down
+    return [value if is_known else None for value, is_known in zip(found.tolist(), known.tolist(), strict=True)]
 
 
 def _landmarks(case: Case, screens: Sequence[_Screen], curves: Mapping[int, Sequence[FaceCurves]]) -> dict[str, Any]:

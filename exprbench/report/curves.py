@@ -12,7 +12,7 @@ from exprbench.faces.landmark_groups import BROWS, EYES, LIPS
 from exprbench.metrics.face_errors import face_errors
 from exprbench.scoring.cases import ResolvedCase, compared_faces
 
-VERSION = "curves-1"  # increase it when a change of the code changes the values
+VERSION = "curves-2"  # increase it when a change of the code changes the values
 COLUMNS_OF_CURVES = ("lmd", "mae", "aed", "apd")
 IRISES = (468, 473)
 SHOWN = (*LIPS, *EYES, *BROWS, *IRISES)
@@ -68,21 +68,19 @@ def quantised(track: FaceTrack) -> np.ndarray:
 
 
 def _pack(faces: Sequence[FaceCurves]) -> bytes:
-    arrays = {}
+    arrays = {"columns": np.array(list(faces[0].errors) if faces else [], str)}
     for i, face in enumerate(faces):
-        arrays |= {f"{i}.reference": face.reference, f"{i}.predicted": face.predicted}
-        arrays |= {f"{i}.errors.{column}": values for column, values in face.errors.items()}
+        arrays[f"errors.{i}"] = np.array(list(face.errors.values()))
+        arrays[f"landmarks.{i}"] = np.stack([face.reference, face.predicted])
     return pack_arrays(arrays)
 
 
 def _unpack(data: bytes) -> list[FaceCurves]:
     arrays = unpack_arrays(data)
-    faces = []
-    while f"{len(faces)}.reference" in arrays:
-        prefix = f"{len(faces)}."
-        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        errors = {name.removeprefix("errors."): own[name] for name in own if name.startswith("errors.")}
-        faces.append(FaceCurves(errors=errors, reference=own["reference"], predicted=own["predicted"]))
+    columns, faces = arrays["columns"].tolist(), []
+    while (landmarks := arrays.get(f"landmarks.{len(faces)}")) is not None:
+        errors = dict(zip(columns, arrays[f"errors.{len(faces)}"], strict=True))
+        faces.append(FaceCurves(errors=errors, reference=landmarks[0], predicted=landmarks[1]))
     return faces
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exprbench.benchmark import Case
-from exprbench.core.cache import read_entry, write_entry
+from exprbench.core.cache import pack_json, read_entry, write_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.files import sha256_path
 from exprbench.core.processes import WorkerKilled
@@ -27,9 +27,9 @@ from exprbench.metrics.metric import LANDMARKER
 from exprbench.records import CaseScore
 from exprbench.scoring.computations import (
     FaceCrops,
+    face_readings,
     feature_computation,
     pixel_computation,
-    reading_computation,
     shape_computation,
     tracks_computation,
 )
@@ -50,6 +50,7 @@ class ResolvedCase:
     """Everything that a case's score is computed from.
 
     Attributes:
+        drivers: path in the benchmark -> video.
         columns: per-case columns that are defined on the case's track.
         unscored: column -> why it cannot be computed.
         computations: what the single pass computes.
@@ -59,11 +60,16 @@ class ResolvedCase:
     plan: ScoringPlan
     case: Case
     prediction: VideoInput
-    drivers: tuple[VideoInput, ...]
+    drivers: dict[str, VideoInput]
     columns: tuple[Metric, ...]
     unscored: dict[str, str]
     computations: tuple[Computation, ...]
     given: dict[str, VideoInput]
+
+    @property
+    def videos(self) -> dict[str, VideoInput]:
+        """Return the name of a face track -> its video, for the prediction and the drivers."""
+        return {PREDICTION: self.prediction, **self.drivers}
 
     def key(self) -> dict[str, Any]:
         """Return the cache key of the case's score."""
@@ -102,7 +108,7 @@ def score_case(plan: ScoringPlan, case: Case) -> CaseScore:
         raise
     except ItemError as error:
         return failed_case(plan, case, error)
-    write_entry("cases", resolved.key(), json.dumps(asdict(scored)).encode())
+    write_entry("cases", resolved.key(), pack_json(asdict(scored)))
     return scored
 
 
@@ -157,18 +163,19 @@ def resolve_case(plan: ScoringPlan, case: Case) -> ResolvedCase:
     """
     path = plan.prediction(case)
     prediction = prediction_input(plan, path, sha256_path(path), _num_frames(plan, case))
-    drivers = tuple(driver_input(plan, relative) for relative in dict.fromkeys(case.drivers))
+    drivers = {relative: driver_input(plan, relative) for relative in case.drivers}
     on_track = plan.columns_on(case.track)
     columns = tuple(metric for metric in on_track if metric.per == "case")
     unscored = {m.name: reason for m in columns if (reason := plan.unavailable_reason(m))}
     computations = [shape_computation(SHAPE, prediction)]
     if case.track == "self":
-        computations += feature_computations(plan, case, prediction, drivers[0])
+        reference = drivers[case.drivers[0]]
+        computations += feature_computations(plan, case, prediction, reference)
         pixels = [metric for metric in columns if metric.kind == "pixel" and metric.name not in unscored]
-        computations += [pixel_computation(PIXELS, drivers[0], prediction, pixels, plan.device)] if pixels else []
+        computations += [pixel_computation(PIXELS, reference, prediction, pixels, plan.device)] if pixels else []
     given: dict[str, VideoInput] = {}
     if faces := [metric.name for metric in columns if metric.kind == "face"]:
-        videos = {PREDICTION: prediction, **dict(zip(dict.fromkeys(case.drivers), drivers, strict=True))}
+        videos = {PREDICTION: prediction, **drivers}
         given = {name: video for name, video in videos.items() if given_path(video.path).is_file()}
         if LANDMARKER in plan.without and len(given) < len(videos):
             unscored, given = {**unscored, **dict.fromkeys(faces, plan.without[LANDMARKER])}, {}
@@ -200,10 +207,8 @@ def driver_input(plan: ScoringPlan, relative: str) -> VideoInput:
 
 def _averaged(resolved: ResolvedCase, results: Results) -> Results:
     """Return the results with the tracks of each video averaged over the plan's jittered crops."""
-    names = dict(zip(dict.fromkeys(resolved.case.drivers), resolved.drivers, strict=True))
-    videos = {PREDICTION: resolved.prediction, **names}
     jitters = resolved.plan.jitters
-    detected = {name: video for name, video in videos.items() if jitters and name in results}
+    detected = {name: video for name, video in resolved.videos.items() if jitters and name in results}
     return {**results, **{n: jittered_tracks(video, results[n], jitters) for n, video in detected.items()}}
 
 
@@ -313,11 +318,10 @@ def _reduce_own_sets(resolved: ResolvedCase, results: Results, values: dict[str,
 def face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
     """Return the faces of a case, from the results of its computations."""
     plan, case = resolved.plan, resolved.case
-    drivers = dict(zip(dict.fromkeys(case.drivers), resolved.drivers, strict=True))
 
-    def read(reader: str, driver: int | None, track: FaceTrack) -> Readings:
-        video = resolved.prediction if driver is None else drivers[case.drivers[driver]]
-        return single_pass([reading_computation(plan, reader, reader, video, track, plan.jitters)])[reader]
+    def read(readers: Sequence[str], driver: int | None, track: FaceTrack) -> Readings:
+        video = resolved.prediction if driver is None else resolved.drivers[case.drivers[driver]]
+        return face_readings(plan, readers, video, track, plan.jitters)
 
     def read_source(reader: str, face: int) -> Readings:
         track = _source_face(plan, case, results, face)

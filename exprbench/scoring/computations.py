@@ -10,6 +10,7 @@ import numpy as np
 
 from exprbench import weights
 from exprbench.core.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
+from exprbench.core.cache import pack_json
 from exprbench.core.files import sha256_bytes
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.jitter import VERSION as JITTER
@@ -21,10 +22,11 @@ from exprbench.media import DECODER
 from exprbench.metrics import COLUMNS, Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.extractors import ClipFeatures, FrameFeatures
+from exprbench.metrics.face_pair import Readings
 from exprbench.metrics.face_readers import READERS, FaceReader
 from exprbench.metrics.metric import ClipStream
 from exprbench.scoring.plan import ScoringPlan
-from exprbench.scoring.single_pass import Computation, FramePair, VideoInput
+from exprbench.scoring.single_pass import Computation, FramePair, VideoInput, single_pass
 
 PIXELS = "pixels-1"  # increase a version when a change of the code changes the results
 
@@ -49,12 +51,9 @@ class Shape:
 def shape_computation(name: str, video: VideoInput) -> Computation:
     """Return the computation of a video's number of frames (at most `max_frames`), width and height."""
     key = {"video": video.sha256, "decoder": DECODER, "fps": video.rate, "max_frames": video.max_frames}
-    pack = partial(_dump, encoder=json.dumps)
-    return Computation(name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack, unpack=json.loads)
-
-
-def _dump(value: Any, encoder: Any) -> bytes:
-    return encoder(value).encode()
+    return Computation(
+        name=name, videos=(video,), kind="shapes", key=key, start=Shape, pack=pack_json, unpack=json.loads
+    )
 
 
 @dataclass
@@ -115,10 +114,8 @@ def pixel_computation(
     def start() -> PixelValues:
         return PixelValues(pixel_functions(columns, device))
 
-    pack = partial(_dump, encoder=json.dumps)
-    return Computation(
-        name=name, videos=(reference, prediction), kind="pixels", key=key, start=start, pack=pack, unpack=json.loads
-    )
+    videos = (reference, prediction)
+    return Computation(name=name, videos=videos, kind="pixels", key=key, start=start, pack=pack_json, unpack=json.loads)
 
 
 @dataclass
@@ -217,7 +214,7 @@ class FaceCrops:
 
 
 def reading_computation(
-    plan: ScoringPlan, reader: str, name: str, video: VideoInput, track: FaceTrack, jitters: range = range(0)
+    plan: ScoringPlan, reader: str, video: VideoInput, track: FaceTrack, jitters: range = range(0)
 ) -> Computation:
     """Return the computation of what a network reads in one tracked face of a video, averaged over jittered crops."""
     key = {
@@ -234,5 +231,13 @@ def reading_computation(
         return FaceCrops(READERS[reader], plan.device, track, jitters)
 
     return Computation(
-        name=name, videos=(video,), kind="readings", key=key, start=start, pack=pack_arrays, unpack=unpack_arrays
+        name=reader, videos=(video,), kind="readings", key=key, start=start, pack=pack_arrays, unpack=unpack_arrays
     )
+
+
+def face_readings(
+    plan: ScoringPlan, readers: Sequence[str], video: VideoInput, track: FaceTrack, jitters: range
+) -> Readings:
+    """Return what networks read in one tracked face of a video, which is decoded once for all of them."""
+    results = single_pass([reading_computation(plan, reader, video, track, jitters) for reader in readers])
+    return {name: values for reading in results.values() for name, values in reading.items()}

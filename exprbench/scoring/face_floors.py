@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from exprbench.benchmark import Case
-from exprbench.core.cache import cached, read_entry
+from exprbench.core.cache import cached, pack_json, read_entry
 from exprbench.core.errors import ItemError
 from exprbench.core.processes import process_map
-from exprbench.faces import FaceTrack, FaceTracks
+from exprbench.faces import FaceTracks
 from exprbench.faces.video_tracks import given_path, main_faces
 from exprbench.metrics import COLUMNS
-from exprbench.metrics.face_errors import face_errors
-from exprbench.metrics.face_pair import FacePair, Readings, mean_seen
-from exprbench.metrics.face_readers import READERS
+from exprbench.metrics.face_errors import face_errors, required_readers
+from exprbench.metrics.face_pair import FacePair, mean_seen
 from exprbench.metrics.metric import LANDMARKER
 from exprbench.scoring.cases import driver_input
-from exprbench.scoring.computations import reading_computation, tracks_computation
+from exprbench.scoring.computations import face_readings, tracks_computation
 from exprbench.scoring.jittered import jittered_tracks
 from exprbench.scoring.plan import ScoringPlan
 from exprbench.scoring.single_pass import VideoInput, single_pass
@@ -80,7 +79,7 @@ def _key(plan: ScoringPlan, people: Driven, columns: Sequence[str]) -> dict[str,
 
 def _people_floors(plan: ScoringPlan, item: tuple[Driven, tuple[str, ...]]) -> dict[str, float]:
     measure = partial(_measure, plan, *item)
-    return cached("floors", _key(plan, *item), measure, lambda floors: json.dumps(floors).encode(), json.loads)
+    return cached("floors", _key(plan, *item), measure, pack_json, json.loads)
 
 
 def _measure(plan: ScoringPlan, people: Driven, columns: Sequence[str]) -> dict[str, float]:
@@ -96,13 +95,12 @@ def _pair(plan: ScoringPlan, columns: Sequence[str], driver: str, face: int) -> 
     """Return a driver's face with the second detection of it as the prediction."""
     video = driver_input(plan, driver)
     tracks = single_pass([tracks_computation("tracks", video)])["tracks"]
-    index = [i for i, track in enumerate(tracks.tracks) if any(track is main for main in main_faces(tracks))][face]
+    main = main_faces(tracks)[face]
+    index = next(i for i, track in enumerate(tracks.tracks) if track is main)
     first, second = (_detection(plan, video, tracks, part).tracks[index] for part in (0, 1))
-    readers = sorted({w for c in columns for w in COLUMNS[c].weights[plan.profile] if w in READERS})
-    of_driver = [reader for reader in readers if not READERS[reader].of_source]
-    of_source = [reader for reader in readers if READERS[reader].of_source]
-    own = _readings(plan, of_driver, video, first, plan.jitters)
-    again = _readings(plan, readers, video, second, range(plan.looks, 2 * plan.looks))
+    of_driver, of_source = required_readers(columns, plan.profile)
+    own = face_readings(plan, of_driver, video, first, plan.jitters)
+    again = face_readings(plan, of_driver + of_source, video, second, range(plan.looks, 2 * plan.looks))
     return FacePair(
         reference=first,
         predicted=second,
@@ -110,7 +108,7 @@ def _pair(plan: ScoringPlan, columns: Sequence[str], driver: str, face: int) -> 
         predicted_size=tracks.size,
         profile=plan.profile,
         readings=(own, again),
-        source=_readings(plan, of_source, replace(video, max_frames=1), first.first(1), plan.jitters),
+        source=face_readings(plan, of_source, replace(video, max_frames=1), first.first(1), plan.jitters),
     )
 
 
@@ -119,10 +117,3 @@ def _detection(plan: ScoringPlan, video: VideoInput, tracks: FaceTracks, part: i
     if part == 0 and plan.looks == 1:
         return tracks
     return jittered_tracks(video, tracks, range(part * plan.looks, (part + 1) * plan.looks))
-
-
-def _readings(
-    plan: ScoringPlan, readers: Sequence[str], video: VideoInput, track: FaceTrack, jitters: range
-) -> Readings:
-    computations = [reading_computation(plan, reader, reader, video, track, jitters) for reader in readers]
-    return {name: v for reading in single_pass(computations).values() for name, v in reading.items()}

@@ -10,7 +10,7 @@ from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.tracks import unseen
 from exprbench.faces.video_tracks import main_faces
 from exprbench.metrics import COLUMNS
-from exprbench.metrics.face_errors import face_errors
+from exprbench.metrics.face_errors import face_errors, required_readers
 from exprbench.metrics.face_pair import FacePair, Readings, mean_seen
 from exprbench.metrics.face_readers import READERS
 from exprbench.metrics.matching import Matching, match_source, match_tracks
@@ -27,8 +27,8 @@ class FaceInputs:
         driver_tracks: the tracks of each driving video.
         face_map: for each face of the source, (driver, face of the driver), None for a face that is not driven.
         source_tracks: the faces of the source image of a cross case, if known.
-        read: returns a network's readings of a tracked face, from the name of the reader, the number of the driver
-            (None for the prediction), and the track.
+        read: returns the readings of a tracked face, from the names of the readers, the number of the driver (None for
+            the prediction), and the track.
         read_source: returns a network's readings (1, n) of a face of the source image, from the name of the reader and
             the number of the face; nothing if the face is not found.
     """
@@ -40,7 +40,7 @@ class FaceInputs:
     prediction_tracks: FaceTracks
     face_map: tuple[tuple[int, int] | None, ...]
     source_tracks: FaceTracks | None
-    read: Callable[[str, int | None, FaceTrack], Readings]
+    read: Callable[[Sequence[str], int | None, FaceTrack], Readings]
     read_source: Callable[[str, int], Readings]
 
 
@@ -117,8 +117,7 @@ def face_pairs(inputs: FaceInputs, columns: Sequence[str]) -> list[FacePair]:
 
 
 def _pairs(inputs: FaceInputs, faces: Sequence[_Face], columns: Sequence[str]) -> list[FacePair]:
-    readers = sorted({w for c in columns for w in COLUMNS[c].weights[inputs.profile] if w in READERS})
-    return [_pair(inputs, face, readers) for face in faces]
+    return [_pair(inputs, face, *required_readers(columns, inputs.profile)) for face in faces]
 
 
 def _match(inputs: FaceInputs) -> tuple[list[_Face], int]:
@@ -144,23 +143,20 @@ def _num_extra(tracks: FaceTracks, matching: Matching) -> int:
     return sum(id(tracks.tracks[i]) in main for i in matching.left_over)
 
 
-def _pair(inputs: FaceInputs, face: _Face, readers: Sequence[str]) -> FacePair:
+def _pair(inputs: FaceInputs, face: _Face, of_driver: list[str], of_source: list[str]) -> FacePair:
     """Return both tracks over the frames both videos have, with the readings of the networks."""
     predicted = inputs.prediction_tracks
     num_frames = min(len(face.track.seen), predicted.num_frames)
-    sides = (face.driver, face.track), (None, face.predicted)
-    of_driver = [reader for reader in readers if not READERS[reader].of_source]
-    of_source = [reader for reader in readers if READERS[reader].of_source]
-    reference_readings, predicted_readings = (
-        _readings(inputs, names, *side, num_frames) for names, side in zip((of_driver, readers), sides, strict=True)
-    )
     return FacePair(
         reference=face.track.first(num_frames),
         predicted=face.predicted.first(num_frames) if face.predicted else unseen(num_frames),
         reference_size=inputs.driver_tracks[face.driver].size,
         predicted_size=predicted.size,
         profile=inputs.profile,
-        readings=(reference_readings, predicted_readings),
+        readings=(
+            _readings(inputs, of_driver, face.driver, face.track, num_frames),
+            _readings(inputs, of_driver + of_source, None, face.predicted, num_frames),
+        ),
         source={name: v for reader in of_source for name, v in inputs.read_source(reader, face.source).items()},
     )
 
@@ -169,13 +165,10 @@ def _readings(
     inputs: FaceInputs, readers: Sequence[str], driver: int | None, track: FaceTrack | None, num_frames: int
 ) -> Readings:
     """Return the readings of a face over the first frames; NaN if there is no track."""
-    readings: dict[str, np.ndarray] = {}
-    for reader in readers:
-        if track is None:
-            readings |= {name: np.full((num_frames, size), np.nan) for name, size in READERS[reader].outputs.items()}
-        else:
-            readings |= {name: values[:num_frames] for name, values in inputs.read(reader, driver, track).items()}
-    return readings
+    if track is None:
+        outputs = [output for reader in readers for output in READERS[reader].outputs.items()]
+        return {name: np.full((num_frames, size), np.nan) for name, size in outputs}
+    return {name: values[:num_frames] for name, values in inputs.read(readers, driver, track).items()}
 
 
 def _errors(inputs: FaceInputs, pair: FacePair, columns: Sequence[str]) -> dict[str, np.ndarray]:

@@ -35,6 +35,7 @@ from exprbench.scoring.single_pass import VideoInput, single_pass
 
 CASE_ID = "single-self-0001"
 DEFAULT_FPS = 25.0
+NOT_DEFINED = "not defined for a pair of videos"
 NO_FACE = "the reference shows no face in at least half of its frames"
 
 
@@ -163,9 +164,8 @@ def _scores(resolved: ResolvedCase, results: dict[str, Any]) -> PairScores:
             unscored[metric.name] = NO_FACE
         if metric.per == "group":
             values, unscored = _with_distance(resolved, metric, values, unscored)
-    not_defined = dict.fromkeys(plan.columns, "not defined for a pair of videos")
     scores = PairScores({name: values[name] for name in plan.columns if name in values})
-    scores.unscored = {name: unscored.get(name, not_defined[name]) for name in plan.columns if name not in values}
+    scores.unscored = {name: unscored.get(name, NOT_DEFINED) for name in plan.columns if name not in values}
     scores.ids = {name: plan.ids[name] for name in plan.columns}
     scores.num_frames, scores.num_frames_reference = score.num_frames, score.num_frames_reference
     scores.num_faces, scores.detect_rate, scores.fps = score.num_faces, score.detect_rate, plan.bench.fps

@@ -102,17 +102,21 @@ class ScoringPlan:
     def case_assets(self, case: Case) -> dict[str, Asset]:
         """Return the files of the benchmark that a case's score depends on."""
         paths = (case.source, *case.drivers)
-        tracks = [path.rsplit(".", 1)[0] + GIVEN_SUFFIX for path in paths]
-        return {path: self.bench.assets[path] for path in (*paths, *tracks) if path in self.bench.assets}
+        names = (*paths, *map(_name_of_tracks, paths))
+        return {name: self.bench.assets[name] for name in names if name in self.bench.assets}
 
     def face_sources(self) -> str:
         """Return the origin of the face tracks of references and predictions; part of the protocol."""
         drivers = {d for case in self.bench.cases for d in case.drivers}
-        given = [d.removesuffix(".mp4") + GIVEN_SUFFIX in self.bench.assets for d in drivers]
+        of_drivers = all(_name_of_tracks(driver) in self.bench.assets for driver in drivers)
         of_predictions = any(self.predictions.glob(f"*{GIVEN_SUFFIX}"))
-        sides = (all(given), of_predictions) if all(given) or not any(given) else (False, of_predictions)
-        names = ["given" if side else tracks_made_by() for side in sides]
+        names = ["given" if side else tracks_made_by() for side in (of_drivers, of_predictions)]
         return names[0] if names[0] == names[1] else f"reference {names[0]}; prediction {names[1]}"
+
+
+def _name_of_tracks(path: str) -> str:
+    """Return the name that given tracks of a benchmark's file would have."""
+    return path.rsplit(".", 1)[0] + GIVEN_SUFFIX
 
 
 def metric_names(names: Sequence[str] | str, profile: str) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def make_plan(
         device=torch_device(device, columns, profile, networks or {}),
         without=missing_weights(columns, profile),
         networks=networks or {},
-        looks=_positive(looks),
+        looks=_checked_looks(looks),
         names=given_names,
     )
 
@@ -69,7 +69,7 @@ def select_cases(bench: Benchmark, split: str | None, track: str | None) -> tupl
     return cases
 
 
-def _positive(looks: int) -> int:
+def _checked_looks(looks: int) -> int:
     if not 1 <= looks <= MAX_LOOKS:
         raise UserError(f"--looks is {looks}; expected a number of crops from 1 to {MAX_LOOKS}")
     return looks

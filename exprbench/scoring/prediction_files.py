@@ -32,8 +32,9 @@ def find_prediction(folder: Path, case: Case, names: Mapping[str, str] = NO_NAME
 
 
 def _find_by_case_id(folder: Path, case: Case) -> Path:
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    named = [folder / name for name in names if os.path.splitext(name)[0] == case.case_id]
+    prefix = f"{case.case_id}."  # compared first, because a folder has the files of all cases
+    names = [name for name in os.listdir(folder) if name.startswith(prefix)] if folder.is_dir() else []
+    named = [folder / name for name in sorted(names) if os.path.splitext(name)[0] == case.case_id]
     paths = [path for path in named if path.suffix.lower() in SUFFIXES and path.is_file()]
     paths += [folder / case.case_id] if (folder / case.case_id).is_dir() else []
     if not paths:

@@ -38,7 +38,7 @@ def read_names(names: Mapping[str, str] | Path | str | None) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix.lower() == ".json" else _from_csv(path, text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a map ({error}); expected CSV with case_id,file") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content.values()):
         raise UserError(f"{path} is not a map; expected an object like {{'single-self-0001': 'a.mp4'}}")

@@ -43,7 +43,7 @@ from exprbench.scoring.set_floors import set_floors
 from exprbench.scoring.set_scores import set_distances
 from exprbench.scoring.single_pass import RESIZE
 
-LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "torch", "torchvision", "timm")
+LIBRARIES = ("numpy", "scipy", "opencv-python", "pillow", "av", "mediapipe", "openvino", "torch", "torchvision", "timm")
 MISSING = {"exclude": "left out", "penalty": "given the worst value"}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from exprbench.benchmark import Case
 from exprbench.core.arrays import pack_array, unpack_array
-from exprbench.core.cache import cached
+from exprbench.core.cache import cached, pack_json
 from exprbench.core.errors import ItemError
 from exprbench.core.processes import process_map
 from exprbench.media import write_video
@@ -52,7 +52,7 @@ def _split_floors(
         values = {m.name: _set_floor(m, {name: sides[m.name] for name, sides in features.items()}) for m in columns}
         return {name: value for name, value in values.items() if value is not None}
 
-    return cached("floors", key, measure, lambda value: json.dumps(value).encode(), json.loads)
+    return cached("floors", key, measure, pack_json, json.loads)
 
 
 Features = tuple[np.ndarray, np.ndarray]
@@ -87,7 +87,8 @@ def _reencoded_features(computation: Computation) -> np.ndarray:
                     accumulator.update(frame)
             return accumulator.compute()
 
-    return cached("features", {"crf": CRF, "of": computation.key}, measure, pack_array, unpack_array)
+    key = {"version": VERSION, "crf": CRF, "of": computation.key}
+    return cached("features", key, measure, pack_array, unpack_array)
 
 
 def _set_floor(metric: Metric, features: dict[str, Features]) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 
 from exprbench.benchmark import Case
-from exprbench.core.cache import cached
+from exprbench.core.cache import cached, pack_json
 from exprbench.core.schema import decode
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
@@ -109,7 +109,7 @@ def _load(side: dict[str, Computation]) -> dict[str, np.ndarray]:
 
 
 def _pack(aggregate: Aggregate) -> bytes:
-    return json.dumps(asdict(aggregate)).encode()
+    return pack_json(asdict(aggregate))
 
 
 def _unpack(data: bytes) -> Aggregate:

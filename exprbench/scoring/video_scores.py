@@ -7,7 +7,7 @@ import numpy as np
 
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.video_tracks import collect, landmarker, main_faces
+from exprbench.faces.video_tracks import landmarker, main_faces
 from exprbench.metrics import COLUMNS
 from exprbench.metrics.face_pair import Readings
 from exprbench.metrics.face_readers import READERS
@@ -72,22 +72,26 @@ def _track(frames: Frames, fps: float) -> FaceTracks:
     faces = Faces(FaceTracker(landmarker(), fps=fps), "")
     for frame in frames:
         faces.update(frame)
-    return collect(faces.tracker, "")
+    return faces.compute()
+
+
+def _read(reader: str, device: str, frames: Frames, track: FaceTrack) -> Readings:
+    crops = FaceCrops(READERS[reader], device, track)
+    for frame in frames:
+        crops.update(frame)
+    return crops.compute()
 
 
 def _face_inputs(predicted: Frames, reference: Frames, fps: float, profile: str, device: str) -> FaceInputs:
     driver, prediction = _track(reference, fps), _track(predicted, fps)
 
-    def read(reader: str, side: int | None, track: FaceTrack) -> Readings:
-        crops = FaceCrops(READERS[reader], device, track)
-        for frame in predicted if side is None else reference:
-            crops.update(frame)
-        return crops.compute()
+    def read(readers: Sequence[str], side: int | None, track: FaceTrack) -> Readings:
+        frames = predicted if side is None else reference
+        results = [_read(reader, device, frames, track) for reader in readers]
+        return {name: values for reading in results for name, values in reading.items()}
 
     def read_source(reader: str, face: int) -> Readings:
-        crops = FaceCrops(READERS[reader], device, main_faces(driver)[face].first(1))
-        crops.update(reference[0])
-        return crops.compute()
+        return _read(reader, device, reference[:1], main_faces(driver)[face].first(1))
 
     return FaceInputs(
         profile=profile,

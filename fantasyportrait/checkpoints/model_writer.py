@@ -25,7 +25,10 @@ def write_published_model(
 ) -> list[str]:
     """Write a model folder from published files, after all of them have been checked; return lines for the user."""
     file = open_tensors(adapter)
-    tensors, expression_tensors = open_as("adapter", file), _open_expression_encoder(file, expression)
+    if expression is None and not any(name.startswith("pd_fpg.") for name in file):
+        raise UserError(f"{file.source} holds no expression encoder; give --expression pd_fpg.pth")
+    tensors = open_as("adapter", file)
+    expression_tensors = open_expression_encoder(open_tensors(expression) if expression else file)
     config = infer_adapter_config(tensors.shapes)
     with torch.device("meta"):
         expected = get_shapes(MotionAdapter(config))
@@ -42,10 +45,10 @@ def write_published_model(
     return [*messages, f"wrote {out}: {counts}"]
 
 
-def _open_expression_encoder(adapter_file: Tensors, path: Path | None) -> Tensors:
-    if path is None and not any(name.startswith("pd_fpg.") for name in adapter_file):
-        raise UserError(f"{adapter_file.source} holds no expression encoder; give --expression pd_fpg.pth")
-    tensors = open_as("expression encoder", open_tensors(path) if path else adapter_file.select_prefix("pd_fpg."))
+def open_expression_encoder(file: Tensors) -> Tensors:
+    """Check the expression encoder of `pd_fpg.pth`, or of an adapter's file that includes it."""
+    is_included = any(name.startswith("pd_fpg.") for name in file)
+    tensors = open_as("expression encoder", file.select_prefix("pd_fpg.") if is_included else file)
     with torch.device("meta"):
         expected = get_shapes(ExpressionEncoder())
     check_shapes(expected, tensors, "expression encoder", strict=False)

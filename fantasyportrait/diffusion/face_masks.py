@@ -86,6 +86,29 @@ def trilinear_labels(boxes: np.ndarray, size: tuple[int, int], num_latent_frames
     return torch.where(is_covered.any(0), nearest + 1, 0)
 
 
+def coverage_labels(coverage: np.ndarray, num_latent_frames: int) -> Tensor:
+    """Compute labels (f, h, w) from the share of each token that masks cover.
+
+    A latent frame has the mean of its video frames: one for the first, four for the others. A token has the label of
+    the mask that covers most of it, if that is at least half. A mask too small for that has the token it covers most.
+
+    Args:
+        coverage: (P, F, h, w) in [0, 1]; F is 1 for fixed masks. If F is below 4 f - 3, the last frame is repeated.
+        num_latent_frames: f.
+    """
+    shares = torch.from_numpy(np.ascontiguousarray(coverage))
+    if shares.shape[1] == 1:
+        shares = shares.expand(-1, num_latent_frames, -1, -1)
+    else:
+        frames = torch.arange(4 * num_latent_frames - 3).clamp_max(shares.shape[1] - 1)
+        shares = shares[:, frames]
+        shares = torch.cat([shares[:, :1], shares[:, 1:].unflatten(1, (-1, 4)).mean(2)], 1)
+    best = shares.flatten(2).amax(2)[..., None, None]
+    is_covered = (shares >= 0.5) | ((best < 0.5) & (shares == best) & (shares > 0))
+    most = torch.where(is_covered, shares, -1).argmax(0)
+    return torch.where(is_covered.any(0), most + 1, 0)
+
+
 def _coverage(boxes: np.ndarray, size: tuple[int, int], num_latent_frames: int) -> Tensor:
     """Interpolate one face's mask to the latent grid: covered share of each token, (f, h, w) in [0, 1]."""
     width, height = size

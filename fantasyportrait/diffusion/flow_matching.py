@@ -1,5 +1,6 @@
 """Flow matching: noise schedule, Euler steps, and guidance as a weighted sum of branches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,11 @@ class GuidanceBranch:
     expression: bool
     weight: float
 
+    @property
+    def name(self) -> str:
+        """Return the name of the branch, whatever its weight, such as `positive+expression`."""
+        return self.prompt + "+expression" * self.expression
+
 
 def guidance_branches(expression_guidance: float, text_guidance: float) -> list[GuidanceBranch]:
     """Return the evaluations of a step with the weights that sum their velocities to the guided velocity.
@@ -58,3 +64,17 @@ def guidance_branches(expression_guidance: float, text_guidance: float) -> list[
     if c != 1:
         return [GuidanceBranch(*full, c), GuidanceBranch("negative", True, 1 - c)]
     return [GuidanceBranch(*full, 1.0)]
+
+
+def without_expression(branches: Sequence[GuidanceBranch]) -> list[GuidanceBranch]:
+    """Return the branches of a step without expression; those of one prompt are equal then, so their weights add up.
+
+    The list is as long as `branches`, so that devices that share them keep theirs; a weight of 0 means no evaluation.
+    """
+    by_expression = sorted(range(len(branches)), key=lambda i: not branches[i].expression)
+    owners = {branches[i].prompt: i for i in by_expression}  # the branch that has no expression anyway, if there is one
+    totals = {prompt: sum(b.weight for b in branches if b.prompt == prompt) for prompt in owners}
+    return [
+        GuidanceBranch(b.prompt, False, totals[b.prompt] if owners[b.prompt] == i else 0.0)
+        for i, b in enumerate(branches)
+    ]

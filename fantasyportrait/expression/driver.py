@@ -1,6 +1,6 @@
 """Expression features of every person in a driving video; frames without a face are interpolated and counted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,7 +75,11 @@ def detect_with_mediapipe(path: Path, *, fps: float, max_frames: int | None) -> 
         raise ItemError(
             "tracks_mismatch", f"the tracks given for {path.name} have {tracks.fps:g} fps; expected {fps:g} fps"
         )
-    tracks = tracks.first(max_frames or tracks.num_frames)  # given tracks can be longer than the limit
+    return select_people(tracks.first(max_frames or tracks.num_frames))  # given tracks can be longer than the limit
+
+
+def select_people(tracks: FaceTracks) -> list[FacePoints]:
+    """Return the people of face tracks who are seen in at least half of the frames, left to right."""
     return [_select_points(track, tracks) for track in main_faces(tracks)]
 
 
@@ -136,9 +140,17 @@ def extract_motion(
 
 
 def _encode_video(path: Path, people: list[FacePoints], encoder: ExpressionEncoder, fps: float) -> list[FaceMotion]:
+    with open_clip(path, fps=fps, max_frames=len(people[0].seen)) as clip:
+        return encode_motion(clip, people, encoder)
+
+
+def encode_motion(
+    frames: Iterable[np.ndarray], people: list[FacePoints], encoder: ExpressionEncoder
+) -> list[FaceMotion]:
+    """Encode the motion of each person in frames (H, W, 3) uint8 RGB."""
     num_frames = len(people[0].seen)
     features = np.full((len(people), num_frames, sum(FEATURES.values())), np.nan, np.float32)
-    for indices, crops in _batches(_crops(path, people, fps)):
+    for indices, crops in _batches(_crops(frames, people)):
         rows, columns = zip(*indices, strict=True)
         features[rows, columns] = encode_crops(encoder, np.stack(crops))
     return [
@@ -147,14 +159,12 @@ def _encode_video(path: Path, people: list[FacePoints], encoder: ExpressionEncod
     ]
 
 
-def _crops(path: Path, people: list[FacePoints], fps: float) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+def _crops(frames: Iterable[np.ndarray], people: list[FacePoints]) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
     """Yield ((person, frame), aligned crop) for every face that is seen."""
-    num_frames = len(people[0].seen)
-    with open_clip(path, fps=fps, max_frames=num_frames) as clip:
-        for t, frame in enumerate(clip):
-            for i, person in enumerate(people):
-                if person.seen[t]:
-                    yield (i, t), align_face(frame, person.points[t])
+    for t, frame in enumerate(frames):
+        for i, person in enumerate(people):
+            if person.seen[t]:
+                yield (i, t), align_face(frame, person.points[t])
 
 
 def _batches(items: Iterator[tuple[Any, np.ndarray]]) -> Iterator[tuple[list[Any], list[np.ndarray]]]:

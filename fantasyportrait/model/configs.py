@@ -1,4 +1,4 @@
-"""Configurations of the backbone and of the motion adapter, and the three model sizes of this project."""
+"""Configurations of the backbone and of the motion adapter, and the model sizes of this project."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +90,17 @@ _SMALL_BACKBONE = BackboneConfig(num_layers=30, num_attention_heads=12, ffn_dim=
 _TINY_BACKBONE = BackboneConfig(
     num_layers=2, num_attention_heads=2, attention_head_dim=24, ffn_dim=96, freq_dim=32, text_dim=24, image_dim=160
 )
+_CPU_BACKBONE = BackboneConfig(  # wider than the 64 latents of a token, which the tiny one cannot pass on
+    num_layers=3, num_attention_heads=4, attention_head_dim=32, ffn_dim=256, freq_dim=32, text_dim=24, image_dim=160
+)
+_TINY_TEXT = {"d_model": 24, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "vocab_size": 64}
+_TINY_IMAGE = {
+    "hidden_size": 160,  # heads are 80 wide: published files do not give the number of heads
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+    "patch_size": 14,
+}
 
 MODEL_CONFIGS = {
     "14b": ModelConfig(
@@ -106,6 +117,15 @@ MODEL_CONFIGS = {
         text_encoder=_UMT5_XXL,
         image_encoder=_VIT_H,
     ),
+    "small": ModelConfig(
+        backbone=_CPU_BACKBONE,
+        adapter=AdapterConfig(
+            num_layers=_CPU_BACKBONE.num_layers, dim=_CPU_BACKBONE.dim, token_dim=64, query_dim=128, depth=1
+        ),
+        vae={"base_dim": 4},
+        text_encoder=_TINY_TEXT,
+        image_encoder=_TINY_IMAGE,
+    ),
     "tiny": ModelConfig(
         backbone=_TINY_BACKBONE,
         adapter=AdapterConfig(
@@ -116,13 +136,7 @@ MODEL_CONFIGS = {
             depth=1,
         ),
         vae={"base_dim": 4},
-        text_encoder={"d_model": 24, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "vocab_size": 64},
-        image_encoder={
-            "hidden_size": 160,  # heads are 80 wide: published files do not give the number of heads
-            "intermediate_size": 64,
-            "num_attention_heads": 2,
-            "num_hidden_layers": 2,
-            "patch_size": 14,
-        },
+        text_encoder=_TINY_TEXT,
+        image_encoder=_TINY_IMAGE,
     ),
 }

@@ -15,6 +15,7 @@ from diffusers.models.transformers.transformer_wan import (
 from torch import Tensor, nn
 
 from fantasyportrait.model.attention import LayerMotion, MaskedCrossAttention, SelfAttention
+from fantasyportrait.model.block_residual import BlockResidual
 from fantasyportrait.model.configs import BackboneConfig
 from fantasyportrait.model.context_parallel import TokenShards
 from fantasyportrait.model.motion_tokens import MotionTokens
@@ -64,6 +65,7 @@ class MotionTransformer(WanTransformer3DModel):
         encoder_hidden_states: Tensor,
         encoder_hidden_states_image: Tensor,
         motion: MotionTokens | None = None,
+        residual: BlockResidual | None = None,
     ) -> Tensor:
         """Predict the velocity of noisy latents.
 
@@ -73,6 +75,7 @@ class MotionTransformer(WanTransformer3DModel):
             encoder_hidden_states: (B, 512, text_dim), zero beyond the prompt.
             encoder_hidden_states_image: (B, 257, image_dim).
             motion: motion keys and values of each layer; None for no motion.
+            residual: residual of the blocks, which is added instead of running them, or stored; None for neither.
 
         Returns:
             (B, 16, f, h, w).
@@ -88,9 +91,15 @@ class MotionTransformer(WanTransformer3DModel):
         if self.shards:
             x, rotary = self.shards.split(x), tuple(self.shards.split(t) for t in rotary)
         rotary = tuple(t.clone() for t in rotary)  # no views: torch.compile would specialise on the shape of their base
-        layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
-        for block, layer_motion in zip(self.blocks, layers, strict=True):
-            x = self._run_block(block, x, context, modulation, rotary, layer_motion)
+        if residual is not None and residual.reuse:
+            x = residual.add_to(x)
+        else:
+            embedded = x
+            layers = motion.layers(grid[1] * grid[2]) if motion else [None] * len(self.blocks)
+            for block, layer_motion in zip(self.blocks, layers, strict=True):
+                x = self._run_block(block, x, context, modulation, rotary, layer_motion)
+            if residual is not None:
+                residual.store(x - embedded)
         shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
         x = self.proj_out(_modulate(self.norm_out, x, scale, shift))
         return self._unpatchify(self.shards.gather(x) if self.shards else x, grid)

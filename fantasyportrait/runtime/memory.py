@@ -44,7 +44,7 @@ class Workload:
     """Size of a clip's computation.
 
     `num_tokens` and `num_latent_frames` count one window, of the tokens those on this device; `num_pixels` counts one
-    frame.
+    frame. `num_residuals` counts the residuals of the step cache, which are kept in CPU memory.
     """
 
     backbone: BackboneConfig
@@ -54,6 +54,7 @@ class Workload:
     num_people: int
     num_windows: int
     num_pixels: int
+    num_residuals: int = 0
 
     @property
     def num_parameters(self) -> int:
@@ -90,7 +91,12 @@ class Workload:
     def activations_gib(self, weights: str) -> float:
         """Return the peak memory of a block's activations in eager mode."""
         dtype = "fp32" if weights == "fp32" else "bf16"
-        return HIDDEN_STATES[dtype] * self.num_tokens * self.backbone.dim * BYTES_PER_WEIGHT[dtype] / GIB
+        num_states = HIDDEN_STATES[dtype] + 2 * (self.num_residuals > 0)  # the input of the blocks, and their residual
+        return num_states * self.num_tokens * self.backbone.dim * BYTES_PER_WEIGHT[dtype] / GIB
+
+    def residuals_gib(self, weights: str) -> float:
+        """Return the memory of the step cache."""
+        return self.num_residuals * self.num_tokens * self.backbone.dim * (4 if weights == "fp32" else 2) / GIB
 
     def keys_values_gib(self, weights: str) -> float:
         """Return the memory of the motion's keys and values of all windows."""
@@ -139,10 +145,11 @@ def choose_plan(
 
 
 def _host_gib(workload: Workload, plan: MemoryPlan) -> float:
-    """Return a plan's CPU memory, with 4 GiB for other uses; keys count twice, as pinning can double them."""
+    """Return a plan's CPU memory, with 4 GiB for other uses; pinning can double keys and residuals."""
     weights = 0 if plan.offload == "none" else 1.1 * workload.weights_gib(plan.weights)
     keys = 2 * workload.keys_values_gib(plan.weights) * (plan.keys == "host")
-    return weights + keys + 4 * (plan.offload != "none")
+    residuals = 2 * workload.residuals_gib(plan.weights)
+    return weights + keys + residuals + 4 * (plan.offload != "none")
 
 
 def _build_plan(workload: Workload, weights: str, offload: str, tile: int | None, keys: str) -> MemoryPlan:

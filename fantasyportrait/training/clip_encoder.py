@@ -36,7 +36,8 @@ STORED_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 class EncodingConfig:
     """Sizes of training clips and how they are stored.
 
-    `reference` is the frame that serves as the reference image: `first`, or `random` (chosen once per clip).
+    `reference` is the frame that serves as the reference image: the clip's `first`, a `random` one of the clip (chosen
+    once), or the first of the whole `video`, so that it does not show how the clip begins.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -83,13 +84,18 @@ class ClipEncoder:
             ItemError: no face is seen in half of the frames, or the video is shorter than a clip.
             MediaError: the video cannot be read.
         """
-        motions = self._motions(clip)
+        motions = self.motions(clip)
+        opening = None
         for i, frames in enumerate(self._segments(clip)):
-            yield self._encode_frames(clip, i, frames, motions)
+            opening = frames[0] if opening is None else opening
+            yield self._encode_frames(clip, i, frames, opening, motions)
 
     def encode_segment(self, clip: ClipFile, index: int) -> Example:
         """Return the example of a video's frames from `index * num_frames` on; the video is decoded up to there."""
-        return self._encode_frames(clip, index, next(islice(self._segments(clip), index, None)), self._motions(clip))
+        segments = self._segments(clip)
+        first = next(segments)
+        frames = next(islice(segments, index - 1, None)) if index else first
+        return self._encode_frames(clip, index, frames, first[0], self.motions(clip))
 
     def segment_buckets(self, clip: ClipFile) -> list[Bucket]:
         """Return the latent size of each example of a video without encoding it.
@@ -110,7 +116,12 @@ class ClipEncoder:
             raise ItemError("too_short", f"{len(people[0].seen)} frames; expected {self.config.num_frames} or more")
         return people
 
-    def _motions(self, clip: ClipFile) -> list[FaceMotion]:
+    def motions(self, clip: ClipFile) -> list[FaceMotion]:
+        """Return the expression features and boxes of each person of a video.
+
+        Raises:
+            ItemError, MediaError: as for `encode`.
+        """
         return extract_motion(
             clip.path,
             self._find_people(clip),
@@ -129,24 +140,27 @@ class ClipEncoder:
                     frames = []
 
     def _encode_frames(
-        self, clip: ClipFile, index: int, frames: list[np.ndarray], motions: list[FaceMotion]
+        self, clip: ClipFile, index: int, frames: list[np.ndarray], opening: np.ndarray, motions: list[FaceMotion]
     ) -> Example:
+        """Encode frames of a video whose first frame is `opening`."""
         span = slice(index * self.config.num_frames, (index + 1) * self.config.num_frames)
         motions = [_slice(motion, span) for motion in motions]
         name = f"{clip.source}/{clip.name}#{index}"
         image_size = frames[0].shape[1], frames[0].shape[0]
         transform = nearest_size(image_size, self.config.sizes)
         video = np.stack([transform.apply(frame) for frame in frames])
-        reference = 0 if self.config.reference == "first" else int(draw_uniform(0, name, 0, "reference") * len(video))
+        random = int(draw_uniform(0, name, 0, "reference") * len(video))
+        references = {"first": frames[0], "random": frames[random], "video": opening}
+        reference = transform.apply(references[self.config.reference])
         latents = encode_video(self._module("vae"), video)
-        condition = image_condition(self._module("vae"), video[reference], latents.shape[2])
+        condition = image_condition(self._module("vae"), reference, latents.shape[2])
         boxes = np.stack([transform.transform_boxes(m.boxes.astype(np.float64), image_size) for m in motions])
         dtype = STORED_DTYPES[self.config.dtype]
         return Example(
             name=name,
             latents=latents[0].to("cpu", dtype),
             reference=condition[0, 4:].to("cpu", dtype),
-            image=encode_image(self._module("image"), video[reference])[0].to("cpu", dtype),
+            image=encode_image(self._module("image"), reference)[0].to("cpu", dtype),
             text=self.encode_text(clip.caption).to("cpu", dtype),
             features=torch.from_numpy(np.stack([m.features for m in motions])),
             labels=trilinear_labels(boxes, transform.size, latents.shape[2]).to(torch.uint8),

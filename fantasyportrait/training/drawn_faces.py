@@ -1,27 +1,22 @@
-"""Data and model of the `tiny` recipe: drawn faces with exact tracks, and a tiny model with an autoencoder of them.
+"""Data of the `tiny` recipe: drawn faces with exact tracks.
 
-The weights of its encoders are random: features of crops then still vary with the expression. All clips of a person
-begin with the same face at rest, so the reference image does not give away which clip it is: only the expression does.
+All clips of a person begin with the same face at rest, so the reference image does not give away which clip it is: only
+the expression does.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from exprbench.core.files import sha256_path, write_json
+from exprbench.core.files import sha256_path
 from exprbench.faces import save_tracks
 from exprbench.faces.video_tracks import given_path
-from exprbench.media import read_clip, write_image, write_video
+from exprbench.media import write_image, write_video
 from exprbench.toy_benchmark.animation import Animation, perform, still
 from exprbench.toy_benchmark.cast import CAST
 from exprbench.toy_benchmark.scene import render
-from fantasyportrait.checkpoints.random_init import write_random_model
-from fantasyportrait.checkpoints.tensors import save_tensors
-from fantasyportrait.model.patch_autoencoder import PatchAutoencoder
-from fantasyportrait.portrait import resize
 
 SIDE = 128
 NUM_FRAMES = 9
@@ -61,18 +56,3 @@ def perform_from_rest(seed: int) -> Animation:
         offset_cm=weight * whole.offset_cm[SKIPPED:],
         seen=whole.seen[SKIPPED:],
     )
-
-
-def write_tiny_model(folder: Path, clips: Path, size: tuple[int, int], seed: int) -> None:
-    """Write a tiny model folder of random weights whose VAE is an autoencoder of patches fitted to clips."""
-    if (folder / "fantasyportrait.json").is_file():
-        return
-    write_random_model(folder, "tiny", seed)
-    vae = PatchAutoencoder().fit(np.stack(list(_read(clips, size))))
-    save_tensors(folder / "base/vae/diffusion_pytorch_model.safetensors", vae.state_dict())
-    write_json(folder / "base/vae/config.json", {"_class_name": "PatchAutoencoder"})
-
-
-def _read(clips: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    for path in sorted((clips / "videos").glob("*.mp4")):
-        yield np.stack([resize(frame, size) for frame in read_clip(path)[0]])

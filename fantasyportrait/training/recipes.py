@@ -31,6 +31,7 @@ def lora_14b() -> TrainingConfig:
         recipe="lora-14b",
         backbone="lora",
         sizes=((640, 640), (832, 480), (480, 832)),
+        num_frames=49,
         batch_size=8,
         ema=0.999,
     )
@@ -58,12 +59,12 @@ def without_multi_expr() -> TrainingConfig:
 
 
 def tiny() -> TrainingConfig:
-    """Return training of a tiny model from scratch on drawn faces, on a CPU in minutes."""
+    """Return training of a small model from scratch on drawn faces or a few videos, on a CPU in minutes."""
     return TrainingConfig(
         recipe="tiny",
-        size="tiny",
+        size="small",
         backbone="full",
-        optimizer=OptimizerConfig(learning_rate=1e-3, backbone_learning_rate=1e-3, warmup_steps=50),
+        optimizer=OptimizerConfig(learning_rate=2e-3, backbone_learning_rate=2e-3, warmup_steps=50),
         sizes=((64, 64),),
         num_frames=9,
         steps=1500,
@@ -71,10 +72,10 @@ def tiny() -> TrainingConfig:
         micro_batch=4,
         precision="fp32",
         checkpointing=False,
-        ema=0.0,
+        ema=0.99,
         log_every=50,
-        save_every=500,
-        validate_every=500,
+        save_every=250,
+        validate_every=250,
     )
 
 

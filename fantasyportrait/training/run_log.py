@@ -69,20 +69,23 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
 class Throughput:
     """Tokens per second, utilisation of the GPU and time left, over the steps since the last report."""
 
-    def __init__(self, flops_per_token: float, peak_flops: float | None) -> None:
-        self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
-        self._tokens, self._steps, self._since = 0, 0, time.monotonic()
+    def __init__(self, peak_flops: float | None) -> None:
+        self._peak_flops = peak_flops
+        self._start()
 
-    def update(self, num_tokens: int) -> None:
-        """Count the tokens of one step of this process."""
-        self._tokens, self._steps = self._tokens + num_tokens, self._steps + 1
+    def _start(self) -> None:
+        self._tokens, self._flops, self._steps, self._since = 0, 0.0, 0, time.monotonic()
+
+    def update(self, num_tokens: int, flops: float) -> None:
+        """Count the tokens and the operations of one step of this process."""
+        self._tokens, self._flops, self._steps = self._tokens + num_tokens, self._flops + flops, self._steps + 1
 
     def report(self, num_remaining: int) -> dict[str, float | None]:
         """Return the rates per process since the last report, and start the next interval."""
         elapsed = max(time.monotonic() - self._since, 1e-9)
         tokens_per_s, steps_per_s = self._tokens / elapsed, self._steps / elapsed
-        self._tokens, self._steps, self._since = 0, 0, time.monotonic()
-        utilisation = tokens_per_s * self._flops_per_token / self._peak_flops if self._peak_flops else None
+        utilisation = self._flops / elapsed / self._peak_flops if self._peak_flops else None
+        self._start()
         return {
             "tokens_per_s": tokens_per_s,
             "utilisation": utilisation,

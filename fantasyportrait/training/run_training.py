@@ -1,4 +1,4 @@
-"""Public functions of training: `prepare` and `train`."""
+"""Public functions of training: `prepare`, `train` and `plan`."""
 
 import os
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from exprbench.core.errors import UserError
 from exprbench.core.progress import say
 from fantasyportrait.backbone import resolve_device
 from fantasyportrait.checkpoints.layout import PROMPT_FILE
-from fantasyportrait.checkpoints.loading import load_adapter, load_transformer
 from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.checkpoints.tensors import open_tensors
-from fantasyportrait.model.adapter import MotionAdapter
-from fantasyportrait.model.configs import AUGMENTED, AdapterConfig
+from fantasyportrait.model.configs import AUGMENTED, MODEL_CONFIGS, AdapterConfig
+from fantasyportrait.model.text_image_encoders import tokenize_prompt
 from fantasyportrait.settings import SamplingConfig
 from fantasyportrait.training.clip_encoder import ClipEncoder, EncodingConfig
 from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_source
-from fantasyportrait.training.drawn_faces import draw_clips, write_tiny_model
+from fantasyportrait.training.drawn_faces import draw_clips
 from fantasyportrait.training.export_run import export_run, write_run
+from fantasyportrait.training.initial_weights import build_model
 from fantasyportrait.training.latent_cache import EncodedOnTheFly, ExampleStore, LatentCache, write_cache
 from fantasyportrait.training.loss_curve import write_loss_curve
 from fantasyportrait.training.mixing_sampler import MixingSampler, SamplerState
 from fantasyportrait.training.predictions import describe, predict
 from fantasyportrait.training.recipes import get_recipe
-from fantasyportrait.training.sharding import init_training_ranks, shard_model
-from fantasyportrait.training.trainable import TrainableModel, select_trained
+from fantasyportrait.training.sharding import init_training_ranks
+from fantasyportrait.training.tiny_run import sample_tiny, write_tiny_model
 from fantasyportrait.training.trainer import Trainer
 from fantasyportrait.training.training_config import TrainingConfig, override
 from fantasyportrait.training.validation_videos import validate_with_benchmark
@@ -56,7 +56,7 @@ def prepare(
         out: folder of the cache; an interrupted run is resumed.
         recipe: sizes, number of frames and frame rate are the recipe's.
         settings: settings of the recipe that are replaced.
-        reference: reference frame of each clip, `first` or `random`.
+        reference: reference frame of each clip: its `first`, a `random` one, or the first of the whole `video`.
         dtype: data type of stored latents and embeddings, `bf16` or `fp32`.
         device: device of the encoders.
 
@@ -65,7 +65,10 @@ def prepare(
     """
     config = override(get_recipe(recipe), settings or {})
     encoder = ClipEncoder(ModelFolder(Path(model)), _encoding(config, reference, dtype), resolve_device(device))
-    write_cache(Path(out), _list_all(sources), encoder)
+    clips = _list_all(sources)
+    if caption := next((clip.caption for clip in clips if clip.caption), None):
+        tokenize_prompt(caption, encoder.folder.base.tokenizer)  # a base without tokenizer is refused at once
+    write_cache(Path(out), clips, encoder)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return f"{out}: the share of process {os.environ.get('RANK', '0')} is written"
     cache = LatentCache(Path(out))
@@ -96,7 +99,7 @@ def train(
     benchmark: Path | str | None = None,
     num_cases: int = 4,
     device: str = "auto",
-    dry_run: bool = False,
+    reference: str = "first",
 ) -> list[str]:
     """Train a model, and return lines for the user. A run that was stopped continues from its last checkpoint.
 
@@ -111,30 +114,60 @@ def train(
         benchmark: ExprBench folder whose cases are generated and scored at every validation.
         num_cases: number of validation cases of each track.
         device: device of this process.
-        dry_run: only print parameters, predicted memory, steps and cost.
+        reference: reference frame of clips that are encoded on the fly, as for `prepare`.
 
     Raises:
         UserError: an argument is wrong, or the loss is not finite.
     """
     _adopt_slurm()
     config, out = override(get_recipe(recipe), settings or {}), Path(out)
-    if config.recipe == "tiny" and model is None:
-        model, sources = _make_tiny(config, out), ([] if data else [f"{TINY_SOURCE}={out / 'clips'}"])
+    is_tiny = config.recipe == "tiny" and model is None and data is None
+    if is_tiny:
+        sources = sources or _draw_clips(out)
+        model = _make_tiny(config, out, sources)
     if model is None:
         raise UserError("no model to train; give --model with a folder of fantasyportrait convert")
     folder = ModelFolder(Path(model))
     adapter = replace(folder.adapter, augmented=AUGMENTED[config.augment])
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if dry_run:
-        num_examples = len(LatentCache(Path(data)).entries) if data else None
-        found = predict(config, folder.base.backbone, adapter, world_size=world_size, num_examples=num_examples)
-        return [describe(config, found, world_size)]
     target = resolve_device(device)
-    store = _open_data(config, folder, Path(data) if data else None, sources, target)
-    return _train(
+    store = _open_data(config, folder, Path(data) if data else None, sources, reference, target)
+    messages = _train(
         config, folder, adapter, store, out, target,
         continue_adapter=continue_adapter, benchmark=Path(benchmark) if benchmark else None, num_cases=num_cases,
     )  # fmt: skip
+    if is_tiny:
+        messages.append(f"wrote {sample_tiny(config, out, _list_all(sources)[0].path)}")
+    return messages
+
+
+def plan(
+    *,
+    recipe: str = "paper-14b",
+    settings: dict[str, str] | None = None,
+    model: Path | str | None = None,
+    data: Path | str | None = None,
+    devices: int | None = None,
+    tokens_per_s: float | None = None,
+) -> str:
+    """Return the prediction of a run: parameters, memory per device, steps, time and cost.
+
+    Args:
+        recipe, settings, model, data: as for `train`; without a model, the size of the recipe's is used.
+        devices: number of devices; by default, the number of processes.
+        tokens_per_s: measured tokens per second of one device; by default, an assumed utilisation is used.
+    """
+    config = override(get_recipe(recipe), settings or {})
+    size = MODEL_CONFIGS[config.size]
+    folder = ModelFolder(Path(model)) if model else None
+    found = predict(
+        config,
+        folder.base.backbone if folder else size.backbone,
+        replace(folder.adapter if folder else size.adapter, augmented=AUGMENTED[config.augment]),
+        world_size=devices or int(os.environ.get("WORLD_SIZE", "1")),
+        num_examples=len(LatentCache(Path(data)).entries) if data else None,
+        tokens_per_s=tokens_per_s,
+    )
+    return describe(config, found)
 
 
 def _adopt_slurm() -> None:
@@ -144,21 +177,36 @@ def _adopt_slurm() -> None:
         os.environ.update({name: os.environ[slurm] for name, slurm in names.items()})
 
 
-def _make_tiny(config: TrainingConfig, out: Path) -> Path:
-    """Draw the clips and write the tiny model of the `tiny` recipe, and return the model folder."""
+def _draw_clips(out: Path) -> list[str]:
     draw_clips(out / "clips")
-    write_tiny_model(out / "untrained", out / "clips", config.sizes[0], config.seed)
+    return [f"{TINY_SOURCE}={out / 'clips'}"]
+
+
+def _make_tiny(config: TrainingConfig, out: Path, sources: Sequence[str]) -> Path:
+    """Write the model of the `tiny` recipe for clips, and return its folder.
+
+    Raises:
+        UserError: several processes would write it at once.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("the tiny recipe makes its own model in one process; start it alone, or give --model")
+    write_tiny_model(out / "untrained", _list_all(sources), config)
     return out / "untrained"
 
 
 def _open_data(
-    config: TrainingConfig, folder: ModelFolder, data: Path | None, sources: Sequence[str], device: torch.device
+    config: TrainingConfig,
+    folder: ModelFolder,
+    data: Path | None,
+    sources: Sequence[str],
+    reference: str,
+    device: torch.device,
 ) -> ExampleStore:
     if (data is None) == (not sources):
         raise UserError("give either --data with a cache of fantasyportrait prepare, or --source")
     if data is None:
         dtype = "fp32" if config.precision == "fp32" else "bf16"
-        encoder = ClipEncoder(folder, _encoding(config, dtype=dtype), device)
+        encoder = ClipEncoder(folder, _encoding(config, reference, dtype), device)
         store: ExampleStore = InMemory(EncodedOnTheFly(_list_all(sources), encoder))
     else:
         store = LatentCache(data)
@@ -184,30 +232,6 @@ class InMemory:
         if len(self._loaded) < self._limit:
             self._loaded[index] = example
         return example
-
-
-def build_model(
-    config: TrainingConfig, folder: ModelFolder, adapter: AdapterConfig, device: torch.device, *, continue_adapter: bool
-) -> TrainableModel:
-    """Load the backbone and make a new adapter, or load that of the folder; what is trained is in float32.
-
-    Raises:
-        UserError: the folder's adapter has other learnable tokens than the recipe.
-    """
-    torch.manual_seed(config.seed)
-    is_frozen_bf16 = config.backbone != "full" and config.precision == "bf16"
-    dtype = torch.bfloat16 if is_frozen_bf16 else torch.float32
-    backbone = load_transformer(folder.base, dtype=dtype, device=device)
-    if continue_adapter and folder.adapter != adapter:
-        raise UserError(f"the adapter of {folder.path} has other learnable tokens than augment {config.augment!r}")
-    made = load_adapter(folder, device=device) if continue_adapter else MotionAdapter(adapter).to(device)
-    model = TrainableModel(backbone, made)
-    select_trained(model, config.backbone, rank=config.lora_rank, alpha=config.lora_alpha)
-    if config.checkpointing:
-        model.backbone.enable_gradient_checkpointing()
-    if config.compile:
-        model.backbone.compile_repeated_blocks(dynamic=True)
-    return model
 
 
 def read_empty_prompt(folder: ModelFolder) -> Tensor:
@@ -238,9 +262,7 @@ def _train(
     MixingSampler(store.entries, config.sources, config.batch_size, SamplerState(seed=config.seed))  # names of sources
     if ranks.is_main:
         write_run(out, config, adapter, folder.path)
-    storage = device if ranks.world_size == 1 else torch.device("cpu")  # a block at a time moves when it is sharded
-    model = build_model(config, folder, adapter, storage, continue_adapter=continue_adapter)
-    shard_model(model, ranks, device, config.precision)
+    model = build_model(config, folder, adapter, device, ranks, continue_adapter=continue_adapter)
     trainer = Trainer(config, model, store, empty_prompt=read_empty_prompt(folder), out=out, device=device, ranks=ranks)
 
     def validate(trainer: Trainer) -> dict[str, Any]:
@@ -255,21 +277,4 @@ def _train(
     if not ranks.is_main:
         return []
     write_loss_curve(out, out / "loss_curve.png")
-    messages = [f"wrote {out / 'loss_curve.png'}", *export_run(out, out / "model")]
-    if config.recipe == "tiny":
-        messages.append(f"wrote {sample_tiny(config, out)}")
-    return messages
-
-
-def sample_tiny(config: TrainingConfig, out: Path) -> Path:
-    """Animate a drawn portrait with the trained tiny model, and return the path of the video."""
-    from fantasyportrait.sampling import sample
-
-    clips = out / "clips"
-    driver = sorted((clips / "videos").glob("*.mp4"))[0]
-    portrait = clips / "portraits" / f"{driver.stem.rpartition('-')[0]}.png"
-    size = "x".join(map(str, config.sizes[0]))
-    return sample(
-        model=out / "model", portrait=portrait, drivers=[driver], out=out / "validation.mp4", size=size,
-        frames=config.num_frames, expression_guidance=1.0, overwrite=True, runtime={"device": "cpu"},
-    )  # fmt: skip
+    return [f"wrote {out / 'loss_curve.png'}", *export_run(out, out / "model")]

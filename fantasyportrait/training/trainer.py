@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor
 
 from exprbench.core.errors import UserError
+from fantasyportrait.model.configs import BackboneConfig
 from fantasyportrait.training.batches import Batch, SampleKey, collate
 from fantasyportrait.training.diagnostics import expression_losses, loss_by_level, save_failed_batch, summarise
 from fantasyportrait.training.ema import ExponentialAverage
 from fantasyportrait.training.latent_cache import ExampleStore
 from fantasyportrait.training.mixing_sampler import MixingSampler, SamplerState, deal
 from fantasyportrait.training.objective import StepDraws, draw_step, flow_matching_loss
+from fantasyportrait.training.predictions import flops_per_token
 from fantasyportrait.training.run_checkpoints import find_checkpoints, load_checkpoint, save_checkpoint
 from fantasyportrait.training.run_log import RunLog, Throughput, peak_flops, progress_line
 from fantasyportrait.training.sharding import (
@@ -96,7 +99,10 @@ class Trainer:
         self.ema = ExponentialAverage(model, config.ema) if config.ema else None
         self.step, self.data_state = 0, SamplerState(seed=config.seed)
         if checkpoints := find_checkpoints(out):
+            given = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
             self.step, self.data_state = load_checkpoint(checkpoints[-1], model, self.optimizer, self.ema, ranks)
+            for group, settings in zip(self.optimizer.param_groups, given, strict=True):
+                group.update(settings)  # those of this command, not of the checkpoint
         self.sampler = MixingSampler(store.entries, config.sources, config.batch_size, self.data_state)
         self.log = RunLog(out, first_step=self.step, enabled=ranks.is_main)
         self._levels: list[tuple[Tensor, Tensor]] = []
@@ -112,13 +118,13 @@ class Trainer:
         """
         if self.step:
             self.log.say(f"continuing from step {self.step}")
-        rate = Throughput(self._flops_per_token(), self._peak_flops())
+        rate = Throughput(self._peak_flops())
         for batches, state in self._load_batches():
             if self.step >= self.config.steps:
                 break
             values = self._train_step([batch.to(self.device, self.dtype) for batch in batches])
             self.data_state = state
-            rate.update(sum(batch.num_tokens for batch in batches))
+            rate.update(sum(batch.num_tokens for batch in batches), sum(map(self._flops, batches)))
             self._report(values, rate)
             if self._is_due(self.config.validate_every):
                 self._validate(on_validation)
@@ -218,13 +224,13 @@ class Trainer:
         batches = [examples[i : i + size] for i in range(0, len(examples), size)]
         return [collate(batch, [SampleKey(e.name, 0) for e in batch]).to(self.device, self.dtype) for batch in batches]
 
-    def _flops_per_token(self) -> float:
-        """Return the operations of a step per token: 4 or 6 per parameter of the backbone, attention not counted.
-
-        A frozen backbone has no gradients of weights; recomputation is not counted, as is usual for utilisation.
-        """
-        num_parameters = sum(p.numel() for p in self.model.backbone.parameters())
-        return (6 if self.config.backbone == "full" else 4) * num_parameters
+    def _flops(self, batch: Batch) -> float:
+        """Return the operations of a batch on this device, without recomputation, as is usual for utilisation."""
+        clip_tokens = batch.num_tokens // len(batch.keys)
+        sizes = {f.name: getattr(self.model.backbone.config, f.name) for f in fields(BackboneConfig)}
+        is_full = self.config.backbone == "full"
+        per_token = flops_per_token(BackboneConfig(**sizes), clip_tokens, trains_backbone=is_full)
+        return per_token * batch.num_tokens / self.config.context_parallel
 
     def _peak_flops(self) -> float | None:
         return peak_flops(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None

@@ -1,11 +1,11 @@
 """Caption the kept clips."""
 
+from functools import partial
 from pathlib import Path
 
 from exprbench.core.progress import say
-from multiexpr.captions.stage import CaptionPool, CaptionStage, create_captioner
-from multiexpr.execution.executors import ExecutionConfig, get_rank_shards, sole_run
-from multiexpr.execution.shard_runner import run_shards
+from multiexpr.captions.stage import CaptionStage, create_captioner, open_caption_pool
+from multiexpr.execution.executors import ExecutionConfig, check_executor, run_stage, sole_run
 from multiexpr.recipe import Recipe, load_recipe, save_recipe
 from multiexpr.storage.workspace import Workspace
 
@@ -21,7 +21,7 @@ def caption(
         out: folder of the curation, with verdicts.
         recipe: its [caption] section applies, and the recipe becomes the one in use; None uses `out/recipe.toml`.
         limit: number of clips to caption, rounded up to whole shards; None captions all.
-        execution: only the executor is used: `slurm` restricts this process to the shards of its rank.
+        execution: executor; several ranks, or the tasks of a Ray cluster, divide the clips.
 
     Returns:
         `clips`, the number of clips captioned; `errors`, how many of them failed; `empty`, how many captions of the
@@ -36,12 +36,13 @@ def caption(
         say("caption: caption.backend is none; all captions of the dataset are empty")
         return {"clips": 0, "errors": 0, "empty": 0}
     execution = execution or ExecutionConfig()
-    captioner = create_captioner(recipe.caption)
+    check_executor(execution)
+    create_captioner(recipe.caption)  # a missing model or URL raises before anything starts
     stage = CaptionStage(workspace, recipe)
-    todo = _limit_shards(stage, get_rank_shards(stage.shards(), execution), limit)
-    pool = CaptionPool(Path(workspace.collection()["root"]), recipe.caption, captioner)
+    todo = _limit_shards(stage, limit)
     with sole_run(workspace, execution):
-        num_done = run_shards(stage, workspace, todo, pool)
+        make_stage = partial(CaptionStage, shards=todo)
+        num_done = run_stage(make_stage, workspace, recipe, execution, open_pool=open_caption_pool)
     num_failed = sum(len(stage.tasks(shard)) for shard in todo)
     save_recipe(workspace.recipe, recipe)
     if num_failed:
@@ -55,10 +56,10 @@ def caption(
     return {"clips": num_done, "errors": num_failed, "empty": num_empty}
 
 
-def _limit_shards(stage: CaptionStage, shards: list[int], limit: int | None) -> list[int]:
+def _limit_shards(stage: CaptionStage, limit: int | None) -> list[int]:
     """Return the first shards that together have at least `limit` clips without a caption."""
     chosen, count = [], 0
-    for shard in shards:
+    for shard in stage.shards():
         if limit is not None and count >= limit:
             break
         if not stage.is_done(shard):

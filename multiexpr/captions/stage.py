@@ -1,6 +1,7 @@
 """Caption stage: captions kept clips shard by shard, several clips at a time."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +18,7 @@ from exprbench.media import VideoSource, open_frames
 from multiexpr.captions.cogvlm2 import NUM_FRAMES, CogVLM2Captioner
 from multiexpr.captions.openai import OpenAICaptioner
 from multiexpr.captions.prompt import DEFAULT
+from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.recipe import Caption, Recipe
 from multiexpr.scorers.base import evenly_spaced
 from multiexpr.selection.verdicts import kept_by_shard
@@ -66,10 +68,10 @@ class CaptionStage:
     name = "caption"
     unit = "clip"
 
-    def __init__(self, workspace: Workspace, recipe: Recipe) -> None:
+    def __init__(self, workspace: Workspace, recipe: Recipe, *, shards: Sequence[int] | None = None) -> None:
         self.workspace = workspace
         self.params = recipe.caption
-        self.kept = kept_by_shard(workspace)
+        self.kept = {s: clips for s, clips in kept_by_shard(workspace).items() if shards is None or s in shards}
         used = {
             key: value for key, value in asdict(self.params).items() if key in CAPTION_SETTINGS[self.params.backend]
         }
@@ -198,3 +200,12 @@ class CaptionPool:
         count = NUM_FRAMES if self.params.backend == "cogvlm2" else self.params.num_frames
         with open_frames(video, evenly_spaced(length_s, count), long_side=self.params.long_side) as frames:
             return list(frames)
+
+
+@contextmanager
+def open_caption_pool(
+    stage: CaptionStage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig
+) -> Iterator[CaptionPool]:
+    """Open a pool of threads that caption clips with the recipe's backend."""
+    del stage, execution  # the number of threads is a setting of the recipe
+    yield CaptionPool(Path(workspace.collection()["root"]), recipe.caption, create_captioner(recipe.caption))

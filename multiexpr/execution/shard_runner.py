@@ -1,15 +1,21 @@
-"""Shard runner: finds the shards of a stage that are not done, processes them in a pool, and writes each at once."""
+"""Shard runner: claims the shards of a stage that are not done, processes them in a pool, and writes each at once."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 from exprbench.core.errors import ItemError
 from exprbench.core.files import write_json
 from exprbench.core.processes import Pool
-from exprbench.core.progress import progress
+from exprbench.core.progress import progress, say
+from multiexpr.execution.claims import Claims
 from multiexpr.storage.workspace import Workspace
+
+FIRST_POLL_S, LAST_POLL_S = 0.2, 15.0  # between checks of shards that other processes work on; each is 1.5 times longer
+PATIENCE = 3.0  # a shard is slow if it takes this many times as long as the slowest one of this process
+MIN_PATIENCE_S = 120.0
 
 Row = dict[str, Any]
 
@@ -52,46 +58,73 @@ class _OpenShard:
 
 
 def run_shards(stage: Stage, workspace: Workspace, shards: list[int], pool: Pool) -> int:
-    """Process the given shards that are not done, and return the number of items processed.
+    """Process the given shards that are not done, and return the number of items processed by this process.
 
-    Finished shards are kept if the run is interrupted.
+    Other processes may run the same stage at the same time, on this machine or another: each shard is processed by the
+    one that claims it. The function returns when all shards are done, or were tried by this process. Shards of
+    processes that end before that, or are slow, are processed too. Finished shards are kept if the run is interrupted.
     """
     todo = [shard for shard in shards if not stage.is_done(shard)]
-    run = _ShardRun(stage, workspace, todo)
-    steps = run.steps(pool)
-    return sum(progress(steps, total=sum(map(stage.size, todo)), label=stage.name, unit=stage.unit))
+    with Claims(workspace.claims(stage.name)) as claims:
+        run = _ShardRun(stage, workspace, todo, claims)
+        steps = run.steps(pool)
+        return sum(progress(steps, total=sum(map(stage.size, todo)), label=stage.name, unit=stage.unit))
 
 
 class _ShardRun:
-    """Run over shards: yields their requests in order and collects answers until a shard is complete."""
+    """Run over shards: claims them, yields their requests in order and collects answers until a shard is complete."""
 
-    def __init__(self, stage: Stage, workspace: Workspace, shards: list[int]) -> None:
+    def __init__(self, stage: Stage, workspace: Workspace, shards: list[int], claims: Claims) -> None:
         self.stage = stage
         self.workspace = workspace
-        self.shards = shards
+        self.todo = shards
+        self.claims = claims
         self.open: dict[int, _OpenShard] = {}
         self.num_skipped = 0
+        self.patience_s: float | None = None
 
     def steps(self, pool: Pool) -> Iterator[int]:
-        """Yield one value per item: 1 if it was processed, 0 if it needed no work."""
-        for key, answer in pool.map(self._requests()):
-            self._add(*key, answer)
-            yield 1
+        """Yield one value per item: 1 if it was processed here, 0 if it needed no work or was processed elsewhere."""
+        poll_s = FIRST_POLL_S
+        while True:
+            requests = self._requests()
+            if (first := next(requests, None)) is not None:
+                for key, answer in pool.map(chain([first], requests)):
+                    self._add(*key, answer)
+                    yield 1
+                    yield from self._skipped()
             yield from self._skipped()
-        yield from self._skipped()
+            if not self.todo:
+                return
+            if poll_s == FIRST_POLL_S:
+                holders = ", ".join(sorted(set(self.claims.holders().values()))) or "other processes"
+                say(f"{self.stage.name}: waiting for shards of {holders}: {len(self.todo)}")
+            time.sleep(poll_s)
+            poll_s = min(1.5 * poll_s, LAST_POLL_S)
 
     def _skipped(self) -> Iterator[int]:
         count, self.num_skipped = self.num_skipped, 0
         yield from [0] * count
 
     def _requests(self) -> Iterator[tuple[tuple[int, int], Row]]:
-        for shard in self.shards:
-            requests = self.stage.tasks(shard)
-            self.num_skipped += self.stage.size(shard) - len(requests)
-            self.open[shard] = _OpenShard(len(requests), time.time(), requests)
-            yield from (((shard, i), request) for i, request in requests.items())
-            if not requests:
-                self._finish(shard)
+        """Yield the requests of all shards that this process can claim, and leave the others in `todo`."""
+        shards, self.todo = self.todo, []
+        for shard in shards:
+            if not self.claims.take(_name(shard), patience_s=self.patience_s):
+                self.todo.append(shard)
+            elif self.stage.is_done(shard):  # by another process, after this one started
+                self.num_skipped += self.stage.size(shard)
+                self.claims.release(_name(shard))
+            else:
+                yield from self._start(shard)
+
+    def _start(self, shard: int) -> Iterator[tuple[tuple[int, int], Row]]:
+        requests = self.stage.tasks(shard)
+        self.num_skipped += self.stage.size(shard) - len(requests)
+        self.open[shard] = _OpenShard(len(requests), time.time(), requests)
+        yield from (((shard, i), request) for i, request in requests.items())
+        if not requests:
+            self._finish(shard)
 
     def _add(self, shard: int, i: int, answer: Row | ItemError) -> None:
         state = self.open[shard]
@@ -109,7 +142,13 @@ class _ShardRun:
         for answer in state.answers.values():
             for name, seconds in answer.get("seconds", {}).items():
                 spent_s[name] = spent_s.get(name, 0.0) + seconds
-        path = self.workspace.timings(self.stage.name) / f"{shard:05d}.json"
+        path = self.workspace.timings(self.stage.name) / f"{_name(shard)}.json"
+        wall_s = time.time() - state.started
+        self.patience_s = max(self.patience_s or MIN_PATIENCE_S, PATIENCE * wall_s)
         if state.answers:
-            wall_s = time.time() - state.started
             write_json(path, {"started": state.started, "wall_s": wall_s, "spent_s": spent_s, **counts})
+        self.claims.release(_name(shard))
+
+
+def _name(shard: int) -> str:
+    return f"{shard:05d}"

@@ -115,11 +115,11 @@ def _read_packets(reader: StreamReader, video: VideoSource) -> list[Any]:
 
 def _write_faces(path: Path, fps: float, sha256: str, export: Export, people: CountedPeople | None) -> int:
     """Write tracks and masks of the people in an exported clip, and return their number."""
-    tracker = FaceTracker(landmarker(), fps=fps)
+    tracker = FaceTracker(landmarker(export.engine), fps=fps, follow_regions=True)
     with open_clip(path) as frames:
         for frame in frames:
             tracker.update(frame)
-    tracks = collect(tracker, sha256)
+    tracks = collect(tracker, sha256, export.engine)
     tracks = select_tracks(tracks, people) if people else _seen_often(tracks)
     if export.tracks:
         save_tracks(path.with_name(path.stem + GIVEN_SUFFIX), tracks)

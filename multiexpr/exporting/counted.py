@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from exprbench.core.errors import ItemError
 from exprbench.faces import FaceTrack, FaceTracks
@@ -51,6 +50,8 @@ def select_tracks(tracks: FaceTracks, people: CountedPeople) -> FaceTracks:
     Raises:
         ItemError: people_lost, if the tracks do not show all of them.
     """
+    from scipy.optimize import linear_sum_assignment
+
     shares = np.array([[_mean_iou(track, tracks.fps, people, i) for track in tracks.tracks]
                          for i in range(len(people.numbers))]).reshape(len(people.numbers), -1)  # fmt: skip
     pairs = list(zip(*linear_sum_assignment(-shares), strict=True))

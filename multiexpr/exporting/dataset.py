@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 
 from exprbench.core.errors import UserError
-from exprbench.core.files import write_text
+from exprbench.core.files import sha256_json, sha256_path, write_text
 from exprbench.core.processes import KILLED
 from exprbench.core.progress import say
 from exprbench.faces.video_tracks import GIVEN_SUFFIX
-from multiexpr.execution.executors import ExecutionConfig, run_stage, sole_run
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage, run_step, sole_run
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import MASKS_SUFFIX, clip_path
 from multiexpr.exporting.stage import ExportStage
 from multiexpr.exporting.webdataset_writer import write_shards
-from multiexpr.recipe import Recipe, load_recipe, save_recipe
+from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
 from multiexpr.selection.verdicts import active_scorers, kept_by_shard
-from multiexpr.storage.parquet import read_rows, shard_path, write_table
+from multiexpr.storage.parquet import num_rows, read_rows, shard_path, write_table
 from multiexpr.storage.score_files import STATE
 from multiexpr.storage.workspace import Workspace
 
@@ -38,8 +39,8 @@ def export(out: Path | str, *, recipe: Recipe | None = None, execution: Executio
     """Write the dataset of the kept clips, and return its number of clips.
 
     `out/dataset/metadata.parquet` loads with `pandas.read_parquet`, the folder with Hugging Face's
-    `load_dataset("videofolder", data_dir=...)`. As one of several ranks: return 0 while other ranks still write shards;
-    the last rank writes the metadata.
+    `load_dataset("videofolder", data_dir=...)`. Several ranks divide the clips; one of them writes the metadata, and
+    the others wait for it.
 
     Args:
         out: folder of the curation, with verdicts.
@@ -66,15 +67,18 @@ def _export(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) ->
             f"the processes of {num_killed} kept clips were killed from outside, by the machine or a user; free memory,"
             " or use fewer --workers, and run the command again"
         )
-    num_remaining = sum(not stage.is_done(shard) for shard in stage.shards())
-    if num_remaining:
-        say(f"export: {num_remaining} shards of other ranks remain; the last rank writes the metadata of the dataset")
-        return 0
     failed = [row for row in written if row["error"]]
     if failed:
         codes = ", ".join(sorted({row["error"] for row in failed}))
         say(f"export: {len(failed)} kept clips could not be written ({codes}); see {workspace.exported}")
-    return assemble_dataset(workspace, recipe)
+    run_step(workspace, "dataset", _run_id(workspace, recipe), lambda: assemble_dataset(workspace, recipe))
+    return num_rows(workspace.dataset / "metadata.parquet")
+
+
+def _run_id(workspace: Workspace, recipe: Recipe) -> str:
+    """Return a text that is the same for all ranks of a job that export the same verdicts; empty without a job."""
+    job = get_job_id(os.environ)
+    return sha256_json([job, as_dict(recipe), sha256_path(workspace.verdicts)]) if job else ""
 
 
 def assemble_dataset(workspace: Workspace, recipe: Recipe) -> int:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from exprbench.core.files import sha256_json
 from exprbench.core.processes import KILLED
+from exprbench.faces.engine import choose_engine
 from exprbench.faces.video_tracks import TRACKER
 from multiexpr.execution.worker import ClipWorker
 from multiexpr.exporting.clips import clip_path, export_clip
@@ -50,6 +51,7 @@ class ExportStage:
         self.workspace = workspace
         self.kept = kept_by_shard(workspace)
         used = {key: value for key, value in asdict(recipe.export).items() if key not in ("formats", "tar_bytes")}
+        used["engine"] = choose_engine(recipe.export.engine)
         self.fingerprint = sha256_json([VERSION, TRACKER, used])
 
     def shards(self) -> list[int]:

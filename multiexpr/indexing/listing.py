@@ -6,7 +6,8 @@ a file that changed or disappeared is updated in place.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +20,8 @@ from exprbench.core.files import write_json
 from exprbench.core.text import printable, replace_surrogates
 from multiexpr.sources import Entry, Location, Problem, SourceOptions, detect, read_collection
 from multiexpr.sources.joining import full_path
-from multiexpr.storage.parquet import list_shards, read_rows, read_table, shard_path, write_rows
+from multiexpr.sources.on_disk import DiskDict
+from multiexpr.storage.parquet import list_shards, read_rows, read_table, shard_path, table_writer, write_rows
 from multiexpr.storage.workspace import Workspace
 
 LOCATION = [
@@ -93,23 +95,36 @@ def list_collection(
     known = _known_entries(workspace)
     batch = _open_batch(workspace, len(known), limit, resume)
     summary = ListingSummary()
-    mismatches: list[Problem] = []
-    seen: set[str] = set()
-    changed: dict[str, Entry] = {}
-    entries = _drop_duplicates(read_collection(source, kind, options), mismatches, source_root(source), check_content)
-    new = _new_entries(entries, known, seen, changed)
-    max_new = None if batch["upto"] is None else max(0, batch["upto"] - len(known))
-    summary.num_new = _add_shards(workspace, islice(new, max_new), batch)
-    summary.num_waiting = sum(1 for _ in new)
-    missing = {key for key, (_, stamp) in known.items() if key not in seen and stamp}
-    _update_rows(workspace, known, changed, missing)
-    summary.num_changed, summary.num_missing = len(changed), len(missing)
+    seen, changed = DiskDict(), DiskDict()
+    with _mismatch_table(workspace, summary) as add_mismatch:
+        items = read_collection(source, kind, options)
+        entries = _drop_duplicates(items, seen, add_mismatch, source_root(source), check_content)
+        new = _new_entries(entries, known, changed)
+        max_new = None if batch["upto"] is None else max(0, batch["upto"] - len(known))
+        shards = list_shards(workspace.entries)
+        summary.num_new = _add_shards(workspace, islice(new, max_new), batch)
+        summary.num_waiting = sum(1 for _ in new)
+    summary.num_changed, summary.num_missing = len(changed), _update_shards(workspace, shards, seen, changed)
     summary.num_entries = len(known) + summary.num_new
-    for problem in mismatches:
-        summary.mismatches[problem.kind] = summary.mismatches.get(problem.kind, 0) + 1
-    write_rows(workspace.mismatches, [_problem_row(problem) for problem in mismatches], MISMATCHES)
     write_json(_batch_path(workspace), {**batch, "listed": True, "job": job})
     return summary
+
+
+@contextmanager
+def _mismatch_table(workspace: Workspace, summary: ListingSummary) -> Iterator[Callable[[Problem], None]]:
+    """Write the table of mismatches: yield a function that adds a row and counts it."""
+    rows: list[Row] = []
+    with table_writer(workspace.mismatches, MISMATCHES) as write:
+
+        def add(problem: Problem) -> None:
+            summary.mismatches[problem.kind] = summary.mismatches.get(problem.kind, 0) + 1
+            rows.append(_problem_row(problem))
+            if len(rows) == MANY:
+                write(rows)
+                rows.clear()
+
+        yield add
+        write(rows)
 
 
 def is_listed(workspace: Workspace, job: str = "") -> bool:
@@ -171,34 +186,41 @@ def _open_batch(workspace: Workspace, num_known: int, limit: int | None, resume:
     return batch
 
 
-def _known_entries(workspace: Workspace) -> dict[str, tuple[int, str]]:
-    """Return key -> (shard, stamp) of the entries in the table."""
-    known = {}
+def _known_entries(workspace: Workspace) -> DiskDict:
+    """Return the stamps of the entries in the table, by key."""
+    known = DiskDict()
     for shard in list_shards(workspace.entries):
-        table = read_table(shard_path(workspace.entries, shard), ["key", "stamp"])
-        for key, stamp in zip(table["key"].to_pylist(), table["stamp"].to_pylist(), strict=True):
-            known[key] = shard, stamp
+        for key, stamp in _keys_and_stamps(workspace, shard):
+            known[key] = stamp
     return known
 
 
+def _keys_and_stamps(workspace: Workspace, shard: int) -> list[tuple[str, str]]:
+    table = read_table(shard_path(workspace.entries, shard), ["key", "stamp"])
+    return list(zip(table["key"].to_pylist(), table["stamp"].to_pylist(), strict=True))
+
+
 def _drop_duplicates(
-    items: Iterable[Entry | Problem], mismatches: list[Problem], root: Path, check_content: bool
+    items: Iterable[Entry | Problem],
+    keys: DiskDict,
+    add_mismatch: Callable[[Problem], None],
+    root: Path,
+    check_content: bool,
 ) -> Iterator[Entry]:
-    """Yield entries with distinct keys and contents; append problems and duplicates to `mismatches`."""
-    keys: set[str] = set()
+    """Yield entries with distinct keys, which are added to `keys`, and contents; add problems and duplicates."""
     contents = _ContentIndex(root)
     for item in items:
         if isinstance(item, Problem):
-            mismatches.append(item)
+            add_mismatch(item)
         elif item.key in keys:
-            mismatches.append(Problem("duplicate", full_path(item.location), f"{item.key} comes twice"))
+            add_mismatch(Problem("duplicate", full_path(item.location), f"{item.key} comes twice"))
         elif original := contents.find_duplicate(item.location) if check_content else None:
-            mismatches.append(Problem("duplicate", full_path(item.location), f"the same as {original}"))
+            add_mismatch(Problem("duplicate", full_path(item.location), f"the same as {original}"))
         else:
-            keys.add(item.key)
+            keys[item.key] = None
             caption = replace_surrogates(item.caption)
             if caption != item.caption:
-                mismatches.append(Problem("suspicious_caption", item.key, "half characters in it were replaced"))
+                add_mismatch(Problem("suspicious_caption", item.key, "half characters in it were replaced"))
             yield item if caption == item.caption else replace(item, caption=caption)
 
 
@@ -211,16 +233,16 @@ class _ContentIndex:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.by_size: dict[int, Location] = {}
-        self.by_digest: dict[tuple[int, str], str] = {}
+        self.by_size = DiskDict()  # first location of each size
+        self.by_digest = DiskDict()  # first path of each size and digest
 
     def find_duplicate(self, location: Location) -> str | None:
         """Return the path of an earlier file with the same content, None if there is none."""
-        first = self.by_size.setdefault(location.num_bytes, location)
-        if first is location:
+        first = self.by_size.setdefault(str(location.num_bytes), location)
+        if first == location:
             return None
-        self.by_digest.setdefault((location.num_bytes, self._digest(first)), full_path(first))
-        name = self.by_digest.setdefault((location.num_bytes, self._digest(location)), full_path(location))
+        self.by_digest.setdefault(f"{location.num_bytes} {self._digest(first)}", full_path(first))
+        name = self.by_digest.setdefault(f"{location.num_bytes} {self._digest(location)}", full_path(location))
         return None if name == full_path(location) else name
 
     def _digest(self, location: Location) -> str:
@@ -242,15 +264,13 @@ class _ContentIndex:
         return digest.hexdigest()
 
 
-def _new_entries(
-    entries: Iterable[Entry], known: dict[str, tuple[int, str]], seen: set[str], changed: dict[str, Entry]
-) -> Iterator[Entry]:
-    """Yield entries that are not in the table; collect all keys in `seen` and entries with new stamps in `changed`."""
+def _new_entries(entries: Iterable[Entry], known: DiskDict, changed: DiskDict) -> Iterator[Entry]:
+    """Yield entries that are not in the table; add those with new stamps to `changed`, by key."""
     for entry in entries:
-        seen.add(entry.key)
-        if entry.key not in known:
+        stamp = known.get(entry.key)
+        if stamp is None:
             yield entry
-        elif entry.location.stamp != known[entry.key][1]:
+        elif entry.location.stamp != stamp:
             changed[entry.key] = entry
 
 
@@ -278,15 +298,21 @@ def _row(entry: Entry) -> Row:
     return {"key": entry.key, **location, "caption": entry.caption, "source_scores": scores, "problem": ""}
 
 
-def _update_rows(
-    workspace: Workspace, known: dict[str, tuple[int, str]], changed: dict[str, Entry], missing: set[str]
-) -> None:
-    for shard in sorted({known[key][0] for key in {*changed, *missing}}):
-        path = shard_path(workspace.entries, shard)
-        write_rows(path, [_update_row(row, changed, missing) for row in read_rows(path)], ENTRIES)
+def _update_shards(workspace: Workspace, shards: Iterable[int], seen: DiskDict, changed: DiskDict) -> int:
+    """Write shards with changed or missing videos again, and return the number of missing ones."""
+    num_missing = 0
+    for shard in shards:
+        keys = _keys_and_stamps(workspace, shard)
+        missing = {key for key, stamp in keys if stamp and key not in seen}
+        num_missing += len(missing)
+        if missing or (len(changed) and any(key in changed for key, _ in keys)):
+            path = shard_path(workspace.entries, shard)
+            write_rows(path, [_update_row(row, changed, missing) for row in read_rows(path)], ENTRIES)
+    return num_missing
 
 
-def _update_row(row: Row, changed: dict[str, Entry], missing: set[str]) -> Row:
+def _update_row(row: Row, changed: DiskDict, missing: set[str]) -> Row:
     if row["key"] in missing:
         return {**row, "stamp": "", "problem": "missing_file"}
-    return _row(changed[row["key"]]) if row["key"] in changed else row
+    entry = changed.get(row["key"]) if len(changed) else None
+    return _row(entry) if entry else row

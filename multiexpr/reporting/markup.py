@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-CSS = Path(__file__).with_name("page.css")
+CSS, SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
 NUMBER = ' class="n"'
 
 
@@ -48,11 +48,12 @@ def _align(cell: object) -> str:
 
 
 def page(title: str, *parts: object) -> str:
-    """Return a complete page with its stylesheet."""
+    """Return a complete page with its stylesheet and its script."""
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     style = f"<style>{CSS.read_text(encoding='utf-8')}</style>"
     body = "".join(map(text, parts))
+    script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title>{style}</head>'
-        f"<body><h1>{escape(title)}</h1>{body}</body></html>\n"
+        f"<body><h1>{escape(title)}</h1>{body}{script}</body></html>\n"
     )

@@ -87,11 +87,12 @@ def examples(workspace: Workspace) -> dict[str, list[Row]]:
     for name, mask in groups.items():
         rows = table.filter(mask).select(["clip_id", "shard"]).sort_by("clip_id").slice(0, NUM_EXAMPLES)
         if len(rows):
-            chosen[name] = [_clip(workspace, **row) for row in rows.to_pylist()]
+            chosen[name] = [find_clip_row(workspace, **row) for row in rows.to_pylist()]
     return chosen
 
 
-def _clip(workspace: Workspace, clip_id: str, shard: int) -> Row:
+def find_clip_row(workspace: Workspace, clip_id: str, shard: int) -> Row:
+    """Return a clip's row of the index, with its shard."""
     rows = read_rows(shard_path(workspace.index, shard))
     return {"shard": shard, **next(row for row in rows if row["clip_id"] == clip_id)}
 
@@ -100,10 +101,11 @@ def failures(workspace: Workspace, num: int = 20) -> list[Row]:
     """Return the first `num` clips with errors: id, code, detail and path."""
     table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "error", "detail"])
     rows = table.filter(pc.equal(table["outcome"], "error")).sort_by("clip_id").slice(0, num).to_pylist()
-    return [{**row, "path": _full_path(_clip(workspace, row["clip_id"], row["shard"]))} for row in rows]
+    return [{**row, "path": clip_name(find_clip_row(workspace, row["clip_id"], row["shard"]))} for row in rows]
 
 
-def _full_path(clip: Row) -> str:
+def clip_name(clip: Row) -> str:
+    """Return the path of a clip's video in the collection, followed by the name inside its archive."""
     return "/".join(filter(None, (clip["path"], clip["member"])))
 
 
@@ -116,12 +118,14 @@ class StageTiming:
         num_clips: number of clips processed.
         wall_s: wall time during which at least one shard was open.
         by_scorer_s: time of workers by scorer, and `decode`.
+        num_failed: number of clips that failed when their shard was last processed.
     """
 
     stage: str
     num_clips: int
     wall_s: float
     by_scorer_s: dict[str, float]
+    num_failed: int = 0
 
 
 def time_spent(workspace: Workspace) -> list[StageTiming]:
@@ -139,7 +143,8 @@ def _sum_timings(stage: str, shards: list[Row]) -> StageTiming:
     for shard in shards:
         for name, seconds in shard["spent_s"].items():
             by_scorer_s[name] = by_scorer_s.get(name, 0.0) + seconds
-    return StageTiming(stage, sum(shard["clips"] for shard in shards), _union_s(shards), by_scorer_s)
+    num_clips, num_failed = (sum(shard.get(name, 0) for shard in shards) for name in ("clips", "errors"))
+    return StageTiming(stage, num_clips, _union_s(shards), by_scorer_s, num_failed)
 
 
 def _union_s(shards: list[Row]) -> float:

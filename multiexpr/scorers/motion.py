@@ -15,10 +15,11 @@ import pyarrow as pa
 from exprbench import weights
 from exprbench.core.files import sha256_path
 from exprbench.faces import FaceTrack, eye_closed, gaze, rotation
+from exprbench.faces.engine import choose_engine
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.video_tracks import TRACKER, landmarker
+from exprbench.faces.video_tracks import FOLLOWER, TRACKER, landmarker
 from exprbench.media import VideoSource
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
@@ -59,8 +60,9 @@ class MotionScorer:
     def fingerprint(self) -> Row:  # noqa: D102
         model = sha256_path(weights.require("face_landmarker"))
         sharpness = {"face_side": self.sharpness.face_side, "percentile": self.sharpness.percentile}
-        return {"version": VERSION, "tracker": TRACKER, "model": model, **asdict(self.params), **sharpness,
-                "speech": self.hears}  # fmt: skip
+        engine = choose_engine(self.params.engine)
+        params = {**asdict(self.params), "engine": engine if engine == "mediapipe" else f"{engine}, {FOLLOWER}"}
+        return {"version": VERSION, "tracker": TRACKER, "model": model, **params, **sharpness, "speech": self.hears}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
         return Frames(times_s=constant_rate(facts["length_s"], self.params.fps), short_side=self.params.short_side)
@@ -78,7 +80,7 @@ class _Measurement:
         self.buffer: deque[np.ndarray] = deque()
         self.buffer_bytes = 0
         self.is_damaged: bool | None = None  # measured on one frame when tracking starts
-        self.tracker = FaceTracker(landmarker(), fps=params.fps)
+        self.tracker = FaceTracker(landmarker(params.engine), fps=params.fps, follow_regions=True)
         self.fps = params.fps
         self.moments = sorted({round(t * params.fps) for t in evenly_spaced(facts["length_s"], NUM_MOMENTS)})
         self.kept_frames: dict[int, np.ndarray] = {}

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from exprbench.core.errors import ItemError, UserError
-from exprbench.core.files import sha256_json
+from exprbench.core.files import read_json, sha256_json
 from exprbench.core.processes import KILLED
 from exprbench.media import MediaError, VideoSource, open_frames
 from multiexpr.execution.worker import ClipWorker
@@ -160,13 +160,12 @@ class ScoreStage:
     unit = "clip"
 
     def __init__(
-        self, workspace: Workspace, recipe: Recipe, *, score_all: bool = False, retry_errors: bool = False
+        self, workspace: Workspace, recipe: Recipe, *, score_all: bool = False, retry_before: float = 0.0
     ) -> None:
         self.workspace = workspace
         self.recipe = recipe
         self.score_all = score_all
-        self.retry_errors = retry_errors
-        self.retried: set[int] = set()
+        self.retry_before = retry_before  # Unix time; shards processed before it are done again if they have errors
         scorers = make_scorers(recipe, Models(recipe))
         self.order = [container.NAME, *(scorer.name for scorer in scorers)]
         self.columns = {container.NAME: container.COLUMNS, **{s.name: list(s.columns) for s in scorers}}
@@ -182,17 +181,22 @@ class ScoreStage:
 
     def is_done(self, shard: int) -> bool:
         """Return whether every scorer's file belongs to the shard's clips and to these settings and rules."""
-        if self.retry_errors and shard not in self.retried and self._has_errors(shard):
+        if self._retries(shard) and self._has_errors(shard):
             return False
         clips = self._clips_key(shard)
         return bool(clips) and all(self._is_up_to_date(shard, name, clips) for name in self.order)
+
+    def _retries(self, shard: int) -> bool:
+        """Return whether errors of the shard are to be retried: no process of this run has done it yet."""
+        path = self.workspace.timings(self.name) / f"{shard:05d}.json"
+        return bool(self.retry_before) and read_json(path).get("started", 0.0) < self.retry_before
 
     def _has_errors(self, shard: int) -> bool:
         return any(row["state"] == FAILED for name in self.order for row in self._valid_rows(shard, name, errors=True))
 
     def _is_up_to_date(self, shard: int, name: str, clips: str) -> bool:
         metadata = self._metadata(shard, name)
-        if metadata is None or metadata["fingerprint"] != self.fingerprints[name] or metadata["clips"] != clips:
+        if not metadata or metadata["fingerprint"] != self.fingerprints[name] or metadata["clips"] != clips:
             return False
         if metadata.get(KILLED):
             return False
@@ -235,7 +239,7 @@ class ScoreStage:
         return {
             name: {
                 row["clip_id"]: row
-                for row in self._valid_rows(shard, name, errors=not self.retry_errors)
+                for row in self._valid_rows(shard, name, errors=not self._retries(shard))
                 if stamps.get(row["clip_id"]) == row["stamp"]
             }
             for name in self.order
@@ -283,7 +287,6 @@ class ScoreStage:
             if num_killed := sum(row["error"] == KILLED for row in rows):  # the next run tries these clips again
                 metadata[KILLED] = num_killed
             write_rows(shard_path(self.workspace.scores(name), shard), rows, schema, metadata)
-        self.retried.add(shard)
         num_failed = sum(bool(answer.get("errors") or "error" in answer) for answer in answers.values())
         return {"clips": len(answers), "errors": num_failed}
 

@@ -6,7 +6,7 @@ import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,10 +14,12 @@ from exprbench.core.text import printable
 from exprbench.media import VIDEO_SUFFIXES
 from exprbench.media.video import Piece, open_bytes
 from multiexpr.sources.entry import Location, Problem
+from multiexpr.sources.on_disk import DiskDict
 
 TAR_BLOCK = 512  # bytes; a block of zeros marks the end of a tar
 MAX_RATIO = 100  # of packing; videos hardly get smaller
 MAX_DEPTH = 100  # of folders
+MAX_IN_MEMORY = 100_000  # names of one folder; more are kept on disk
 COMPRESSED = {".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 PART_NAME = re.compile(r"(?P<whole>.+)(?:_part|\.part|\.)(?P<part>[a-z]{2}|\d{3})")  # as named by `split` and 7-Zip
 
@@ -46,33 +48,26 @@ def files_with_suffix(folder: Path, suffix: str) -> list[Path]:
 
 def catalogue(root: Path, folder: str = "") -> Iterator[Location | Problem]:
     """Yield the videos under `root/folder`, sorted by name, and a problem for each unreadable file or archive."""
-    return catalogue_files(root, list(_walk(root, folder, ())))
+    yield from _walk(root, folder, ())
 
 
-def catalogue_files(root: Path, names: list[str | Problem]) -> Iterator[Location | Problem]:
-    """Yield the videos in the given files of a folder, and problems, as `catalogue` does."""
-    parts = _archive_parts([name for name in names if isinstance(name, str)])
-    for name in names:
-        if isinstance(name, Problem):
-            yield name
-            continue
-        suffix = Path(name).suffix.lower()
-        is_read = name in parts or is_video(name) or suffix in (".zip", ".tar")
-        if is_read and (detail := _obstacle(root, name)):
-            yield Problem("unreadable", printable(name), detail)
-        elif name in parts:
-            if parts[name]:
-                yield from _archive(root, name, parts[name])
-        elif is_video(name):
-            yield _file(root, name)
-        elif suffix in (".zip", ".tar"):
-            yield from _archive(root, name, ())
-        elif suffix in COMPRESSED:
-            yield Problem(
-                "unreadable", printable(name), "a compressed archive cannot be read in place; unpack it first"
-            )
-        elif suffix == ".gif":
-            yield Problem("unreadable", printable(name), "a GIF; expected a video, such as .mp4")
+def catalogue_file(root: Path, name: str, parts: dict[str, tuple[str, ...]]) -> Iterator[Location | Problem]:
+    """Yield the videos in a file of a folder, and problems, as `catalogue` does; see `_archive_parts` for `parts`."""
+    suffix = Path(name).suffix.lower()
+    is_read = name in parts or is_video(name) or suffix in (".zip", ".tar")
+    if is_read and (detail := _obstacle(root, name)):
+        yield Problem("unreadable", printable(name), detail)
+    elif name in parts:
+        if parts[name]:
+            yield from _archive(root, name, parts[name])
+    elif is_video(name):
+        yield _file(root, name)
+    elif suffix in (".zip", ".tar"):
+        yield from _archive(root, name, ())
+    elif suffix in COMPRESSED:
+        yield Problem("unreadable", printable(name), "a compressed archive cannot be read in place; unpack it first")
+    elif suffix == ".gif":
+        yield Problem("unreadable", printable(name), "a GIF; expected a video, such as .mp4")
 
 
 def _obstacle(root: Path, name: str) -> str:
@@ -86,29 +81,47 @@ def _obstacle(root: Path, name: str) -> str:
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _walk(root: Path, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str | Problem]:
-    """Yield relative paths of all files under a folder, sorted within each folder, and problems.
+def _walk(root: Path, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Location | Problem]:
+    """Yield the videos in all files under a folder, sorted within each folder, and problems.
 
     Links to folders are followed, except to one of the `ancestors`, given by device and inode.
     """
     try:
-        entries = sorted(os.scandir(root / folder), key=lambda e: e.name)
+        names = _list_folder(root / folder)
         status = os.stat(root / folder)
     except (OSError, ValueError) as error:
         if ancestors:
             yield Problem("unreadable", printable(folder), f"the folder cannot be opened: {_reason(error)}")
         return
     ancestors = (*ancestors, (status.st_dev, status.st_ino))
-    for entry in entries:
-        name = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.name.startswith("."):
-            continue
-        if not _is_folder(entry):
-            yield name
-        elif detail := _folder_obstacle(entry, ancestors):
-            yield Problem("unreadable", printable(name), detail)
+    prefix = f"{folder}/" if folder else ""
+    parts = _archive_parts(prefix + name for name, is_folder in names.items() if not is_folder)
+    for name, is_folder in names.items():
+        path = prefix + name
+        if not is_folder:
+            yield from catalogue_file(root, path, parts)
+        elif detail := _folder_obstacle(root / path, ancestors):
+            yield Problem("unreadable", printable(path), detail)
         else:
-            yield from _walk(root, name, ancestors)
+            yield from _walk(root, path, ancestors)
+
+
+def _list_folder(path: Path) -> dict[str, bool] | DiskDict:
+    """Return {name: whether it is a folder} of the visible entries of a folder, sorted by name."""
+    names: dict[str, bool] | DiskDict = {}
+    for entry in os.scandir(path):
+        if len(names) == MAX_IN_MEMORY and isinstance(names, dict):
+            names = _move_to_disk(names)
+        if not entry.name.startswith("."):
+            names[entry.name] = _is_folder(entry)
+    return dict(sorted(names.items())) if isinstance(names, dict) else names
+
+
+def _move_to_disk(names: dict[str, bool]) -> DiskDict:
+    on_disk = DiskDict()
+    for name, is_folder in names.items():
+        on_disk[name] = is_folder
+    return on_disk
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -118,9 +131,9 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _folder_obstacle(entry: os.DirEntry, ancestors: tuple[tuple[int, int], ...]) -> str:
+def _folder_obstacle(path: Path, ancestors: tuple[tuple[int, int], ...]) -> str:
     """Return why a folder is not read, an empty text if it is."""
-    status = entry.stat()
+    status = os.stat(path)
     if (status.st_dev, status.st_ino) in ancestors:
         return "a link to a folder that contains it"
     return f"folders are nested more than {MAX_DEPTH} deep" if len(ancestors) >= MAX_DEPTH else ""
@@ -130,7 +143,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _archive_parts(names: list[str]) -> dict[str, tuple[str, ...]]:
+def _archive_parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the parts of split archives: all parts under the name of the first, an empty tuple under the others."""
     groups: dict[str, list[str]] = {}
     for name in names:

@@ -1,13 +1,16 @@
 """Join the rows of a table with the files of a folder; what has no match is a problem."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 
 from exprbench.media import VIDEO_SUFFIXES
 from multiexpr.sources.catalogue import is_video
 from multiexpr.sources.entry import Entry, Location, Problem
+from multiexpr.sources.on_disk import DiskList, connect, dump, load
 from multiexpr.sources.tabular import Row, parse_scores, pop_caption
 
 # A row can name a file by another file of the same clip.
@@ -33,18 +36,42 @@ class SourceOptions:
 
 
 class FileIndex:
-    """Index of videos by path, path in the archive, and name, each with and without suffix."""
+    """Index on disk of videos by path, path in the archive, and name, each with and without suffix.
 
-    def __init__(self, locations: Iterable[Location]) -> None:
-        self.locations = list(locations)
-        self.used: set[int] = set()
-        self.by_name: dict[str, int | None] = {}
-        for i, location in enumerate(self.locations):
-            for name in dict.fromkeys(_names(location)):
-                self.by_name[name] = None if name in self.by_name else i  # ambiguous names match no file
+    Names are stored as 64-bit hashes; what they find is compared with the name itself.
+    """
+
+    def __init__(self, locations: Iterable[Location] = ()) -> None:
+        self._database = connect()
+        self._database.execute("CREATE TABLE videos (number INTEGER PRIMARY KEY, location BLOB)")
+        self._database.execute("CREATE TABLE names (hash INTEGER, number INTEGER, PRIMARY KEY (hash, number)) "
+                               "WITHOUT ROWID")  # fmt: skip
+        self._database.execute("BEGIN")
+        self.is_used = bytearray()
+        for location in locations:
+            self.add(location)
+
+    def __len__(self) -> int:
+        return len(self.is_used)
+
+    def add(self, location: Location) -> None:
+        """Add a video."""
+        number = len(self)
+        hashes = {_hash(name) for name in _names(location)}
+        self._database.execute("INSERT INTO videos VALUES (?, ?)", (number, dump(location)))
+        self._database.executemany("INSERT INTO names VALUES (?, ?)", [(value, number) for value in sorted(hashes)])
+        self.is_used.append(False)
+
+    def __getitem__(self, number: int) -> Location:
+        row = self._database.execute("SELECT location FROM videos WHERE number = ?", (number,)).fetchone()
+        return load(row[0])
+
+    def __iter__(self) -> Iterator[Location]:
+        for row in self._database.execute("SELECT location FROM videos ORDER BY number"):
+            yield load(row[0])
 
     def find(self, name: str) -> int | None:
-        """Return the index in `locations` of the file with this name, None if there is none or more than one.
+        """Return the number of the video with this name, None if there is none or more than one.
 
         A suffix is ignored only if it is one of a media file: `john.smith` is not `john.mp4`.
         """
@@ -52,13 +79,24 @@ class FileIndex:
         if not path.name:
             return None
         stem = _stem(path)
-        candidates = (str(path), str(stem), path.name, stem.name)
-        return next((i for i in map(self.by_name.get, candidates) if i is not None), None)
+        candidates = dict.fromkeys((str(path), str(stem), path.name, stem.name))
+        return next((number for number in map(self._find_one, candidates) if number is not None), None)
+
+    def _find_one(self, name: str) -> int | None:
+        """Return the number of the only video with a name; ambiguous names match no video."""
+        rows = self._database.execute("SELECT number FROM names WHERE hash = ? ORDER BY number", (_hash(name),))
+        matches = list(islice((number for (number,) in rows if name in _names(self[number])), 2))
+        return matches[0] if len(matches) == 1 else None
 
     def has_path(self, i: int, name: str) -> bool:
         """Return whether the path of a file ends with this name, including its folders; suffixes are ignored."""
-        path = str(_stem(PurePosixPath(full_path(self.locations[i]))))
+        path = str(_stem(PurePosixPath(full_path(self[i]))))
         return f"/{path}".endswith(f"/{_stem(PurePosixPath(_clean(name)))}")
+
+
+def _hash(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def _clean(name: str) -> str:
@@ -85,12 +123,12 @@ def join(
 
     Args:
         rows: rows with normalized column names.
-        files: the videos of the collection; matched ones are added to `files.used`.
+        files: the videos of the collection; matched ones are marked in `files.is_used`.
         options: its `path_map` applies.
         key: function from a location to the key of the entry.
         path_column: name of the column that names the file.
     """
-    moved: list[tuple[Row, str, int]] = []
+    moved = DiskList()  # of (row, name, number of the file)
     has_paths = False
     for row in rows:
         if isinstance(row, Problem):
@@ -114,11 +152,11 @@ def join(
 
 def _entry(row: Row, name: str, i: int, files: FileIndex, key: Key) -> Iterator[Entry | Problem]:
     """Yield the entry of a row; without its caption, and with a problem, if that contains another row."""
-    if i in files.used:
+    if files.is_used[i]:
         yield Problem("duplicate", name, "another row names the same file")
         return
-    files.used.add(i)
-    location, caption = files.locations[i], pop_caption(row)
+    files.is_used[i] = True
+    location, caption = files[i], pop_caption(row)
     if other := _row_inside(caption, files):
         yield Problem(
             "suspicious_caption", name, f"left out, since it contains the row of {other}; is a quote missing?"
@@ -142,8 +180,8 @@ def _row_inside(caption: str, files: FileIndex) -> str:
 
 def unmatched_files(files: FileIndex, options: SourceOptions, key: Key) -> Iterator[Entry | Problem]:
     """Yield the files that no row names: as entries with `options.unlisted`, else as problems."""
-    for i, location in enumerate(files.locations):
-        if i in files.used:
+    for i, location in enumerate(files):
+        if files.is_used[i]:
             continue
         if options.unlisted:
             yield Entry(key=key(location), location=location)

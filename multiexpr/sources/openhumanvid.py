@@ -1,7 +1,7 @@
 """OpenHumanVid: CSV files with unnamed columns; `path` names clips without suffix, in two levels of folders.
 
-Rows and files match only in part. Each CSV is joined separately, so that memory does not grow with the 13 million
-clips.
+Rows and files match only in part. Each CSV is read twice: for the folders that it names, and to join it with the files
+in these, separately from the other CSVs.
 """
 
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ def read_openhumanvid(root: Path, options: SourceOptions) -> Iterator[Entry | Pr
             f"there is no table with OpenHumanVid's columns in {root}; list the videos alone with --kind folder"
         )
     for table in tables:
-        rows = [row if isinstance(row, Problem) else rename_columns(row, options.columns) for row in iter_rows(table)]
-        folders = sorted({_folder(row, options) for row in rows if not isinstance(row, Problem)})
-        yield from _join_table(root, rows, [folder for folder in folders if folder not in seen], options)
+        rows = (row for row in _rows(table, options) if not isinstance(row, Problem))
+        folders = sorted({_folder(row, options) for row in rows})
+        yield from _join_table(root, table, [folder for folder in folders if folder not in seen], options)
         seen.update(folders)
     yield from _unnamed_folders(root, seen, options)
 
@@ -59,13 +59,19 @@ def _folder(row: Row, options: SourceOptions) -> str:
     return "/".join(parts[:-1][:depth])
 
 
-def _join_table(
-    root: Path, rows: list[Row | Problem], folders: list[str], options: SourceOptions
-) -> Iterator[Entry | Problem]:
-    items = [item for folder in folders for item in (catalogue(root, folder) if folder else _top(root))]
-    yield from (item for item in items if isinstance(item, Problem))
-    files = FileIndex(item for item in items if isinstance(item, Location))
-    yield from join(rows, files, options, _key)
+def _rows(table: Path, options: SourceOptions) -> Iterator[Row | Problem]:
+    for row in iter_rows(table):
+        yield row if isinstance(row, Problem) else rename_columns(row, options.columns)
+
+
+def _join_table(root: Path, table: Path, folders: list[str], options: SourceOptions) -> Iterator[Entry | Problem]:
+    files = FileIndex()
+    for item in (item for folder in folders for item in (catalogue(root, folder) if folder else _top(root))):
+        if isinstance(item, Problem):
+            yield item
+        else:
+            files.add(item)
+    yield from join(_rows(table, options), files, options, _key)
     yield from unmatched_files(files, options, _key)
 
 

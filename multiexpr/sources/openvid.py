@@ -10,6 +10,7 @@ from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue, files_with_suffix
 from multiexpr.sources.entry import Entry, Location, Problem
 from multiexpr.sources.joining import FileIndex, SourceOptions, full_path, join, unmatched_files
+from multiexpr.sources.on_disk import DiskDict
 from multiexpr.sources.tabular import Row, column_names, iter_rows, rename_columns
 
 FOLDERS = ("", "data/train", "data", "csv")
@@ -35,13 +36,14 @@ def read_openvid(root: Path, options: SourceOptions) -> Iterator[Entry | Problem
     Raises:
         UserError: there is no table with OpenVid's columns.
     """
-    items = list(catalogue(root))
-    yield from (item for item in items if isinstance(item, Problem))
-    first: dict[str, Location] = {}
-    for location in items:
-        if isinstance(location, Location) and first.setdefault(_key(location), location) is not location:
-            yield Problem("duplicate", full_path(location), f"{full_path(first[_key(location)])} has the same name")
-    files = FileIndex(first.values())
+    first, files = DiskDict(), FileIndex()
+    for item in catalogue(root):
+        if isinstance(item, Problem):
+            yield item
+        elif (path := first.setdefault(_key(item), full_path(item))) != full_path(item):
+            yield Problem("duplicate", full_path(item), f"{path} has the same name")
+        else:
+            files.add(item)
     tables = [path for path in _tables(root) if options.columns or _is_table(path)]
     if not tables:
         raise UserError(f"there is no table with OpenVid's columns in {root}; list the videos alone with --kind folder")

@@ -36,9 +36,12 @@ def read_released(root: Path, options: SourceOptions) -> Iterator[Entry | Proble
     Raises:
         UserError: no table names any of the videos.
     """
-    items = list(catalogue(root))
-    yield from (item for item in items if isinstance(item, Problem))
-    files = FileIndex(item for item in items if isinstance(item, Location))
+    files = FileIndex()
+    for item in catalogue(root):
+        if isinstance(item, Problem):
+            yield item
+        else:
+            files.add(item)
     tables = [(path, _path_column(path, files, options)) for path in tables_in(root)]
     if not any(column for _, column in tables):
         raise UserError(f"no table in {root} names its videos; give the column that does with --columns path=NAME")

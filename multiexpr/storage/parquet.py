@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ def write_rows(
 ) -> None:
     """Write rows as a table; missing keys become null."""
     write_table(path, pa.Table.from_pylist(list(rows), schema=schema), metadata)
+
+
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[Sequence[dict[str, Any]]], None]]:
+    """Write a table in parts: yield a function that writes some rows, all of one row group."""
+    schema = schema.with_metadata({METADATA_KEY: b"{}"})
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as out:
+        yield lambda rows: out.write_table(pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:

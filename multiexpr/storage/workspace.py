@@ -27,8 +27,11 @@ class Workspace:
     captions/00000.parquet       captions of kept clips
     export/00000.parquet         exported clips
     timings/STAGE/00000.json     wall time of each stage and shard
+    claims/STAGE/00000.0         process that works on a shard
+    steps/STEP                   last run that took a step of the whole collection
     dataset/                     the dataset
     report.html                  the report
+    report/                      videos that the report plays
     """
 
     root: Path
@@ -88,6 +91,11 @@ class Workspace:
         """Return the path of the report."""
         return self.root / "report.html"
 
+    @property
+    def previews(self) -> Path:
+        """Return the folder of the videos that the report plays."""
+        return self.root / "report"
+
     def scores(self, scorer: str) -> Path:
         """Return the folder of a scorer's columns, in shards."""
         return self.root / "scores" / scorer
@@ -95,6 +103,14 @@ class Workspace:
     def timings(self, stage: str) -> Path:
         """Return the folder of a stage's timings, one file per shard."""
         return self.root / "timings" / stage
+
+    def claims(self, stage: str) -> Path:
+        """Return the folder of the claims on a stage's shards."""
+        return self.root / "claims" / stage
+
+    def step(self, name: str) -> Path:
+        """Return the path of the mark of a step that one process takes for all, such as `select`."""
+        return self.root / "steps" / name
 
     def collection(self) -> dict[str, Any]:
         """Return the collection's `root`, `kind` and `options`, as given when it was listed.

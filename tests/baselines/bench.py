@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.runner import run_method
+from baselines.geometry import Rect
+from baselines.placement import FEATHER
+from baselines.run_record import load_run, prediction_path
+from baselines.runner import RunSettings, run_method
 from exprbench import build
 from exprbench.media import read_clip, write_image, write_video
+from exprbench.metrics.psnr import psnr
 from tests.people import give, people, person
 from tests.videos import numbered
 
@@ -47,12 +51,30 @@ def repository(method_id, folder):
 
 
 def run_double(method_id, repo, bench, out, *, python, **options):
-    given = {"gpus": [""], "options": OPTIONS.get(method_id), "attempts": 2, **options}
-    return run_method(method_id, benchmark=bench.root, out=out, python=python, repo=repo, **given)
+    given = {"gpus": ("",), "options": OPTIONS.get(method_id), "attempts": 2, **options}
+    settings = RunSettings(python=python, repo=repo, **given)
+    return run_method(method_id, benchmark=bench.root, out=out, settings=settings)
 
 
 def frames_of(path):
     return read_clip(path)[0]
+
+
+def part_psnrs(bench, out, case):
+    """The mean PSNR of each part that the method made, inside its soft border, against the driver of a self case."""
+    driver, made = frames_of(bench.path(case.drivers[0])), frames_of(prediction_path(out, case.case_id))
+    height, width = made[0].shape[:2]
+    parts = [Rect(**part["target"]) for part in load_run(out, case.case_id).normalization["parts"]]
+    boxes = [inside(part, width, height) for part in parts]
+    pairs = list(zip(driver, made, strict=False))
+    return [float(np.mean([psnr(box.crop(a), box.crop(b)) for a, b in pairs])) for box in boxes]
+
+
+def inside(part, width, height):
+    soft = round(FEATHER * min(part.width, part.height)) + 1
+    left, top = max(0, part.x + soft), max(0, part.y + soft)
+    right, bottom = min(width, part.x + part.width - soft), min(height, part.y + part.height - soft)
+    return Rect(x=left, y=top, width=right - left, height=bottom - top)
 
 
 def hashes(folder):

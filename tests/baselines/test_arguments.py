@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from baselines.attempt import Settings, commands_of
+from baselines.attempt import JobSettings, commands_of
 from baselines.method_environment import Environment
 from baselines.spec import find_method, method_folders
 from baselines.stage import DriverInput, Job
@@ -88,7 +88,7 @@ def job(kind, folder):
 
 def commands(name, kind, folder):
     environment = Environment(python=("python",), repo=folder / "repo")
-    settings = Settings(
+    settings = JobSettings(
         method=find_method(name), environment=environment, options=OPTIONS.get(name, {}), seed=7, timeout_s=1
     )
     return commands_of(settings, job(kind, folder), "0")

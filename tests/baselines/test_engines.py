@@ -8,7 +8,7 @@ import pytest
 
 from baselines.method_environment import ENGINES, environment_folder, find_environment, install, is_installed
 from baselines.run_record import load_run
-from baselines.runner import run_method
+from baselines.runner import RunSettings, run_method
 from baselines.spec import load_method
 from exprbench.core.errors import UserError
 from tests.baselines.leaderboard import double_method
@@ -61,7 +61,9 @@ def method(tmp_path):
 
 
 def run(method, bench, out):
-    result = run_method(method, benchmark=bench.root, out=out, gpus=[""], track="self", attempts=1)
+    result = run_method(
+        method, benchmark=bench.root, out=out, settings=RunSettings(gpus=("",), track="self", attempts=1)
+    )
     assert result.failed == {}
     return load_run(out, "single-self-0001")
 

@@ -4,10 +4,13 @@ import sys
 
 import pytest
 
+from baselines.importing import import_videos
 from baselines.method_environment import find_uv
 from baselines.spec import find_method, load_method, method_folders
+from exprbench.media import write_video
 from exprbench.records import CaseScore
 from tests.baselines import leaderboard
+from tests.baselines.bench import SIDE, textured
 from tests.leaderboard.test_table import record
 
 
@@ -22,14 +25,24 @@ def test_the_specification_of_a_double_differs_in_its_origin_only(name, tmp_path
         assert getattr(double, part) == getattr(real, part), part
 
 
-def test_a_record_that_falls_short_of_a_copy_is_named():
-    def case(track, **values):
-        given = {"case_id": f"single-{track}-0001", "split": "single", "track": track, "outcome": "scored"}
-        return CaseScore(**given, values=values)
+CASE = "single-self-0001"
 
-    assert leaderboard.shortcomings(record("A", cases=[case("self", psnr=34.0, lmd=1e-3), case("cross")])) == []
-    short = record("A", cases=[case("self", psnr=34.0, lmd=0.02)])
-    assert leaderboard.shortcomings(short) == ["single-self-0001: PSNR 34.0 dB, LMD 0.02"]
+
+def shortcomings(bench, out, lmd):
+    case = CaseScore(case_id=CASE, split="single", track="self", outcome="scored", values={"lmd": lmd})
+    return leaderboard.shortcomings(record("A", cases=[case]), bench, out, {})
+
+
+def test_a_prediction_that_falls_short_of_a_copy_is_named(square_bench, tmp_path, no_models):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    write_video(videos / f"{CASE}.mp4", (textured(n, SIDE, SIDE) for n in range(30)), fps=25)
+    import_videos(videos, benchmark=square_bench.root, out=out, name="mine", workers=0)
+    assert shortcomings(square_bench, out, 1e-3) == []
+    assert [line.split(", ")[1] for line in shortcomings(square_bench, out, 0.02)] == ["LMD 0.02"]
+    write_video(out / f"{CASE}.mp4", (textured(n + 1, SIDE, SIDE) for n in range(30)), fps=25)
+    (short,) = shortcomings(square_bench, out, 1e-3)
+    assert short.startswith(f"{CASE}: PSNR ")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from baselines.method_environment import (
     repo_problems,
 )
 from baselines.run_record import load_run
-from baselines.runner import run_method
+from baselines.runner import RunSettings, run_method
 from baselines.spec import find_method, load_method, method_folders
 from exprbench.core.errors import UserError
 from tests.baselines.bench import repository
@@ -83,7 +83,9 @@ def test_a_double_is_installed_by_uv_and_runs_in_its_own_environment(method, uv,
     environment = find_environment(method)
     assert repo_problems(method, environment.repo) == []
     assert environment.python[0] == str(folder / "venv/bin/python")
-    result = run_method(method, benchmark=square_bench.root, out=tmp_path / "out", gpus=[""], track="self")
+    result = run_method(
+        method, benchmark=square_bench.root, out=tmp_path / "out", settings=RunSettings(gpus=("",), track="self")
+    )
     assert result.failed == {}
     assert load_run(tmp_path / "out", "single-self-0001").normalization["coverage"] == 1.0
     (environment.repo / "core/test_xportrait.py").write_text("changed")

@@ -75,6 +75,7 @@ def test_a_picture_of_odd_size_loses_its_last_row_and_column():
 @pytest.mark.parametrize(
     ("fit", "result", "box", "part", "target"),
     [
+        ("same", (720, 488), (600, 400), (0, 0, 720, 488), (10, 20, 600, 400)),
         ("stretch", (512, 512), (600, 400), (0, 0, 512, 512), (10, 20, 600, 400)),
         ("inside", (512, 512), (600, 300), (0, 128, 512, 256), (10, 20, 600, 300)),
         ("inside", (512, 512), (256, 512), (128, 0, 256, 512), (10, 20, 256, 512)),
@@ -125,10 +126,10 @@ def test_a_crop_is_located_by_the_panel_that_shows_it_whatever_the_result_shows(
 
 def test_pasting_over_the_whole_picture_replaces_it_and_a_part_has_soft_borders_inside():
     canvas, result = np.zeros((100, 200, 3), np.uint8), np.full((50, 100, 3), 200, np.uint8)
-    paste(canvas, result, place(spec(), (100, 50), Rect(x=0, y=0, width=200, height=100), None))
+    paste(canvas, result, place(spec(fit="stretch"), (100, 50), Rect(x=0, y=0, width=200, height=100), None))
     assert (canvas == 200).all()
     canvas[:] = 0
-    placement = place(spec(), (100, 50), Rect(x=0, y=0, width=100, height=100), None)
+    placement = place(spec(fit="stretch"), (100, 50), Rect(x=0, y=0, width=100, height=100), None)
     paste(canvas, result, placement)
     assert (canvas[:, 100:] == 0).all()  # nothing outside
     assert (canvas[:, :90] == 200).all()  # no border where the picture ends

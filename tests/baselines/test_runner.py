@@ -13,7 +13,7 @@ import pytest
 from baselines.gpus import hold_gpu
 from baselines.job_folders import job_root
 from baselines.run_record import load_run
-from baselines.runner import dry_run, run_method
+from baselines.runner import RunSettings, dry_run, run_method
 from baselines.spec import find_method
 from exprbench.core.errors import UserError
 from tests.baselines.bench import frames_of, hashes
@@ -33,9 +33,10 @@ def make(toy, square_bench, tmp_path):
     """`make(habit)` runs the self case of the benchmark, and returns the result and its record."""
 
     def run(habit="good", **options):
-        given = {"minutes": 1.0, "attempts": 1, "gpus": [""], "track": "self", **options}
+        given = {"minutes": 1.0, "attempts": 1, "gpus": ("",), "track": "self", **options}
         given["options"] = {"habit": habit, "mark": str(tmp_path / "mark")}
-        result = run_method(str(toy), benchmark=square_bench.root, out=tmp_path / "out", **given)
+        settings = RunSettings(**given)
+        result = run_method(str(toy), benchmark=square_bench.root, out=tmp_path / "out", settings=settings)
         return result, load_run(tmp_path / "out", "single-self-0001")
 
     return run
@@ -140,7 +141,7 @@ def test_two_runs_with_one_output_folder_are_refused(toy, square_bench, tmp_path
     mark = tmp_path / "mark"
     process, _ = run_in_background(toy, square_bench, tmp_path / "out", mark)
     with pytest.raises(UserError, match=f"is being written by process {process.pid}"):
-        run_method(str(toy), benchmark=square_bench.root, out=tmp_path / "out", gpus=[""])
+        run_method(str(toy), benchmark=square_bench.root, out=tmp_path / "out", settings=RunSettings(gpus=("",)))
     mark.touch()
     assert process.wait() == 0
 
@@ -173,7 +174,8 @@ def test_the_jobs_of_a_folder_with_special_characters_have_a_plain_path(tmp_path
 
 def test_dry_run_prints_the_commands_and_writes_nothing(toy, square_bench, tmp_path):
     out = tmp_path / "out"
-    lines = dict(dry_run(str(toy), benchmark=square_bench.root, out=out, gpus=["3"], options={"mark": "m n"}))
+    settings = RunSettings(gpus=("3",), options={"mark": "m n"})
+    lines = dict(dry_run(str(toy), benchmark=square_bench.root, out=out, settings=settings))
     assert list(lines) == ["single-self-0001", "single-cross-0001"]
     line = lines["single-self-0001"]
     folder = job_root(out) / "single-self-0001"
@@ -185,8 +187,9 @@ def test_dry_run_prints_the_commands_and_writes_nothing(toy, square_bench, tmp_p
 def test_what_is_not_installed_is_named_with_its_remedy(square_bench, tmp_path):
     with pytest.raises(UserError, match="liveportrait is not installed; run: baselines install liveportrait"):
         run_method("liveportrait", benchmark=square_bench.root, out=tmp_path / "out")
+    settings = RunSettings(python="/none", repo=tmp_path)
     with pytest.raises(UserError, match="there is no interpreter /none"):
-        run_method("liveportrait", benchmark=square_bench.root, out=tmp_path / "out", python="/none", repo=tmp_path)
+        run_method("liveportrait", benchmark=square_bench.root, out=tmp_path / "out", settings=settings)
 
 
 def test_a_method_can_be_named_by_folder_or_by_the_environment_variable(toy, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from baselines.spec import load_method
+from baselines.spec import find_method, load_method, method_folders
 from exprbench.core.errors import UserError
 
 GOOD = """
@@ -42,3 +42,16 @@ def test_a_mistake_is_named(tmp_path, old, new, message):
 def test_a_folder_without_a_specification_is_no_method(tmp_path):
     with pytest.raises(UserError, match=r"is not a method: it has no method\.toml"):
         load_method(tmp_path)
+
+
+def test_an_installed_package_brings_methods(tmp_path, monkeypatch):
+    info, folder = tmp_path / "zoo-1.0.dist-info", tmp_path / "zoo_methods" / "mine"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[exprbench.baselines]\nzoo = zoo_methods\n")
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "method.toml").write_text(GOOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_method("mine").folder == folder
+    assert "liveportrait" in method_folders()

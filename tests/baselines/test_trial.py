@@ -4,6 +4,7 @@ import pytest
 
 from baselines.catalog import describe
 from baselines.cli import main
+from baselines.runner import RunSettings
 from baselines.spec import find_method
 from baselines.trial import compare, load_trial, try_method
 from exprbench.core.errors import UserError
@@ -18,7 +19,8 @@ def toy(tmp_path, no_models):
 
 
 def run(folder, tmp_path, habit="good"):
-    return try_method(find_method(str(folder)), out=tmp_path / "trial", gpus=[""], minutes=1, options={"habit": habit})
+    settings = RunSettings(gpus=("",), minutes=1, options={"habit": habit})
+    return try_method(find_method(str(folder)), out=tmp_path / "trial", settings=settings)
 
 
 def test_a_method_that_copies_the_driver_works_and_repeats(toy, tmp_path):
@@ -69,4 +71,4 @@ def test_source_and_driver_belong_together(toy, tmp_path, capsys):
     for path in pair:
         path.write_bytes(b"")
     with pytest.raises(UserError, match="no case can be made of these inputs"):
-        try_method(find_method(str(toy)), out=tmp_path / "trial", gpus=[""], pair=pair)
+        try_method(find_method(str(toy)), out=tmp_path / "trial", settings=RunSettings(gpus=("",)), pair=pair)

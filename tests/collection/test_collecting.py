@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +11,7 @@ from exprbench import collect
 from exprbench.cli import main
 from exprbench.collection import collecting
 from exprbench.core.errors import UserError
+from exprbench.core.locks import sole_writer
 
 A, B = "driving/a.mp4", "portraits/b.png"
 NAME = "driving-a.mp4"
@@ -218,3 +221,12 @@ def test_the_command_lists_failures_and_ends_with_3(server, manifest, tmp_path, 
     del server.behaviour[NAME]
     assert main(["collect", str(path), "--out", str(tmp_path / "in")]) == 0
     assert "build with    exprbench build --portraits " in capsys.readouterr().out
+
+
+def test_a_folder_into_which_another_run_collects_is_refused(server, manifest, tmp_path):
+    path = manifest(A)
+    with sole_writer(tmp_path / "in"), ThreadPoolExecutor(1) as other:
+        second = other.submit(collect, path, tmp_path / "in")
+        with pytest.raises(UserError, match=rf"in is being written by process {os.getpid()} of .*; wait for it"):
+            second.result()
+    assert server.requests == []

@@ -6,7 +6,16 @@ import os
 import pytest
 
 from exprbench.core.errors import UserError
-from exprbench.core.files import atomic_path, dump_json, inside, sha256_json, sha256_path, write_json, write_text
+from exprbench.core.files import (
+    atomic_path,
+    dump_json,
+    inside,
+    read_json,
+    sha256_json,
+    sha256_path,
+    write_json,
+    write_text,
+)
 
 
 def write_half(target):
@@ -98,3 +107,11 @@ def test_a_folder_can_be_reached_through_a_link(tmp_path):
     assert inside(tmp_path / "link", "a.mp4") == tmp_path / "link" / "a.mp4"
     with pytest.raises(UserError, match="leads out of"):
         inside(tmp_path / "real", str(tmp_path / "real" / "a.mp4"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[1]", '{"a": 1'], ids=lambda text: text[:8])
+def test_json_that_cannot_be_read_is_a_users_mistake_of_one_line(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UserError, match=r"x\.json (is not valid JSON|holds a list, not an object)") as error:
+        read_json(tmp_path / "x.json")
+    assert "\n" not in str(error.value)

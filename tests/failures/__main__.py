@@ -1,4 +1,4 @@
-"""`python -m tests.failures --times 50`: the failure tests, each random fault so many times (twice in `make test`)."""
+"""`python -m tests.failures --times 50`: the failure tests, each random fault 50 times (once in `make test`)."""
 
 import argparse
 import os

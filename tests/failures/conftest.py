@@ -11,7 +11,7 @@ from tests.scoring.conftest import bench, method
 
 __all__ = ["bench", "method"]
 
-TIMES = int(os.environ.get("EXPRBENCH_FAILURES", "2"))
+TIMES = int(os.environ.get("EXPRBENCH_FAILURES", "1"))
 SEED = os.environ.get("EXPRBENCH_FAILURES_SEED", "0")
 
 

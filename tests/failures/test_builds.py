@@ -43,7 +43,7 @@ def end(process):
     return process.returncode, errors.strip()
 
 
-@pytest.mark.parametrize("share_a_cache", [True, False])
+@pytest.mark.parametrize("share_a_cache", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_of_two_builds_at_once_one_is_whole_and_one_says_so(start, bench, tmp_path, rng, share_a_cache):
     first = start()
     time.sleep(rng.uniform(0, 1))
@@ -68,12 +68,12 @@ def process_of(command, words, rng):
 
 
 @pytest.mark.parametrize("words", ["exprbench.core.child_process", "exprbench.media.decoder"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize("number", ["SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_a_process_of_a_build_that_is_killed_changes_nothing(start, bench, tmp_path, rng, words, number):
     command = start()
     if pid := process_of(command, words, rng):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(pid, getattr(signal, number))
     assert end(command)[0] == 0
     assert tree(tmp_path / "bench") == tree(bench.root)
     assert names(tmp_path) == ["bench"]
@@ -93,7 +93,9 @@ def test_a_build_whose_workers_are_always_killed_says_so(start, tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.slow), ("SIGINT", 130)]
+)
 def test_a_build_that_is_stopped_leaves_nothing(start, bench, tmp_path, rng, number, status):
     command = start()
     while command.poll() is None and not names(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from tests.failures.runs import below, gone, words_of
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+SLOW = pytest.mark.slow
 WORKER, DECODER = "exprbench.core.child_process", "exprbench.media.decoder"
 
 
@@ -51,12 +52,12 @@ def test_a_decoder_killed_costs_nothing_but_time(scoring, rng):
     assert scoring.written() == scoring.record
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda s: s.name)
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", *(pytest.param(s, marks=SLOW) for s in ("SIGTERM", "SIGHUP"))])
 def test_the_command_ended_and_given_again(scoring, rng, how):
     process = scoring.start(workers=2)
     time.sleep(rng.uniform(0.1, scoring.whole_s))
     started = below(process.pid)
-    process.send_signal(how)
+    process.send_signal(getattr(signal, how))
     process.communicate()
     assert gone(started) == []
     scoring.ends_well()

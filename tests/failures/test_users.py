@@ -36,7 +36,7 @@ def without_entry(tmp_path):
 
 def score_words(scoring):
     words = ["score", "--benchmark", scoring.bench, "--predictions", scoring.predictions, "--method", "m"]
-    return [*words, "--out", scoring.out, "--metrics", "psnr,lmd", "--workers", 2]
+    return [*words, "--out", scoring.out, "--metrics", "psnr,lmd", "--workers", 1]
 
 
 def test_a_user_without_an_entry_scores(scoring, without_entry, tmp_path):

@@ -10,6 +10,7 @@ import torch
 
 from fantasyportrait.diffusion.denoise import Conditioning, denoise
 from fantasyportrait.diffusion.flow_matching import compute_sigmas, guidance_branches, initial_noise
+from fantasyportrait.diffusion.step_cache import MagCacheRule, StepCache
 from fantasyportrait.diffusion.windows import split_windows
 from fantasyportrait.model.configs import MODEL_CONFIGS
 from fantasyportrait.model.context_parallel import shard_tokens
@@ -21,7 +22,13 @@ WORLD = 4
 GRIDS = [(2, 2), (1, 2), (4, 1), (2, 1)]  # guidance_parallel, context_parallel
 
 
-def latents(ranks=None):
+RULE = MagCacheRule(
+    threshold=0.2, max_skip_steps=2, retention_ratio=0.0,
+    ratios={"positive+expression": [1.0] * 4, "positive": [1.0, 1.3, 1.0, 1.0], "negative": [1.0] * 4},
+)  # fmt: skip
+
+
+def latents(ranks=None, **options):
     """Denoise two windows with three guidance branches and two people, in one process or several."""
     torch.manual_seed(0)
     model = build_transformer(MODEL_CONFIGS["tiny"].backbone)
@@ -33,11 +40,18 @@ def latents(ranks=None):
         model,
         initial_noise((1, 16, 3, 6, 10), 0),
         Conditioning({"positive": text, "negative": -text}, image, portrait[:, :20]),
-        sigmas=compute_sigmas(2),
         branches=guidance_branches(4.5, 3),
         windows=split_windows(3, 2, 1),
         motions=[motion] * 2,
         ranks=ranks,
+        **{"sigmas": compute_sigmas(2), **options},
+    )
+
+
+def latents_with_skipped_steps(ranks=None):
+    """Denoise with a step cache, with motion in steps 2 and 3 of 4, and with the portrait in every window."""
+    return latents(
+        ranks, sigmas=compute_sigmas(4), cache=StepCache(4, RULE), motion_steps=range(1, 3), anchor_identity=True
     )
 
 
@@ -68,6 +82,7 @@ def one(rank, pipe):
     torch.set_num_threads(1)
     try:
         expected, expected_gradients = latents(), gradients()
+        expected_with_skips = latents_with_skipped_steps()
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(WORLD), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(pipe.recv()))
         results = []
         for guidance, context in GRIDS:
@@ -75,6 +90,9 @@ def one(rank, pipe):
                 device=torch.device("cpu"), guidance_parallel=guidance, context_parallel=context, num_heads=2
             )
             difference = float((latents(ranks) - expected).abs().max() / expected.abs().max())
+            if (guidance, context) == (2, 2):
+                skipping = latents_with_skipped_steps(ranks) - expected_with_skips
+                difference = max(difference, float(skipping.abs().max() / expected_with_skips.abs().max()))
             found_gradients = gradients(ranks)
             largest = float(expected_gradients.abs().max())
             assert largest > 1e-3

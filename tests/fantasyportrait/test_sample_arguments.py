@@ -45,11 +45,11 @@ def test_a_plain_sample_leaves_everything_to_its_defaults(sample, tmp_path):
     assert found["load"] == (("m", RuntimeConfig()), {"loras": (), "landmark_detector": None})
     assert found["prepare"] == (
         (tmp_path / "p.png", [tmp_path / "d.mp4"], SamplingConfig()),
-        {"assignment": None, "landmark_detector": "a detector"},
+        {"assignment": None, "landmark_detector": "a detector", "masks": []},
     )
     assert found["generate"] == (
         ("inputs", SamplingConfig(), tmp_path / "new/o.mp4"),
-        {"audio": False, "watermark": False, "preview": None},
+        {"audio": False, "watermark": False, "preview": None, "details": {}},
     )
 
 
@@ -65,7 +65,7 @@ def test_what_is_asked_of_a_sample_is_handed_on(sample, tmp_path):
     )
     assert found["prepare"][0][2] == settings
     assert found["prepare"][1]["assignment"] == ((0, 0), None)
-    assert found["generate"][1] == {"audio": True, "watermark": True, "preview": Path(tmp_path / "x")}
+    assert found["generate"][1] == {"audio": True, "watermark": True, "preview": Path(tmp_path / "x"), "details": {}}
     assert sample(assign=((0, 1),))["prepare"][1]["assignment"] == ((0, 1),)
 
 

@@ -16,7 +16,8 @@ PAPER = {  # section 4.3, and what the released code has where the paper says no
     "steps": 30, "seed": 0, "shift": 5.0, "expression_guidance": 4.5, "text_guidance": 1.0, "prompt": "",
     "negative_prompt": "", "strength": 1.0, "mouth": 1.0, "emotion": 1.0, "eyes": 1.0, "head": 1.0,
     "mask": "trilinear", "mask_motion": "fixed", "background": "all", "size": "", "max_side": 720, "fps": 0.0,
-    "frames": 0, "window": 81, "overlap": 17,
+    "frames": 0, "window": 81, "overlap": 17, "motion_from_step": 1, "motion_to_step": 0, "anchor": "none",
+    "cache": "off", "cache_threshold": 0.06, "cache_max_skip_steps": 3, "cache_retention_ratio": 0.2,
 }  # fmt: skip
 RELEASED = {
     "expression_guidance": 4.0, "mask": "released", "window": 201, "negative_prompt": RELEASED_NEGATIVE_PROMPT,

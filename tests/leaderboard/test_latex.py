@@ -75,7 +75,8 @@ def test_it_compiles_and_fits_the_page(tmp_path):
         table(sorted(RECORDS.glob("*.json")), format="latex"),
         table(sorted(RECORDS.glob("*.json")), format="latex", intervals=True, rank=True),
     ]
-    head = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\usepackage[margin=2cm]{geometry}\begin{document}"
+    width = r"\usepackage[textwidth=6.875in]{geometry}"  # of the template of CVPR
+    head = rf"\documentclass[twocolumn]{{article}}\usepackage{{booktabs}}{width}\begin{{document}}"
     (tmp_path / "page.tex").write_text("\n".join([head, *tables, r"\end{document}"]), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -33,6 +33,7 @@ def called(monkeypatch, tmp_path):
 
     for name in ("curate", "index", "score", "select", "caption", "export", "report", "why"):
         monkeypatch.setattr(multiexpr, name, record(name))
+    monkeypatch.setattr(multiexpr, "unfinished", lambda *_args, **_options: [])
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -40,6 +41,18 @@ def called(monkeypatch, tmp_path):
         return calls.pop(), status
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [(["curate", "videos", "--out", "out"], ("score", "caption", "export")), (["score", "out"], ("score",))],
+)
+def test_work_that_is_left_is_a_status_and_a_line(called, monkeypatch, capsys, words, stages):
+    asked = []
+    monkeypatch.setattr(multiexpr, "unfinished", lambda out, *, stages: asked.append(stages) or ["score: 2 shards"])
+    assert called(*words)[1] == TOO_MANY_FAILED
+    assert asked == [stages]
+    assert capsys.readouterr().err == "score: 2 shards\n"
 
 
 def given(called, *words):

@@ -84,7 +84,7 @@ def test_a_second_run_of_the_command_changes_nothing(curated, capsys):
 
 def contents(workspace):
     """Return the bytes of all files, by name, without timings, locks and temporary files of killed processes."""
-    excluded = ("timings", "report.html", "batch.json")
+    excluded = ("timings", "steps", "report.html", "batch.json")
     complete = (path for path in sorted(workspace.root.rglob("*")) if not path.name.startswith(".tmp-"))
     files = (path for path in complete if path.is_file() and path.suffix != ".lock")
     by_name = {path.relative_to(workspace.root).as_posix(): path for path in files}

@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from filelock import FileLock
 
 from exprbench import UserError
 from multiexpr import curation
-from multiexpr.curation import curate, index, propose_thresholds, resolve_methods, score, select
+from multiexpr.curation import curate, index, propose_thresholds, resolve_methods, score, select, unfinished
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.recipe import load_recipe, save_recipe
 from multiexpr.sources import SourceOptions
@@ -52,7 +51,7 @@ def names(steps):
     return [name for name, _, _ in steps]
 
 
-WHOLE = ["_index_stage", "ScoreStage", "select", "caption", "export", "report"]
+WHOLE = ["index_stage", "ScoreStage", "select", "caption", "export", "report"]
 
 
 def test_a_curation_is_all_verbs_in_order_with_one_recipe(source, workspace, steps):
@@ -61,15 +60,16 @@ def test_a_curation_is_all_verbs_in_order_with_one_recipe(source, workspace, ste
     assert names(steps) == WHOLE
     assert {recipe for _, recipe, _ in steps} == {STRICT}
     options = {name: options for name, _, options in steps}
-    assert options["ScoreStage"] == {"score_all": True, "retry_errors": True, "execution": execution}
-    assert options["_index_stage"] == options["export"] == options["report"] == {"execution": execution}
+    assert options["ScoreStage"].pop("retry_before") > 1.7e9
+    assert options["ScoreStage"] == {"score_all": True, "execution": execution}
+    assert options["index_stage"] == options["export"] == options["report"] == {"execution": execution}
     assert load_recipe(workspace.recipe) == STRICT
 
 
 def test_scoring_alone_measures_no_more_than_it_must(workspace, steps):
     fill(workspace, [[good()]])
     assert score(workspace.root) == 7
-    assert steps[0][2] == {"score_all": False, "retry_errors": False, "execution": ExecutionConfig()}
+    assert steps[0][2] == {"score_all": False, "retry_before": 0.0, "execution": ExecutionConfig()}
 
 
 def batch(workspace):
@@ -152,35 +152,43 @@ def test_one_rank_of_a_job_lists_for_all(source, workspace, steps, monkeypatch):
     assert index(source, workspace.root).num_new == 1  # alone, it lists each time
 
 
-class Scored:
-    """A stage of scores of which some shards are not done."""
-
-    num_remaining: tuple[int, ...] = ()
-
-    def __init__(self, workspace, recipe, **options):
-        assert recipe.score.aesthetics.method != "auto"
-
-    def shards(self):
-        return [0, 1, 2]
-
-    def is_done(self, shard):
-        return shard not in self.num_remaining
-
-
-def test_the_last_of_several_ranks_does_the_rest_alone(source, workspace, steps, monkeypatch, capsys):
+def test_ranks_of_a_job_share_every_stage_and_one_takes_the_steps_for_all(source, workspace, steps, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "5")
-    monkeypatch.setattr(curation, "ScoreStage", Scored)
-    Scored.num_remaining = (1, 2)
-    assert curate(source, workspace.root, execution=SLURM) is None
-    assert "2 shards of other ranks remain" in capsys.readouterr().err
-    assert names(steps) == ["_index_stage", "Scored"]
-    Scored.num_remaining = ()
-    with FileLock(workspace.root / "finish.lock"):
-        assert curate(source, workspace.root, execution=SLURM) is None
-    assert "another rank writes the dataset" in capsys.readouterr().err
-    steps.clear()
     curate(source, workspace.root, execution=SLURM)
-    assert names(steps)[2:] == ["select", "caption", "export", "report"]
-    options = {name: options for name, _, options in steps}
-    assert options["_index_stage"]["execution"] == SLURM
-    assert options["export"]["execution"] == options["report"]["execution"] == ExecutionConfig(executor="local")
+    assert names(steps) == WHOLE
+    assert {options["execution"] for _, _, options in steps if "execution" in options} == {SLURM}
+    steps.clear()
+    assert curate(source, workspace.root, execution=SLURM) is None  # a rank that comes late
+    assert names(steps) == ["index_stage", "ScoreStage", "caption", "export"]
+    steps.clear()
+    curate(source, workspace.root, recipe=STRICT, execution=SLURM)  # another command in the same allocation
+    assert names(steps) == WHOLE
+    steps.clear()
+    monkeypatch.setenv("SLURM_JOB_ID", "6")  # resubmitted
+    curate(source, workspace.root, execution=SLURM)
+    assert names(steps) == WHOLE
+
+
+def test_ranks_without_a_job_id_take_every_step_each(source, workspace, steps):
+    for _ in range(2):
+        curate(source, workspace.root, execution=SLURM)
+    assert names(steps) == 2 * WHOLE
+
+
+def test_errors_are_retried_once_by_all_ranks_of_a_job(workspace, steps, monkeypatch):
+    fill(workspace, [[good()]])
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    for _ in range(2):
+        score(workspace.root, retry_errors=True, execution=SLURM)
+    times = [options["retry_before"] for _, _, options in steps]
+    assert times[0] == times[1] > 1.7e9
+
+
+def test_what_is_left_is_said_with_how_to_go_on(workspace):
+    fill(workspace, [[good()] * 2, [good()] * 3])
+    assert unfinished(workspace.root) == ["score: 2 shards are not complete; the same command processes the rest"]
+    select(workspace.root)
+    assert [line.partition(":")[0] for line in unfinished(workspace.root)] == ["score", "caption", "export"]
+    assert unfinished(workspace.root, stages=["caption"]) == [
+        "caption: 2 shards are not complete; the same command processes the rest"
+    ]

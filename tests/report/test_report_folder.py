@@ -11,6 +11,7 @@ from exprbench import load_record
 from exprbench.core.errors import UserError
 from exprbench.media import read_clip
 from exprbench.report import build_report, report_folder
+from exprbench.report.case_files import rounded
 from tests.report.conftest import METHODS, NUM_FRAMES, SHIFT, case_data, page_data
 from tests.videos import number_of
 
@@ -169,3 +170,10 @@ def test_curves_that_need_a_missing_model_say_so(scored, tmp_path, monkeypatch):
     assert data["screens"][1]["note"] == (
         "no curves of AED, APD: smirk.pt is missing; no curves of MAE: l2cs.pkl is missing"
     )
+
+
+def test_numbers_have_four_significant_digits():
+    generator = np.random.default_rng(0)
+    values = np.concatenate([10 ** generator.uniform(-9, 9, 1000) * generator.choice([-1, 1], 1000), [0, 9.9996, 1e5]])
+    assert rounded(values) == [float(f"{value:.4g}") for value in values]
+    assert rounded(np.array([np.nan, 1.0, np.inf])) == [None, 1.0, None]

@@ -76,7 +76,7 @@ def shown_numbers(browser):
 
 def screen_values(browser):
     texts = browser.run("return [...document.querySelectorAll('#screens .value')].map((v) => v.textContent)")
-    return [text.replace("\u00a0", " ") for text in texts]
+    return [text.replace("\u00a0", " ").strip() for text in texts]
 
 
 def assert_quiet(browser, folder):
@@ -127,7 +127,7 @@ def test_a_short_video_ends_and_the_others_go_on(browser, report_folder):
     *others, short = shown_numbers(browser)
     assert others == [150] * 3
     assert short == 0
-    assert screen_values(browser)[-1] == "MAE \u2013  AED \u2013  APD \u2013"
+    assert screen_values(browser)[-1] == "MAE \u2013 AED \u2013 APD \u2013"
 
 
 def test_curves_and_values_follow_the_frame(browser, report_folder):
@@ -293,7 +293,7 @@ def test_the_report_of_real_clips(browser, shared, needs_weights, tmp_path):
     open_case(browser, page.parent, "single-self-0001")
     browser.run("document.getElementById('landmarks').click(); ExprBenchReport.seek(12)")
     settle(browser, 12)
-    assert screen_values(browser) == ["", "LMD 0.00  MAE 0.00  AED 0.00  APD 0.00", ""]
+    assert screen_values(browser) == ["", "LMD 0.00 MAE 0.00 AED 0.00 APD 0.00", ""]
     assert browser.run("return document.querySelector('.note').textContent") == "no folder of videos was given"
     assert_quiet(browser, page.parent)
 
@@ -320,7 +320,7 @@ def test_the_report_of_the_demo(browser, tmp_path, monkeypatch):
     names = browser.run("return [...document.querySelectorAll('#screens figcaption')].map((c) => c.textContent)")
     assert names == ["source", "driver", *demo.records]
     perfect = screen_values(browser)[1 + list(demo.records).index("perfect")]
-    assert perfect == "LMD 0.00  MAE 0.00  AED 0.00  APD 0.00"
+    assert perfect == "LMD 0.00 MAE 0.00 AED 0.00 APD 0.00"
     turned = screen_values(browser)[1 + list(demo.records).index("gaze off by 5 degrees")]
     assert "MAE 5.00" in turned
     assert_quiet(browser, page.parent)

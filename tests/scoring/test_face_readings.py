@@ -11,9 +11,9 @@ from exprbench.core.files import sha256_path
 from exprbench.media import write_video
 from exprbench.metrics import face_readers
 from exprbench.metrics.face_readers import READERS
-from exprbench.scoring.computations import reading_computation
+from exprbench.scoring.computations import face_readings
 from exprbench.scoring.face_scores import _readings
-from exprbench.scoring.single_pass import VideoInput, single_pass
+from exprbench.scoring.single_pass import VideoInput
 from tests.people import moved, person
 from tests.videos import numbered
 
@@ -63,8 +63,7 @@ def read(tmp_path, monkeypatch):
         write_video(path, (numbered(reading.first + i) for i in range(NUM_FRAMES)))
         video = VideoInput(path=path, sha256=sha256_path(path), fps=reading.fps, max_frames=NUM_FRAMES)
         plan = SimpleNamespace(device=reading.device)
-        computations = [reading_computation(plan, name, name, video, track_of(reading)) for name in DRIVEN]
-        return {output: v for found in single_pass(computations).values() for output, v in found.items()}
+        return face_readings(plan, DRIVEN, video, track_of(reading), range(0))
 
     return do
 
@@ -101,10 +100,9 @@ def test_readings_are_placed_in_the_frames_where_the_face_is_seen(read, own_cach
 
 def test_only_the_frames_both_videos_have_are_given(read, own_cache):
     whole = read(Reading())
-    outputs = {
-        name: {output: whole[output] for output in reader.outputs} for name, reader in READERS.items() if name in DRIVEN
-    }
-    inputs = SimpleNamespace(read=lambda reader, driver, track: outputs[reader])
+    inputs = SimpleNamespace(
+        read=lambda readers, driver, track: {o: whole[o] for r in readers for o in READERS[r].outputs}
+    )
     first = _readings(inputs, ["l2cs", "smirk"], None, track_of(Reading()), 5)
     assert np.array_equal(first["gaze"], whole["gaze"][:5])
     assert first["expression"].shape == (5, 55)

@@ -99,7 +99,9 @@ def test_a_prediction_that_a_map_names_and_that_is_not_there_fails_its_case(meth
     [
         ("a,b\n1,2\n", "is not a map; expected CSV with the columns case_id and file"),
         ("", "is not a map; expected CSV"),
+        ("case_id,file\n" + "x" * 200_000, "cannot be read as a map"),
     ],
+    ids=["columns", "empty", "huge cell"],
 )
 def test_maps_that_are_none(tmp_path, text, message):
     (tmp_path / "map.csv").write_text(text)

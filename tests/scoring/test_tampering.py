@@ -10,9 +10,9 @@ from exprbench import Benchmark, UserError, check, score
 from exprbench.benchmark import Asset, Case, dump_cases
 from exprbench.core.cache import cache_root
 from exprbench.core.files import sha256_path, write_json
-from exprbench.toy_benchmark.toy_networks import DemoClipNet, DemoImageNet
 from tests.people import give, people, person
 from tests.scoring.conftest import NUM_FRAMES, Method, without_timing
+from tests.scoring.world import TOYS
 
 DESCRIPTIONS = {"original", "source", "licence", "person"}
 DESCRIPTIONS |= {"url", "author", "start_s", "original_sha256", "original_bytes"}
@@ -56,7 +56,7 @@ def rewrite(bench, *, keep_hash=False):
 
 
 def scored(method, name):
-    options = {"metrics": METRICS, "networks": {"fid": DemoImageNet(), "fvd": DemoClipNet()}, "split": "single"}
+    options = {"metrics": METRICS, "networks": TOYS, "split": "single"}
     return without_timing(method.score(out=method.folder.parent / f"{name}.json", method="m", **options))
 
 

@@ -81,7 +81,7 @@
     const figure = make("figure", {});
     const caption = make("figcaption", {});
     const value = make("p", { className: "value" });
-    const name = make("span", { textContent: screen.name });
+    const name = make("span", { textContent: screen.name, title: screen.name });
     if (screen.method === null) caption.append(name);
     else {
       const box = make("input", { type: "checkbox", checked: !state.hidden.has(screen.method) });
@@ -199,13 +199,13 @@
     byId("position").setAttribute("aria-valuetext", text);
     byId("time").textContent = text;
     for (const p of state.plots) p.lines.playhead(frame);
-    for (const s of state.screens) if (s.screen.method !== null) s.value.textContent = valueText(s.index, frame);
+    for (const s of state.screens) if (s.screen.method !== null) s.value.replaceChildren(...valueTexts(s.index, frame));
     if (byId("frame-table").open) drawTable();
   }
 
-  function valueText(index, frame) {
+  function valueTexts(index, frame) {
     const found = state.plots.map((p) => [p, p.series.find((one) => one.index === index)]).filter(([, one]) => one);
-    return found.map(([p, one]) => `${p.column.title}\u00a0${printed(one.values[frame], p.column)}`).join("  ");
+    return found.flatMap(([p, one]) => [make("span", { textContent: `${p.column.title}\u00a0${printed(one.values[frame], p.column)}` }), " "]);
   }
 
   function drawTable() {
@@ -252,11 +252,11 @@
   }
 
   function dots(context, points, count, frame, width, height, fill) {
-    const size = Math.max(1.5, width / 130);
+    const size = Math.max(1.2, width / 170);
     for (let k = frame * count * 2; k < Math.min((frame + 1) * count * 2, points.length); k += 2) {
       if (!points[k]) return; // the face is not seen
       const [x, y] = [points[k], points[k + 1]].map((v) => ((v - 1) / 65534) * 2 - 0.5);
-      context.fillStyle = "rgba(0, 0, 0, .55)";
+      context.fillStyle = "rgba(0, 0, 0, .4)";
       context.fillRect(x * width - size / 2 - 0.5, y * height - size / 2 - 0.5, size + 1, size + 1);
       context.fillStyle = fill;
       context.fillRect(x * width - size / 2, y * height - size / 2, size, size);

@@ -65,7 +65,7 @@
   }
 
   function axisX(context, box, range, place, label, lines) {
-    const { step, found } = ticks(range[0], range[1], Math.max(2, Math.floor(box.width / 70)));
+    const { step, found } = ticks(range[0], range[1], Math.max(2, Math.floor(box.width / 50)));
     context.textBaseline = "top";
     for (const value of found) {
       if (lines) {

@@ -329,6 +329,7 @@
     resizing = setTimeout(() => byId("overview").hidden || draw(), 150);
   });
   window.addEventListener("hashchange", route);
+  window.addEventListener("beforeprint", () => { for (const node of document.querySelectorAll("#table details")) node.open = true; });
 
   const title = document.title;
   const { benchmark } = report;

@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +36,10 @@ class Store:
         return found
 
 
-CONFIG = replace(tiny(), steps=6, batch_size=4, micro_batch=1, save_every=2, log_every=1, validate_every=6, ema=0.9)
+RATES = replace(tiny().optimizer, learning_rate=1e-3, backbone_learning_rate=1e-3)
+CONFIG = replace(
+    tiny(), optimizer=RATES, steps=6, batch_size=4, micro_batch=1, save_every=2, log_every=1, validate_every=6, ema=0.9
+)
 
 
 def make(out, config=CONFIG, store=None):
@@ -50,6 +56,24 @@ def make(out, config=CONFIG, store=None):
 
 def losses(out):
     return [line["loss"] for line in read_metrics(Path(out)) if "loss" in line]
+
+
+def launch(out, world_size=1, *, program="runs", arguments=(), **changes):
+    """Run a program of this package in `world_size` processes and return their exit statuses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(world_size):
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "LOCAL_RANK": str(rank)}
+        env |= {"RANK": str(rank), "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        module = f"tests.fantasyportrait.training.{program}"
+        command = [sys.executable, "-m", module, *map(str, arguments), str(out), json.dumps(changes)]
+        processes.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    results = [(p.communicate(timeout=1800), p.returncode)[::-1] for p in processes]
+    for status, (_, err) in results:
+        assert status in (0, -signal.SIGKILL), err
+    return [status for status, _ in results]
 
 
 if __name__ == "__main__":

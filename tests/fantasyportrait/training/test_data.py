@@ -17,6 +17,7 @@ from fantasyportrait.training.batches import SampleKey, collate
 from fantasyportrait.training.clip_encoder import ClipEncoder, nearest_size
 from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_source
 from fantasyportrait.training.latent_cache import EncodedOnTheFly, LatentCache, write_cache
+from fantasyportrait.training.run_training import prepare
 from tests.fantasyportrait.training.examples import example
 
 # Sources
@@ -117,6 +118,19 @@ def test_a_random_reference_frame_is_chosen_once_per_clip(clips, encoder, quick_
     assert any(not torch.equal(a.reference, b.reference) for a, b in zip(first, plain, strict=True))
 
 
+def test_the_reference_image_of_all_clips_can_be_the_first_frame_of_their_video(
+    clips, encoder, quick_features, own_cache
+):
+    clip = ClipFile(source="s", name="one", path=clips / "videos/one.mp4")
+    made = ClipEncoder(encoder.folder, replace(encoder.config, reference="video"))
+    first, second = made.encode(clip)
+    assert torch.equal(first.reference, second.reference)
+    assert torch.equal(first.image, second.image)
+    assert torch.equal(first.reference, next(iter(encoder.encode(clip))).reference)
+    assert torch.equal(made.encode_segment(clip, 1).reference, second.reference)
+    assert not torch.equal(first.latents, second.latents)
+
+
 def test_sizes_are_of_the_nearest_shape():
     sizes = ((720, 720), (832, 480), (480, 832))
     assert [nearest_size(s, sizes).size for s in ((1920, 1080), (1080, 1920), (800, 700))] == [
@@ -173,6 +187,13 @@ def test_only_missing_or_damaged_shards_are_written_again(cache, clips, encoder,
         _ = LatentCache(cache).entries
     assert write_cache(cache, listed, encoder, per_shard=2) == 1
     assert LatentCache(cache).verify() == []
+
+
+def test_captions_without_a_tokenizer_are_refused_before_anything_is_encoded(clips, tiny_folder, tmp_path):
+    (clips / "caption/two.txt").write_text("two people")
+    with pytest.raises(UserError, match="a prompt needs a tokenizer"):
+        prepare(model=tiny_folder.path, sources=[f"hallo3={clips}"], out=tmp_path / "cache", device="cpu")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_clips_that_left_the_source_leave_the_cache(cache, clips, encoder):

@@ -11,7 +11,7 @@ from fantasyportrait.checkpoints.loading import load_adapter, load_transformer
 from fantasyportrait.checkpoints.model_folder import ModelFolder
 from fantasyportrait.model.configs import AUGMENTED
 from fantasyportrait.training.export_run import export_run, read_run, write_run
-from fantasyportrait.training.run_training import build_model
+from fantasyportrait.training.initial_weights import build_model
 from fantasyportrait.training.sharding import TrainingRanks
 from fantasyportrait.training.trainable import LoraLinear
 from fantasyportrait.training.trainer import Trainer

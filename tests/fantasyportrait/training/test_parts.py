@@ -15,10 +15,11 @@ from fantasyportrait.model.vae import decode, encode_video
 from fantasyportrait.runtime.memory import RESERVE_GIB
 from fantasyportrait.training import run_training
 from fantasyportrait.training.loss_curve import collect_curves, draw_curves
-from fantasyportrait.training.predictions import count_adapter, count_lora, describe, predict
+from fantasyportrait.training.predictions import count_adapter, count_lora, describe, flops_per_token, predict
 from fantasyportrait.training.recipes import get_recipe
 from fantasyportrait.training.run_log import RunLog, peak_flops, progress_line, read_metrics
 from fantasyportrait.training.trainable import add_lora
+from fantasyportrait.training.training_config import override
 from tests.fantasyportrait.training.examples import tiny_model
 
 SIZE = MODEL_CONFIGS["14b"]
@@ -60,7 +61,30 @@ def test_parameters_of_the_papers_run_are_counted():
     assert 0.9e9 < found.num_trained < 1.1e9
     assert found.num_tokens == 20_000 * 24 * 21 * 45 * 45
     assert found.num_epochs == 10
-    assert "20000 of 24 clips, 10.0 epochs" in describe(get_recipe("paper-14b"), found, 24)
+    assert "20000 of 24 clips, 10.0 epochs" in describe(get_recipe("paper-14b"), found)
+
+
+def test_operations_of_a_token_are_counted():
+    backbone = SIZE.backbone
+    found = flops_per_token(backbone, 1000, trains_backbone=False)
+    attention = 3 * 4 * 1000 * 5120 * 40
+    assert found == 4 * 16_394_878_784 + attention
+    assert flops_per_token(backbone, 1000, trains_backbone=True) == 6 * 16_394_878_784 + attention
+    recomputed = flops_per_token(backbone, 1000, trains_backbone=False, recomputes=True)
+    assert recomputed == 6 * 16_394_878_784 + attention * 4 / 3
+
+
+def test_time_follows_from_a_measured_rate_and_the_number_of_devices():
+    options = {"config": get_recipe("paper-14b"), "backbone": SIZE.backbone, "adapter": SIZE.adapter}
+    found = predict(**options, world_size=24, tokens_per_s=1000.0)
+    assert found.device_hours == pytest.approx(found.num_tokens / 1000 / 3600)
+    text = describe(get_recipe("paper-14b"), found)
+    assert "1,000 tokens/s per device (measured)" in text
+    assert "time          42.5 s per step, 236.2 h in all, 5,670.0 device hours" in text
+    backbone, new = 2 * found.num_frozen, found.num_trained  # shards are gathered twice, gradients in float32
+    assert found.traffic_gib == pytest.approx((2 * backbone + 4 * new + 4 * new) * 23 / 24 / 2**30)
+    assert "assumed" in describe(get_recipe("paper-14b"), predict(**options, world_size=24))
+    assert predict(**options, world_size=1).traffic_gib == 0
 
 
 def test_memory_is_the_sum_of_its_parts_and_shared_by_devices():
@@ -73,6 +97,14 @@ def test_memory_is_the_sum_of_its_parts_and_shared_by_devices():
     assert many.activations_gib == one.activations_gib
     assert one.total_gib == one.weights_gib + one.optimizer_gib + one.activations_gib + RESERVE_GIB
     assert one.num_epochs is None
+    config = override(get_recipe("paper-14b"), {"optimizer.eight_bit": "true", "ema": "0"})
+    small = predict(config, SIZE.backbone, SIZE.adapter, world_size=1)
+    assert small.optimizer_gib == pytest.approx(6 * one.num_trained / 2**30)
+
+
+def test_the_lora_recipe_is_predicted_to_fit_80_gb():
+    found = predict(get_recipe("lora-14b"), SIZE.backbone, SIZE.adapter, world_size=1)
+    assert found.total_gib * 2**30 < 80e9
 
 
 def test_the_parameters_of_a_lora_are_counted_exactly():
@@ -131,10 +163,10 @@ def called(monkeypatch):
 
 
 def test_arguments_of_train(called, capsys):
-    assert main(["train", "--recipe", "tiny", "--out", "o", "--set", "steps=3", "--set", "a.b=c=d", "--dry-run"]) == 0
+    assert main(["train", "--recipe", "tiny", "--out", "o", "--set", "steps=3", "--set", "a.b=c=d"]) == 0
     assert called["train"] == {
         "out": Path("o"), "recipe": "tiny", "model": None, "data": None, "continue_adapter": False, "benchmark": None,
-        "num_cases": 4, "device": "auto", "dry_run": True, "sources": [], "settings": {"steps": "3", "a.b": "c=d"},
+        "num_cases": 4, "device": "auto", "reference": "first", "sources": [], "settings": {"steps": "3", "a.b": "c=d"},
     }  # fmt: skip
     assert capsys.readouterr().out == "a line\nanother\n"
 
@@ -160,10 +192,18 @@ def test_a_run_needs_a_model_and_one_kind_of_data(tiny_folder, tmp_path):
             run_training.train(out=tmp_path, model=tiny_folder.path, device="cpu", **data)
 
 
-def test_a_dry_run_writes_nothing(tiny_folder, tmp_path):
-    (text,) = run_training.train(out=tmp_path / "o", model=tiny_folder.path, dry_run=True)
-    assert "parameters" in text
+def test_a_dry_run_needs_no_model_and_writes_nothing(tmp_path, capsys):
+    flags = ["--recipe", "paper-14b", "--out", str(tmp_path / "o"), "--dry-run", "--devices", "256"]
+    assert main(["train", *flags, "--set", "batch_size=256", "--tokens-per-s", "2000"]) == 0
+    assert "per device on 256" in capsys.readouterr().out
     assert not (tmp_path / "o").exists()
+
+
+def test_the_tiny_recipe_is_started_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(run_training, "draw_clips", lambda _: None)
+    with pytest.raises(UserError, match="makes its own model in one process"):
+        run_training.train(out=tmp_path, recipe="tiny")
 
 
 def test_slurm_ranks_are_taken_where_torchrun_has_set_none(monkeypatch):

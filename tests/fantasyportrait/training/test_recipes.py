@@ -24,6 +24,7 @@ DIFFERENCES = {  # from paper-14b: before and after
     "lora-14b": {
         "backbone": ("frozen", "lora"),
         "sizes": (((720, 720), (832, 480), (480, 832)), ((640, 640), (832, 480), (480, 832))),
+        "num_frames": (81, 49),
         "batch_size": (24, 8),
         "ema": (0.9999, 0.999),
     },

@@ -1,11 +1,7 @@
 """The loop: learning, resuming, several processes, checkpoints, what is not finite."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -17,27 +13,7 @@ from fantasyportrait.training.run_log import read_metrics
 from fantasyportrait.training.trainable import trained_parameters
 from fantasyportrait.training.trainer import build_optimizer, warm_up
 from tests.fantasyportrait.training.examples import tiny_model
-from tests.fantasyportrait.training.runs import CONFIG, Store, losses, make
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def launch(out, world_size=1, **changes):
-    """Run the program in `world_size` processes and return their exit statuses."""
-    port, processes = free_port(), []
-    for rank in range(world_size):
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "LOCAL_RANK": str(rank)}
-        env |= {"RANK": str(rank), "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        command = [sys.executable, "-m", "tests.fantasyportrait.training.runs", str(out), json.dumps(changes)]
-        processes.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    results = [(p.communicate(timeout=600), p.returncode)[::-1] for p in processes]
-    for status, (_, err) in results:
-        assert status in (0, -signal.SIGKILL), err
-    return [status for status, _ in results]
+from tests.fantasyportrait.training.runs import CONFIG, Store, launch, losses, make
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +50,15 @@ def test_a_run_that_is_killed_continues_with_the_same_losses_to_the_last_bit(who
     for average in (False, True):
         for name, tensor in read_trained(find_checkpoints(tmp_path)[-1], average=average).items():
             assert torch.equal(tensor, read_trained(find_checkpoints(whole)[-1], average=average)[name]), name
+
+
+def test_a_run_continues_with_the_rate_that_is_given_now(tmp_path):
+    make(tmp_path, replace(CONFIG, steps=2)).run()
+    optimizer = replace(CONFIG.optimizer, learning_rate=0.5, backbone_learning_rate=0.25, weight_decay=0.125)
+    trainer = make(tmp_path, replace(CONFIG, steps=3, optimizer=optimizer))
+    trainer.run()
+    assert [line["learning_rate"] for line in read_metrics(tmp_path) if "loss" in line][-1] == 0.5 * 3 / 50
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.125, 0.125]
 
 
 def test_accumulation_changes_nothing(whole, tmp_path):

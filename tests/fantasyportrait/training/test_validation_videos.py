@@ -8,7 +8,7 @@ import torch
 import exprbench
 from fantasyportrait.settings import SamplingConfig
 from fantasyportrait.training import validation_videos
-from fantasyportrait.training.run_training import build_model
+from fantasyportrait.training.initial_weights import build_model
 from fantasyportrait.training.sharding import TrainingRanks
 from fantasyportrait.training.validation_videos import validate_with_benchmark
 from tests.fantasyportrait.training.runs import CONFIG

@@ -133,7 +133,7 @@ def _body(response, request):
 def endpoint(monkeypatch):
     monkeypatch.setattr(openai, "FIRST_WAIT_S", 0.01)
     server = Endpoint()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.is_over.set()
@@ -268,7 +268,7 @@ def test_half_characters_are_replaced(endpoint):
 def test_the_key_is_sent_to_no_other_host(endpoint, monkeypatch, status):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     other = Endpoint()
-    threading.Thread(target=other.serve_forever, daemon=True).start()
+    threading.Thread(target=other.serve_forever, args=(0.01,), daemon=True).start()
     endpoint.script = lambda n: (status, other.url + "/chat/completions")
     with pytest.raises(UserError, match=rf"redirects to {other.url}.*; give the URL of the endpoint itself"):
         caption_frames(endpoint)

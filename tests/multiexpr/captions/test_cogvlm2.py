@@ -1,13 +1,20 @@
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from exprbench import UserError
-from multiexpr.captions.cogvlm2 import CogVLM2Captioner, _pad_token_id, find_model
-from multiexpr.recipe import Caption
+from multiexpr import caption
+from multiexpr.captions.cogvlm2 import WORKER, CogVLM2Captioner, find_model, worker_command
+from multiexpr.captions.cogvlm2_worker import pad_token_id
+from multiexpr.recipe import Caption, load_recipe
+from multiexpr.sources.locate import ClipError
 
 MODELING = '''
 import torch
@@ -69,20 +76,90 @@ def tiny(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize(("shade", "text"), [(250, "two bright faces"), (10, "two dark faces")])
-def test_a_model_with_python_code_is_loaded_and_captions(tiny, shade, text):
-    captioner = CogVLM2Captioner(Caption(backend="cogvlm2", model=str(tiny)))
-    frames = [np.full((30, 40, 3), shade, np.uint8)] * 24
-    assert captioner.caption(frames, 2) == text
-    model = captioner.loaded[1]
+def captioner_of(folder, **settings):
+    return CogVLM2Captioner(Caption(backend="cogvlm2", model=str(folder), python=sys.executable, **settings))
+
+
+def test_a_model_with_python_code_is_loaded_once_in_a_process_of_its_own_and_captions(tiny):
+    captioner = captioner_of(tiny)
+    bright, dark = ([np.full((30, 40, 3), shade, np.uint8)] * 24 for shade in (250, 10))
+    assert captioner.caption(bright, 2) == "two bright faces"
+    process = captioner.process
+    assert captioner.caption(dark, 2) == "two dark faces"
     captioner.params = replace(captioner.params, max_tokens=2)
-    assert captioner.caption(frames, 2) == text.rpartition(" ")[0]
-    assert captioner.loaded[1] is model  # it is loaded once
+    assert captioner.caption(dark, 2) == "two dark"
+    assert captioner.process is process
+    process.stdin.close()
+    assert process.wait(60) == 0  # it ends with its input
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise SystemExit('no such weights')", "ended with status 1: no such weights"),
+        ("import os; os._exit(7)", "ended with status 7: no message"),
+        ("print('{}', flush=True); raise ValueError('odd frames')", "ended with status 1: ValueError: odd frames"),
+    ],
+)
+def test_a_process_that_ends_is_one_error_with_its_last_line(tiny, tmp_path, monkeypatch, code, message):
+    script = tmp_path / "worker.py"
+    script.write_text(code.replace("'{}'", repr(json.dumps({"ready": "cpu"}))))
+    monkeypatch.setattr("multiexpr.captions.cogvlm2.WORKER", script)
+    with pytest.raises(UserError, match=message):
+        captioner_of(tiny).caption([np.zeros((30, 40, 3), np.uint8)] * 24, 2)
+
+
+def test_a_clip_too_large_for_the_gpu_fails_alone(tiny, tmp_path, monkeypatch):
+    script = tmp_path / "worker.py"
+    answers = [{"ready": "cuda"}, {"error": "out of GPU memory"}, {"caption": "two"}]
+    script.write_text(
+        f"import sys\nfor line in {list(map(json.dumps, answers))!r}: print(line, flush=True)\nsys.stdin.read()"
+    )
+    monkeypatch.setattr("multiexpr.captions.cogvlm2.WORKER", script)
+    captioner = captioner_of(tiny)
+    with pytest.raises(ClipError, match="out of GPU memory"):
+        captioner.caption([np.zeros((30, 40, 3), np.uint8)] * 24, 2)
+    assert captioner.caption([np.zeros((30, 40, 3), np.uint8)] * 24, 2) == "two"
 
 
 def test_a_tokenizer_without_a_padding_token_pads_with_the_end_of_the_text():
-    assert _pad_token_id(SimpleNamespace(pad_token_id=None, eos_token_id=7)) == 7
-    assert _pad_token_id(SimpleNamespace(pad_token_id=0, eos_token_id=7)) == 0
+    assert pad_token_id(SimpleNamespace(pad_token_id=None, eos_token_id=7)) == 7
+    assert pad_token_id(SimpleNamespace(pad_token_id=0, eos_token_id=7)) == 0
+
+
+def test_the_environment_is_made_by_uv_unless_an_interpreter_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if name in ("uv", "python3.10") else None)
+    assert worker_command("", tmp_path) == [
+        "/bin/uv", "run", "--quiet", "--no-project", "--script", str(WORKER), str(tmp_path)]  # fmt: skip
+    assert worker_command("python3.10", tmp_path) == ["/bin/python3.10", str(WORKER), str(tmp_path)]
+    with pytest.raises(UserError, match=r"caption.python is 'missing', which is no interpreter"):
+        worker_command("missing", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(UserError, match=r"captions by cogvlm2 need uv"):
+        worker_command("", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_environment_of_the_published_model_resolves(tmp_path):
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if uv is None:
+        pytest.skip("needs uv")
+    done = subprocess.run(
+        [uv, "pip", "compile", str(WORKER), "--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_31"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    pins = dict(line.split("==") for line in done.stdout.splitlines() if "==" in line and not line.startswith("#"))
+    assert (pins["transformers"], pins["torch"], pins["xformers"]) == ("4.42.4", "2.1.0", "0.0.22.post7")
+
+
+def test_a_missing_model_ends_the_run_before_anything_changes(kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("EXPRBENCH_CACHE", str(tmp_path / "cache"))
+    before = kept.recipe.read_bytes()
+    with pytest.raises(UserError, match="there is no captioner"):
+        caption(kept.root, recipe=load_recipe(None, ["caption.backend=cogvlm2"]))
+    assert kept.recipe.read_bytes() == before
+    assert not kept.captions.exists()
 
 
 def test_the_model_is_found_by_name_and_the_error_says_where_to_get_it(tiny, monkeypatch, tmp_path):

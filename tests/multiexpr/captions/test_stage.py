@@ -1,5 +1,7 @@
 """Caption stage: what captions depend on, limits, ranks, and what a captioner is given."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pytest
@@ -8,6 +10,7 @@ from multiexpr import caption, select
 from multiexpr.captions import stage
 from multiexpr.captions.cogvlm2 import NUM_FRAMES
 from multiexpr.captions.stage import CaptionPool, CaptionStage
+from multiexpr.execution.claims import Claims
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.indexing.stage import load_index
 from multiexpr.recipe import Caption, load_recipe
@@ -79,11 +82,17 @@ def test_a_limit_takes_whole_shards_until_it_is_reached(judged, limit, shards):
     assert caption(judged.root, recipe=load_recipe())["clips"] == 6 - 2 * shards
 
 
-def test_a_rank_captions_its_share(judged, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert caption(judged.root, recipe=load_recipe(), execution=ExecutionConfig(executor="slurm"))["clips"] == 2
-    assert list_shards(judged.captions) == [1]
+def test_ranks_caption_what_no_other_rank_works_on(judged):
+    rank = ExecutionConfig(executor="slurm")
+    with Claims(judged.claims("caption")) as other, ThreadPoolExecutor(1) as pool:
+        other.take("00001")
+        run = pool.submit(caption, judged.root, recipe=load_recipe(), execution=rank)
+        while list_shards(judged.captions) != [0, 2]:
+            assert not run.done()
+            time.sleep(0.01)
+        other.release("00001")
+        assert run.result()["clips"] == 6
+    assert list_shards(judged.captions) == [0, 1, 2]
 
 
 def test_the_number_of_people_is_that_of_the_faces(workspace):

@@ -1,4 +1,6 @@
 import contextlib
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,51 +10,10 @@ from exprbench import UserError
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import num_cores
 from multiexpr.execution import executors
-from multiexpr.execution.executors import ExecutionConfig, get_job_id, get_rank, get_rank_shards, run_stage, sole_run
+from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage, run_step, sole_run
 from multiexpr.execution.gpu_server import list_gpus
 from multiexpr.indexing.listing import finish_batch, is_listed, list_collection
 from multiexpr.recipe import load_recipe
-
-
-def array(task, first=0, last=0, step=1):
-    values = {"TASK_ID": task, "TASK_MIN": first, "TASK_MAX": last, "TASK_STEP": step}
-    return {f"SLURM_ARRAY_{name}": str(value) for name, value in values.items()}
-
-
-@pytest.mark.parametrize(
-    ("environment", "rank"),
-    [
-        ({"RANK": "2", "WORLD_SIZE": "8"}, (2, 8)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}, (0, 3)),
-        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, (1, 2)),
-        ({"PMI_RANK": "4", "PMI_SIZE": "5"}, (4, 5)),
-        (array(1, 1, 4), (0, 4)),
-        (array(30, 10, 50, 10), (2, 5)),
-        (array(25, 10, 50, 15), (1, 3)),  # the last one is 40
-        ({"SLURM_ARRAY_TASK_ID": "3"}, (3, 4)),
-        ({"RANK": "", "WORLD_SIZE": "", "PMI_RANK": "1", "PMI_SIZE": "2"}, (1, 2)),
-        ({"RANK": "1", "SLURM_PROCID": "2", "SLURM_NTASKS": "3"}, (2, 3)),  # one number without the other says nothing
-        ({**array(3, 2, 4), "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (3, 6)),  # an array of jobs of two tasks each
-    ],
-)
-def test_ranks_are_read_from_the_launchers_variables(environment, rank):
-    assert get_rank(environment) == rank
-
-
-def test_an_environment_without_a_rank_is_an_error():
-    with pytest.raises(UserError, match="the environment has no rank; start the command as an array"):
-        get_rank({"SLURM_NTASKS": "4"})
-
-
-def test_every_shard_belongs_to_one_rank(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    shares = []
-    for rank in range(3):
-        monkeypatch.setenv("RANK", str(rank))
-        shares.append(get_rank_shards(list(range(10)), ExecutionConfig(executor="slurm")))
-    assert sorted(shard for share in shares for shard in share) == list(range(10))
-    assert {len(share) for share in shares} == {3, 4}
-    assert get_rank_shards([1, 2], ExecutionConfig()) == [1, 2]
 
 
 def test_an_unknown_executor_is_an_error(workspace, recipe):
@@ -63,6 +24,7 @@ def test_an_unknown_executor_is_an_error(workspace, recipe):
 def test_one_rank_of_a_job_lists_and_the_next_job_lists_again(drawn, workspace):
     assert get_job_id({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5"}) == "5"
     assert get_job_id({"TORCHELASTIC_RUN_ID": "8", "SLURM_JOB_ID": ""}) == "8"
+    assert get_job_id({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}) == "7.0"
     assert get_job_id({"RANK": "0"}) == ""
     assert not is_listed(workspace, "5")
     list_collection(drawn, workspace, limit=2, job="5")
@@ -91,6 +53,9 @@ class Stage:
 
     def shards(self):
         return list(range(10))
+
+    def is_done(self, shard):
+        return False
 
 
 @pytest.fixture
@@ -144,10 +109,37 @@ def test_the_number_of_workers_and_the_recipe_are_passed_on(started, workspace, 
     assert started("index", ExecutionConfig())["num_workers"] == num_cores()
 
 
-def test_a_rank_does_its_share_alone(started, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    assert started("index", ExecutionConfig(executor="slurm"))["shards"] == [1, 5, 9]
+def test_a_stage_that_is_done_starts_no_process(started, monkeypatch):
+    monkeypatch.setattr(Stage, "is_done", lambda self, shard: True)
+    assert started("index", ExecutionConfig()) == {}
+
+
+def test_one_process_takes_a_step_and_the_others_wait_for_it(workspace, monkeypatch):
+    monkeypatch.setattr(executors, "STEP_POLL_S", 0.01)
+    taken, is_taken = [], threading.Event()
+
+    def function():
+        taken.append("select")
+        is_taken.wait(60)
+
+    with ThreadPoolExecutor(4) as pool:
+        ranks = [pool.submit(run_step, workspace, "select", "job 5", function) for _ in range(4)]
+        while not taken:
+            time.sleep(0.01)
+        assert not any(rank.done() for rank in ranks)
+        is_taken.set()
+        assert [rank.result() for rank in ranks] == [None] * 4
+    assert taken == ["select"]
+    run_step(workspace, "select", "job 6", function)
+    assert taken == ["select", "select"]
+
+
+def test_a_step_that_failed_is_taken_by_another_process(workspace):
+    taken = []
+    with pytest.raises(ZeroDivisionError):
+        run_step(workspace, "select", "job 5", lambda: 1 / 0)
+    run_step(workspace, "select", "job 5", lambda: taken.append(1))
+    assert taken == [1]
 
 
 def test_without_a_gpu_or_with_none_visible_there_are_no_devices(monkeypatch):

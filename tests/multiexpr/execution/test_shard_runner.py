@@ -1,10 +1,14 @@
 """Shards through workers, on a made-up stage and without processes."""
 
 import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from exprbench.core.errors import ItemError
+from multiexpr.execution import shard_runner
 from multiexpr.execution.shard_runner import run_shards
 
 
@@ -106,3 +110,54 @@ def test_progress_counts_every_clip_of_the_shards_to_do(stage, workspace, monkey
     stage.written[2] = "from before"
     run_shards(stage, workspace, [0, 1, 2, 3], Pool())
     assert counted == {"total": 6, "steps": 6, "label": "made"}
+
+
+def claim_as_another_process(workspace, shard, **changes):
+    """Write the claim of a process on another machine."""
+    path = workspace.claims("made") / f"{shard:05d}.0"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    owner = {"machine": "another", "host": "node7", "pid": 12, "started": 0.0, "created": time.time()}
+    path.write_text(json.dumps({**owner, **changes}))
+    return path
+
+
+def test_a_shard_of_a_living_process_is_left_to_it(stage, workspace, capsys):
+    claim = claim_as_another_process(workspace, 1)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(run_shards, stage, workspace, [0, 1, 2, 3], Pool())
+        while sorted(stage.order) != [0, 2, 3]:
+            assert not run.done()
+            time.sleep(0.01)
+        assert not run.done()
+        stage.finish(1, {})  # by the other process
+        claim.unlink()
+        assert run.result() == 5
+    assert stage.order[-1] == 1
+    assert "made: waiting for shards of process 12 on node7: 1" in capsys.readouterr().err
+
+
+def test_the_shard_of_a_process_that_died_is_processed_by_another(stage, workspace):
+    os.utime(claim_as_another_process(workspace, 2), (0, 0))  # not renewed for long
+    assert run_shards(stage, workspace, [0, 1, 2, 3], Pool()) == 5
+    assert sorted(stage.order) == [0, 1, 2, 3]
+    assert not workspace.claims("made").exists()
+
+
+def test_a_slow_process_is_helped_by_one_that_is_done(stage, workspace, monkeypatch):
+    monkeypatch.setattr(shard_runner, "MIN_PATIENCE_S", 60.0)
+    claim_as_another_process(workspace, 1, created=time.time() - 3600)
+    assert run_shards(stage, workspace, [0, 1, 2, 3], Pool()) == 5
+    assert stage.order[-1] == 1
+
+
+def test_a_shard_that_stays_undone_is_tried_once_per_run(stage, workspace, monkeypatch):
+    monkeypatch.setattr(stage, "is_done", lambda shard: False)  # such as one whose workers were killed
+    assert run_shards(stage, workspace, [0, 3], Pool()) == 3
+    assert sorted(stage.order) == [0, 3]
+
+
+def test_an_interrupted_run_leaves_no_claim(stage, workspace, monkeypatch):
+    monkeypatch.setattr(stage, "finish", lambda shard, answers: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_shards(stage, workspace, [0, 3], Pool())
+    assert not workspace.claims("made").exists()

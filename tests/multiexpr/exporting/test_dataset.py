@@ -11,6 +11,7 @@ import pytest
 from exprbench.core.files import sha256_path, write_json
 from multiexpr import export, select
 from multiexpr.execution.executors import ExecutionConfig
+from multiexpr.exporting import dataset
 from multiexpr.exporting import stage as stages
 from multiexpr.exporting.card import write_card
 from multiexpr.exporting.clips import clip_path
@@ -84,17 +85,20 @@ def test_a_clip_that_could_not_be_written_is_not_tried_again(made):
     assert stage.is_done(0)
 
 
-def test_ranks_leave_the_dataset_to_the_last_one(made, monkeypatch, capsys):
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for shard in (0, 2):  # this rank's, done before
+def test_ranks_write_the_dataset_once_for_all(made, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    written = []
+    assemble = dataset.assemble_dataset
+    monkeypatch.setattr(dataset, "assemble_dataset", lambda *a: written.append(1) or assemble(*a))
+    for shard in (0, 1, 2):
         exported(made, *PLAIN, shard=shard)
     rank = ExecutionConfig(executor="slurm", workers=0)
-    assert export(made.root, recipe=load_recipe(None, PLAIN), execution=rank) == 0
-    assert "1 shards of other ranks remain" in capsys.readouterr().err
-    assert not (made.dataset / "metadata.parquet").exists()
-    exported(made, *PLAIN, shard=1)
+    for _ in range(2):
+        assert export(made.root, recipe=load_recipe(None, PLAIN), execution=rank) == 6
+    assert written == [1]
+    monkeypatch.setenv("SLURM_JOB_ID", "6")
     assert export(made.root, recipe=load_recipe(None, PLAIN), execution=rank) == 6
+    assert written == [1, 1]
 
 
 def test_the_dataset_lists_all_shards_in_order_and_holds_nothing_else(made):

@@ -164,19 +164,26 @@ def test_masks_hold_the_pixels_of_the_landmarks():
     assert np.array_equal(masks[0, 0], expected)
 
 
-@pytest.fixture
-def dataset(tmp_path, drawn):
-    root = tmp_path / "root"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, drawn):
+    folder = tmp_path_factory.mktemp("exported")
+    root = folder / "root"
     shutil.copytree(drawn, root)
     write(root / "slow.mp4", FRAMES[:90], fps=30)
     (root / "a.txt").write_text('two people, "talking"\nand more')
-    workspace = kept_workspace(root, tmp_path / "out")
+    workspace = kept_workspace(root, folder / "out")
     recipe = load_recipe(
         None, [*PLAIN, 'export.formats=["folder", "open-sora", "webdataset"]', "export.tar_bytes=30000"]
     )
     caption(workspace.root, recipe=recipe)
     assert export(workspace.root, recipe=recipe, execution=ONE) == 5
     return workspace
+
+
+@pytest.fixture
+def dataset(exported, tmp_path):
+    """A copy of an exported workspace, which the test may change."""
+    return Workspace(shutil.copytree(exported.root, tmp_path / "out"))
 
 
 def test_the_metadata_load_in_one_line(dataset):

@@ -2,6 +2,7 @@ import re
 import shutil
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +10,15 @@ import pytest
 
 from exprbench.core.errors import ItemError
 from exprbench.core.files import write_json
-from multiexpr import report
+from exprbench.media import probe
+from multiexpr import report, select
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.recipe import load_recipe
-from multiexpr.reporting import page as pages
+from multiexpr.reporting import clip_figures
+from multiexpr.reporting.clip_figures import make_figures
 from multiexpr.reporting.funnel import funnel_lines
-from multiexpr.reporting.numbers import _union_s, histograms, time_spent
-from multiexpr.reporting.pictures import histogram_svg
+from multiexpr.reporting.histogram_svg import histogram_svg
+from multiexpr.reporting.numbers import _union_s, find_clip_row, histograms, time_spent
 from multiexpr.storage.parquet import write_rows
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.exporting.test_export import kept_workspace
@@ -32,10 +35,11 @@ class Checker(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.words, self.sources = [], [], []
+        self.open, self.words, self.sources, self.links = [], [], [], []
 
     def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        self.sources += [value for name, value in attrs if name == "src"]
+        self.links += [value for name, value in attrs if name == "href"]
         if tag not in self.EMPTY:
             self.open.append(tag)
 
@@ -54,16 +58,19 @@ def checked(path):
     page.feed(path.read_text())
     assert page.open == []
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert all((path.parent / link).is_file() for link in page.links)
     return page
 
 
-def test_the_page_is_one_file_with_all_sections(tmp_path, drawn):
+def test_the_page_has_all_sections_and_a_video_of_every_example(tmp_path, drawn):
     shutil.copytree(drawn, tmp_path / "root")
     (tmp_path / "root/a.mp4").rename(tmp_path / "root/<script>alert('x')&.mp4")
     workspace = kept_workspace(tmp_path / "root", tmp_path / "out")
     page = checked(report(workspace.root, execution=ONE))
     words = " ".join(page.words)
-    assert len(page.sources) == 4  # a picture of every kept clip
+    assert len(page.sources) == len(page.links) == 4  # a picture and a video of every kept clip
+    assert probe(workspace.previews / Path(page.links[0]).name).codec == "h264"
+    assert len(list(workspace.previews.iterdir())) == 4
     assert "<script>alert('x')&.mp4" in words  # escaped: it is text
     assert "100.00 %" in words
     assert "largest sudden change between frames" in words
@@ -157,10 +164,26 @@ def cells(path, first):
     return None
 
 
+class NoPictures:
+    """Pool of workers that can read no clip."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def map(self, requests):
+        return [(key, ItemError("unreadable", "")) for key, _ in requests]
+
+
 @pytest.fixture
 def written(workspace, monkeypatch):
     """`written(shards, *changes)`: the report about made-up clips, which have no pictures."""
-    monkeypatch.setattr(pages, "_thumbnails", lambda *_: {})
+    monkeypatch.setattr(clip_figures, "clip_pool", NoPictures)
 
     def write(shards, *changes, **options):
         fill(workspace, shards)
@@ -195,11 +218,36 @@ def test_clips_that_all_have_scores_leave_nothing_to_be_scored(written):
     assert '<span class="out"' not in path.read_text()  # nothing was dropped: no bar
 
 
-def test_the_recipe_given_is_kept_as_the_one_in_use(written, workspace):
-    written([[good()]], "keep.sharpness.min_luma=0.3")
-    assert load_recipe(workspace.recipe).keep.sharpness.min_luma == 0.3
-    report(workspace.root)
-    assert load_recipe(workspace.recipe).keep.sharpness.min_luma == 0.3
+def test_a_recipe_is_compared_with_the_one_in_use_and_nothing_is_saved(written, workspace):
+    written([[good(luma=0.1)] * 3 + [good()] * 2 + [good(face_expression=[1.0, 2.0])]])
+    select(workspace.root)
+    before = workspace.recipe.read_bytes(), workspace.verdicts.read_bytes()
+    changed = load_recipe(None, ["keep.sharpness.min_luma=0.3", "keep.motion.min_expression=0.9"])
+    path = report(workspace.root, recipe=changed)
+    assert (workspace.recipe.read_bytes(), workspace.verdicts.read_bytes()) == before
+    words = " ".join(checked(path).words)
+    assert f"multiexpr select {workspace.root} --set keep.sharpness.min_luma=0.3" in words
+    assert "5 clips are kept with the settings in use, and 3 with the changed ones (-2)." in words
+    assert cells(path, "keep.motion.min_expression") == ["1.1", "0.9"]
+    assert cells(path, "inexpressive") == [
+        "variation of mouth, eyes and brows in % of the eye distance",
+        "1",
+        "16.67 %",
+        "",
+    ]
+    moves = re.findall("<td>(kept|inexpressive)</td><td>(dark|kept)</td><td[^>]*>([0-9]+)</td>", path.read_text())
+    assert moves == [("kept", "dark", "3"), ("inexpressive", "kept", "1")]
+    changed_figures = path.read_text().split("<h2>")[2]
+    assert re.findall("<h3>(.*?)</h3>", changed_figures) == ["would be kept", "would be dropped"]
+    assert changed_figures.count("<figure>") == 4
+    assert "in use: it passes every rule<br>changed: dark (mean brightness" in changed_figures
+    assert "Changed thresholds" not in report(workspace.root).read_text()
+
+
+def test_the_first_recipe_is_the_one_in_use(written, workspace):
+    path = written([[good()]], "keep.sharpness.min_luma=0.3")
+    assert "Changed thresholds" not in path.read_text()
+    assert "at least 0.3." in path.read_text()
 
 
 def test_thresholds_are_said_with_their_side_and_what_fails_them(written):
@@ -265,29 +313,41 @@ def test_the_page_appears_whole_or_not_at_all(written, workspace, monkeypatch):
     assert_atomic(lambda: report(workspace.root), path, monkeypatch)
 
 
-def test_thumbnails_are_made_once_per_clip_with_the_workers_and_the_recipe_given(workspace, monkeypatch):
-    fill(workspace, [[good()]])
+def test_pictures_are_made_once_per_clip_with_the_workers_and_the_recipe_given(workspace, monkeypatch):
+    fill(workspace, [[good(), good()]])
     opened = []
 
-    class Workers:
+    class Workers(NoPictures):
         def __init__(self, root, recipe, *, num_workers):
             opened.append((root, recipe, num_workers))
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
 
         def map(self, requests):
             asked = list(requests)
             opened.append(asked)
-            return [(key, "AA" if key == "a" else ItemError("truncated", "")) for key, _ in asked]
+            return [(key, "AA" if key.endswith("0") else ItemError("truncated", "")) for key, _ in asked]
 
-    monkeypatch.setattr(pages, "clip_pool", Workers)
+    monkeypatch.setattr(clip_figures, "clip_pool", Workers)
     recipe = load_recipe(None, ["score.clip_timeout_s=7"])
-    a, b = {"clip_id": "a"}, {"clip_id": "b"}
-    found = pages._thumbnails(workspace, recipe, {"kept": [a, b], "dark": [a]}, ExecutionConfig(workers=3))
-    assert found == {"a": "AA"}
+    clips = [find_clip_row(workspace, f"{i:020d}", 0) for i in (0, 1)]
+    figures = make_figures(workspace, recipe, [*clips, clips[0]], changed=None, execution=ExecutionConfig(workers=3))
     assert opened[0] == ("/nowhere", recipe, 3)
-    assert opened[1] == [(c["clip_id"], {"task": pages.thumbnail_task, "clip": c}) for c in (a, b)]
+    assert [key for key, _ in opened[1]] == [clip["clip_id"] for clip in clips]
+    assert [figure.moments for figure in figures.values()] == ["AA", None]
+    assert "no picture" in figures[clips[1]["clip_id"]].markup()
+
+
+def test_people_are_named_with_the_rule_that_they_fail(written, workspace):
+    path = written([[good(face_luma=[0.4, 0.01])]])
+    (figure,) = re.findall("<figcaption>(.*?)</figcaption>", path.read_text())
+    assert "person 1 counts<br>person 2 does not count: dark_faces (mean brightness of the face" in figure
+
+
+def test_videos_of_earlier_reports_are_removed_and_the_others_kept(tmp_path, drawn):
+    workspace = kept_workspace(drawn, tmp_path / "out")
+    report(workspace.root, execution=ONE)
+    first, *others = sorted(workspace.previews.iterdir())
+    times = [path.stat().st_mtime_ns for path in others]
+    first.rename(workspace.previews / "old.mp4")
+    report(workspace.root, execution=ONE)
+    assert sorted(workspace.previews.iterdir()) == sorted([first, *others])
+    assert [path.stat().st_mtime_ns for path in others] == times

@@ -244,7 +244,7 @@ class Tracker:
     tracks = ()
     size = (64, 36)
 
-    def __init__(self, landmarker, fps):
+    def __init__(self, landmarker, fps, **_):
         self.fps, self.frames = fps, []
 
     def update(self, frame):
@@ -258,7 +258,7 @@ class Tracker:
 def start(monkeypatch):
     """`look(facts, ...)`: one clip being measured, with a made-up tracker."""
     monkeypatch.setattr(motion, "FaceTracker", Tracker)
-    monkeypatch.setattr(motion, "landmarker", lambda: None)
+    monkeypatch.setattr(motion, "landmarker", lambda _engine: None)
     return lambda facts, **sharpness: MotionScorer(ScoreMotion(fps=10), ScoreSharpness(**sharpness)).start(facts)
 
 

@@ -28,14 +28,61 @@ def detector():
         pytest.skip("needs a YOLOv8n model in EXPRBENCH_WEIGHTS")
 
 
-@pytest.fixture
-def indexed(tmp_path, drawn, detector, needs_weights):
-    """Workspace of a copy of the drawn videos and a broken one, indexed but not scored."""
+def made(folder, drawn):
+    """Return the workspace of a copy of the drawn videos and a broken one, indexed but not scored."""
+    shutil.copytree(drawn, folder / "root")
+    (folder / "root/text.mp4").write_text("no video")
+    index(folder / "root", folder / "out", execution=ONE)
+    return Workspace(folder / "out")
+
+
+def copied(workspace, folder):
+    return Workspace(shutil.copytree(workspace.root, folder / "out"))
+
+
+@pytest.fixture(scope="module")
+def indexed_once(tmp_path_factory, drawn, detector, needs_weights):
     needs_weights("face_landmarker")
-    shutil.copytree(drawn, tmp_path / "root")
-    (tmp_path / "root/text.mp4").write_text("no video")
-    index(tmp_path / "root", tmp_path / "out", execution=ONE)
-    return Workspace(tmp_path / "out")
+    return made(tmp_path_factory.mktemp("indexed"), drawn)
+
+
+@pytest.fixture(scope="module")
+def scored_once(indexed_once, tmp_path_factory):
+    workspace = copied(indexed_once, tmp_path_factory.mktemp("scored"))
+    assert score(workspace.root, execution=ONE) == 5
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def scored_all_once(indexed_once, tmp_path_factory):
+    workspace = copied(indexed_once, tmp_path_factory.mktemp("scored_all"))
+    assert score(workspace.root, score_all=True, execution=ONE) == 5
+    return workspace
+
+
+@pytest.fixture
+def indexed(indexed_once, tmp_path):
+    """A workspace for this test; its collection is shared."""
+    return copied(indexed_once, tmp_path)
+
+
+@pytest.fixture
+def scored(scored_once, tmp_path):
+    """The same with the scores of a run."""
+    return copied(scored_once, tmp_path)
+
+
+@pytest.fixture
+def scored_all(scored_all_once, tmp_path):
+    """The same with the scores of a run of all scorers."""
+    return copied(scored_all_once, tmp_path)
+
+
+@pytest.fixture
+def of_own_collection(tmp_path, drawn, detector, needs_weights):
+    """An indexed workspace whose collection the test may change."""
+    needs_weights("face_landmarker")
+    return made(tmp_path, drawn)
 
 
 def rows(workspace, scorer):
@@ -49,43 +96,39 @@ def states(workspace, scorer):
 SMALL = ["keep.container.min_short_side=90", "keep.container.min_duration_s=1"]
 
 
-def test_dropped_clips_skip_the_remaining_scorers(indexed):
-    assert score(indexed.root, execution=ONE) == 5
-    assert states(indexed, "container") == ["error", *["scored"] * 4]
+def test_dropped_clips_skip_the_remaining_scorers(scored):
+    assert states(scored, "container") == ["error", *["scored"] * 4]
     for name in ("people", "damage", "sharpness", "photomotion", "cuts", "motion"):
-        assert states(indexed, name) == [""] * 5
-    funnel = select(indexed.root)
+        assert states(scored, name) == [""] * 5
+    funnel = select(scored.root)
     assert (funnel.dropped["small"], funnel.errors) == (4, {"open_failed": 1})
 
 
-def test_a_looser_recipe_measures_only_what_is_missing(indexed):
-    score(indexed.root, execution=ONE)
-    before = rows(indexed, "container")
+def test_a_looser_recipe_measures_only_what_is_missing(scored):
+    before = rows(scored, "container")
     recipe = load_recipe(None, SMALL)
-    assert score(indexed.root, recipe=recipe, execution=ONE) == 4
-    assert states(indexed, "people") == ["", *["scored"] * 4]
-    assert states(indexed, "sharpness") == [""] * 5  # dropped: no people
-    assert rows(indexed, "container") == before
-    assert score(indexed.root, recipe=recipe, execution=ONE) == 0
-    assert score(indexed.root, recipe=load_recipe(), execution=ONE) == 0  # stricter again: nothing to measure
+    assert score(scored.root, recipe=recipe, execution=ONE) == 4
+    assert states(scored, "people") == ["", *["scored"] * 4]
+    assert states(scored, "sharpness") == [""] * 5  # dropped: no people
+    assert rows(scored, "container") == before
+    assert score(scored.root, recipe=recipe, execution=ONE) == 0
+    assert score(scored.root, recipe=load_recipe(), execution=ONE) == 0  # stricter again: nothing to measure
 
 
-def test_score_all_measures_everything_for_any_recipe(indexed):
-    assert score(indexed.root, score_all=True, execution=ONE) == 5
+def test_score_all_measures_everything_for_any_recipe(scored_all):
     for name in ("people", "damage", "sharpness", "photomotion", "cuts", "motion"):
-        assert states(indexed, name) == ["", *["scored"] * 4]
-    assert score(indexed.root, recipe=load_recipe(None, SMALL), execution=ONE) == 0
+        assert states(scored_all, name) == ["", *["scored"] * 4]
+    assert score(scored_all.root, recipe=load_recipe(None, SMALL), execution=ONE) == 0
 
 
-def test_a_changed_setting_measures_only_the_affected_scores(indexed):
-    score(indexed.root, score_all=True, execution=ONE)
-    before = {name: rows(indexed, name) for name in ("container", "people", "damage", "sharpness", "cuts", "motion")}
+def test_a_changed_setting_measures_only_the_affected_scores(scored_all):
+    before = {name: rows(scored_all, name) for name in ("container", "people", "damage", "sharpness", "cuts", "motion")}
     recipe = load_recipe(None, ["score.people.confidence=0.3"])
-    stage = ScoreStage(indexed, recipe, score_all=True)
+    stage = ScoreStage(scored_all, recipe, score_all=True)
     needed = [request["needed"] for request in stage.tasks(0).values()]
     assert needed == [["people"]] * 4
-    assert score(indexed.root, recipe=recipe, score_all=True, execution=ONE) == 4
-    assert {name: rows(indexed, name) for name in before} == before
+    assert score(scored_all.root, recipe=recipe, score_all=True, execution=ONE) == 4
+    assert {name: rows(scored_all, name) for name in before} == before
 
 
 @pytest.mark.parametrize(
@@ -113,11 +156,10 @@ def test_fingerprints_change_with_the_settings_of_a_scorer(setting, affected, de
     assert {name for name in before if before[name] != after[name]} == affected
 
 
-def test_errors_stay_until_they_are_retried(indexed):
-    score(indexed.root, execution=ONE)
-    assert score(indexed.root, execution=ONE) == 0
-    assert score(indexed.root, retry_errors=True, execution=ONE) == 1
-    assert states(indexed, "container") == ["error", *["scored"] * 4]
+def test_errors_stay_until_they_are_retried(scored):
+    assert score(scored.root, execution=ONE) == 0
+    assert score(scored.root, retry_errors=True, execution=ONE) == 1
+    assert states(scored, "container") == ["error", *["scored"] * 4]
 
 
 def test_clips_whose_processes_were_killed_are_measured_again(indexed, monkeypatch):
@@ -131,31 +173,30 @@ def test_clips_whose_processes_were_killed_are_measured_again(indexed, monkeypat
     assert score(indexed.root, execution=ONE) == 0
 
 
-def test_changed_and_missing_files_are_errors(indexed, tmp_path):
+def test_changed_and_missing_files_are_errors(of_own_collection, tmp_path):
     os.utime(tmp_path / "root/a.mp4", ns=(1, 1))
     (tmp_path / "root/b.mp4").unlink()
-    score(indexed.root, execution=ONE)
-    funnel = select(indexed.root)
+    score(of_own_collection.root, execution=ONE)
+    funnel = select(of_own_collection.root)
     assert funnel.errors == {"open_failed": 1, "source_changed": 1, "missing_file": 1}
-    index(tmp_path / "root", indexed.root, execution=ONE)  # unchanged files are not measured again
-    assert score(indexed.root, execution=ONE) == 2
-    assert select(indexed.root).errors == {"open_failed": 1, "missing_file": 1}
+    index(tmp_path / "root", of_own_collection.root, execution=ONE)  # unchanged files are not measured again
+    assert score(of_own_collection.root, execution=ONE) == 2
+    assert select(of_own_collection.root).errors == {"open_failed": 1, "missing_file": 1}
 
 
-def test_a_damaged_file_of_scores_is_written_again(indexed):
-    score(indexed.root, execution=ONE)
-    path = shard_path(indexed.scores("container"), 0)
+def test_a_damaged_file_of_scores_is_written_again(scored):
+    path = shard_path(scored.scores("container"), 0)
     whole = path.read_bytes()
     path.write_bytes(whole[:-50])
-    score(indexed.root, execution=ONE)
+    score(scored.root, execution=ONE)
     assert path.read_bytes() == whole
 
 
-def test_a_moved_collection_keeps_its_scores(indexed, tmp_path):
-    score(indexed.root, execution=ONE)
+def test_a_moved_collection_keeps_its_scores(of_own_collection, tmp_path):
+    score(of_own_collection.root, execution=ONE)
     shutil.move(tmp_path / "root", tmp_path / "elsewhere")
-    index(tmp_path / "elsewhere", indexed.root, execution=ONE)
-    assert score(indexed.root, execution=ONE) == 0
+    index(tmp_path / "elsewhere", of_own_collection.root, execution=ONE)
+    assert score(of_own_collection.root, execution=ONE) == 0
 
 
 def test_a_missing_model_is_an_error_before_scoring_starts(indexed, monkeypatch, tmp_path):
@@ -168,11 +209,9 @@ def test_a_missing_model_is_an_error_before_scoring_starts(indexed, monkeypatch,
     assert not (indexed.root / "scores").exists()
 
 
-def test_gpu_servers_give_the_same_scores(indexed, tmp_path):
+def test_gpu_servers_give_the_same_scores(scored_all, indexed_once, tmp_path):
     """Score with two GPU servers on CPUs: frames of several clips are sent to them and results come back."""
-    score(indexed.root, score_all=True, execution=ONE)
-    other = Workspace(tmp_path / "other")
-    index(tmp_path / "root", other.root, execution=ONE)
+    other = copied(indexed_once, tmp_path / "other")
     run_stage(
         _score_all,
         other,
@@ -180,7 +219,7 @@ def test_gpu_servers_give_the_same_scores(indexed, tmp_path):
         ExecutionConfig(workers=2, devices=("cpu", "cpu")),
     )
     for name in ("container", "people", "damage", "sharpness", "photomotion", "cuts", "motion"):
-        assert shard_path(other.scores(name), 0).read_bytes() == shard_path(indexed.scores(name), 0).read_bytes()
+        assert shard_path(other.scores(name), 0).read_bytes() == shard_path(scored_all.scores(name), 0).read_bytes()
 
 
 def _score_all(workspace, recipe):

@@ -1,42 +1,12 @@
-"""Thumbnails and histograms of the report."""
+"""Histograms of the report."""
 
-import base64
 import re
 
-import cv2
 import numpy as np
-import pytest
 
-from exprbench.media import VideoSource
+from multiexpr.reporting.histogram_svg import histogram_svg
 from multiexpr.reporting.numbers import Histogram
-from multiexpr.reporting.pictures import histogram_svg, thumbnail
 from multiexpr.selection.rules import get_rule
-from tests.multiexpr.collection import encode
-
-
-def moments(path, count):
-    """The colours of `count` pictures in a thumbnail, side by side, and its height and width."""
-    data = np.frombuffer(base64.b64decode(thumbnail(VideoSource(path=path))), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
-    return [np.median(part, axis=(0, 1)) for part in np.split(picture, count, axis=1)], picture.shape[:2]
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "shares"),
-    [
-        (64, 96, [0.15, 0.5, 0.85]),
-        (96, 96, [0.15, 0.5, 0.85]),
-        (160, 90, [0.5]),
-        (128, 96, [0.25, 0.75]),
-        (400, 96, [0.5]),
-    ],
-)
-def test_a_thumbnail_shows_as_many_moments_as_fit_side_by_side_in_their_colours(tmp_path, width, height, shares):
-    frames = [np.full((height, width, 3), (4 * i + 20, 40, 240 - 4 * i), np.uint8) for i in range(50)]
-    colours, size = moments(encode(tmp_path / "a.mp4", frames), len(shares))
-    assert size == (108, len(shares) * round(width * 108 / height))
-    expected = [(4 * round(50 * share) + 20, 40, 240 - 4 * round(50 * share)) for share in shares]
-    np.testing.assert_allclose(colours, expected, atol=12)
 
 
 def test_a_drawing_has_a_bar_for_each_count_in_the_colour_of_its_side():

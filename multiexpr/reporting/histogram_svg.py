@@ -1,40 +1,10 @@
-"""Pictures of the report: thumbnails of clips, and histograms as SVG."""
+"""Draw histograms as SVG."""
 
-import base64
 from html import escape
 
-import numpy as np
-
-from exprbench.media import VideoSource, open_frames, probe
 from multiexpr.reporting.numbers import Histogram
 
-HEIGHT, QUALITY = 108, 72
-MOMENTS = {1: (0.5,), 2: (0.25, 0.75), 3: (0.15, 0.5, 0.85)}  # times of 1 to 3 frames, as shares of the duration
-TARGET_ASPECT = 3.5  # width to height of a thumbnail
 PLOT_WIDTH, PLOT_HEIGHT = 320, 96
-
-
-def thumbnail(video: VideoSource) -> str:
-    """Return one to three frames of a clip, side by side, as a JPEG in base64.
-
-    Raises:
-        MediaError: the clip cannot be read.
-    """
-    import cv2
-
-    facts = probe(video)
-    moments = MOMENTS[int(np.clip(TARGET_ASPECT * facts.height / facts.width, 1, 3))]
-    with open_frames(video, [share * facts.duration_s for share in moments], short_side=HEIGHT) as frames:
-        resized = [_resize(frame) for frame in frames]
-    _, data = cv2.imencode(".jpg", np.hstack(resized)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return base64.b64encode(data.tobytes()).decode()
-
-
-def _resize(frame: np.ndarray) -> np.ndarray:
-    import cv2
-
-    width = max(1, round(frame.shape[1] * HEIGHT / frame.shape[0]))
-    return cv2.resize(frame, (width, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
 def histogram_svg(histogram: Histogram) -> str:
