@@ -128,7 +128,7 @@ def test_convert_hands_on_what_it_was_given(called, capsys, tmp_path, monkeypatc
     given, _ = called("convert", "--base", "b", "--adapter", "a", "--expression", "e", "--out", "o")
     assert given == {
         "base": Path("b"), "adapter": Path("a"), "expression": Path("e"), "out": Path("o"), "model": None, "to": None,
-        "random": None, "seed": 0, "augment": "selective", "dtype": "fp32",
+        "random": None, "untrained": False, "seed": 0, "augment": "selective", "dtype": "fp32",
     }  # fmt: skip
     assert capsys.readouterr().out == "wrote this\nand that\n"
     given, _ = called("convert", "--random", "tiny", "--seed", "3", "--augment", "all", "--dtype", "bf16", "--out", "o")

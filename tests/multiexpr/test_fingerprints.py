@@ -29,26 +29,37 @@ SETTINGS = {
     "cuts.ratio": {"cuts"},
     "motion.fps": {"motion"},
     "motion.short_side": {"motion"},
+    "overlays.num_frames": {"overlays"},
+    "overlays.short_side": {"overlays"},
+    "overlays.text": {"overlays"},
+    "nsfw.model": {"nsfw"},
+    "nsfw.num_frames": {"nsfw"},
+    "signature.num_frames": {"signature"},
+    "signature.clip": {"signature"},
 }
 FILES = {
     "people.pt": {"people"},
     "face_landmarker": {"motion"},
     "laion_aesthetic": {"laion"},
     "clip/config.json": {"laion"},
+    "nsfw/config.json": {"nsfw"},
+    "text.onnx": {"overlays"},
 }
 MODULES = {"damage": "frame_damage"}  # by scorer, where the names differ
-SCORERS = ("people", "damage", "sharpness", "photomotion", "laion", "cuts", "motion")
+OPTIONAL = ("overlays", "nsfw", "signature")
+SCORERS = ("people", "damage", "sharpness", "photomotion", "laion", *OPTIONAL, "cuts", "motion")
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """Model files that are made up."""
-    for name in ("clip", "other_clip"):
+    for name in ("clip", "other_clip", "nsfw", "other_nsfw"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(name)
-    for name in ("people.pt", "other.pt", "face_landmarker", "laion_aesthetic"):
+    for name in ("people.pt", "other.pt", "face_landmarker", "laion_aesthetic", "text.onnx"):
         (tmp_path / name).write_text(name)
     monkeypatch.setattr("exprbench.weights.require", lambda name: tmp_path / name)
+    monkeypatch.setattr("multiexpr.scorers.overlays.require_text_model", lambda: tmp_path / "text.onnx")
     monkeypatch.setenv(TRUST, "1")
     return tmp_path
 
@@ -58,6 +69,7 @@ def fingerprints(files, *settings):
     found = {}
     for method in ("photomotion", "laion"):
         models = [f"score.people.model={files / 'people.pt'}", f"score.aesthetics.clip={files / 'clip'}"]
+        models += [f"score.nsfw.model={files / 'nsfw'}", f"score.optional={list(OPTIONAL)}"]
         recipe = load_recipe(None, [*models, f"score.aesthetics.method={method}", *settings])
         found |= {scorer.name: scorer.fingerprint() for scorer in make_scorers(recipe, Models(recipe))}
     return found
@@ -85,7 +97,9 @@ def test_the_face_engine_is_part_of_the_key(files):
 def test_a_setting_is_part_of_the_key_of_the_scorers_that_use_it(files, key, touched):
     section, name = key.split(".")
     value = asdict(Recipe().score)[section][name]
-    new = {"people.model": files / "other.pt", "aesthetics.clip": files / "other_clip"}.get(key) or value + 1
+    others = {"people.model": "other.pt", "aesthetics.clip": "other_clip", "nsfw.model": "other_nsfw",
+              "signature.clip": "clip"}  # fmt: skip
+    new = files / others[key] if key in others else "false" if value is True else value + 1
     assert changed(fingerprints(files), fingerprints(files, f"score.{key}={new}")) == touched
 
 
