@@ -49,7 +49,10 @@ def _from_csv(path: Path, text: str) -> dict[str, str]:
     rows = list(csv.DictReader(text.splitlines()))
     if not rows or not {"case_id", "file"} <= rows[0].keys():
         raise UserError(f"{path} is not a map; expected CSV with the columns case_id and file")
-    return {row["case_id"]: row["file"] or "" for row in rows}
+    short = next((row["case_id"] for row in rows if row["file"] is None), None)
+    if short is not None:
+        raise ValueError(f"the row of {short[:40]!r} has no file")
+    return {row["case_id"]: row["file"] for row in rows}
 
 
 def check_names(names: Mapping[str, str], bench: Benchmark) -> None:

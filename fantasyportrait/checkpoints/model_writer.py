@@ -25,9 +25,9 @@ def write_published_model(
 ) -> list[str]:
     """Write a model folder from published files, after all of them have been checked; return lines for the user."""
     file = open_tensors(adapter)
+    tensors = open_as("adapter", file)
     if expression is None and not any(name.startswith("pd_fpg.") for name in file):
         raise UserError(f"{file.source} holds no expression encoder; give --expression pd_fpg.pth")
-    tensors = open_as("adapter", file)
     expression_tensors = open_expression_encoder(open_tensors(expression) if expression else file)
     config = infer_adapter_config(tensors.shapes)
     with torch.device("meta"):

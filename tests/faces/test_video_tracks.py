@@ -92,7 +92,10 @@ CHANGES = {
     "number of frames": (lambda path, patch: None, {"max_frames": 7}),
     "video": (lambda path, patch: write(path, [numbered(5 * i) for i in range(20)]), {}),
     "version": (lambda path, patch: (patch.setattr(tracking_module, "TRACKER", "new"), see_more(patch)), {}),
-    "mediapipe": (lambda path, patch: (patch.setattr(tracking_module, "version", lambda _: "9"), see_more(patch)), {}),
+    "mediapipe": (
+        lambda path, patch: (patch.setattr(tracking_module, "engine_version", lambda _: "9"), see_more(patch)),
+        {},
+    ),
     "model": (lambda path, patch: (other_model(patch), see_more(patch)), {}),
 }
 

@@ -61,6 +61,15 @@ def test_a_run_continues_with_the_rate_that_is_given_now(tmp_path):
     assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.125, 0.125]
 
 
+@pytest.mark.slow
+def test_8_bit_optimizers_take_the_rate_of_every_step(tmp_path):
+    pytest.importorskip("torchao.optim")
+    optimizer = replace(CONFIG.optimizer, eight_bit=True)
+    make(tmp_path, replace(CONFIG, steps=2, save_every=2, optimizer=optimizer)).run()
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path) if "loss" in line]
+    assert rates == pytest.approx([1e-3 / 50, 2e-3 / 50], rel=1e-5)
+
+
 def test_accumulation_changes_nothing(whole, tmp_path):
     make(tmp_path, replace(CONFIG, micro_batch=2)).run()
     assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-5)

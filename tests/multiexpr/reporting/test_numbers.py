@@ -11,7 +11,7 @@ from multiexpr.recipe import load_recipe
 from multiexpr.reporting import numbers
 from multiexpr.reporting.numbers import _union_s, examples, failures, histograms, mismatch_counts, time_spent
 from multiexpr.storage.parquet import write_rows
-from tests.multiexpr.made import change_index, dropped_at, failed_at, fill, good
+from tests.multiexpr.made import change_index, dropped_at, failed_at, fill, good, of_people
 
 
 def histogram(workspace, name, *changes):
@@ -48,8 +48,8 @@ def test_only_clips_that_a_rule_was_measured_of_are_counted(workspace):
 
 
 def test_a_rule_that_applies_to_no_clip_has_no_histogram(workspace):
-    fill(workspace, [[good(face_seen=[0.9, 0.1]), failed_at("sharpness")]])
-    assert histogram(workspace, "small_faces") is None  # one face is seen where two are wanted
+    fill(workspace, [[good(**of_people(0)), failed_at("sharpness")]])
+    assert histogram(workspace, "small_faces") is None  # there is no face
     assert histogram(workspace, "few_faces") is not None
 
 

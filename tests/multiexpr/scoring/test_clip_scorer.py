@@ -179,7 +179,9 @@ def scored(made, workspace):
 KEEP = {
     f"keep.{section}.{key}": value for section, keys in asdict(Recipe().keep).items() for key, value in keys.items()
 }
-NOT_BEFORE_A_SCORER = ("keep.motion.", "keep.aesthetics.", "keep.damage.")  # of the last scorer, or of none of these
+LAST, ABSENT = ("keep.motion.", "keep.speech."), ("keep.aesthetics.", "keep.damage.")
+OPTIONAL = ("keep.overlays.", "keep.nsfw.", "keep.copies.")  # rules of scorers that this recipe does not name
+NOT_BEFORE_A_SCORER = (*LAST, *ABSENT, *OPTIONAL)
 
 
 @pytest.mark.parametrize("key", KEEP)
