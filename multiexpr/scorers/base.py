@@ -35,6 +35,17 @@ class Measurement(Protocol):
         """Return the columns of the clip, after the last frame."""
 
 
+class BufferedMeasurement:
+    """Base of measurements that compute from all frames at once, in `compute`: most clips are dropped before."""
+
+    def __init__(self) -> None:
+        self.frames: list[np.ndarray] = []
+
+    def update(self, frame: np.ndarray, time_s: float) -> None:
+        """Keep a frame, (H, W, 3) uint8 RGB."""
+        self.frames.append(frame)
+
+
 class Scorer(Protocol):
     """Scorer of clips.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreDamage
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded, rounded_all
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.edges import noise_to_detail
 
 VERSION = "damage-3"
@@ -51,13 +51,7 @@ class DamageScorer:
         return _Measurement()
 
 
-class _Measurement:
-    def __init__(self) -> None:
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
-
+class _Measurement(BufferedMeasurement):
     def compute(self) -> Row:
         box = content_box(self.frames)
         height, width = self.frames[0].shape[:2]

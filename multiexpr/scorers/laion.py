@@ -13,7 +13,7 @@ from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models
 from multiexpr.models.laion_network import SIDE, find_clip_model
 from multiexpr.recipe import ScoreAesthetics
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.frame_damage import without_bars
 
 VERSION = "laion-2"
@@ -42,13 +42,10 @@ class LaionScorer:
         return _Measurement(self.models)
 
 
-class _Measurement:
+class _Measurement(BufferedMeasurement):
     def __init__(self, models: Models) -> None:
+        super().__init__()
         self.models = models
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         crops = [square_crops(frame) for frame in without_bars(self.frames)]

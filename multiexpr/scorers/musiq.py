@@ -1,13 +1,12 @@
 """MUSIQ scorer: a learned measure of the technical quality of pictures, on a few frames."""
 
-import numpy as np
 import pyarrow as pa
 
 from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models
 from multiexpr.models.musiq_network import find_musiq_weights
 from multiexpr.recipe import ScoreAesthetics
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.sharpness import resize_short_side
 
@@ -37,13 +36,10 @@ class MusiqScorer:
         return _Measurement(self.models)
 
 
-class _Measurement:
+class _Measurement(BufferedMeasurement):
     def __init__(self, models: Models) -> None:
+        super().__init__()
         self.models = models
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         scores = self.models.musiq([resize_short_side(frame, SHORT_SIDE) for frame in without_bars(self.frames)])

@@ -2,14 +2,13 @@
 
 from dataclasses import asdict
 
-import numpy as np
 import pyarrow as pa
 
 from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models
 from multiexpr.models.nsfw_network import find_nsfw_model
 from multiexpr.recipe import ScoreNsfw
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.frame_damage import without_bars
 
 VERSION = "nsfw-1"
@@ -37,13 +36,10 @@ class NsfwScorer:
         return _Measurement(self.models)
 
 
-class _Measurement:
+class _Measurement(BufferedMeasurement):
     def __init__(self, models: Models) -> None:
+        super().__init__()
         self.models = models
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         return {"nsfw": rounded(self.models.unsafe(without_bars(self.frames)).max())}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from exprbench.core.files import sha256_path
 from multiexpr.models.text_detector import require_text_model, text_probability
 from multiexpr.recipe import ScoreOverlays
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.sharpness import resize_short_side
 
@@ -54,13 +54,10 @@ class OverlayScorer:
         return _Measurement(self.params)
 
 
-class _Measurement:
+class _Measurement(BufferedMeasurement):
     def __init__(self, params: ScoreOverlays) -> None:
+        super().__init__()
         self.params = params
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         frames = [resize_short_side(frame, self.params.short_side) for frame in without_bars(self.frames)]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models, find_people_model
 from multiexpr.recipe import KeepDamage, ScorePeople
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded_all
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded_all
 from multiexpr.scorers.frame_damage import blockiness, content_box, crop, noise_sd
 
 VERSION = "people-2"
@@ -50,13 +50,10 @@ class PeopleScorer:
         return _Measurement(self.models)
 
 
-class _Measurement:
+class _Measurement(BufferedMeasurement):
     def __init__(self, models: Models) -> None:
+        super().__init__()
         self.models = models
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         box = content_box(self.frames) if self.frames else (0, 0, 0, 0)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreSharpness
-from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.edges import sharpest_side
 from multiexpr.scorers.frame_damage import without_bars
 
@@ -41,15 +41,10 @@ class SharpnessScorer:
         return _Measurement(self.params)
 
 
-class _Measurement:
-    """Measurement that buffers frames and computes in `compute`: most clips are dropped before."""
-
+class _Measurement(BufferedMeasurement):
     def __init__(self, params: ScoreSharpness) -> None:
+        super().__init__()
         self.params = params
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         side, percentile = self.params.short_side, self.params.percentile

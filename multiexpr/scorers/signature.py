@@ -14,7 +14,7 @@ import pyarrow as pa
 from exprbench.core.files import sha256_path
 from multiexpr.models.detector import Models
 from multiexpr.recipe import ScoreSignature
-from multiexpr.scorers.base import Frames, Row, evenly_spaced
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced
 from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.laion import square_crops
 
@@ -46,14 +46,11 @@ class SignatureScorer:
         return _Measurement(self.models, bool(self.params.clip))
 
 
-class _Measurement:
+class _Measurement(BufferedMeasurement):
     def __init__(self, models: Models, embed: bool) -> None:
+        super().__init__()
         self.models = models
         self.embed = embed
-        self.frames: list[np.ndarray] = []
-
-    def update(self, frame: np.ndarray, time_s: float) -> None:
-        self.frames.append(frame)
 
     def compute(self) -> Row:
         frames = without_bars(self.frames)
