@@ -13,6 +13,7 @@ from typing import Literal
 from baselines.attempt import JobSettings, commands_of
 from baselines.command import (
     Command,
+    absolute_paths,
     check_options,
     job_environment,
     make_working_folder,
@@ -70,7 +71,7 @@ def examine(
         options: values of the method's options.
         python, repo: interpreter and repository to use instead of an installed environment.
     """
-    chosen = dict(options or {})
+    chosen = absolute_paths(method, options or {})
     environment = find_environment(method, python=python, repo=repo)
     yield _check_installation(method, python, repo)
     if method.repo:

@@ -136,6 +136,7 @@ class Method:
         multi: `native` (several faces at once), `compose` (one run per face, our construction) or `none`.
         minutes: time limit of one attempt.
         min_vram_gb: GPU memory needed; 0 if unknown.
+        seed: default of `{seed}`.
         writes: entries of the repository that the method writes to; they are private to each job.
         env: environment variables, with placeholders.
         options: values that the user can set with `--set NAME=VALUE`; an empty one must be set.
@@ -174,6 +175,11 @@ class Method:
     def steps_for(self, kind: Kind) -> tuple[Step, ...]:
         """Return the steps of a job with one face (`single`) or several faces at once (`multi`)."""
         return tuple(step for step in self.steps if step.only in ("", kind))
+
+    @property
+    def takes_seed(self) -> bool:
+        """Return whether a seed is passed to the method; others have none, or one of their own."""
+        return any("{seed}" in text for text in _texts(self))
 
     @property
     def lock_path(self) -> Path:
@@ -267,7 +273,7 @@ def method_folders() -> dict[str, Path]:
     """
     roots = [METHODS]
     roots += [Path(next(iter(point.load().__path__))) for point in entry_points(group=ENTRY_POINTS)]
-    roots += [Path(text) for text in os.environ.get(FOLDERS, "").split(os.pathsep) if text]
+    roots += [Path(text).absolute() for text in os.environ.get(FOLDERS, "").split(os.pathsep) if text]
     return {path.parent.name: path.parent for root in roots for path in sorted(root.glob("*/method.toml"))}
 
 
