@@ -1,5 +1,6 @@
 """The runner with a toy method: failures, retries, resuming, locks, and nothing left running."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from baselines.method_environment import environment_key, find_environment
 from baselines.run_record import load_run
 from baselines.runner import RunSettings, dry_run, run_method
 from baselines.spec import find_method
+from exprbench.core.child_process import PARENT
 from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_bytes
 from tests.baselines.bench import frames_of, hashes
@@ -141,6 +143,18 @@ def test_after_kill_9_nothing_runs_on_and_the_same_command_completes(toy, square
     assert process.wait() == 0
     assert load_run(out, "single-self-0001").status == "ok"
     assert not (out / "jobs").exists()
+
+
+def test_a_job_whose_runner_ended_before_it_started_is_ended(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait()
+    request, result = tmp_path / "request.json", tmp_path / "result.json"
+    argv = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    settings = {"argv": argv, "cwd": str(tmp_path), "env": {}, "log": str(tmp_path / "log"), "timeout_s": 600}
+    request.write_text(json.dumps({**settings, "gpu": "", "result": str(result)}))
+    environment = {**os.environ, PARENT: str(ended.pid)}
+    subprocess.run([sys.executable, "-m", "baselines.supervisor", str(request)], env=environment, cwd=HERE, check=True)
+    assert (json.loads(result.read_text())["status"], json.loads(result.read_text())["timed_out"]) == (None, False)
 
 
 def test_two_runs_with_one_output_folder_are_refused(toy, square_bench, tmp_path):
