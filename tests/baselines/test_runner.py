@@ -263,5 +263,12 @@ def test_a_method_can_be_named_by_folder_or_by_the_environment_variable(toy, mon
     monkeypatch.chdir(toy.parents[1])
     monkeypatch.setenv("EXPRBENCH_METHODS", "methods")  # jobs run in folders of their own
     assert find_method("toy").folder == toy
+    monkeypatch.delenv("EXPRBENCH_METHODS")
+    assert [find_method(name).folder for name in ("methods/toy", str(toy))] == [toy, toy]
+    with pytest.raises(UserError, match=r"methods/toi is not a method: it has no method\.toml"):
+        find_method("methods/toi")
+    monkeypatch.chdir(toy.parent)
+    assert find_method("toy").folder == toy
+    monkeypatch.setenv("EXPRBENCH_METHODS", str(toy.parent))
     with pytest.raises(UserError, match="did you mean 'toy'"):
         find_method("toi")
