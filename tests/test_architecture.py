@@ -107,9 +107,9 @@ BASELINES = {
     "command": {"spec", "method_environment", "stage"},
     "accept": {"spec", "placement"},
     "normalize": {"spec", "geometry", "placement", "timing"},
-    "attempt": {"spec", "method_environment", "stage", "command", "accept", "normalize", "timing"},
+    "attempt": {"spec", "method_environment", "stage", "supervisor", "command", "accept", "normalize", "timing"},
     "run_record": {"attempt"},
-    "case_run": {"method_environment", "gpus", "stage", "normalize", "attempt", "run_record"},
+    "case_run": {"gpus", "stage", "normalize", "attempt", "run_record"},
     "runner": {
         *("spec", "method_environment", "gpus", "stage", "job_folders", "model_hashes", "command", "attempt"),
         *("run_record", "case_run"),
