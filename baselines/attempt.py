@@ -141,7 +141,8 @@ def _supervised(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     result = read_json(Path(request["result"]))
     if not result:
         end_descendants()
-    return result or {"status": None, "seconds": 0.0, "timed_out": False, "error": "its supervisor was killed"}
+    error = "its supervisor was killed, or the disk is full"
+    return result or {"status": None, "seconds": 0.0, "timed_out": False, "error": error}
 
 
 def _accept(

@@ -22,7 +22,7 @@ def check_gpus(gpus: Sequence[str]) -> tuple[str, ...]:
         UserError: there are none, or one is given twice.
     """
     named = [gpu for gpu in gpus if gpu]
-    if not gpus or len(set(named)) < len(named):
+    if not gpus or len(set(named)) < len(named) or "none" in named:
         raise UserError(f"--gpus is {','.join(gpus)!r}; expected different indices like 0,1, or 'none'")
     return tuple(gpus)
 

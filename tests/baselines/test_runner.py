@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from baselines.cli import main
 from baselines.gpus import busy_gpus, hold_gpu
 from baselines.job_folders import job_root
 from baselines.method_environment import environment_key, find_environment
@@ -192,6 +193,19 @@ def test_the_jobs_of_a_folder_with_special_characters_have_a_plain_path(tmp_path
     for name in ("v1.0", "a b", "[x]", "é"):
         assert job_root(tmp_path / name).parts[:2] == ("/", "tmp")
         assert set(str(job_root(tmp_path / name))) <= set("abcdefghijklmnopqrstuvwxyz0123456789-/")
+
+
+@pytest.mark.parametrize("gpus", [(), ("0", "0"), ("0", "none")])
+def test_gpus_that_are_no_list_of_different_indices_are_refused(make, gpus):
+    with pytest.raises(UserError, match="expected different indices like 0,1, or 'none'"):
+        make(gpus=gpus)
+
+
+def test_an_output_folder_that_is_a_file_is_named(toy, square_bench, tmp_path, capsys):
+    (tmp_path / "out").touch()
+    arguments = ["run", str(toy), "--benchmark", str(square_bench.root), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--gpus", "none"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: Not a directory: {tmp_path / 'out'}")
 
 
 def test_dry_run_prints_the_commands_and_writes_nothing(toy, square_bench, tmp_path):
