@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +120,17 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     make(tmp_path, replace(CONFIG, backbone="frozen", steps=1)).run()
     with pytest.raises(UserError, match="does not hold what the run trains"):
         make(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata"])
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:500]), Path.unlink])
+def test_a_damaged_checkpoint_is_named(tmp_path, name, damage):
+    make(tmp_path, replace(CONFIG, steps=1)).run()
+    (path,) = find_checkpoints(tmp_path)
+    damage(path / name)
+    for read in (lambda: make(tmp_path), lambda: read_trained(path, average=True)):
+        with pytest.raises(UserError, match=rf"{path} is damaged .*remove this folder"):
+            read()
 
 
 def test_what_is_not_finite_stops_the_run_with_its_batch_saved(tmp_path):
