@@ -210,7 +210,7 @@ class KeepOverlays:
     """Thresholds on overlays."""
 
     max_text: float = 0.004
-    max_watermark: float = 0.04
+    max_watermark: float = 0.06
     max_inset: float = 0.0
 
 
