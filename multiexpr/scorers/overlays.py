@@ -35,7 +35,10 @@ RIDGE_LEVELS, RIDGE_RATIO, RIDGE_REACH = (
 )  # gradient of a side of an inset, and relative to that at a distance
 MAX_LINES = 16  # columns, and rows, that may be sides of an inset
 COVERAGE = 0.6  # share of each side of an inset with an edge
-BESIDE = (3, 6)  # distances in pixels from a side at which changes are compared; the second is beyond a drawn border
+SIDE_DISTANCES = (
+    3,
+    6,
+)  # distances in pixels from a side at which changes are compared; the second is beyond a drawn border
 STILL_LEVELS = 4.0  # changes below this are none
 MAX_CORRELATION = 0.2  # of the changes inside and outside
 
@@ -168,9 +171,9 @@ def _ridges(grays: np.ndarray) -> np.ndarray:
     even if its contrast changes.
     """
     mean = np.mean([np.abs(cv2.Sobel(g, cv2.CV_32F, 1, 0, ksize=3)) / 8 for g in np.ascontiguousarray(grays)], axis=0)
-    beside = (np.roll(mean, RIDGE_REACH, axis=1) + np.roll(mean, -RIDGE_REACH, axis=1)) / 2
+    around = (np.roll(mean, RIDGE_REACH, axis=1) + np.roll(mean, -RIDGE_REACH, axis=1)) / 2
     peak = cv2.dilate(mean, np.ones((1, 5), np.uint8))
-    return (mean >= peak) & (mean > RIDGE_LEVELS) & (mean > RIDGE_RATIO * beside)
+    return (mean >= peak) & (mean > RIDGE_LEVELS) & (mean > RIDGE_RATIO * around)
 
 
 def _lines(ridges: np.ndarray) -> list[_Line]:
@@ -201,14 +204,14 @@ def _boxes(columns: list[_Line], rows: list[_Line]) -> Iterator[Box]:
 
 
 def _is_independent(changes: np.ndarray, grays: np.ndarray, box: Box) -> bool:
-    """Return whether (T - 1, H, W) changes beside the sides of a box are not correlated inside and outside."""
+    """Return whether (T - 1, H, W) changes at the sides of a box are not correlated inside and outside."""
     left, top, right, bottom = box
     if grays[:, top:bottom, left:right].std(0).mean() < STILL_LEVELS:
         return False
-    return all(_is_uncorrelated(*_beside(changes, box, distance)) for distance in BESIDE)
+    return all(_is_uncorrelated(*_changes_at_sides(changes, box, distance)) for distance in SIDE_DISTANCES)
 
 
-def _beside(changes: np.ndarray, box: Box, distance: int) -> tuple[np.ndarray, np.ndarray]:
+def _changes_at_sides(changes: np.ndarray, box: Box, distance: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the changes (n,) inside the sides of a box and (n,) outside, at a distance in pixels from each side."""
     left, top, right, bottom = box
     pairs = []
