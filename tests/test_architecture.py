@@ -47,7 +47,7 @@ MULTIEXPR = {
     "scoring": {"recipe", "storage", "sources", "models", "execution", "scorers", "selection"},
     "captions": {"recipe", "storage", "sources", "execution", "scorers", "selection"},
     "reporting": {"recipe", "storage", "sources", "scorers", "execution", "selection"},
-    "exporting": {"recipe", "storage", "sources", "models", "execution", "selection", "reporting"},
+    "exporting": {"recipe", "storage", "sources", "models", "execution", "scorers", "selection", "reporting"},
     "curation": {
         *("recipe", "storage", "sources", "execution", "indexing", "scorers", "selection", "scoring", "captions"),
         *("exporting", "reporting"),

@@ -15,6 +15,8 @@ from multiexpr.exporting.clips import can_copy, clip_path, copy_stream, export_c
 from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.recipe import Export, load_recipe
+from multiexpr.scorers.frame_damage import noise_sd
+from multiexpr.scorers.people import is_damaged
 from tests import people
 from tests.multiexpr.collection import encode
 from tests.multiexpr.exporting.test_export import FRAMES, PLAIN, face, written
@@ -126,7 +128,7 @@ def test_only_people_who_count_are_exported_in_their_order():
 def test_a_counted_person_who_is_not_in_the_exported_clip_is_an_error():
     left, right = people.person(10, x=0.2), people.person(10, x=0.8)
     tracks = replace(people.people(10, left), fps=10)
-    with pytest.raises(ItemError, match="2 people count, 1 of them were found") as caught:
+    with pytest.raises(ItemError, match=r"not found in the exported clip: person 2$") as caught:
         select_tracks(tracks, counted((1, 2), left, right))
     assert caught.value.code == "people_lost"
 
@@ -151,6 +153,19 @@ def test_the_tracks_and_masks_of_a_clip_are_those_of_the_people_who_count(tmp_pa
     assert len(tracks.tracks) == 1
     assert tracks.tracks[0].box[4, 0] == pytest.approx(right.box[4, 0], abs=1e-3)
     assert load_masks(folder / "ab12.masks.npz").shape[0] == 1
+
+
+@pytest.mark.parametrize("noise", [0, 40])
+def test_faces_of_a_noisy_clip_are_tracked_in_smoothed_frames_as_in_scoring(tmp_path, monkeypatch, faces, noise):
+    rng = np.random.default_rng(0)
+    grainy = [np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) for frame in FRAMES[:30]]
+    tracked = []
+    tracker = SimpleNamespace(update=tracked.append)
+    monkeypatch.setattr(exporting, "FaceTracker", lambda *args, **options: tracker)
+    written(tmp_path, write(tmp_path / "a.mp4", grainy, fps=25), load_recipe())
+    assert len(tracked) == 30
+    assert is_damaged(grainy[15]) == bool(noise)
+    assert noise_sd(tracked[15][..., 1]) < 3
 
 
 def test_masks_are_the_share_of_each_cell_and_written_whole_or_not_at_all(tmp_path, monkeypatch):
