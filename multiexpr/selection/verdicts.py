@@ -18,7 +18,7 @@ from multiexpr.scorers import container
 from multiexpr.selection.copies import REASON, copies_among, drop_copies
 from multiexpr.selection.rules import READS, RULES, Rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import Column, from_table
-from multiexpr.storage.parquet import list_shards, read_metadata, read_table, shard_path
+from multiexpr.storage.parquet import list_shards, read_metadata, read_parts, shard_path
 from multiexpr.storage.workspace import Workspace
 
 KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
@@ -343,8 +343,8 @@ def kept_by_shard(workspace: Workspace) -> dict[int, dict[str, list[int]]]:
         raise UserError(
             f"there are no verdicts in {workspace.root}; create them with: multiexpr select {workspace.root}"
         )
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "people"])
     kept: dict[int, dict[str, list[int]]] = defaultdict(dict)
-    for row in table.filter(pc.equal(table["outcome"], "kept")).select(["clip_id", "shard", "people"]).to_pylist():
-        kept[row["shard"]][row["clip_id"]] = row["people"]
+    for part in read_parts(workspace.verdicts, ["clip_id", "shard", "outcome", "people"]):
+        for row in part.filter(pc.equal(part["outcome"], KEPT)).to_pylist():
+            kept[row["shard"]][row["clip_id"]] = row["people"]
     return dict(kept)
