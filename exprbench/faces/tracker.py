@@ -219,7 +219,9 @@ class FaceTracker:
         """Return one track per person over the frames taken so far, left to right by where each was first seen."""
         while self.pending:
             self._track(self.pending.popleft())
-        return tuple(face_track(p.faces, self.num_frames, self.size) for p in self._confirmed_people())
+        people = self._confirmed_people()
+        self.landmarker.read_blendshapes([face for person in people for face in person.faces.values()])
+        return tuple(face_track(person.faces, self.num_frames, self.size) for person in people)
 
 
 def _squares(people: list[_Person], t: int, crop: float) -> list[Square]:
