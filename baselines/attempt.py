@@ -21,7 +21,7 @@ from baselines.command import (
 from baselines.method_environment import Environment
 from baselines.normalize import RawOutput
 from baselines.spec import Method
-from baselines.stage import Job, stage
+from baselines.stage import Job, naming, stage
 from baselines.supervisor import adopt_descendants, end_descendants
 from baselines.timing import shown_frames
 from exprbench.core.errors import ItemError
@@ -154,7 +154,8 @@ def _accept(
     try:
         path = find_output([Path(fill(pattern, values)) for pattern in spec.find], spec.exclude)
         expected = len(shown_frames(spec, job.num_frames, job.fps))
-        check_output(path, spec, expected, needs_face=needs_face)
+        with naming(path):
+            check_output(path, spec, expected, needs_face=needs_face)
     except ItemError as error:
         raise _explain(method, results, log, error) from error
     return RawOutput(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,20 @@ def test_the_jobs_of_a_folder_with_special_characters_have_a_plain_path(tmp_path
     for name in ("v1.0", "a b", "[x]", "é"):
         assert job_root(tmp_path / name).parts[:2] == ("/", "tmp")
         assert set(str(job_root(tmp_path / name))) <= set("abcdefghijklmnopqrstuvwxyz0123456789-/")
+
+
+def test_the_file_that_cannot_be_used_is_named(toy, square_bench, tmp_path):
+    bench = tmp_path / "bench"
+    shutil.copytree(square_bench.root, bench)
+    case = square_bench.select("single", "self")[0]
+    path = bench / case.drivers[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    settings = RunSettings(gpus=("",), track="self")
+    failed = run_method(str(toy), benchmark=bench, out=tmp_path / "out", settings=settings).failed
+    assert failed["single-self-0001"].partition(": ")[2].startswith(f"{path.name}: ")
+    path.unlink()
+    failed = run_method(str(toy), benchmark=bench, out=tmp_path / "out", settings=settings).failed
+    assert failed["single-self-0001"] == f"missing_file: there is no file {path}"
 
 
 @pytest.mark.parametrize("gpus", [(), ("0", "0"), ("0", "none")])
