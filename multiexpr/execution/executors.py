@@ -116,10 +116,11 @@ def run_here(
 
 @contextmanager
 def open_clip_pool(stage: Stage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> Iterator[Pool]:
-    """Open a pool of clip workers, with a GPU server per device for scoring."""
+    """Open a pool of clip workers, with a GPU server per device for scoring, and for the export if it runs networks."""
     with ExitStack() as stack:
         addresses = None
-        if stage.name == "score" and (devices := _devices(execution)):
+        is_served = stage.name == "score" or (stage.name == "export" and recipe.export.engine == "torch")
+        if is_served and (devices := _devices(execution)):
             addresses = stack.enter_context(GpuServers(recipe, devices)).addresses
         root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
         options = {"num_workers": num_workers, "servers": addresses, "whole_videos": stage.name == "index"}

@@ -42,10 +42,14 @@ def table_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[Sequence[d
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the metadata of a file; None if there is no file, or if it is not a complete Parquet file."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        return schema_metadata(pq.read_schema(path))
     except (OSError, pa.ArrowInvalid):
         return None
-    return json.loads(metadata.get(METADATA_KEY, b"{}"))
+
+
+def schema_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Return the metadata in the schema of a file; empty if it has none."""
+    return json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
 
 
 def num_rows(path: Path) -> int:

@@ -88,7 +88,7 @@ def faces(monkeypatch):
         rates.append(fps)
         return SimpleNamespace(update=lambda frame: None)
 
-    monkeypatch.setattr(exporting, "landmarker", lambda engine: None)
+    monkeypatch.setattr(exporting.Models, "landmarker", lambda models, engine: None)
     monkeypatch.setattr(exporting, "FaceTracker", tracker)
     monkeypatch.setattr(exporting, "collect", lambda tracker, sha256, engine: replace(tracks, video_sha256=sha256))
     return rates
