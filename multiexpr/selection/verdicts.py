@@ -272,7 +272,7 @@ def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel
 
 
 def _say_mixed(workspace: Workspace, made_with: Mapping[str, set[str]]) -> None:
-    """Name the scorers whose scores were made with several settings."""
+    """Print the names of the scorers that have scores of several settings."""
     if mixed := [name for name, fingerprints in made_with.items() if len(fingerprints) > 1]:
         say(
             f"select: scores of different settings are mixed ({', '.join(mixed)}); make them equal with: "
