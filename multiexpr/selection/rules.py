@@ -189,6 +189,8 @@ RULES = (
          meaning="share of blocks with interlacing combs", at_least=False),
     Rule(name="oversharpened", scorer="damage", threshold="damage.max_halos", column_measure=_column("halos"),
          meaning="halos of edges relative to the steps of the edges", at_least=False),
+    Rule(name="enlarged", scorer="damage", threshold="damage.min_source_px", column_measure=_column("source_px"),
+         meaning="short side in pixels before enlargement"),
     Rule(name="dark", scorer="sharpness", threshold="sharpness.min_luma", column_measure=_column("luma"),
          meaning="mean brightness in [0, 1]"),
     Rule(name="blurred", scorer="sharpness", threshold="sharpness.min_effective_px",
@@ -239,7 +241,7 @@ PERSON_RULES = tuple(rule for rule in RULES if rule.person_column)
 READS = {  # columns that the rules read, by scorer
     "container": ("length_s", "width", "height", "fps"),
     "people": ("people_counts", "people_frame", "people_height", "people_confidence"),
-    "damage": ("noise", "grain", "blockiness", "combing", "halos"),
+    "damage": ("noise", "grain", "blockiness", "combing", "halos", "source_px"),
     "sharpness": ("effective_px", "luma"),
     "photomotion": ("photomotion",),
     "laion": ("laion",),

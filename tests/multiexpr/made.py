@@ -43,7 +43,7 @@ def good(**changes):
         "people": {"people_counts": [2] * 5, "people_frame": [i for i in range(5) for _ in (0, 1)],
                    "people_box": [0.1, 0.1, 0.4, 0.9, 0.5, 0.1, 0.9, 0.9] * 5, "people_height": [0.8] * 10,
                    "people_confidence": [0.9] * 10},
-        "damage": {"noise": 1.0, "grain": 0.0, "blockiness": 0.1, "combing": 0.0, "halos": 0.0},
+        "damage": {"noise": 1.0, "grain": 0.0, "blockiness": 0.1, "combing": 0.0, "halos": 0.0, "source_px": 720.0},
         "sharpness": {"effective_px": 300.0, "sharpness": 100.0, "luma": 0.4},
         "photomotion": {"photomotion": 7.0},
         "cuts": {"cut": 0.0, "jump": 0.0, "gradual": 0.0, "cut_times_s": []},
