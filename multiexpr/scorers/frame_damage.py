@@ -3,6 +3,7 @@
 All are measured at the size of the clip, because a resized frame shows neither combs nor blocks nor noise.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import reduce
 
@@ -28,6 +29,9 @@ CLIPPED_LEVELS = 12, 240  # values beyond these may be clipped
 MIN_EDGES = 50
 OVERSHOOT = 0.05  # relative to the step; a bicubic kernel overshoots by 0.07
 MIN_OVERSHOOTS = 20
+SOURCE_LINES = (360, 480, 576, 720)  # usual heights of videos that are enlarged
+MIN_SCALE, MAX_SCALE = 1 / 3, 0.95
+SIZES_TRIED = 2.0  # by which blocks at one of several possible sizes count less than those at the size of the clip
 COMB_RATIO, COMB_LEVELS = 2.0, 2.0  # by which lines differ more from their neighbours than from their field
 
 
@@ -39,7 +43,7 @@ class DamageScorer:
     columns = [  # noqa: RUF012
         *(
             (name, pa.float64())
-            for name in ("noise", "grain", "blockiness", "combing", "halos", "source_px", "clipped")
+            for name in ("noise", "grain", "blockiness", "combing", "halos", "enlargement", "source_px", "clipped")
         ),
         ("content_box", pa.list_(pa.float64())),
     ]
@@ -63,18 +67,34 @@ class _Measurement(BufferedMeasurement):
         height, width = self.frames[0].shape[:2]
         frames = [crop(frame, box) for frame in self.frames]
         grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-        at_rest = median_picture(grays)
+        source_sizes = list(at_source_sizes(grays[::3], height))
         edges = [isolated_edges(gray) for gray in grays[::2]]
+        factor = float(np.median([enlargement(found) for found in edges]))
+        blocks = [median_blockiness(grays), *(median_blockiness(size) / SIZES_TRIED for size in source_sizes)]
         return {
             "noise": rounded(np.median([noise_sd(gray) for gray in grays])),
             "grain": rounded(np.median([grain(gray) for gray in grays[::2]])),
-            "blockiness": rounded(np.median([blockiness(gray) for gray in grays])),
-            "combing": rounded(max(combing(gray, at_rest) for gray in grays)),
+            "blockiness": rounded(max(blocks)),
+            "combing": rounded(max(map(largest_combing, [grays, *source_sizes]))),
             "halos": rounded(np.median([halos(found) for found in edges])),
-            "source_px": rounded(min(grays[0].shape) / np.median([enlargement(found) for found in edges])),
+            "enlargement": rounded(factor),
+            "source_px": rounded(min(grays[0].shape) / factor),
             "clipped": rounded(np.median([clipped_share(frame) for frame in frames])),
             "content_box": rounded_all(np.array(box) / (width, height, width, height)),
         }
+
+
+def at_source_sizes(pictures: list[np.ndarray], height: int) -> Iterator[list[np.ndarray]]:
+    """Yield pictures at the sizes that they may have had before they were enlarged: combs and blocks are enlarged too.
+
+    Args:
+        pictures: (H, W) pictures, perhaps without the bars of the frames.
+        height: height of the frames.
+    """
+    for lines in SOURCE_LINES:
+        scale = lines / height
+        if MIN_SCALE <= scale <= MAX_SCALE:
+            yield [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for p in pictures]
 
 
 def content_box(frames: list[np.ndarray]) -> tuple[int, int, int, int]:
@@ -244,6 +264,11 @@ def blockiness(gray: np.ndarray) -> float:
     return min(_blockiness_across(gray.astype(np.float32)), _blockiness_across(gray.T.astype(np.float32)))
 
 
+def median_blockiness(pictures: list[np.ndarray]) -> float:
+    """Return the median blockiness of pictures of one clip."""
+    return float(np.median([blockiness(picture) for picture in pictures]))
+
+
 def _blockiness_across(values: np.ndarray) -> float:
     steps = np.abs(np.diff(values, axis=1))
     jumps = (steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2).mean(0)
@@ -265,6 +290,12 @@ def median_picture(pictures: list[np.ndarray]) -> np.ndarray:
         for i in range(end):
             ordered[i], ordered[i + 1] = cv2.min(ordered[i], ordered[i + 1]), cv2.max(ordered[i], ordered[i + 1])
     return (ordered[middle].astype(np.float32) + ordered[len(ordered) // 2]) / 2
+
+
+def largest_combing(pictures: list[np.ndarray]) -> float:
+    """Return the combing of the worst of (H, W) pictures of one clip."""
+    at_rest = median_picture(pictures)
+    return max(combing(picture, at_rest) for picture in pictures)
 
 
 def combing(gray: np.ndarray, at_rest: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """Damage: each measure rises with its damage and not with the others, nor with the content of a clip."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -220,3 +222,22 @@ def test_grain_is_noise_relative_to_detail():
     assert grain(sharp) < 1 < grain(grainy)
     assert grain(edges()) == 0
     assert noise_sd(sharp) == pytest.approx(noise_sd(grainy), rel=0.1)
+
+
+def enlarge(frame, lines):
+    return cv2.resize(frame, (round(frame.shape[1] * lines / len(frame)), lines), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("lines", [360, 480])
+def test_combs_of_a_video_that_was_enlarged_are_found(lines):
+    still = [scene(s, height=lines, width=600) for s in range(0, 60, 6)]
+    combed = [woven(first, second) for first, second in pairwise(still)]
+    assert score([enlarge(frame, 640) for frame in still])["combing"] <= LIMITS.max_combing
+    assert score([enlarge(frame, 640) for frame in combed])["combing"] > LIMITS.max_combing
+
+
+def test_blocks_of_a_video_that_was_enlarged_are_found():
+    frames = [scene(s, height=360, width=600) for s in (0, 6, 12)]
+    blocky = [cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 3])[1], 0) for frame in frames]
+    assert score([enlarge(frame, 600) for frame in frames])["blockiness"] <= LIMITS.max_blockiness
+    assert score([enlarge(frame, 600) for frame in blocky])["blockiness"] > LIMITS.max_blockiness

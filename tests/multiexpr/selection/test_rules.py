@@ -45,6 +45,8 @@ def test_a_good_clip_passes_every_rule(scores):
         ({"grain": 1.5}, ["grainy"]),
         ({"halos": 0.2}, ["oversharpened"]),
         ({"source_px": 80.0}, ["enlarged"]),
+        ({"halos": 0.2, "enlargement": 3.0, "source_px": 240.0}, []),  # the halos of the kernel
+        ({"halos": 0.2, "enlargement": 6.0, "source_px": 120.0}, ["oversharpened", "enlarged"]),
         ({"blockiness": 0.5}, ["blocky"]),
         ({"combing": 0.001}, ["interlaced"]),
         ({"photomotion": 3.0}, ["unaesthetic"]),
