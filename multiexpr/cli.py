@@ -172,6 +172,9 @@ def _add_execution(parser: Parser) -> None:
         metavar="LIST",
         help="devices of the networks: auto, cpu, or a list such as cuda:0,cuda:1 (default: auto)",
     )
+    parser.add_argument(
+        "--decoder", default="software", metavar="NAME", help="video decoder: software or nvdec (default: software)"
+    )
 
 
 def _load_recipe(args: argparse.Namespace) -> "Recipe | None":
@@ -193,7 +196,7 @@ def _execution_config(args: argparse.Namespace) -> "ExecutionConfig":
     from multiexpr.execution.executors import ExecutionConfig
 
     devices = tuple(name.strip() for name in args.devices.split(",") if name.strip())
-    return ExecutionConfig(executor=args.executor, workers=args.workers, devices=devices)
+    return ExecutionConfig(executor=args.executor, workers=args.workers, devices=devices, decoder=args.decoder)
 
 
 def _listing_options(args: argparse.Namespace) -> dict:
