@@ -5,7 +5,8 @@ differ.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -209,7 +210,7 @@ class KeepOverlays:
     """Thresholds on overlays."""
 
     max_text: float = 0.004
-    max_watermark: float = 0.02
+    max_watermark: float = 0.06
     max_inset: float = 0.0
 
 
@@ -391,3 +392,18 @@ def _toml(value: Any) -> str:
 def save_recipe(path: Path, recipe: Recipe) -> None:
     """Write a recipe as TOML, readable by `load_recipe`."""
     write_text(path, to_toml(recipe))
+
+
+@contextmanager
+def recipe_in_use(path: Path, recipe: Recipe) -> Iterator[None]:
+    """Write a recipe while a command runs; if the command raises a `UserError`, the file becomes what it was before."""
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    save_recipe(path, recipe)
+    try:
+        yield
+    except UserError:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_text(path, before)
+        raise

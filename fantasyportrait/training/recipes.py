@@ -64,7 +64,7 @@ def tiny() -> TrainingConfig:
         recipe="tiny",
         size="small",
         backbone="full",
-        optimizer=OptimizerConfig(learning_rate=2e-3, backbone_learning_rate=2e-3, warmup_steps=50),
+        optimizer=OptimizerConfig(learning_rate=2e-3, backbone_learning_rate=2e-3, warmup_steps=50, decay=0.5),
         sizes=((64, 64),),
         num_frames=9,
         steps=1500,

@@ -1,5 +1,6 @@
 """Checkpoints of a training run with torch.distributed.checkpoint: written whole, read by any number of processes."""
 
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def load_checkpoint(
     """Load a checkpoint in place and return its step and its position in the data.
 
     Raises:
-        UserError: it does not hold what the run trains.
+        UserError: it is damaged, or does not hold what the run trains.
     """
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import (
@@ -80,12 +81,8 @@ def load_checkpoint(
     )
 
     state = _collect(model, optimizer, ema)
-    try:
-        with _one_process_is_fine():
-            dcp.load(state, checkpoint_id=str(path), no_dist=ranks.world_size == 1)
-    except (RuntimeError, dcp.CheckpointException) as error:
-        reason = str(error).strip().splitlines()[-1][:160]
-        raise UserError(f"{path} does not hold what the run trains ({reason}); use the recipe it began with") from error
+    with _reading(path), _one_process_is_fine():
+        dcp.load(state, checkpoint_id=str(path), no_dist=ranks.world_size == 1)
     options = StateDictOptions(ignore_frozen_params=True, strict=False)
     set_model_state_dict(model, state["model"], options=options)
     set_optimizer_state_dict(model, optimizer, state["optimizer"], options=options)
@@ -93,6 +90,21 @@ def load_checkpoint(
     if ema:
         ema.values, ema.num_updates = state["ema"], progress["ema_updates"]
     return progress["step"], SamplerState(**progress["sampler"])
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise UserError for what PyTorch raises if a checkpoint cannot be read."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, CheckpointException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
+        raise UserError(
+            f"{path} is damaged or does not hold what the run trains ({reason}); use the recipe that the run began "
+            "with, or remove this folder to continue from the checkpoint before it"
+        ) from error
 
 
 @contextmanager
@@ -124,14 +136,18 @@ def read_trained(path: Path, *, average: bool) -> dict[str, torch.Tensor]:
     Args:
         path: folder of the checkpoint.
         average: whether to return the average; without one, the parameters are returned.
+
+    Raises:
+        UserError: it is damaged.
     """
     from torch.distributed.checkpoint import FileSystemReader
     from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlanner
     from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
-    names = FileSystemReader(str(path)).read_metadata().state_dict_metadata
-    part = "ema" if average and any(name.startswith("ema.") for name in names) else "model"
     state: dict[str, Any] = {}
-    planner = _EmptyStateDictLoadPlanner(keys={name for name in names if name.startswith(f"{part}.")})
-    _load_state_dict(state, FileSystemReader(str(path)), planner=planner, no_dist=True)
+    with _reading(path):
+        names = FileSystemReader(str(path)).read_metadata().state_dict_metadata
+        part = "ema" if average and any(name.startswith("ema.") for name in names) else "model"
+        planner = _EmptyStateDictLoadPlanner(keys={name for name in names if name.startswith(f"{part}.")})
+        _load_state_dict(state, FileSystemReader(str(path)), planner=planner, no_dist=True)
     return state[part]

@@ -5,6 +5,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exprbench.core.files import atomic_path, sha256_path
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
@@ -16,7 +18,8 @@ from exprbench.media.stream import StreamReader
 from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.models.detector import Models
-from multiexpr.recipe import Export, Recipe
+from multiexpr.recipe import Export, Recipe, ScoreMotion
+from multiexpr.scorers.people import is_damaged, smoothed
 
 MASKS_SUFFIX = ".masks.npz"
 MIN_SEEN = 0.8  # share of frames that show a face, if people were not judged before
@@ -126,9 +129,10 @@ def _read_packets(reader: StreamReader, video: VideoSource) -> list[Any]:
 
 def _write_faces(path: Path, tracker: FaceTracker, sha256: str, export: Export, people: CountedPeople | None) -> int:
     """Write tracks and masks of the people in an exported clip, and return their number."""
+    smooths = is_damaged(_middle_frame(path))
     with open_clip(path) as frames:
         for frame in frames:
-            tracker.update(frame)
+            tracker.update(smoothed(frame) if smooths else frame)
     tracks = collect(tracker, sha256, export.engine)
     tracks = select_tracks(tracks, people) if people else _seen_often(tracks)
     if export.tracks:
@@ -136,6 +140,13 @@ def _write_faces(path: Path, tracker: FaceTracker, sha256: str, export: Export, 
     if export.masks:
         save_masks(path.with_name(path.stem + MASKS_SUFFIX), face_masks(tracks))
     return len(tracks.tracks)
+
+
+def _middle_frame(path: Path) -> np.ndarray:
+    """Return the middle frame of a clip at the size at which damage is judged in scoring, because size changes it."""
+    video, side = VideoSource(path=str(path)), ScoreMotion().short_side
+    with open_frames(video, [probe(video).duration_s / 2], short_side=side, long_side=side) as frames:
+        return next(iter(frames))
 
 
 def _seen_often(tracks: FaceTracks) -> FaceTracks:

@@ -1,7 +1,7 @@
 """Verdicts: a pure function of stored scores and a recipe: kept, dropped for a reason, or an error with a code."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,10 @@ from exprbench.core.files import atomic_path, write_json
 from exprbench.core.progress import say
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.scorers import container
-from multiexpr.selection.copies import REASON, drop_copies
+from multiexpr.selection.copies import REASON, copies_among, drop_copies
 from multiexpr.selection.rules import READS, RULES, Rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import Column, from_table
-from multiexpr.storage.parquet import list_shards, read_metadata, read_table, schema_metadata, shard_path
+from multiexpr.storage.parquet import list_shards, read_metadata, read_parts, schema_metadata, shard_path
 from multiexpr.storage.workspace import Workspace
 
 KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
@@ -233,6 +233,18 @@ def _schema(existing: pa.Schema | None, name: str) -> pa.Schema:
     return pa.schema(head + [existing.field(c) if existing else pa.field(c, dtype) for c in READS[name]])
 
 
+def judge_shards(workspace: Workspace, recipe: Recipe, order: Sequence[str]) -> Iterator[tuple[Scores, Verdicts]]:
+    """Yield the scores of all clips, some shards at a time, with the verdicts of the rules.
+
+    Raises:
+        UserError: there is no index, or a file of scores is damaged.
+    """
+    shards = workspace.indexed_shards()
+    for start in range(0, len(shards), SHARDS_PER_BATCH):
+        scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
+        yield scores, judge(scores, recipe.keep, order)
+
+
 def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel:
     """Return the funnel and, with `save`, write a verdict on every clip; only stored scores are read.
 
@@ -240,33 +252,47 @@ def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel
         UserError: there is no index, or a file of scores is damaged.
     """
     order = active_scorers(workspace, recipe)
-    shards = workspace.indexed_shards()
     funnel, made_with = Funnel(), defaultdict(set)
     with _verdict_writer(workspace) if save else nullcontext() as out:
-        for start in range(0, len(shards), SHARDS_PER_BATCH):
-            scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
-            verdicts = judge(scores, recipe.keep, order)
+        for scores, verdicts in judge_shards(workspace, recipe, order):
             if out:
                 out.write_table(_as_table(scores, verdicts, order))
             _count(funnel, scores, verdicts, order)
             for name, fingerprints in scores.made_with.items():
                 made_with[name] |= fingerprints
-    if mixed := [name for name, fingerprints in made_with.items() if len(fingerprints) > 1]:
-        say(f"select: scores of different settings are mixed ({', '.join(mixed)}); make them equal with: "
-            f"multiexpr score {workspace.root}")  # fmt: skip
+    _say_mixed(workspace, made_with)
+    copies = near_duplicates(workspace, recipe)
+    if "signature" in recipe.score.optional:
+        funnel.reached[REASON], funnel.dropped[REASON] = funnel.num_kept, len(copies)
+        funnel.num_kept -= len(copies)
     if save:
-        if "signature" in recipe.score.optional:
-            _drop_copies(workspace, recipe, order, funnel)
+        drop_copies(workspace, copies)
         write_json(workspace.root / "funnel.json", funnel.as_dict())
     return funnel
 
 
-def _drop_copies(workspace: Workspace, recipe: Recipe, order: Sequence[str], funnel: Funnel) -> None:
-    """Drop near-duplicates among the kept clips, the last step of the funnel."""
+def _say_mixed(workspace: Workspace, made_with: Mapping[str, set[str]]) -> None:
+    """Print the names of the scorers that have scores of several settings."""
+    if mixed := [name for name, fingerprints in made_with.items() if len(fingerprints) > 1]:
+        say(
+            f"select: scores of different settings are mixed ({', '.join(mixed)}); make them equal with: "
+            f"multiexpr score {workspace.root}"
+        )
+
+
+def near_duplicates(workspace: Workspace, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the near-duplicates among the clips that the rules keep, the last step of the funnel; see `COPIES`."""
+    if "signature" not in recipe.score.optional:
+        return []
+    order = active_scorers(workspace, recipe)
+    kept = [_kept_clips(scores, verdicts) for scores, verdicts in judge_shards(workspace, recipe, order)]
     quality = next(name for name in order if name in AESTHETICS)
-    num_copies = drop_copies(workspace, recipe.keep.copies, (quality, quality))
-    funnel.reached[REASON], funnel.dropped[REASON] = funnel.num_kept, num_copies
-    funnel.num_kept -= num_copies
+    return copies_among(workspace, pa.concat_tables(kept), recipe.keep.copies, quality)
+
+
+def _kept_clips(scores: Scores, verdicts: Verdicts) -> pa.Table:
+    rows = np.flatnonzero(verdicts.outcome == OUTCOMES.index(KEPT))
+    return pa.table({"clip_id": scores.clip_ids.take(pa.array(rows)), "shard": pa.array(scores.shards[rows])})
 
 
 @contextmanager
@@ -334,8 +360,8 @@ def kept_by_shard(workspace: Workspace) -> dict[int, dict[str, list[int]]]:
         raise UserError(
             f"there are no verdicts in {workspace.root}; create them with: multiexpr select {workspace.root}"
         )
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "people"])
     kept: dict[int, dict[str, list[int]]] = defaultdict(dict)
-    for row in table.filter(pc.equal(table["outcome"], "kept")).select(["clip_id", "shard", "people"]).to_pylist():
-        kept[row["shard"]][row["clip_id"]] = row["people"]
+    for part in read_parts(workspace.verdicts, ["clip_id", "shard", "outcome", "people"]):
+        for row in part.filter(pc.equal(part["outcome"], KEPT)).to_pylist():
+            kept[row["shard"]][row["clip_id"]] = row["people"]
     return dict(kept)
