@@ -71,7 +71,7 @@ def add_executor(parser: Parser) -> None:
 
 
 def add_execution(parser: Parser) -> None:
-    """Add the flags `--executor`, `--workers` and `--devices`; `execution_config` reads them."""
+    """Add the flags `--executor`, `--workers`, `--devices` and `--decoder`; `execution_config` reads them."""
     add_executor(parser)
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="number of processes (default: all cores)")
     parser.add_argument(
@@ -80,14 +80,18 @@ def add_execution(parser: Parser) -> None:
         metavar="LIST",
         help="devices of the networks: auto, cpu, or a list such as cuda:0,cuda:1 (default: auto)",
     )
+    parser.add_argument(
+        "--decoder", default="software", metavar="NAME", help="video decoder: software or nvdec (default: software)"
+    )
 
 
 def execution_config(args: argparse.Namespace) -> "ExecutionConfig":
-    """Return the executor, workers and devices of the command line."""
+    """Return the executor, workers, devices and decoder of the command line."""
     from exprbench.commands.options import name_list
     from multiexpr.execution.executors import ExecutionConfig
 
-    return ExecutionConfig(executor=args.executor, workers=args.workers, devices=tuple(name_list(args.devices)))
+    devices = tuple(name_list(args.devices))
+    return ExecutionConfig(executor=args.executor, workers=args.workers, devices=devices, decoder=args.decoder)
 
 
 def add_destination(parser: Parser) -> None:
