@@ -74,10 +74,12 @@ def examine(
     chosen = absolute_paths(method, options or {})
     environment = find_environment(method, python=python, repo=repo)
     yield _check_installation(method, python, repo)
-    if method.repo:
+    if method.repo and (repo or is_installed(method)):
         yield _check_repo(method, environment)
-    packages, check = _check_interpreter(method, environment)
-    yield check
+    packages = None
+    if python or is_installed(method):
+        packages, check = _check_interpreter(method, environment)
+        yield check
     if packages is not None and method.lock_path.is_file():
         yield _check_packages(method, packages, is_own=python is not None)
     yield from (_check_weight(method, weight, environment, chosen) for weight in method.weights)

@@ -127,7 +127,8 @@ def install(method: Method, *, engine: str | None = None, repo_url: str | None =
     with FileLock(folder.with_name(folder.name + ".lock")):
         if is_installed(method):
             return folder
-        _checkout(method, folder / "repo", repo_url or method.repo)
+        url = repo_url or method.repo
+        _checkout(method, folder / "repo", str(Path(url).absolute()) if Path(url).is_dir() else url)
         make = {"uv": _make_with_uv, "conda": _make_with_conda, "docker": _make_with_docker}[chosen]
         python = make(method, folder)
         write_json(folder / MARKER, {"engine": chosen, "python": python, "commit": method.commit, "id": method.id})

@@ -164,6 +164,7 @@ class KeepDamage:
     max_blockiness: float = 0.4
     max_combing: float = 0.0005
     max_halos: float = 0.1
+    min_source_px: float = 144.0
 
 
 @dataclass(frozen=True, kw_only=True)

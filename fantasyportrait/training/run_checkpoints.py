@@ -40,6 +40,9 @@ def save_checkpoint(
 
     The folder gets its name after all of it is written, so a run that is killed leaves no half checkpoint. Of the
     checkpoints before it, the newest `keep - 1` are kept.
+
+    Raises:
+        UserError: it cannot be written, for example because the disk is full.
     """
     import torch.distributed.checkpoint as dcp
 
@@ -48,7 +51,7 @@ def save_checkpoint(
     if ranks.is_main:
         shutil.rmtree(temporary, ignore_errors=True)
     ranks.barrier()
-    with _one_process_is_fine():
+    with _writing(temporary), _one_process_is_fine():
         dcp.save(_collect(model, optimizer, ema), checkpoint_id=str(temporary), no_dist=ranks.world_size == 1)
     if ranks.is_main:
         progress = {"step": step, "sampler": vars(state), "ema_updates": ema.num_updates if ema else 0}
@@ -100,11 +103,30 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, CheckpointException) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
         raise UserError(
-            f"{path} is damaged or does not hold what the run trains ({reason}); use the recipe that the run began "
-            "with, or remove this folder to continue from the checkpoint before it"
+            f"{path} is damaged or does not hold what the run trains ({_reason(error)}); use the recipe that the run "
+            "began with, or remove this folder to continue from the checkpoint before it"
         ) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Remove a checkpoint that cannot be written, and raise UserError for what PyTorch raises."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except (OSError, CheckpointException) as error:
+        shutil.rmtree(path, ignore_errors=True)
+        raise UserError(
+            f"a checkpoint cannot be written to {path.parent} ({_reason(error)}); the ones before it are kept, and the "
+            "same command continues from them"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the last line of an error's message; PyTorch's hold the tracebacks of all processes."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
 
 
 @contextmanager

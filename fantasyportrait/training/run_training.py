@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from exprbench.benchmark import Benchmark
 from exprbench.core.errors import UserError
 from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
@@ -129,6 +130,7 @@ def train(
     """
     _adopt_slurm()
     config, out = override(get_recipe(recipe), settings or {}), Path(out)
+    bench = Benchmark.open(Path(benchmark)) if benchmark else None
     with _sole_run(out):
         is_tiny = config.recipe == "tiny" and model is None and data is None
         if is_tiny:
@@ -142,7 +144,7 @@ def train(
         store = _open_data(config, folder, Path(data) if data else None, sources, reference, target)
         messages = _train(
             config, folder, adapter, store, out, target,
-            continue_adapter=continue_adapter, benchmark=Path(benchmark) if benchmark else None, num_cases=num_cases,
+            continue_adapter=continue_adapter, bench=bench, num_cases=num_cases,
         )  # fmt: skip
         if is_tiny:
             messages.append(f"wrote {sample_tiny(config, out, _first_used(_list_all(sources), store))}")
@@ -282,7 +284,7 @@ def _train(
     device: torch.device,
     *,
     continue_adapter: bool,
-    benchmark: Path | None,
+    bench: Benchmark | None,
     num_cases: int,
 ) -> list[str]:
     ranks = init_training_ranks(device, config, folder.base.backbone.num_attention_heads)
@@ -296,11 +298,11 @@ def _train(
         sampling = SamplingConfig(size="x".join(map(str, config.sizes[0])), fps=config.fps, frames=config.num_frames)
         videos = out / "validation" / f"step-{trainer.step:07d}"
         return validate_with_benchmark(
-            model, folder, benchmark, videos, sampling,  # type: ignore[arg-type]
+            model, folder, bench, videos, sampling,  # type: ignore[arg-type]
             device=device, ranks=ranks, precision=config.precision, limit=num_cases,
         )  # fmt: skip
 
-    trainer.run(on_validation=validate if benchmark else None)
+    trainer.run(on_validation=validate if bench else None)
     if not ranks.is_main:
         return []
     write_loss_curve(out, out / "loss_curve.png")

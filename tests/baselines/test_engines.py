@@ -68,9 +68,10 @@ def run(method, bench, out):
     return load_run(out, "single-self-0001")
 
 
-def test_conda_makes_an_environment_from_the_lock(machine, method, square_bench, tmp_path, no_models):
+def test_conda_makes_an_environment_from_the_lock(machine, method, square_bench, tmp_path, no_models, monkeypatch):
     method, upstream = method
-    folder = install(method, repo_url=str(upstream))  # the first engine that there is
+    monkeypatch.chdir(upstream.parent)
+    folder = install(method, repo_url=upstream.name)  # the first engine that there is
     venv, lock = str(folder / "venv"), str(method.lock_path)
     python = f"python={method.python}"
     assert machine() == [

@@ -21,7 +21,7 @@ from tests.multiexpr import unseen_variants, variants
 TOOL = SHARED / "tools/curation_set.py"
 STAGES = {  # a label, its value for a fault, and the rules that look for the fault
     "people": (0, ("few_people", "many_people")),
-    "sharp": (0, ("blurred", "blurred_faces", "small_faces")),
+    "sharp": (0, ("enlarged", "blurred", "blurred_faces", "small_faces")),
     "quality": (0, ("noisy", "grainy", "blocky", "interlaced", "oversharpened", "dark", "unaesthetic",
                     "burnt_out_faces", "crushed_faces", "dark_faces")),
     "cut": (1, ("cut", "jump_cut", "gradual_cut")),

@@ -27,12 +27,14 @@ SQUARE = "scale=480:480:force_original_aspect_ratio=increase,crop=480:480,setsar
 CLOSE = "crop=400:400:150:170," + SQUARE  # the head of s29
 SMALL = "scale=160:80:flags=area,scale=960:480:flags="
 SLIDES = "fps=1,fps=25"
-FLASH = "eq=eval=frame:brightness='0.5*between(n,37,37)'"
+FLASH = "eq=eval=frame:brightness='0.5*between(n,36,38)'"
 AUTO_EXPOSURE = "eq=eval=frame:brightness='0.1*clip((t-1.2)/0.5,0,1)'"
 FLICKER = "eq=eval=frame:brightness='0.05*sin(9*t)'"
 SALT = "geq=lum='if(lt(random(1),0.04),255*gt(random(2),0.5),lum(X,Y))':cb='cb(X,Y)':cr='cr(X,Y)'"
 SHAKE = "crop=880:440:40+30*sin(7*t):20+15*cos(9*t)"
-PUNCH_IN = "split[p][q];[p]trim=0:1.5[r];[q]trim=1.5:3,crop=720:360:120:40,scale=960:480[s];[r][s]concat"
+PUNCH_IN = (
+    "split[p][q];[p]trim=0:1.5[r];[q]trim=1.5:3,setpts=PTS-STARTPTS,crop=720:360:120:40,scale=960:480[s];[r][s]concat"
+)
 LOW_BITRATE = ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "45k")
 JPEG = ("-c:v", "mjpeg", "-q:v", "31", "-qmin", "31", "-qmax", "31", "-huffman", "default")
 
@@ -165,7 +167,7 @@ def _others(folder: Path) -> dict[str, dict[str, Any]]:
         "two_paintings": (["s4.jpg", "s5.jpg"], beside("", SQUARE, SQUARE), STILL),
         "right_soft": (["d0", "d3"], beside("", SQUARE, f"{SQUARE},gblur=sigma=4"), SHARPNESS),
         "left_lens_blur": (["jgz", "d0"], beside("", f"{SQUARE},boxblur=5:2", SQUARE), SHARPNESS),
-        "far_right": (["d0", "s29"], beside("", SQUARE, SQUARE), SHARPNESS),
+        "far_right": (["d0", "s29"], beside("", SQUARE, SQUARE), {"keep": None, "expressive": None}),
         "dissolve_same_people": (["d3", "d12"], same, CUT),
         "nearly_neutral": (["d3", "d0"], beside("", SQUARE, f"trim=0:0.3,setpts=12*(PTS-STARTPTS),{SQUARE}"),
                            {"keep": 0, "expressive": 0}),

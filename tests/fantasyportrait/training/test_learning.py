@@ -1,6 +1,6 @@
 """The tiny recipe learns to use its conditioning, on drawn and on filmed faces.
 
-On one core of a server, training takes 3 minutes for drawn faces and 6 for filmed ones.
+On one core of a server, training takes 4 minutes for drawn faces and 6 for filmed ones.
 """
 
 from collections import namedtuple
@@ -86,9 +86,9 @@ def test_one_command_ends_with_a_curve_a_video_and_a_model(drawn):
 
 @pytest.mark.slow
 def test_the_loss_with_true_expressions_is_well_below_that_with_shuffled_ones(drawn):
-    losses = last_validation(drawn)
-    assert losses["true"] < 0.9 * losses["shuffled"]
-    assert losses["true"] < 0.9 * losses["dropped"]
+    losses = last_validation(drawn)  # 0.080, 0.404 and 0.191 when it was written
+    assert losses["true"] < 0.5 * losses["shuffled"]
+    assert losses["true"] < 0.7 * losses["dropped"]
 
 
 @pytest.mark.slow
@@ -105,15 +105,15 @@ def test_a_sampled_video_follows_its_driver_and_not_another(drawn, tmp_path):
     def error(a, b):
         return np.abs(made[a][4:].astype(float) - shown[b][4:]).mean()  # beyond the frames near rest
 
-    assert error(1, 1) < error(1, 2)
-    assert error(2, 2) < error(2, 1)
+    assert error(1, 1) < 0.8 * error(1, 2)  # 9.6 and 19.8 when it was written
+    assert error(2, 2) < 0.8 * error(2, 1)
 
 
 @pytest.mark.slow
 def test_the_loss_on_filmed_people_is_well_below_that_with_shuffled_expressions(filmed):
-    losses = last_validation(filmed.run)
-    assert losses["true"] < 0.6 * losses["shuffled"]
-    assert losses["true"] < 0.8 * losses["dropped"]
+    losses = last_validation(filmed.run)  # 0.11, 0.47 and 0.24 with each seed
+    assert losses["true"] < 0.5 * losses["shuffled"]
+    assert losses["true"] < 0.7 * losses["dropped"]
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_videos_of_a_filmed_person_follow_their_driver_by_aed_and_correlation(fi
     """The first frame of a person is animated by each part of her clip, and compared with every part.
 
     Each video and each driver has equally many own and other partners, so that neither a blurred video nor a driver at
-    rest has an advantage.
+    rest has an advantage. With three seeds, the AED of own drivers was 0.68 to 0.88 times that of others.
     """
     drivers = filmed.clips[name]
     portrait = drivers[0].with_name(f"{name}.png")

@@ -76,3 +76,14 @@ def test_a_folder_that_another_run_writes_is_refused(verb, broken, tiny_folder, 
     assert f"{out} is being written by process" in capsys.readouterr().err
     done.set()
     other.join()
+
+
+@pytest.mark.parametrize("content", [None, "{}"])
+def test_a_folder_that_is_no_benchmark_is_refused_before_training(content, tmp_path, tiny_folder, capsys):
+    if content:
+        (tmp_path / "bench").mkdir()
+        (tmp_path / "bench/benchmark.json").write_text(content)
+    words = ["train", "--recipe", "tiny", "--out", str(tmp_path / "run"), "--benchmark", str(tmp_path / "bench")]
+    assert main(words) == 2
+    assert str(tmp_path / "bench") in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """The loop: learning, resuming, several processes, checkpoints, what is not finite."""
 
+import errno
 import json
 import signal
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint.filesystem import FileSystem
 
 from exprbench.core.errors import UserError
 from fantasyportrait.training.run_checkpoints import find_checkpoints, read_trained
@@ -131,6 +133,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path, name, damage):
     for read in (lambda: make(tmp_path), lambda: read_trained(path, average=True)):
         with pytest.raises(UserError, match=rf"{path} is damaged .*remove this folder"):
             read()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "I/O error")])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_ones_before(tmp_path, monkeypatch, error):
+    trainer = make(tmp_path, replace(CONFIG, steps=2, save_every=1))
+    trainer.run()
+    kept = [path.name for path in find_checkpoints(tmp_path)]
+
+    def fail(*_, **__):
+        raise error
+
+    trainer.step += 1
+    monkeypatch.setattr(FileSystem, "create_stream", fail)
+    with pytest.raises(UserError, match=rf"cannot be written to {tmp_path}/checkpoints .*{error.strerror}"):
+        trainer.save()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
+    monkeypatch.undo()
+    assert make(tmp_path).step == 2
 
 
 def test_what_is_not_finite_stops_the_run_with_its_batch_saved(tmp_path):
