@@ -29,6 +29,7 @@ CLIPPED_LEVELS = 12, 240  # values beyond these may be clipped
 MIN_EDGES = 50
 OVERSHOOT = 0.05  # relative to the step; a bicubic kernel overshoots by 0.07
 MIN_OVERSHOOTS = 20
+KERNEL_FACTOR = 2.5  # enlargement beyond which the halos of a picture are those of the kernel that enlarged it
 SOURCE_LINES = (360, 480, 576, 720)  # usual heights of videos that are enlarged
 MIN_SCALE, MAX_SCALE = 1 / 3, 0.95
 SIZES_TRIED = 2.0  # by which blocks at one of several possible sizes count less than those at the size of the clip
