@@ -12,6 +12,7 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import read_json, sha256_json
 from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
+from exprbench.face_engine import choose_engine
 from multiexpr.captions import caption
 from multiexpr.captions.stage import CaptionStage
 from multiexpr.execution.executors import (
@@ -162,9 +163,15 @@ def _run_start(workspace: Workspace) -> float:
 
 
 def resolve_methods(recipe: Recipe) -> Recipe:
-    """Return the recipe with the aesthetics method `auto` replaced by the one available on this machine."""
+    """Return the recipe with `auto` replaced by what is available on this machine: aesthetics method and face engines.
+
+    Raises:
+        UserError: a face engine is not installed.
+    """
     aesthetics = replace(recipe.score.aesthetics, method=aesthetics_method(recipe))
-    return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics))
+    motion = replace(recipe.score.motion, engine=choose_engine(recipe.score.motion.engine))
+    tracks = replace(recipe.export, engine=choose_engine(recipe.export.engine))
+    return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics, motion=motion), export=tracks)
 
 
 def select(out: Path | str, *, recipe: Recipe | None = None, save: bool = True) -> verdicts.Funnel:

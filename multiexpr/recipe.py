@@ -89,7 +89,7 @@ class ScoreMotion:
 
     fps: float = setting(12.5, above=0)
     short_side: int = setting(540, above=0)
-    engine: Literal["mediapipe", "openvino", "auto"] = "mediapipe"
+    engine: Literal["auto", "mediapipe", "openvino", "torch"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +279,7 @@ class Export:
     crf: int = 17
     tracks: bool = True
     masks: bool = True
-    engine: Literal["mediapipe", "openvino", "auto"] = "mediapipe"
+    engine: Literal["auto", "mediapipe", "openvino", "torch"] = "auto"
     formats: tuple[Literal["folder", "open-sora", "webdataset"], ...] = ("folder", "open-sora")
     tar_bytes: int = setting(1_000_000_000, above=0)
 

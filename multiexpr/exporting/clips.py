@@ -10,13 +10,14 @@ import numpy as np
 from exprbench.core.files import atomic_path, sha256_path
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect, landmarker
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect
 from exprbench.media import MediaError, VideoSource, open_clip, open_frames, probe, write_video
 from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span
 from exprbench.media.stream import StreamReader
 from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, save_masks
+from multiexpr.models.detector import Models
 from multiexpr.recipe import Export, Recipe, ScoreMotion
 from multiexpr.scorers.people import is_damaged, smoothed
 
@@ -31,7 +32,14 @@ def clip_path(folder: Path, clip_id: str) -> Path:
     return folder / "clips" / clip_id[:2] / f"{clip_id}.mp4"
 
 
-def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, people: CountedPeople | None = None) -> Row:
+def export_clip(
+    clip: Row,
+    video: VideoSource,
+    into: Path,
+    recipe: Recipe,
+    people: CountedPeople | None = None,
+    models: Models | None = None,
+) -> Row:
     """Write a clip, its face tracks and its masks, and return its columns of the export table.
 
     Args:
@@ -40,6 +48,7 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, peopl
         into: folder of the dataset.
         recipe: its [export] section applies.
         people: people whose tracks and masks are written; None writes those who are visible in most frames.
+        models: networks of the worker; None loads the landmarker in this process.
 
     Raises:
         MediaError: the clip cannot be read.
@@ -66,7 +75,9 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, peopl
         "people": list(people.numbers) if people else [],
     }
     if recipe.export.tracks or recipe.export.masks:
-        row["num_people"] = _write_faces(path, written.fps, row["sha256"], recipe.export, people)
+        landmarker = (models or Models(recipe)).landmarker(recipe.export.engine)
+        tracker = FaceTracker(landmarker, fps=written.fps, follow_regions=True)
+        row["num_people"] = _write_faces(path, tracker, row["sha256"], recipe.export, people)
     return row
 
 
@@ -116,9 +127,8 @@ def _read_packets(reader: StreamReader, video: VideoSource) -> list[Any]:
     return packets_of(reader, Span(Fraction(video.start_s).limit_denominator(10**6), end_s))
 
 
-def _write_faces(path: Path, fps: float, sha256: str, export: Export, people: CountedPeople | None) -> int:
+def _write_faces(path: Path, tracker: FaceTracker, sha256: str, export: Export, people: CountedPeople | None) -> int:
     """Write tracks and masks of the people in an exported clip, and return their number."""
-    tracker = FaceTracker(landmarker(export.engine), fps=fps, follow_regions=True)
     smooths = is_damaged(_middle_frame(path))
     with open_clip(path) as frames:
         for frame in frames:

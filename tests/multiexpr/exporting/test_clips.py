@@ -88,7 +88,7 @@ def faces(monkeypatch):
         rates.append(fps)
         return SimpleNamespace(update=lambda frame: None)
 
-    monkeypatch.setattr(exporting, "landmarker", lambda engine: None)
+    monkeypatch.setattr(exporting.Models, "landmarker", lambda models, engine: None)
     monkeypatch.setattr(exporting, "FaceTracker", tracker)
     monkeypatch.setattr(exporting, "collect", lambda tracker, sha256, engine: replace(tracks, video_sha256=sha256))
     return rates
@@ -176,3 +176,23 @@ def test_masks_are_the_share_of_each_cell_and_written_whole_or_not_at_all(tmp_pa
     save_masks(tmp_path / "m.npz", np.zeros((3, 50, 40, 80), np.uint8))
     assert (tmp_path / "m.npz").stat().st_size < 10_000
     assert_atomic(lambda: save_masks(tmp_path / "m.npz", masks), tmp_path / "m.npz", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("corners", "cells"),
+    [
+        ((-20, -20, 11, 7), {(0, 0): 255, (0, 1): 127}),  # beyond the upper left corner; 4 of 8 columns of a cell
+        ((-20, -20, -1, 30), {}),  # outside
+        ((28, 16, 500, 500), {(2, 3): 127}),  # beyond the lower right corner of a frame of 32 x 24 pixels
+        ((32, 0, 40, 8), {}),
+        ((8, 8, 23, 15), {(1, 1): 255, (1, 2): 255}),
+    ],
+)
+def test_the_mask_of_a_face_is_cut_at_the_border_of_the_frame(corners, cells):
+    left, top, right, bottom = corners
+    points = np.tile([[left, top], [right, top], [right, bottom], [left, bottom]], (120, 1))[:478]
+    landmarks = np.zeros((1, 478, 3), np.float32)
+    landmarks[0, :, :2] = (points + 0.5) / (32, 24)
+    track = replace(people.person(1), landmarks=landmarks)
+    masks = face_masks(FaceTracks(num_frames=1, width=32, height=24, fps=25, made_by="given", tracks=(track,)))
+    assert {(i, j): masks[0, 0, i, j] for i, j in np.argwhere(masks[0, 0]).tolist()} == cells
