@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.common import tree_cpu_s
 from exprbench.core.cli_base import Parser
 from exprbench.core.files import write_json
 from fantasyportrait.backbone import resolve_device
@@ -21,29 +22,30 @@ from fantasyportrait.training.clip_sources import list_clips, parse_source
 from fantasyportrait.training.latent_cache import EncodedOnTheFly, ExampleStore, LatentCache, write_cache
 
 
-def seconds_per_example(store: ExampleStore, num_examples: int) -> float:
-    """Return the mean time of loading one of the first examples; the encoders are loaded before."""
+def time_example(store: ExampleStore, num_examples: int) -> dict[str, float]:
+    """Return the mean wall and processor time of loading one of the first examples; encoders are loaded before."""
     store.load(0)
-    start = time.perf_counter()
+    wall_s, cpu_s = time.perf_counter(), tree_cpu_s()
     for index in range(num_examples):
         store.load(index)
-    return (time.perf_counter() - start) / num_examples
+    return {
+        "wall_s": (time.perf_counter() - wall_s) / num_examples,
+        "cpu_s": (tree_cpu_s() - cpu_s) / num_examples,
+    }
 
 
 def measure(encoder: ClipEncoder, source: str, num_examples: int) -> dict[str, Any]:
-    """Return the seconds per example on the fly and from a cache, and the size of an example in the cache."""
+    """Return the times per example on the fly and from a cache, and the size of an example in the cache."""
     clips = list_clips(*parse_source(source))
     with TemporaryDirectory() as folder:
         write_cache(Path(folder), clips, encoder)
         cache, fly = LatentCache(Path(folder)), EncodedOnTheFly(clips, encoder)
         num_examples = min(num_examples, len(cache.entries))
         size = sum(path.stat().st_size for path in (Path(folder) / "shards").glob("*.safetensors"))
-        encoding, reading = (seconds_per_example(store, num_examples) for store in (fly, cache))
+        times = {name: time_example(store, num_examples) for name, store in (("on_the_fly", fly), ("cache", cache))}
     return {
         "examples": num_examples,
-        "on_the_fly_s": encoding,
-        "cache_s": reading,
-        "ratio": encoding / reading,
+        **times,
         "cache_mib_per_example": size / len(cache.entries) / 2**20,
     }
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exprbench.benchmark import Case
 from exprbench.core.cache import pack_json, read_entry, write_entry
 from exprbench.core.errors import ItemError
@@ -18,7 +20,7 @@ from exprbench.core.processes import WorkerKilled
 from exprbench.core.schema import decode
 from exprbench.faces import FaceTrack, FaceTracks
 from exprbench.faces.video_tracks import given_path, given_tracks, main_faces, track_image
-from exprbench.media import read_image
+from exprbench.media import open_clip, read_image
 from exprbench.metrics import Metric
 from exprbench.metrics.errors import MetricError
 from exprbench.metrics.face_pair import FacePair, Readings
@@ -328,7 +330,7 @@ def face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
         if track is None:
             return {}
         crops = FaceCrops(READERS[reader], plan.device, track, plan.jitters)
-        crops.update(read_image(plan.bench.path(case.source)))
+        crops.update(_source_image(plan, case))
         return crops.compute()
 
     return FaceInputs(
@@ -342,6 +344,15 @@ def face_inputs(resolved: ResolvedCase, results: Results) -> FaceInputs:
         read=read,
         read_source=read_source,
     )
+
+
+def _source_image(plan: ScoringPlan, case: Case) -> np.ndarray:
+    """Return the source image of a case, or the first frame of its source if that is a video."""
+    path = plan.bench.path(case.source)
+    if plan.bench.assets[case.source].kind != "driver":
+        return read_image(path)
+    with open_clip(path, fps=plan.bench.fps, max_frames=1) as video:
+        return next(iter(video))
 
 
 def _source_face(plan: ScoringPlan, case: Case, results: Results, face: int) -> FaceTrack | None:

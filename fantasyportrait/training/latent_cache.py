@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -93,7 +93,7 @@ def _write_shard(path: Path, clips: Sequence[ClipFile], encoder: ClipEncoder) ->
             excluded[f"{clip.source}/{clip.name}"] = str(error)
             continue
         for example in examples:
-            tensors |= {f"{len(entries)}.{field}": t.contiguous() for field, t in example.tensors.items()}
+            tensors |= {f"{len(entries)}.{field}": t.clone().contiguous() for field, t in example.tensors.items()}
             entries.append({"name": example.name, "source": clip.source, "bucket": list(example.bucket)})
     save_tensors(path, tensors)
     write_json(path.with_suffix(".json"), {"sha256": sha256_path(path), "entries": entries, "excluded": excluded})
@@ -104,10 +104,11 @@ class LatentCache:
     """Cache on disk, read by any number of processes.
 
     Raises:
-        UserError: there is no cache, or a shard is missing.
+        UserError: there is no cache, or a shard is missing or damaged.
     """
 
     path: Path
+    _verified: set[Path] = field(default_factory=set, repr=False)  # shards whose hash this process has compared
 
     def __post_init__(self) -> None:
         if not (self.path / CACHE_FILE).is_file():
@@ -146,16 +147,19 @@ class LatentCache:
         return {clip: reason for _, record in self._records for clip, reason in record["excluded"].items()}
 
     def load(self, index: int) -> Example:
-        """Return an example; only its own tensors are read."""
+        """Return an example; the hash of its shard is compared the first time, later only its own tensors are read."""
         path, i, entry = self._located[index]
-        if not path.is_file():
-            raise UserError(f"there is no file {path}; run fantasyportrait prepare again")
+        if path not in self._verified:
+            if path in self.verify([path]):
+                raise UserError(f"{path} is missing or damaged; run fantasyportrait prepare again")
+            self._verified.add(path)
         tensors = open_tensors(path)
         return Example(name=entry.name, **{field: tensors[f"{i}.{field}"] for field in FIELDS})
 
-    def verify(self) -> list[Path]:
-        """Return the shards whose contents do not match their hash."""
-        return [path for path, record in self._records if not path.is_file() or sha256_path(path) != record["sha256"]]
+    def verify(self, paths: Sequence[Path] | None = None) -> list[Path]:
+        """Return the shards, all or those of `paths`, whose contents do not match their hash."""
+        hashes = {path: record["sha256"] for path, record in self._records}
+        return [path for path in paths or hashes if not path.is_file() or sha256_path(path) != hashes[path]]
 
     def check_encoders(self, identity: dict[str, Any]) -> None:
         """Raise UserError if the cache was made with other encoders or sizes than `identity` names."""

@@ -1,5 +1,6 @@
 """Checkpoints of a training run with torch.distributed.checkpoint: written whole, read by any number of processes."""
 
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ def save_checkpoint(
 
     The folder gets its name after all of it is written, so a run that is killed leaves no half checkpoint. Of the
     checkpoints before it, the newest `keep - 1` are kept.
+
+    Raises:
+        UserError: it cannot be written, for example because the disk is full.
     """
     import torch.distributed.checkpoint as dcp
 
@@ -47,7 +51,7 @@ def save_checkpoint(
     if ranks.is_main:
         shutil.rmtree(temporary, ignore_errors=True)
     ranks.barrier()
-    with _one_process_is_fine():
+    with _writing(temporary), _one_process_is_fine():
         dcp.save(_collect(model, optimizer, ema), checkpoint_id=str(temporary), no_dist=ranks.world_size == 1)
     if ranks.is_main:
         progress = {"step": step, "sampler": vars(state), "ema_updates": ema.num_updates if ema else 0}
@@ -70,7 +74,7 @@ def load_checkpoint(
     """Load a checkpoint in place and return its step and its position in the data.
 
     Raises:
-        UserError: it does not hold what the run trains.
+        UserError: it is damaged, or does not hold what the run trains.
     """
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import (
@@ -80,12 +84,8 @@ def load_checkpoint(
     )
 
     state = _collect(model, optimizer, ema)
-    try:
-        with _one_process_is_fine():
-            dcp.load(state, checkpoint_id=str(path), no_dist=ranks.world_size == 1)
-    except (RuntimeError, dcp.CheckpointException) as error:
-        reason = str(error).strip().splitlines()[-1][:160]
-        raise UserError(f"{path} does not hold what the run trains ({reason}); use the recipe it began with") from error
+    with _reading(path), _one_process_is_fine():
+        dcp.load(state, checkpoint_id=str(path), no_dist=ranks.world_size == 1)
     options = StateDictOptions(ignore_frozen_params=True, strict=False)
     set_model_state_dict(model, state["model"], options=options)
     set_optimizer_state_dict(model, optimizer, state["optimizer"], options=options)
@@ -93,6 +93,40 @@ def load_checkpoint(
     if ema:
         ema.values, ema.num_updates = state["ema"], progress["ema_updates"]
     return progress["step"], SamplerState(**progress["sampler"])
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise UserError for what PyTorch raises if a checkpoint cannot be read."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, CheckpointException) as error:
+        raise UserError(
+            f"{path} is damaged or does not hold what the run trains ({_reason(error)}); use the recipe that the run "
+            "began with, or remove this folder to continue from the checkpoint before it"
+        ) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Remove a checkpoint that cannot be written, and raise UserError for what PyTorch raises."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except (OSError, CheckpointException) as error:
+        shutil.rmtree(path, ignore_errors=True)
+        raise UserError(
+            f"a checkpoint cannot be written to {path.parent} ({_reason(error)}); the ones before it are kept, and the "
+            "same command continues from them"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the last line of an error's message; PyTorch's hold the tracebacks of all processes."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
 
 
 @contextmanager
@@ -124,14 +158,18 @@ def read_trained(path: Path, *, average: bool) -> dict[str, torch.Tensor]:
     Args:
         path: folder of the checkpoint.
         average: whether to return the average; without one, the parameters are returned.
+
+    Raises:
+        UserError: it is damaged.
     """
     from torch.distributed.checkpoint import FileSystemReader
     from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlanner
     from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
-    names = FileSystemReader(str(path)).read_metadata().state_dict_metadata
-    part = "ema" if average and any(name.startswith("ema.") for name in names) else "model"
     state: dict[str, Any] = {}
-    planner = _EmptyStateDictLoadPlanner(keys={name for name in names if name.startswith(f"{part}.")})
-    _load_state_dict(state, FileSystemReader(str(path)), planner=planner, no_dist=True)
+    with _reading(path):
+        names = FileSystemReader(str(path)).read_metadata().state_dict_metadata
+        part = "ema" if average and any(name.startswith("ema.") for name in names) else "model"
+        planner = _EmptyStateDictLoadPlanner(keys={name for name in names if name.startswith(f"{part}.")})
+        _load_state_dict(state, FileSystemReader(str(path)), planner=planner, no_dist=True)
     return state[part]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from exprbench.benchmark import Benchmark
 from exprbench.core.errors import UserError
+from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
 from fantasyportrait.backbone import resolve_device
 from fantasyportrait.checkpoints.layout import PROMPT_FILE
@@ -63,18 +66,24 @@ def prepare(
     Raises:
         UserError: an argument is wrong, or the cache was made with other settings.
     """
+    _adopt_slurm()
     config = override(get_recipe(recipe), settings or {})
     encoder = ClipEncoder(ModelFolder(Path(model)), _encoding(config, reference, dtype), resolve_device(device))
     clips = _list_all(sources)
     if caption := next((clip.caption for clip in clips if clip.caption), None):
         tokenize_prompt(caption, encoder.folder.base.tokenizer)  # a base without tokenizer is refused at once
-    write_cache(Path(out), clips, encoder)
+    with _sole_run(Path(out)):
+        write_cache(Path(out), clips, encoder)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return f"{out}: the share of process {os.environ.get('RANK', '0')} is written"
     cache = LatentCache(Path(out))
-    for clip, reason in cache.excluded.items():
-        say(f"{clip} is excluded: {reason}")
+    _say_excluded(cache.excluded)
     return f"{out}: {len(cache.entries)} examples, {len(cache.excluded)} clips excluded"
+
+
+def _say_excluded(excluded: dict[str, str]) -> None:
+    for clip, reason in excluded.items():
+        say(f"{clip} is excluded: {reason}")
 
 
 def _encoding(config: TrainingConfig, reference: str = "first", dtype: str = "bf16") -> EncodingConfig:
@@ -121,23 +130,40 @@ def train(
     """
     _adopt_slurm()
     config, out = override(get_recipe(recipe), settings or {}), Path(out)
-    is_tiny = config.recipe == "tiny" and model is None and data is None
-    if is_tiny:
-        sources = sources or _draw_clips(out)
-        model = _make_tiny(config, out, sources)
-    if model is None:
-        raise UserError("no model to train; give --model with a folder of fantasyportrait convert")
-    folder = ModelFolder(Path(model))
-    adapter = replace(folder.adapter, augmented=AUGMENTED[config.augment])
-    target = resolve_device(device)
-    store = _open_data(config, folder, Path(data) if data else None, sources, reference, target)
-    messages = _train(
-        config, folder, adapter, store, out, target,
-        continue_adapter=continue_adapter, benchmark=Path(benchmark) if benchmark else None, num_cases=num_cases,
-    )  # fmt: skip
-    if is_tiny:
-        messages.append(f"wrote {sample_tiny(config, out, _list_all(sources)[0].path)}")
-    return messages
+    bench = Benchmark.open(Path(benchmark)) if benchmark else None
+    with _sole_run(out):
+        is_tiny = config.recipe == "tiny" and model is None and data is None
+        if is_tiny:
+            sources = sources or _draw_clips(out)
+            model = _make_tiny(config, out, sources)
+        if model is None:
+            raise UserError("no model to train; give --model with a folder of fantasyportrait convert")
+        folder = ModelFolder(Path(model))
+        adapter = replace(folder.adapter, augmented=AUGMENTED[config.augment])
+        target = resolve_device(device)
+        store = _open_data(config, folder, Path(data) if data else None, sources, reference, target)
+        messages = _train(
+            config, folder, adapter, store, out, target,
+            continue_adapter=continue_adapter, bench=bench, num_cases=num_cases,
+        )  # fmt: skip
+        if is_tiny:
+            messages.append(f"wrote {sample_tiny(config, out, _first_used(_list_all(sources), store))}")
+        return messages
+
+
+def _first_used(clips: Sequence[ClipFile], store: ExampleStore) -> Path:
+    """Return the first video that has an example."""
+    used = {entry.name.rpartition("#")[0] for entry in store.entries}
+    return next(clip.path for clip in clips if f"{clip.source}/{clip.name}" in used)
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _sole_run(out: Path) -> AbstractContextManager[None]:
+    """Lock the output folder in the main process: two runs cannot write it at once."""
+    return sole_writer(out) if _is_main() else nullcontext()
 
 
 def plan(
@@ -207,13 +233,16 @@ def _open_data(
     if data is None:
         dtype = "fp32" if config.precision == "fp32" else "bf16"
         encoder = ClipEncoder(folder, _encoding(config, reference, dtype), device)
-        store: ExampleStore = InMemory(EncodedOnTheFly(_list_all(sources), encoder))
+        encoded = EncodedOnTheFly(_list_all(sources), encoder)
+        if _is_main():
+            _say_excluded(encoded.excluded)
+        store: ExampleStore = InMemory(encoded)
     else:
         store = LatentCache(data)
         encoder = ClipEncoder(folder, _encoding(config))
         store.check_encoders({k: v for k, v in encoder.identity().items() if k not in ("reference", "dtype")})
     if not store.entries:
-        raise UserError("the data hold no examples; see the excluded clips of fantasyportrait prepare")
+        raise UserError("the data hold no examples: all clips were excluded; give others")
     return store
 
 
@@ -255,7 +284,7 @@ def _train(
     device: torch.device,
     *,
     continue_adapter: bool,
-    benchmark: Path | None,
+    bench: Benchmark | None,
     num_cases: int,
 ) -> list[str]:
     ranks = init_training_ranks(device, config, folder.base.backbone.num_attention_heads)
@@ -269,11 +298,11 @@ def _train(
         sampling = SamplingConfig(size="x".join(map(str, config.sizes[0])), fps=config.fps, frames=config.num_frames)
         videos = out / "validation" / f"step-{trainer.step:07d}"
         return validate_with_benchmark(
-            model, folder, benchmark, videos, sampling,  # type: ignore[arg-type]
+            model, folder, bench, videos, sampling,  # type: ignore[arg-type]
             device=device, ranks=ranks, precision=config.precision, limit=num_cases,
         )  # fmt: skip
 
-    trainer.run(on_validation=validate if benchmark else None)
+    trainer.run(on_validation=validate if bench else None)
     if not ranks.is_main:
         return []
     write_loss_curve(out, out / "loss_curve.png")

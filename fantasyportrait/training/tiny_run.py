@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from exprbench.core.errors import UserError
 from exprbench.core.files import sha256_path, write_json
 from exprbench.media import open_clip, write_image
 from fantasyportrait.checkpoints.layout import EXPRESSION_FILE
@@ -28,14 +29,17 @@ MAX_SEGMENTS = 16  # of each video, to which the autoencoder is fitted
 
 
 def write_tiny_model(folder: Path, clips: Sequence[ClipFile], config: TrainingConfig) -> None:
-    """Write a model folder of random weights with an autoencoder of patches fitted to clips, unless it is there."""
+    """Write a model folder of random weights with an autoencoder of patches fitted to clips, unless it is there.
+
+    Raises:
+        UserError: no clip can be read.
+    """
     if folder.is_dir():
         return
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     write_random_model(partial, config.size, config.seed)
-    segments = [segment for clip in clips for segment in islice(_segments(clip.path, config), MAX_SEGMENTS)]
-    vae = PatchAutoencoder().fit(np.stack(segments))
+    vae = PatchAutoencoder().fit(_read_segments(clips, config))
     save_tensors(partial / "base/vae/diffusion_pytorch_model.safetensors", vae.state_dict())
     write_json(partial / "base/vae/config.json", {"_class_name": "PatchAutoencoder"})
     normalise_expressions(ModelFolder(partial), clips, config)
@@ -67,6 +71,23 @@ def _features(encoder: ClipEncoder, clips: Sequence[ClipFile]) -> Iterator[np.nd
             yield np.concatenate([motion.features for motion in encoder.motions(clip)])
         except ENCODING_ERRORS:
             continue
+
+
+def _read_segments(clips: Sequence[ClipFile], config: TrainingConfig) -> np.ndarray:
+    """Return segments of all videos that can be read, (B, F, H, W, 3).
+
+    Raises:
+        UserError: there is none.
+    """
+    found, reason = [], "all are shorter"
+    for clip in clips:
+        try:
+            found += islice(_segments(clip.path, config), MAX_SEGMENTS)
+        except ENCODING_ERRORS as error:
+            reason = f"{clip.source}/{clip.name}: {error}"
+    if not found:
+        raise UserError(f"no video has {config.num_frames} frames that can be read ({reason}); give others")
+    return np.stack(found)
 
 
 def _segments(path: Path, config: TrainingConfig) -> Iterator[np.ndarray]:

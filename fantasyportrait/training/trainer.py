@@ -60,9 +60,11 @@ def build_optimizer(model: TrainableModel, config: OptimizerConfig, *, full_back
     return AdamW8bit(groups, **options)
 
 
-def warm_up(step: int, warmup_steps: int) -> float:
-    """Return the factor of the learning rate in step `step`, counted from 1."""
-    return min(1.0, step / warmup_steps) if warmup_steps else 1.0
+def rate_factor(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Return the factor of the learning rates in step `step` of `steps`, counted from 1."""
+    rising = step / config.warmup_steps if config.warmup_steps else 1.0
+    falling = (steps - step + 1) / (config.decay * steps) if config.decay else 1.0
+    return min(1.0, rising, falling)
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:
@@ -176,7 +178,7 @@ class Trainer:
         norm = self._clip_gradient()
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise save_failed_batch(self.out, self.step, self.ranks.rank, list(zip(batches, drawn, strict=True)))
-        factor = warm_up(self.step, self.config.optimizer.warmup_steps)
+        factor = rate_factor(self.step, self.config.steps, self.config.optimizer)
         for group in self.optimizer.param_groups:
             set_rate(group, group["peak_lr"] * factor)
         self.optimizer.step()

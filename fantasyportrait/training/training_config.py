@@ -11,7 +11,7 @@ from fantasyportrait.training.objective_config import ObjectiveConfig
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Settings of AdamW and its schedule: a linear warm-up, then a constant rate."""
+    """Settings of AdamW and its schedule: a linear warm-up, a constant rate, and perhaps a linear decay to zero."""
 
     learning_rate: float = setting(1e-4, "learning rate of the adapter and of LoRA", above=0)
     backbone_learning_rate: float = setting(1e-5, "learning rate of a backbone that is trained in full", above=0)
@@ -19,11 +19,14 @@ class OptimizerConfig:
     beta1: float = setting(0.9, "decay of the first moment", minimum=0)
     beta2: float = setting(0.999, "decay of the second moment", minimum=0)
     warmup_steps: int = setting(500, "number of steps of linear warm-up", minimum=0)
+    decay: float = setting(0.0, "share of the steps, at the end, in which the rates fall to zero", minimum=0)
     clip_norm: float = setting(1.0, "largest norm of the gradient", above=0)
     eight_bit: bool = setting(False, "optimizer states in 8 bits (torchao)")
 
     def __post_init__(self) -> None:
         check_settings(self, lambda name: f"optimizer.{name}")
+        if self.decay > 1:
+            raise UserError(f"optimizer.decay is {self.decay:g}; expected 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

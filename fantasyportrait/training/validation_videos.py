@@ -60,7 +60,7 @@ def sample_benchmark_cases(
 def validate_with_benchmark(
     model: TrainableModel,
     folder: ModelFolder,
-    benchmark: Path,
+    bench: Benchmark,
     out: Path,
     config: SamplingConfig,
     *,
@@ -76,12 +76,11 @@ def validate_with_benchmark(
 
     Args:
         model, folder, device, ranks, precision: as for `build_pipeline`.
-        benchmark: folder of `exprbench build`.
+        bench: benchmark of the cases.
         out: folder of the videos.
         config: sampling settings.
         limit: number of cases of each track.
     """
-    bench = Benchmark.open(benchmark)
     with torch.no_grad():
         pipeline = build_pipeline(model, folder, device, ranks, precision)
         failed = sample_benchmark_cases(pipeline, bench, out, config, limit=limit, is_main=ranks.is_main)
@@ -92,7 +91,7 @@ def validate_with_benchmark(
         return {}
     try:
         record = score(
-            benchmark=benchmark, predictions=out, method="training", out=out / "record.json", workers=0, floors=False,
+            benchmark=bench.root, predictions=out, method="training", out=out / "record.json", workers=0, floors=False,
             metrics=COLUMNS,
         )  # fmt: skip
     except UserError as error:

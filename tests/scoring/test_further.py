@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exprbench.media import read_image
+from exprbench import score_pair
+from exprbench.faces.video_tracks import given_tracks
+from exprbench.media import read_clip, read_image, write_image
 from exprbench.metrics import face_readers
 from exprbench.metrics.csim import cosine
+from tests.people import clip, give, person
 from tests.scoring.conftest import case_of
 
 SELF, CROSS, DUO = "single-self-0001", "single-cross-0001", "multi-self-0001"
@@ -64,31 +67,62 @@ class Colours:
         return read
 
 
-def test_identity_is_that_of_the_source_image(method, monkeypatch, tmp_path):
+@pytest.fixture
+def colours(monkeypatch, tmp_path):
+    """The identity network is replaced by the mean colour of the crop."""
     monkeypatch.setattr(face_readers, "_module", lambda name: Colours)
     monkeypatch.setattr("exprbench.weights.require", lambda name: tmp_path)
     monkeypatch.setattr("exprbench.weights.require_package", lambda name: None)
     face_readers.loaded.cache_clear()
+    yield Colours.load("cpu")
+    face_readers.loaded.cache_clear()
+
+
+def identity(read, frame, track, t):
+    points = track.landmarks[t, :, :2].astype(float) * (frame.shape[1], frame.shape[0])
+    return read([Colours.crop(frame, points)])["dlib_identity"]
+
+
+def test_identity_is_that_of_the_source_image(method, colours):
     record = method.score(metrics=["csim"])
     assert record.ids["csim"] == "csim[dlib-resnet-v1,mp-align5,cosine]"
     case = case_of(record, CROSS)
     row = next(c for c in method.bench.cases if c.case_id == CROSS)
-    from exprbench.faces.video_tracks import given_tracks
-
-    source_tracks = given_tracks(method.bench.path(row.source))
-    read = Colours.load("cpu")
-
-    def identity(frame, track, t):
-        points = track.landmarks[t, :, :2].astype(float) * (frame.shape[1], frame.shape[0])
-        return read([Colours.crop(frame, points)])["dlib_identity"]
-
-    source = identity(read_image(method.bench.path(row.source)), source_tracks.tracks[0], 0)
+    source_track = given_tracks(method.bench.path(row.source)).tracks[0]
+    source = identity(colours, read_image(method.bench.path(row.source)), source_track, 0)
     track = method.tracks(CROSS).tracks[0]
     frames = method.frames(CROSS)
-    expected = np.mean([cosine(identity(frame, track, t), source) for t, frame in enumerate(frames)])
+    expected = np.mean([cosine(identity(colours, frame, track, t), source) for t, frame in enumerate(frames)])
     assert case.values["csim"] == pytest.approx(expected, rel=1e-9)
     assert all("csim" in c.values for c in record.cases)
-    face_readers.loaded.cache_clear()
+
+
+def test_identity_of_a_pair_is_that_of_the_first_frame_of_the_reference(colours, tmp_path):
+    track = person(8)
+    reference, prediction = clip(tmp_path / "a.mp4", 8, track), clip(tmp_path / "b.mp4", 8, track, start=3)
+    source = identity(colours, read_clip(reference)[0][0], track, 0)
+    expected = np.mean([cosine(identity(colours, f, track, t), source) for t, f in enumerate(read_clip(prediction)[0])])
+    scores = score_pair(prediction, reference, metrics=["csim"])
+    assert scores == {"csim": pytest.approx(expected, rel=1e-9)}
+    assert scores["csim"] < score_pair(reference, reference, metrics=["csim"])["csim"]
+
+
+def test_identity_of_a_pair_whose_reference_is_a_folder_of_frames(colours, tmp_path):
+    track = person(8)
+    reference, prediction = clip(tmp_path / "a.mp4", 8, track), clip(tmp_path / "b.mp4", 8, track, start=3)
+    frames = tmp_path / "frames"
+    for i, frame in enumerate(read_clip(reference)[0]):
+        write_image(frames / f"{i:05}.png", frame)
+    give(frames, given_tracks(reference))
+    expected = score_pair(prediction, reference, metrics=["csim"])["csim"]
+    assert score_pair(prediction, frames, metrics=["csim"]) == {"csim": pytest.approx(expected, rel=1e-9)}
+
+
+def test_identity_of_a_pair_whose_first_frame_shows_no_face_has_a_reason(colours, tmp_path):
+    reference = clip(tmp_path / "a.mp4", 8, person(8, hidden=(0,)))
+    scores = score_pair(clip(tmp_path / "b.mp4", 8, person(8)), reference, metrics=["csim", "lmd"])
+    assert list(scores) == ["lmd"]
+    assert scores.unscored["csim"] == "no frame in which it is defined"
 
 
 def test_without_identity_packages_the_column_says_so(method, monkeypatch):

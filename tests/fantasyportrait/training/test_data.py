@@ -14,7 +14,7 @@ from fantasyportrait.model.text_image_encoders import encode_prompt, tokenize_pr
 from fantasyportrait.model.vae import encode_video, image_condition
 from fantasyportrait.portrait import choose_crop_resize
 from fantasyportrait.training.batches import SampleKey, collate
-from fantasyportrait.training.clip_encoder import ClipEncoder, nearest_size
+from fantasyportrait.training.clip_encoder import STORED_DTYPES, ClipEncoder, nearest_size
 from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_source
 from fantasyportrait.training.latent_cache import EncodedOnTheFly, LatentCache, write_cache
 from fantasyportrait.training.run_training import prepare
@@ -161,6 +161,15 @@ def test_a_cache_holds_every_example_and_names_what_is_left_out(cache, clips, en
             assert torch.equal(loaded.tensors[name], tensor), name
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_clips_with_the_same_caption_are_stored_one_by_one(clips, encoder, quick_features, own_cache, tmp_path, dtype):
+    encoder = ClipEncoder(encoder.folder, replace(encoder.config, dtype=dtype))
+    write_cache(tmp_path / "cache", list_clips("hallo3", clips), encoder)
+    first, *others = (LatentCache(tmp_path / "cache").load(i).text for i in range(3))
+    assert first.dtype == STORED_DTYPES[dtype]
+    assert all(torch.equal(first, other) for other in others)
+
+
 def test_encoding_on_the_fly_gives_the_same(cache, clips, encoder):
     stored, fly = LatentCache(cache), EncodedOnTheFly(list_clips("hallo3", clips), encoder)
     assert fly.entries == stored.entries
@@ -179,7 +188,10 @@ def test_only_missing_or_damaged_shards_are_written_again(cache, clips, encoder,
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    assert LatentCache(cache).verify() == [path]
+    damaged = LatentCache(cache)
+    assert damaged.verify() == [path]
+    with pytest.raises(UserError, match=f"{path} is missing or damaged; run fantasyportrait prepare again"):
+        [damaged.load(i) for i in range(3)]
     assert write_cache(cache, listed, encoder, per_shard=2) == 1
     assert f"{path.name} is missing or damaged" in capsys.readouterr().err
     path.with_suffix(".json").unlink()

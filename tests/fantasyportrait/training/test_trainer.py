@@ -1,17 +1,20 @@
 """The loop: learning, resuming, several processes, checkpoints, what is not finite."""
 
+import errno
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint.filesystem import FileSystem
 
 from exprbench.core.errors import UserError
 from fantasyportrait.training.run_checkpoints import find_checkpoints, read_trained
 from fantasyportrait.training.run_log import read_metrics
 from fantasyportrait.training.trainable import trained_parameters
-from fantasyportrait.training.trainer import build_optimizer, warm_up
+from fantasyportrait.training.trainer import build_optimizer, rate_factor
 from tests.fantasyportrait.training.examples import tiny_model
 from tests.fantasyportrait.training.runs import CONFIG, Store, launch, losses, make
 
@@ -121,6 +124,35 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
         make(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata"])
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:500]), Path.unlink])
+def test_a_damaged_checkpoint_is_named(tmp_path, name, damage):
+    make(tmp_path, replace(CONFIG, steps=1)).run()
+    (path,) = find_checkpoints(tmp_path)
+    damage(path / name)
+    for read in (lambda: make(tmp_path), lambda: read_trained(path, average=True)):
+        with pytest.raises(UserError, match=rf"{path} is damaged .*remove this folder"):
+            read()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "I/O error")])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_ones_before(tmp_path, monkeypatch, error):
+    trainer = make(tmp_path, replace(CONFIG, steps=2, save_every=1))
+    trainer.run()
+    kept = [path.name for path in find_checkpoints(tmp_path)]
+
+    def fail(*_, **__):
+        raise error
+
+    trainer.step += 1
+    monkeypatch.setattr(FileSystem, "create_stream", fail)
+    with pytest.raises(UserError, match=rf"cannot be written to {tmp_path}/checkpoints .*{error.strerror}"):
+        trainer.save()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
+    monkeypatch.undo()
+    assert make(tmp_path).step == 2
+
+
 def test_what_is_not_finite_stops_the_run_with_its_batch_saved(tmp_path):
     trainer = make(tmp_path, store=Store(broken="s/3#0"))
     with pytest.raises(UserError, match=r"not finite at step \d+; the samples of process 0 were .*s/3#0"):
@@ -138,9 +170,16 @@ def test_old_checkpoints_are_removed_and_half_ones_are_ignored(tmp_path):
     assert [p.name for p in find_checkpoints(tmp_path)] == ["step-0000005", "step-0000006"]
 
 
-def test_rates_warm_up_and_the_backbone_has_its_own():
-    assert [warm_up(step, 4) for step in (1, 2, 4, 9)] == [0.25, 0.5, 1, 1]
-    assert warm_up(1, 0) == 1
+def test_rates_rise_and_fall():
+    schedule = replace(CONFIG.optimizer, warmup_steps=4, decay=0.25)
+    steps = (1, 2, 4, 9, 15, 16, 17, 20)
+    assert [rate_factor(step, 20, schedule) for step in steps] == [0.25, 0.5, 1, 1, 1, 1, 0.8, 0.2]
+    assert {rate_factor(step, 20, replace(schedule, warmup_steps=0, decay=0.0)) for step in steps} == {1}
+    with pytest.raises(UserError, match=r"optimizer\.decay is 1\.5; expected 0 to 1"):
+        replace(schedule, decay=1.5)
+
+
+def test_the_backbone_has_its_own_rate():
     model = tiny_model().requires_grad_()
     config = replace(CONFIG.optimizer, learning_rate=1e-3, backbone_learning_rate=1e-5)
     own, backbone = build_optimizer(model, config, full_backbone=True).param_groups

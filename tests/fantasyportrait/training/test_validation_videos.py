@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import exprbench
+from exprbench.benchmark import Benchmark
 from fantasyportrait.settings import SamplingConfig
 from fantasyportrait.training import validation_videos
 from fantasyportrait.training.initial_weights import build_model
@@ -43,7 +44,7 @@ def test_cases_of_both_tracks_are_sampled_and_averaged(
     model = build_model(CONFIG, tiny_folder, tiny_folder.adapter, CPU, continue_adapter=True)
     trained = {name: p.detach().clone() for name, p in model.named_parameters()}
     options = {"device": CPU, "ranks": TrainingRanks(), "precision": "fp32", "limit": 1}
-    found = validate_with_benchmark(model, tiny_folder, bench, tmp_path / "out", SAMPLING, **options)
+    found = validate_with_benchmark(model, tiny_folder, Benchmark.open(bench), tmp_path / "out", SAMPLING, **options)
     assert found == {"videos": {"self/aed": 1.0, "cross/aed": 3.0, "cross/apd": 2.0}}
     assert sorted(p.name for p in (tmp_path / "out").glob("*.mp4")) == ["single-cross-0001.mp4", "single-self-0001.mp4"]
     assert scored[0]["metrics"] == ("aed", "apd", "csim")
