@@ -21,7 +21,8 @@ from baselines.command import (
 from baselines.method_environment import Environment
 from baselines.normalize import RawOutput
 from baselines.spec import Method
-from baselines.stage import Job, stage
+from baselines.stage import Job, naming, stage
+from baselines.supervisor import adopt_descendants, end_descendants
 from baselines.timing import shown_frames
 from exprbench.core.errors import ItemError
 from exprbench.core.files import read_json
@@ -129,6 +130,7 @@ def _run_steps(settings: JobSettings, job: Job, gpu: str, log: Path) -> list[dic
 def _supervised(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     path.write_text(json.dumps(request), encoding="utf-8")
     Path(request["result"]).unlink(missing_ok=True)
+    adopt_descendants()
     process = spawn(["baselines.supervisor", str(path)])
     try:
         process.wait()
@@ -136,8 +138,11 @@ def _supervised(path: Path, request: dict[str, Any]) -> dict[str, Any]:
         if process.poll() is None:
             stop([process])
     path.unlink()  # it holds the environment's variables
-    ended = {"status": None, "seconds": 0.0, "timed_out": False, "error": "its supervisor was killed"}
-    return read_json(Path(request["result"])) or ended
+    result = read_json(Path(request["result"]))
+    if not result:
+        end_descendants()
+    error = "its supervisor was killed, or the disk is full"
+    return result or {"status": None, "seconds": 0.0, "timed_out": False, "error": error}
 
 
 def _accept(
@@ -149,7 +154,8 @@ def _accept(
     try:
         path = find_output([Path(fill(pattern, values)) for pattern in spec.find], spec.exclude)
         expected = len(shown_frames(spec, job.num_frames, job.fps))
-        check_output(path, spec, expected, needs_face=needs_face)
+        with naming(path):
+            check_output(path, spec, expected, needs_face=needs_face)
     except ItemError as error:
         raise _explain(method, results, log, error) from error
     return RawOutput(
@@ -165,7 +171,7 @@ def _accept(
 def _explain(method: Method, results: list[dict[str, Any]], log: Path, error: ItemError) -> ItemError:
     """Return the failure behind an unusable output: from the log, the exit status, or the output itself."""
     last = results[-1]
-    tail = log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace") if log.is_file() else ""
+    tail = _tail(log) if log.is_file() else ""
     if any(re.search(pattern, tail) for pattern in method.no_face):
         return ItemError("no_face", f"the method found no face (see {log.name})")
     if last["timed_out"]:
@@ -176,6 +182,13 @@ def _explain(method: Method, results: list[dict[str, Any]], log: Path, error: It
         how = last.get("error") or f"it ended with status {last['status']}"
         return ItemError("crash", f"{how}, and {error} (see {log.name})")
     return error
+
+
+def _tail(log: Path) -> str:
+    """Return the end of a log."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL))
+        return file.read().decode("utf-8", "replace")
 
 
 def _attempt(error: ItemError | None, results: list[dict[str, Any]]) -> Attempt:

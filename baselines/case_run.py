@@ -9,7 +9,6 @@ from typing import Any
 
 from baselines.attempt import Attempt, JobSettings, run_job
 from baselines.gpus import gpu_name, hold_gpu
-from baselines.method_environment import environment_key
 from baselines.normalize import normalize
 from baselines.run_record import SCHEMA, RunRecord, prediction_path, save_run
 from baselines.stage import Job, plan_jobs
@@ -44,17 +43,18 @@ def can_check_faces() -> bool:
     return weights.locate(LANDMARKER) is not None
 
 
-def case_key(settings: JobSettings, bench: Benchmark, case: Case) -> str:
+def case_key(plan: RunPlan, case: Case) -> str:
     """Return the hash of everything that a prediction depends on."""
-    method, assets = settings.method, bench.assets
+    settings, assets = plan.settings, plan.bench.assets
     key = {
         "case": case.to_row(),
         "inputs": {path: assets[path].sha256 for path in (case.source, *case.drivers)},
-        "fps": bench.fps,
-        "spec": method.sha256,
-        "environment": environment_key(method),
+        "fps": plan.bench.fps,
+        "spec": settings.method.sha256,
+        "environment": [settings.environment.key, settings.environment.commit],
         "options": dict(settings.options),
         "seed": settings.seed,
+        "weights": dict(plan.weights),
     }
     return sha256_json(key)
 
@@ -94,11 +94,11 @@ def _blank_record(plan: RunPlan, case: Case) -> RunRecord:
         method=method.id,
         case_id=case.case_id,
         status="ok",
-        key=case_key(settings, plan.bench, case),
+        key=case_key(plan, case),
         spec_sha256=method.sha256,
-        environment=environment_key(method),
-        commit=method.commit,
-        seed=settings.seed,
+        environment=settings.environment.key,
+        commit=settings.environment.commit,
+        seed=settings.seed if method.takes_seed else None,
         options=dict(settings.options),
         weights=dict(plan.weights),
     )

@@ -107,6 +107,16 @@ def check_options(method: Method, options: Mapping[str, str]) -> None:
             raise UserError(f"{method.id} needs --set {name}=VALUE")
 
 
+def absolute_paths(method: Method, options: Mapping[str, str]) -> dict[str, str]:
+    """Return options with absolute paths of model files that are there: jobs run in folders of their own."""
+    names = {match["name"] for weight in method.weights for match in PLACEHOLDER.finditer(weight.path)}
+
+    def value(name: str, text: str) -> str:
+        return str(Path(text).absolute()) if name in names and Path(text).exists() else text
+
+    return {name: value(name, text) for name, text in options.items()}
+
+
 def write_configs(method: Method, job: Job, environment: Environment, values: Values) -> None:
     """Write the configuration files of a job: a template of the repository with the job's values.
 

@@ -13,6 +13,7 @@ from typing import Literal
 from baselines.attempt import JobSettings, commands_of
 from baselines.command import (
     Command,
+    absolute_paths,
     check_options,
     job_environment,
     make_working_folder,
@@ -70,13 +71,15 @@ def examine(
         options: values of the method's options.
         python, repo: interpreter and repository to use instead of an installed environment.
     """
-    chosen = dict(options or {})
+    chosen = absolute_paths(method, options or {})
     environment = find_environment(method, python=python, repo=repo)
     yield _check_installation(method, python, repo)
-    if method.repo:
+    if method.repo and (repo or is_installed(method)):
         yield _check_repo(method, environment)
-    packages, check = _check_interpreter(method, environment)
-    yield check
+    packages = None
+    if python or is_installed(method):
+        packages, check = _check_interpreter(method, environment)
+        yield check
     if packages is not None and method.lock_path.is_file():
         yield _check_packages(method, packages, is_own=python is not None)
     yield from (_check_weight(method, weight, environment, chosen) for weight in method.weights)
@@ -205,14 +208,19 @@ def _check_kind(method: Method, environment: Environment, options: dict[str, str
 
 
 def _probe(method: Method, environment: Environment, job: Job, command: Command, kind: Kind) -> MethodCheck:
-    words = script_of(command.argv[len(environment.python) :])
+    start = len(environment.python)
+    if command.argv[:start] != environment.python:
+        name = f"arguments of {command.argv[0]} ({kind})"
+        return MethodCheck(name=name, status="warning", detail="not checked: it is not started by {python}")
+    flags, words = script_of(command.argv[start:])
     name = f"arguments of {' '.join(words[:2]) if words[0] == '-m' else words[0]} ({kind})"
     if Path(words[0]).is_relative_to(method.folder):
         return MethodCheck(name=name, status="ok", detail="a script of the method's own folder")
     result = job.folder / "parsed.json"
     result.unlink(missing_ok=True)
     probe = shutil.copy(PROBE, job.folder)  # where a container sees it
-    done = _run_probe([*environment.python, str(probe), str(result), *words], command, job_environment(method, command))
+    argv = [*environment.python, *flags, str(probe), str(result), *words]
+    done = _run_probe(argv, command, job_environment(method, command))
     if not result.is_file():
         return MethodCheck(name=name, status="failed", detail=f"not accepted: {done}")
     unknown = read_json(result)["unknown"]
@@ -239,12 +247,15 @@ def _run_probe(argv: list[str], command: Command, env: dict[str, str]) -> str:
     return f"status {done.returncode}, {lines[-1].strip() if lines else 'no message'}"
 
 
-def script_of(words: Sequence[str]) -> list[str]:
-    """Return the words from the script or `-m MODULE` on; those of a launcher such as torchrun are dropped."""
-    if words[0] == "-m" and words[1] in LAUNCHERS:
-        start = next(i for i, word in enumerate(words) if word.endswith(".py"))
-        return list(words[start:])
-    return list(words)
+def script_of(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the interpreter's flags, and the words from the script or `-m MODULE` on, without a launcher's."""
+    start = 0
+    while words[start].startswith("-") and words[start] != "-m":
+        start += 2 if words[start] in ("-W", "-X") else 1
+    flags, rest = list(words[:start]), list(words[start:])
+    if rest[0] == "-m" and rest[1] in LAUNCHERS:
+        rest = rest[next(i for i, word in enumerate(rest) if word.endswith(".py")) :]
+    return flags, rest
 
 
 def format_checks(checks: Sequence[MethodCheck]) -> str:

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from exprbench import weights
 from exprbench.benchmark import Benchmark
 from exprbench.building import build
 from exprbench.core.files import sha256_path
@@ -51,5 +52,7 @@ def _draw(portraits: Path, driving: Path) -> None:
 
 
 def _give(path: Path, tracks: FaceTracks) -> None:
-    """Save the exact tracks, so that no model is needed."""
+    """Save the exact tracks if there is no model to detect them, as in the method's videos; then LMD has no value."""
+    if weights.locate("face_landmarker"):
+        return
     save_tracks(path.with_name(path.stem + GIVEN_SUFFIX), replace(tracks, video_sha256=sha256_path(path)))

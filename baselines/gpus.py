@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from exprbench.core.cache import cache_root
 from exprbench.core.errors import UserError
@@ -21,7 +22,7 @@ def check_gpus(gpus: Sequence[str]) -> tuple[str, ...]:
         UserError: there are none, or one is given twice.
     """
     named = [gpu for gpu in gpus if gpu]
-    if not gpus or len(set(named)) < len(named):
+    if not gpus or len(set(named)) < len(named) or "none" in named:
         raise UserError(f"--gpus is {','.join(gpus)!r}; expected different indices like 0,1, or 'none'")
     return tuple(gpus)
 
@@ -29,26 +30,40 @@ def check_gpus(gpus: Sequence[str]) -> tuple[str, ...]:
 @contextmanager
 def hold_gpu(gpus: Sequence[str]) -> Iterator[str]:
     """Yield the index of a GPU that no other job of this user's runs on, waiting for one; empty for a slot without."""
-    from filelock import FileLock, Timeout
-
     if "" in gpus:
         yield ""
         return
-    folder = cache_root() / "locks" / "gpu"
-    folder.mkdir(parents=True, exist_ok=True)
     while True:
         for gpu in gpus:
-            lock = FileLock(folder / re.sub(r"\W", "_", gpu))
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
-                yield gpu
-            finally:
-                lock.release()
-            return
+            if lock := _acquire(gpu):
+                try:
+                    yield gpu
+                finally:
+                    lock.release()
+                return
         time.sleep(WAIT_S)
+
+
+def busy_gpus(gpus: Sequence[str]) -> list[str]:
+    """Return the GPUs on which a job of this user's runs now."""
+    locks = {gpu: _acquire(gpu) for gpu in gpus if gpu}
+    for lock in filter(None, locks.values()):
+        lock.release()
+    return [gpu for gpu, lock in locks.items() if not lock]
+
+
+def _acquire(gpu: str) -> Any:
+    """Return the acquired lock of a GPU, None if another job has it."""
+    from filelock import FileLock, Timeout
+
+    folder = cache_root() / "locks" / "gpu"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / re.sub(r"\W", "_", gpu))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 def used_memory_bytes(gpu: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,15 +20,25 @@ ENGINES = ("uv", "conda", "docker")
 ROOT = "EXPRBENCH_BASELINES"
 MARKER = "installed.json"
 BUILD_TOOLS = ("setuptools<81", "wheel", "pip", "ninja")
+PASSED_ON = ("PYTHONDONTWRITEBYTECODE", "MPLBACKEND", "TMPDIR")  # variables of a job that a container gets
 PLATFORM = "x86_64-manylinux_2_28"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Where a method runs: the argument vector that starts its interpreter, and its repository (None: a package)."""
+    """Where a method runs.
+
+    Attributes:
+        python: argument vector that starts its interpreter.
+        repo: its checkout, None for an installed package.
+        key: hash of everything that it was made from, or `given-` and the hash of the path of the user's interpreter.
+        commit: of the checkout, with `-dirty` if its files were changed; empty if it is no git repository.
+    """
 
     python: tuple[str, ...]
     repo: Path | None
+    key: str
+    commit: str
 
 
 def environment_key(method: Method) -> str:
@@ -60,8 +71,23 @@ def find_environment(method: Method, *, python: str | None = None, repo: Path | 
     folder = environment_folder(method)
     recorded = read_json(folder / MARKER).get("python") or [str(folder / "venv" / "bin" / "python")]
     default = recorded if method.repo else [sys.executable]
-    chosen = Path(repo).absolute() if repo else (folder / "repo" if method.repo else None)
-    return Environment(python=(python,) if python else tuple(default), repo=chosen)
+    own = os.path.abspath(shutil.which(python) or python) if python else ""  # jobs run in folders of their own
+    return Environment(
+        python=(own,) if own else tuple(default),
+        repo=Path(repo).absolute() if repo else (folder / "repo" if method.repo else None),
+        key=f"given-{sha256_bytes(own.encode())[:12]}" if own else environment_key(method),
+        commit=checkout_commit(Path(repo)) if repo else method.commit,
+    )
+
+
+def checkout_commit(repo: Path) -> str:
+    """Return the commit of a checkout, with `-dirty` if its files were changed; empty if it is no git repository."""
+    command = ["git", "-C", repo, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    bounded = {**os.environ, "GIT_CEILING_DIRECTORIES": str(repo.resolve().parent)}  # not one that contains it
+    try:
+        return execute(command, "git describe", env=bounded).strip()
+    except UserError:
+        return ""
 
 
 def require_environment(method: Method, *, python: str | None = None, repo: Path | None = None) -> Environment:
@@ -101,7 +127,8 @@ def install(method: Method, *, engine: str | None = None, repo_url: str | None =
     with FileLock(folder.with_name(folder.name + ".lock")):
         if is_installed(method):
             return folder
-        _checkout(method, folder / "repo", repo_url or method.repo)
+        url = repo_url or method.repo
+        _checkout(method, folder / "repo", str(Path(url).absolute()) if Path(url).is_dir() else url)
         make = {"uv": _make_with_uv, "conda": _make_with_conda, "docker": _make_with_docker}[chosen]
         python = make(method, folder)
         write_json(folder / MARKER, {"engine": chosen, "python": python, "commit": method.commit, "id": method.id})
@@ -230,20 +257,25 @@ def _make_with_docker(method: Method, folder: Path) -> list[str]:
     image = f"exprbench-{folder.name}"
     execute(["docker", "build", "--tag", image, context], "docker build")
     script = folder / "python"
-    write_text(script, _docker_script(image, folder, method.folder))
+    write_text(script, _docker_script(method, image, folder))
     script.chmod(0o755)
     return [str(script)]
 
 
-def _docker_script(image: str, folder: Path, scripts: Path) -> str:
+def _docker_script(method: Method, image: str, folder: Path) -> str:
     """Return a shell script that runs Python in the image, with the job's folder, its device and its variables."""
     job = '"$(dirname "$PWD")"'
+    variables = " ".join(f"--env {name}" for name in dict.fromkeys([*PASSED_ON, *method.env]))
+
+    def volume(path: Path) -> str:
+        return f"--volume {shlex.quote(f'{path}:{path}')}"
+
     return (
         "#!/bin/sh\n"
         'exec docker run --rm --init --user "$(id -u):$(id -g)" \\\n'
-        '  --gpus "device=${CUDA_VISIBLE_DEVICES:-all}" --ipc host \\\n'
-        f'  --volume {folder}:{folder} --volume {scripts}:{scripts}:ro --volume {job}:{job} --workdir "$PWD" \\\n'
-        f'  --env PYTHONPATH --env MPLBACKEND --env TMPDIR --env HOME=/tmp {image} python "$@"\n'
+        '  ${CUDA_VISIBLE_DEVICES:+--gpus "device=$CUDA_VISIBLE_DEVICES"} --ipc host \\\n'
+        f'  {volume(folder)} {volume(method.folder)}:ro --volume {job}:{job} --workdir "$PWD" \\\n'
+        f'  {variables} --env HOME=/tmp {image} python "$@"\n'
     )
 
 

@@ -16,8 +16,11 @@ class RunRecord:
     """How the prediction of a case was made.
 
     Attributes:
-        key: hash of everything that the prediction depends on: inputs, specification, lock, commit, options, seed.
+        key: hash of everything that the prediction depends on: inputs, specification, environment, commit, options,
+            seed, weights.
+        environment, commit: key of the environment and commit of the checkout; see `Environment`.
         weights: model file or folder of the specification -> SHA-256, for those that were found.
+        seed: None if the method takes none.
         gpu, gpu_name: index and product name of the GPU; empty without one.
         composed: whether it was put together from one run per face, our construction.
         imported: whether the video was made elsewhere.

@@ -1,15 +1,16 @@
 """Run a method over a benchmark: one prediction and one run record per case; a second run completes the first."""
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from baselines.attempt import JobSettings, commands_of
 from baselines.case_run import LANDMARKER, RunPlan, can_check_faces, case_key, make_case
-from baselines.command import check_options
-from baselines.gpus import check_gpus
+from baselines.command import absolute_paths, check_options
+from baselines.gpus import busy_gpus, check_gpus
 from baselines.job_folders import job_root, make_private
 from baselines.method_environment import Environment, find_environment, require_environment
 from baselines.model_hashes import weight_hashes
@@ -24,7 +25,6 @@ from exprbench.core.progress import say
 from exprbench.core.schema import check_settings, setting
 
 FINAL = ("no_face", "unsupported", "faces_overlap")  # failures that another run would repeat
-STAGING_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +86,18 @@ def _check(method: Method | str, settings: RunSettings | None) -> tuple[Method, 
     settings = settings or RunSettings()
     check_settings(settings, lambda name: f"--{name}")
     chosen = find_method(method) if isinstance(method, str) else method
-    check_options(chosen, settings.options or {})
-    return chosen, settings
+    options = absolute_paths(chosen, settings.options or {})
+    check_options(chosen, options)
+    if settings.seed is not None and not chosen.takes_seed:
+        raise UserError(f"{chosen.id} takes no seed; leave out --seed")
+    return chosen, replace(settings, options=options)
 
 
 def _job_settings(method: Method, environment: Environment, settings: RunSettings) -> JobSettings:
     return JobSettings(
         method=method,
         environment=environment,
-        options=dict(settings.options or {}),
+        options=settings.options or {},
         seed=method.seed if settings.seed is None else settings.seed,
         timeout_s=60 * (settings.minutes or method.minutes),
         attempts=settings.attempts,
@@ -114,7 +117,7 @@ def _run_cases(plan: RunPlan, cases: Sequence[Case], overwrite: bool) -> RunResu
     skipped, failed, waiting = [], {}, []
     for case in cases:
         record = None if overwrite else load_run(plan.out, case.case_id)
-        if record and record.key != case_key(plan.settings, plan.bench, case):
+        if record and record.key != case_key(plan, case):
             raise UserError(
                 f"{plan.out} holds {case.case_id} of other settings; choose another --out or add --overwrite"
             )
@@ -131,9 +134,10 @@ def _run_cases(plan: RunPlan, cases: Sequence[Case], overwrite: bool) -> RunResu
 def _make(plan: RunPlan, cases: Sequence[Case]) -> tuple[list[str], dict[str, str]]:
     if not can_check_faces():
         say(f"outputs are not checked for faces: exprbench weights fetch {LANDMARKER}")
+    for gpu in busy_gpus(plan.gpus):
+        say(f"GPU {gpu} is in use by another run; jobs wait for it")
     make_private(plan.jobs)
-    most_jobs = max((len(case.face_map) for case in cases), default=1)
-    limits = Limits(timeout_s=most_jobs * plan.settings.attempts * (plan.settings.timeout_s + STAGING_S))
+    limits = Limits(timeout_s=math.inf)  # the method's processes have their own; a wait for a GPU has none
     label, workers = plan.settings.method.id, len(plan.gpus)
     made, failed = [], {}
     for case, result in process_map(

@@ -9,7 +9,7 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,6 +136,7 @@ class Method:
         multi: `native` (several faces at once), `compose` (one run per face, our construction) or `none`.
         minutes: time limit of one attempt.
         min_vram_gb: GPU memory needed; 0 if unknown.
+        seed: default of `{seed}`.
         writes: entries of the repository that the method writes to; they are private to each job.
         env: environment variables, with placeholders.
         options: values that the user can set with `--set NAME=VALUE`; an empty one must be set.
@@ -174,6 +175,11 @@ class Method:
     def steps_for(self, kind: Kind) -> tuple[Step, ...]:
         """Return the steps of a job with one face (`single`) or several faces at once (`multi`)."""
         return tuple(step for step in self.steps if step.only in ("", kind))
+
+    @property
+    def takes_seed(self) -> bool:
+        """Return whether a seed is passed to the method; others have none, or one of their own."""
+        return any("{seed}" in text for text in _texts(self))
 
     @property
     def lock_path(self) -> Path:
@@ -264,11 +270,23 @@ def method_folders() -> dict[str, Path]:
 
     A package registers the folder that holds its methods as an entry point of the group `exprbench.baselines`, which
     names a module. `$EXPRBENCH_METHODS` is a list of folders like `PATH`. A later one replaces an earlier one.
+
+    Raises:
+        UserError: an entry point names no package that can be imported.
     """
-    roots = [METHODS]
-    roots += [Path(next(iter(point.load().__path__))) for point in entry_points(group=ENTRY_POINTS)]
-    roots += [Path(text) for text in os.environ.get(FOLDERS, "").split(os.pathsep) if text]
+    roots = [METHODS, *map(_package_folder, entry_points(group=ENTRY_POINTS))]
+    roots += [Path(text).absolute() for text in os.environ.get(FOLDERS, "").split(os.pathsep) if text]
     return {path.parent.name: path.parent for root in roots for path in sorted(root.glob("*/method.toml"))}
+
+
+def _package_folder(point: EntryPoint) -> Path:
+    try:
+        return Path(next(iter(point.load().__path__)))
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the methods of the entry point {point.name} = {point.value} cannot be loaded ({error}); "
+            "fix or uninstall the package that registers it"
+        ) from error
 
 
 def find_method(name: str) -> Method:
@@ -280,7 +298,7 @@ def find_method(name: str) -> Method:
     folders = method_folders()
     if name in folders:
         return load_method(folders[name])
-    if "/" in name and Path(name).is_dir():
+    if "/" in name or (Path(name) / "method.toml").is_file():
         return load_method(Path(name).resolve())
     raise unknown_name("method", name, sorted(folders))
 

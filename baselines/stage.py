@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,8 +171,20 @@ def stage(method: Method, job: Job) -> Rect:
         picture = _resize(picture, method.input.size)
     write_image(job.source_path, np.ascontiguousarray(picture))
     for driver, path in zip(job.drivers, job.driver_paths, strict=True):
-        _stage_driver(method, job, driver, path)
+        with naming(driver.path):
+            _stage_driver(method, job, driver, path)
     return box
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add the name of the file to the detail of an `ItemError`."""
+    try:
+        yield
+    except ItemError as error:
+        if path.name in error.detail:
+            raise
+        raise ItemError(error.code, f"{path.name}: {error.detail}") from error
 
 
 def _source_box(method: Method, job: Job, image: np.ndarray) -> Rect:

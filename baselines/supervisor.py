@@ -17,6 +17,7 @@ from typing import IO, Any, NoReturn
 import psutil
 
 from baselines.gpus import used_memory_bytes
+from exprbench.core.child_process import PARENT
 from exprbench.core.files import write_json
 
 POLL_S = 0.2
@@ -80,7 +81,8 @@ def _start(request: dict[str, Any], log: IO[bytes]) -> subprocess.Popen:
 
 def _watch(process: subprocess.Popen, request: dict[str, Any], start: float) -> dict[str, Any]:
     """Wait until the command ends, its time is over, or this process has lost its parent; return its peaks."""
-    parent, peak, peak_gpu, next_gpu_s, timed_out = os.getppid(), 0, 0, 0.0, False
+    parent = int(os.environ.get(PARENT, os.getppid()))  # os.getppid() differs if it ended before this process asked
+    peak, peak_gpu, next_gpu_s, timed_out = 0, 0, 0.0, False
     while process.poll() is None and os.getppid() == parent and not timed_out:
         elapsed_s = time.monotonic() - start
         timed_out = elapsed_s > request["timeout_s"]

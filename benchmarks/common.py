@@ -205,8 +205,8 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def arguments(name: str, description: str, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the options of all scripts: `--repeats` and `--json`."""
+def arguments(name: str, description: str, argv: Sequence[str] | None, **options: str) -> argparse.Namespace:
+    """Parse the options of all scripts, `--repeats` and `--json`, and further ones, given by name and default."""
     parser = Parser(
         prog=f"python -m benchmarks.{name}",
         description=description,
@@ -214,6 +214,8 @@ def arguments(name: str, description: str, argv: Sequence[str] | None) -> argpar
     )
     parser.add_argument("--repeats", type=int, default=MIN_REPEATS, help="number of rounds (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file to write")
+    for option, default in options.items():
+        parser.add_argument(f"--{option}", default=default, metavar="LIST", help="default: %(default)s")
     return parser.parse_args(argv)
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.curation_floor WORKSPACE
 
 For a workspace that is scored, one process repeats what each score needed: it decodes the requested frames in the same
-process, without a pipe or probing, and runs the networks. It prints the seconds of each part; `arithmetic` (Laplacians,
-optical flow, face tracking) is not part of the lower bound.
+process, without a pipe or probing, and runs the networks, those of faces in the engine of the workspace. It prints the
+seconds of each part; `arithmetic` (Laplacians, optical flow, face tracking) is not part of the lower bound.
 """
 
 import json
@@ -12,19 +12,23 @@ import sys
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from exprbench.faces.face_networks import BLENDSHAPE_POINTS, DETECTOR_SIDE, LANDMARK_SIDE
 from exprbench.faces.landmarker import Landmarker
+from exprbench.faces.region_landmarker import RegionLandmarker
+from exprbench.faces.tracker import LOOKAHEAD
 from exprbench.media import VideoSource
 from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span, pick
 from exprbench.media.stream import StreamReader
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
-from multiexpr.scorers import make_scorers, motion
+from multiexpr.scorers import make_scorers
 from multiexpr.scorers.base import Frames, Scorer
 from multiexpr.scoring.stage import largest_size
 from multiexpr.sources.locate import video_source
@@ -63,19 +67,26 @@ class TimedModels(Models):
     def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
         return self.timer.time("models", super().people, frames)
 
+    def landmarker(self, engine: str) -> Any:
+        return TimedLandmarker(super().landmarker(engine), self.timer)
 
-class TimedLandmarker(Landmarker):
-    """Landmarker whose time is measured."""
 
-    def __init__(self, timer: PartTimer) -> None:
-        super().__init__(motion.weights.require("face_landmarker"))
-        self.timer = timer
+class TimedLandmarker:
+    """Landmarker of any engine whose time is measured."""
 
-    def detect(self, *args: Any, **kwargs: Any) -> Any:
-        return self.timer.time("models", lambda: super(TimedLandmarker, self).detect(*args, **kwargs))
+    def __init__(self, landmarker: Landmarker, timer: PartTimer) -> None:
+        self.follows_regions = landmarker.follows_regions
+        for name in ("detect", "search", "follow", "read_blendshapes"):
+            setattr(self, name, partial(timer.time, "models", getattr(landmarker, name)))
 
-    def search(self, *args: Any, **kwargs: Any) -> Any:
-        return self.timer.time("models", lambda: super(TimedLandmarker, self).search(*args, **kwargs))
+
+def warm_up(landmarker: Landmarker) -> None:
+    """Run the networks on all sizes of batches, which OpenVINO compiles when they are first used."""
+    if isinstance(landmarker, RegionLandmarker):
+        for count in range(1, LOOKAHEAD + 1):
+            landmarker.networks.landmarks(np.zeros((count, LANDMARK_SIDE, LANDMARK_SIDE, 3), np.uint8))
+        landmarker.networks.detect(np.zeros((1, DETECTOR_SIDE, DETECTOR_SIDE, 3), np.uint8))
+        landmarker.networks.blendshapes(np.zeros((1, len(BLENDSHAPE_POINTS), 2)))
 
 
 def decode(path: str, times_s: list[float], size: Frames) -> list[np.ndarray]:
@@ -125,8 +136,7 @@ def main() -> None:
     timer = PartTimer()
     models = TimedModels(recipe, timer)
     timer.time("load", models.people, [np.zeros((64, 64, 3), np.uint8)])
-    landmarker = timer.time("load", TimedLandmarker, timer)
-    motion.landmarker = lambda engine: landmarker
+    timer.time("load", warm_up, Models(recipe).landmarker(recipe.score.motion.engine))
     scorers = make_scorers(recipe, models)
     root = Path(workspace.collection()["root"])
     for clip, facts, names in scored_clips(workspace, [scorer.name for scorer in scorers]):

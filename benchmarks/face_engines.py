@@ -1,7 +1,10 @@
-"""MediaPipe's face networks in MediaPipe and in OpenVINO: differences on the same crops, and time per face.
+"""MediaPipe's face networks in several engines: differences from the first one on the same crops, and time per face.
 
-The crops are those of the tracker. Time is processor time on one core; the alternatives take turns frame by frame.
-`differences` are the largest over all frames of a clip: landmarks in pixels, blendshapes, and pose in degrees.
+    python -m benchmarks.face_engines --engines mediapipe,openvino,torch
+
+The crops are those of the tracker. Time is processor time on one core; the alternatives take turns frame by frame. If
+PyTorch finds a GPU, the engine `torch` runs on it, and time is wall-clock time. `differences` are the largest over all
+frames of a clip: landmarks in pixels, blendshapes, and pose in degrees.
 """
 
 import os
@@ -10,40 +13,47 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import Row, Table, arguments, on_one_core, report
-from exprbench.faces.landmarker import CROPS, Face
+from exprbench.faces.landmarker import CROPS, Face, Landmarker
 from exprbench.faces.tracker import LOOKAHEAD
 from exprbench.faces.video_tracks import landmarker
 from exprbench.media import open_clip
+from multiexpr.execution.gpu_server import list_gpus
 
 FPS = 12.5  # of curation
 CLIPS = Path(os.environ.get("EXPRBENCH_CLIPS", "../shared/data"))
-MEDIAPIPE, DETECTED = "MediaPipe, every frame in IMAGE mode", "OpenVINO, the same steps (scoring)"
-FOLLOWED = f"OpenVINO, followed in batches of {LOOKAHEAD} frames (curation)"
-TITLE = "Time per face, processor time on one core"
+BATCHES = (LOOKAHEAD, 64)  # faces that are followed together: in a worker, and in a GPU server with many workers
+TITLE = "Time per face"
 
 Times = dict[str, list[float]]
 
 
-def measure(times: Times, name: str, count: int, function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function, store its processor time per face, and return its result."""
-    start = time.process_time()
-    result = function(*args)
-    times[name].append((time.process_time() - start) / count)
-    return result
+class Clock:
+    """Times per face by alternative, on one core or, with a GPU, in wall-clock time."""
+
+    def __init__(self, engines: Sequence[str]) -> None:
+        self.now = time.perf_counter if "torch" in engines and list_gpus() else time.process_time
+        self.times: Times = defaultdict(list)
+
+    def measure(self, name: str, count: int, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function, store its time per face, and return its result."""
+        start = self.now()
+        result = function(*args)
+        self.times[name].append((self.now() - start) / count)
+        return result
 
 
-def read_all(faces: Sequence[Face | None]) -> list[Face | None]:
-    """Return faces after reading the blendshapes of each, which OpenVINO's faces compute when they are read."""
-    for face in faces:
-        if face:
-            _ = face.blendshapes
-    return list(faces)
+def read_all(engine: Landmarker, faces: Sequence[Face | None]) -> list[Face]:
+    """Return the faces that were found, after computing their blendshapes."""
+    found = [face for face in faces if face]
+    engine.read_blendshapes(found)
+    return found
 
 
 def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
@@ -59,65 +69,80 @@ def differences(face: Face, other: Face) -> tuple[float, float, float, float]:
     return float(distances.max()), float(distances.mean()), blendshapes, angle_deg(face.pose, other.pose)
 
 
-def compare_clip(frames: list[np.ndarray], times: Times) -> tuple[list[tuple[float, ...]], int]:
-    """Return the differences of all faces that both engines find in a clip, and the number found by only one.
+def compare_clip(frames: list[np.ndarray], engines: Sequence[str], clock: Clock) -> dict[str, list[tuple[float, ...]]]:
+    """Return the differences from the first engine of all faces in a clip; NaN where only one of two finds a face.
 
-    Each face is followed with the crops that MediaPipe's landmarks give, in both engines.
+    Each face is followed with the crops that the landmarks of the first engine give, in all engines.
     """
-    mediapipe, openvino = landmarker("mediapipe"), landmarker("openvino")
-    boxes = mediapipe.search(frames[0])
+    first, *others = engines
+    boxes = landmarker(first).search(frames[0])
     places = [(np.array([b[0] + b[2], b[1] + b[3]]) / 2, max(b[2] - b[0], b[3] - b[1])) for b in boxes]
-    found, alone, known = [], 0, [[] for _ in places]
+    found, known = {name: [] for name in others}, [[] for _ in places]
     for frame in frames:
         for i, (centre, side) in enumerate(places):
-            args = frame, centre, CROPS[0] * side
-            pair = [
-                measure(times, MEDIAPIPE, 1, mediapipe.detect, *args),
-                measure(times, DETECTED, 1, lambda a: read_all(openvino.detect(*a)), args),
-            ]
-            alone += abs(len(pair[0]) - len(pair[1]))
-            found += [differences(*faces) for faces in zip(*pair, strict=False)]
-            if pair[0]:
-                nearest = min(pair[0], key=lambda face: float(np.linalg.norm(face.centre - centre)))
+            faces = {name: detect(name, clock, frame, centre, CROPS[0] * side) for name in engines}
+            for name in others:
+                pairs = zip_longest(faces[first], faces[name])
+                found[name] += [differences(*pair) if all(pair) else (np.nan,) * 4 for pair in pairs]
+            if faces[first]:
+                nearest = min(faces[first], key=lambda face: float(np.linalg.norm(face.centre - centre)))
                 places[i] = nearest.centre, nearest.side
                 known[i].append((frame, nearest))
-    for pairs in known:
-        for start in range(0, len(pairs) - LOOKAHEAD, LOOKAHEAD):
-            expected = [(frame, pairs[start][1]) for frame, _ in pairs[start + 1 : start + 1 + LOOKAHEAD]]
-            measure(times, FOLLOWED, LOOKAHEAD, lambda e: read_all(openvino.follow(e)), expected)
-    return found, alone
+    for name in engines:
+        for pairs in known if landmarker(name).follows_regions else ():
+            time_following(name, clock, pairs)
+    return found
 
 
-def accuracy_rows(clips: list[Path], num_frames: int, times: Times) -> list[str]:
-    """Return a Markdown table of the differences per clip."""
+def detect(name: str, clock: Clock, frame: np.ndarray, centre: np.ndarray, side: float) -> list[Face]:
+    """Return the faces in a square, as in scoring, and measure the time."""
+    engine = landmarker(name)
+    label = f"{name}, every frame by itself (scoring)"
+    return clock.measure(label, 1, lambda: read_all(engine, engine.detect(frame, centre, side)))
+
+
+def time_following(name: str, clock: Clock, pairs: list[tuple[np.ndarray, Face]]) -> None:
+    """Measure the time of following a face, as in curation, in batches of several sizes."""
+    engine = landmarker(name)
+    for size in BATCHES if name == "torch" else BATCHES[:1]:
+        for start in range(0, len(pairs) - size, size):
+            expected = [(frame, pairs[start][1]) for frame, _ in pairs[start + 1 : start + 1 + size]]
+            label = f"{name}, followed in batches of {size} frames (curation)"
+            clock.measure(label, size, lambda e=expected: read_all(engine, engine.follow(e)))
+
+
+def accuracy_rows(clips: list[Path], num_frames: int, engines: Sequence[str], clock: Clock) -> list[str]:
+    """Return a Markdown table of the differences per clip and engine."""
     lines = [
-        "| clip | faces | found by one only | landmarks, largest | mean | blendshapes | pose |",
-        "|---|" + "---|" * 6,
+        "| clip | engine | faces | found by one only | landmarks, largest | mean | blendshapes | pose |",
+        "|---|" + "---|" * 7,
     ]
     for path in clips:
         with open_clip(path, fps=FPS, max_frames=num_frames) as clip:
-            found, alone = compare_clip(list(clip), times)
-        largest = np.max(found, axis=0) if found else [np.nan] * 4
-        mean = np.mean([values[1] for values in found]) if found else np.nan
-        lines.append(
-            f"| {path.stem} | {len(found)} | {alone} | {largest[0]:.4f} px | {mean:.4f} px |"
-            f" {largest[2]:.5f} | {largest[3]:.4f}° |"
-        )
+            by_engine = compare_clip(list(clip), engines, clock)
+        for name, found in by_engine.items():
+            both = np.array([values for values in found if not np.isnan(values[0])]).reshape(-1, 4)
+            largest = both.max(0) if len(both) else [np.nan] * 4
+            mean = both[:, 1].mean() if len(both) else np.nan
+            lines.append(
+                f"| {path.stem} | {name} | {len(both)} | {len(found) - len(both)} | {largest[0]:.4f} px |"
+                f" {mean:.4f} px | {largest[2]:.5f} | {largest[3]:.4f}° |"
+            )
     return lines
 
 
 def time_rows(times: Times) -> list[Row]:
     """Return the rows of the time per face; the first frames of each engine, in which it loads, are left out."""
-    taken = {name: values[3:] for name, values in times.items()}
-    first = statistics.median(taken[MEDIAPIPE])
+    taken = {name: values[3:] or values for name, values in times.items()}
+    first = next(iter(taken.values()))
     return [
         Row(
             name=name,
             median_s=statistics.median(values),
             fastest_s=min(values),
-            times_slower=statistics.median(values) / first,
-            note=f"{first / statistics.median(values):.2f} times the faces per second;"
-            f" {min(taken[MEDIAPIPE]) / min(values):.2f} by the fastest",
+            times_slower=statistics.median(values) / statistics.median(first),
+            note=f"{statistics.median(first) / statistics.median(values):.2f} times the faces per second;"
+            f" {min(first) / min(values):.2f} by the fastest",
         )
         for name, values in taken.items()
     ]
@@ -125,12 +150,14 @@ def time_rows(times: Times) -> list[Row]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and report."""
-    args = arguments("face_engines", __doc__.splitlines()[0], argv)
+    args = arguments("face_engines", __doc__.splitlines()[0], argv, engines="mediapipe,openvino")
+    engines = args.engines.split(",")
+    clock = Clock(engines)
     on_one_core()
     clips = sorted([*CLIPS.glob("driving/*.mp4"), *CLIPS.glob("multi/*.mp4")] or CLIPS.glob("*.mp4"))
-    times: Times = defaultdict(list)
-    print("\n".join(accuracy_rows(clips, 4 * args.repeats, times)))
-    report("face_engines", [Table(title=TITLE, rows=time_rows(times))], args.json)
+    print("\n".join(accuracy_rows(clips, 4 * args.repeats, engines, clock)))
+    where = "processor time on one core" if clock.now is time.process_time else "wall-clock time, torch on the GPU"
+    report("face_engines", [Table(title=f"{TITLE}, {where}", rows=time_rows(clock.times))], args.json)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The library that runs MediaPipe's face networks: MediaPipe itself, or OpenVINO.
+"""The library that runs MediaPipe's face networks: MediaPipe itself, OpenVINO, or PyTorch.
 
-MediaPipe is the reference. OpenVINO gives the same results within the tolerances in `docs/performance.md`, in less
-time; results of the two are not mixed in one table.
+MediaPipe is the reference. The others give the same results within the tolerances in `docs/performance.md`: OpenVINO in
+less time on a processor, PyTorch on a GPU. Results of two engines are not mixed in one table.
 """
 
 import os
@@ -12,13 +12,13 @@ from importlib.util import find_spec
 
 from exprbench.core.errors import UserError, unknown_name
 
-ENGINES = ("mediapipe", "openvino")
+ENGINES = ("mediapipe", "openvino", "torch")
 AUTO = "auto"
 VARIABLE = "EXPRBENCH_FACE_ENGINE"
 
 
 def choose_engine(name: str = "") -> str:
-    """Return `mediapipe` or `openvino`.
+    """Return `mediapipe`, `openvino` or `torch`.
 
     Args:
         name: the engine; `auto` is OpenVINO if it is installed, else MediaPipe; empty is `$EXPRBENCH_FACE_ENGINE`, by

@@ -12,6 +12,7 @@ from exprbench.core.errors import UserError
 from exprbench.core.files import read_json, sha256_json
 from exprbench.core.locks import sole_writer
 from exprbench.core.progress import say
+from exprbench.face_engine import choose_engine
 from multiexpr.captions import caption
 from multiexpr.captions.stage import CaptionStage
 from multiexpr.execution.executors import (
@@ -27,7 +28,7 @@ from multiexpr.exporting.dataset import export
 from multiexpr.exporting.stage import ExportStage
 from multiexpr.indexing.listing import ListingSummary, finish_batch, is_listed, list_collection
 from multiexpr.indexing.stage import IndexStage
-from multiexpr.recipe import Recipe, as_dict, load_recipe, save_recipe
+from multiexpr.recipe import Recipe, as_dict, load_recipe, recipe_in_use, save_recipe
 from multiexpr.reporting import report
 from multiexpr.scorers import aesthetics_method
 from multiexpr.scoring.stage import ScoreStage
@@ -58,7 +59,8 @@ def index(
     Args:
         source: a folder, a video, or the URL of a folder on object storage, such as `s3://bucket/videos`.
         out: folder of the curation, on a local or shared disk; created if it does not exist.
-        recipe: its [shots] section sets how long videos are cut; None uses `out/recipe.toml`, else the default.
+        recipe: its [shots] section sets how long videos are cut, and becomes the one in use; None uses
+            `out/recipe.toml`, else the default.
         kind: kind of collection, a key of `multiexpr.sources.READERS`; `auto` detects it.
         options: names of columns and paths that differ from the usual ones of the kind.
         limit: maximum number of videos to add to the index.
@@ -74,6 +76,7 @@ def index(
     listing = {"kind": kind, "options": options, "limit": limit, "resume": resume, "check_content": check_content}
     summary = list_videos(source, workspace, listing, is_shared=execution.executor == "slurm")
     run_stage(index_stage, workspace, recipe, execution)
+    save_recipe(workspace.recipe, replace(_recipe_in_use(workspace), shots=recipe.shots))
     return summary
 
 
@@ -146,8 +149,7 @@ def score(
     make_stage = partial(ScoreStage, score_all=score_all, retry_before=retry_before)
     make_stage(workspace, recipe).shards()  # a missing index or model file raises before the settings change
     check_executor(execution)
-    with sole_run(workspace, execution):
-        save_recipe(workspace.recipe, recipe)
+    with sole_run(workspace, execution), recipe_in_use(workspace.recipe, recipe):
         return run_stage(make_stage, workspace, recipe, execution)
 
 
@@ -161,9 +163,15 @@ def _run_start(workspace: Workspace) -> float:
 
 
 def resolve_methods(recipe: Recipe) -> Recipe:
-    """Return the recipe with the aesthetics method `auto` replaced by the one available on this machine."""
+    """Return the recipe with `auto` replaced by what is available on this machine: aesthetics method and face engines.
+
+    Raises:
+        UserError: a face engine is not installed.
+    """
     aesthetics = replace(recipe.score.aesthetics, method=aesthetics_method(recipe))
-    return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics))
+    motion = replace(recipe.score.motion, engine=choose_engine(recipe.score.motion.engine))
+    tracks = replace(recipe.export, engine=choose_engine(recipe.export.engine))
+    return replace(recipe, score=replace(recipe.score, aesthetics=aesthetics, motion=motion), export=tracks)
 
 
 def select(out: Path | str, *, recipe: Recipe | None = None, save: bool = True) -> verdicts.Funnel:

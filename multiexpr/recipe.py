@@ -5,7 +5,8 @@ differ.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +89,7 @@ class ScoreMotion:
 
     fps: float = setting(12.5, above=0)
     short_side: int = setting(540, above=0)
-    engine: Literal["mediapipe", "openvino", "auto"] = "mediapipe"
+    engine: Literal["auto", "mediapipe", "openvino", "torch"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +164,7 @@ class KeepDamage:
     max_blockiness: float = 0.4
     max_combing: float = 0.0005
     max_halos: float = 0.1
+    min_source_px: float = 144.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +211,7 @@ class KeepOverlays:
     """Thresholds on overlays."""
 
     max_text: float = 0.004
-    max_watermark: float = 0.02
+    max_watermark: float = 0.06
     max_inset: float = 0.0
 
 
@@ -277,7 +279,7 @@ class Export:
     crf: int = 17
     tracks: bool = True
     masks: bool = True
-    engine: Literal["mediapipe", "openvino", "auto"] = "mediapipe"
+    engine: Literal["auto", "mediapipe", "openvino", "torch"] = "auto"
     formats: tuple[Literal["folder", "open-sora", "webdataset"], ...] = ("folder", "open-sora")
     tar_bytes: int = setting(1_000_000_000, above=0)
 
@@ -391,3 +393,18 @@ def _toml(value: Any) -> str:
 def save_recipe(path: Path, recipe: Recipe) -> None:
     """Write a recipe as TOML, readable by `load_recipe`."""
     write_text(path, to_toml(recipe))
+
+
+@contextmanager
+def recipe_in_use(path: Path, recipe: Recipe) -> Iterator[None]:
+    """Write a recipe while a command runs; if the command raises a `UserError`, the file becomes what it was before."""
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    save_recipe(path, recipe)
+    try:
+        yield
+    except UserError:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_text(path, before)
+        raise

@@ -1,4 +1,4 @@
-"""The choice between MediaPipe and OpenVINO, and its trace in keys and names."""
+"""The choice between MediaPipe, OpenVINO and PyTorch, and its trace in keys and names."""
 
 import os
 
@@ -26,6 +26,7 @@ def test_mediapipe_is_the_default(installed):
     assert choose_engine() == "mediapipe"
     assert choose_engine("openvino") == "openvino"
     assert choose_engine("auto") == "openvino"
+    assert choose_engine("torch") == "torch"
 
 
 def test_without_openvino_auto_is_mediapipe_and_openvino_is_an_error(installed):
@@ -58,10 +59,10 @@ def test_the_variable_chooses_unless_a_name_is_given(installed, monkeypatch):
 def test_tracks_of_different_engines_have_different_keys_and_names(installed):
     pytest.importorskip("openvino")
     pytest.importorskip("mediapipe")
-    names = [tracks_made_by(name) for name in ("mediapipe", "openvino")]
-    assert [name.split()[0] for name in names] == ["mediapipe", "openvino"]
+    names = [tracks_made_by(name) for name in engine.ENGINES]
+    assert [name.split()[0] for name in names] == ["mediapipe", "openvino", "torch"]
     keys = []
-    for name in ("mediapipe", "openvino"):
+    for name in engine.ENGINES:
         with using_engine(name):
             keys.append(tracks_key("0" * 64, 25, None))
     assert [key["made_by"] for key in keys] == names

@@ -39,9 +39,10 @@ def add_face_engine(parser: argparse.ArgumentParser) -> None:
     """Add the flag `--face-engine`."""
     parser.add_argument(
         "--face-engine",
-        choices=("mediapipe", "openvino", "auto"),
+        choices=("mediapipe", "openvino", "torch", "auto"),
         default="",
-        help="library that runs MediaPipe's face networks; auto: OpenVINO if it is installed (default: mediapipe)",
+        help="library that runs MediaPipe's face networks; torch: on the GPU if there is one; "
+        "auto: OpenVINO if it is installed (default: mediapipe)",
     )
 
 

@@ -17,7 +17,7 @@ from exprbench.core.errors import UserError
 DONE, USER_MISTAKE, TOO_MANY_FAILED, STOPPED = 0, 2, 3, 130
 MACHINE_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO),
-    *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOTDIR),
 }
 
 Handler = Callable[[argparse.Namespace], int | None]

@@ -28,6 +28,8 @@ MAX_FACES_PER_CROP = 4
 # its edge, at every size of the input). Without this, landmarks in [0, 1] would depend on the resolution.
 PIXEL_CENTRE = 0.5
 
+Crop = tuple[np.ndarray, tuple[int, int]]  # part of a frame, and its upper left corner in the frame
+
 
 @dataclass(frozen=True)
 class Face:
@@ -89,24 +91,24 @@ class Landmarker:
     def search(self, frame: np.ndarray) -> list[Box]:
         """Return boxes of faces anywhere in the frame, of all sizes, by descending score."""
         height, width = frame.shape[:2]
-        detections = []
-        for x0, y0, x1, y1 in tiles(width, height):
-            detections += self._detect(frame[y0:y1, x0:x1], (x0, y0))
-        kept = non_maximum_suppression(detections)
+        crops = [(frame[y0:y1, x0:x1], (x0, y0)) for x0, y0, x1, y1 in tiles(width, height)]
+        kept = non_maximum_suppression(self._detect(crops))
         return [box for score, box in kept if score >= CONFIRMED_SCORE or self._is_confirmed(frame, box)]
 
-    def _detect(self, crop: np.ndarray, origin: tuple[int, int]) -> list[tuple[float, Box]]:
+    def _detect(self, crops: Sequence[Crop]) -> list[tuple[float, Box]]:
+        """Return (score, box in the frame) of the faces in crops."""
         scored_boxes = []
-        for detection in self._detector.detect(_image(crop)).detections:
-            box = detection.bounding_box
-            left, top = origin[0] + box.origin_x, origin[1] + box.origin_y
-            scored_boxes.append((detection.categories[0].score, (left, top, left + box.width, top + box.height)))
+        for crop, origin in crops:
+            for detection in self._detector.detect(_image(crop)).detections:
+                box = detection.bounding_box
+                left, top = origin[0] + box.origin_x, origin[1] + box.origin_y
+                scored_boxes.append((detection.categories[0].score, (left, top, left + box.width, top + box.height)))
         return scored_boxes
 
     def _is_confirmed(self, frame: np.ndarray, box: Box) -> bool:
         for size in CONFIRMATION_CROPS:
             crop, origin = square(frame, *_box_square(box, size))
-            detections = self._detect(crop, origin) if crop is not None else []
+            detections = self._detect([(crop, origin)]) if crop is not None else []
             if any(score >= CONFIRMED_SCORE and overlap(other, box) > 0.5 for score, other in detections):
                 return True
         return False
@@ -127,6 +129,9 @@ class Landmarker:
             expected: (frame, face in another frame) pairs.
         """
         return [None] * len(expected)
+
+    def read_blendshapes(self, faces: Sequence[Face]) -> None:
+        """Compute the blendshapes of faces in one batch; MediaPipe's have them already."""
 
 
 def _box_square(box: Box, size: float) -> tuple[np.ndarray, float]:

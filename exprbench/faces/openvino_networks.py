@@ -1,28 +1,24 @@
-"""MediaPipe's three face networks in OpenVINO, in batches: detector, landmarks and blendshapes.
-
-The networks are those in `face_landmarker.task`, a zip of .tflite files, which OpenVINO reads directly.
-"""
+"""MediaPipe's face networks in OpenVINO, which reads .tflite files directly."""
 
 import re
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-DETECTOR_SIDE, LANDMARK_SIDE = 128, 256  # of the inputs in pixels
-# Numbers of the landmarks that the blendshape network takes; MediaPipe has them in its code, not in the file.
-BLENDSHAPE_POINTS = (
-    *(0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80),
-    *(81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153),
-    *(154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249),
-    *(251, 263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314),
-    *(317, 318, 321, 323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382),
-    *(384, 385, 386, 387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466),
-    *range(468, 478),
+from exprbench.faces.face_networks import (
+    BLENDSHAPE_POINTS,
+    BLENDSHAPES,
+    DETECTOR,
+    DETECTOR_SIDE,
+    LANDMARK_SIDE,
+    LANDMARKS,
+    RANGES,
+    read_network,
 )
+
 # By default OpenVINO pins the threads of all processes to the same cores, and rounds to bfloat16 on processors with it.
 CONFIG = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
 # oneDNN's kernels for blocked channels are 1.4 times as fast for the landmark network, whose layers have 8 to 128
@@ -32,17 +28,14 @@ _CONVOLUTION = re.compile(r'<layer [^>]*type="(?:Group)?Convolution"[^>]*>\s*<da
 _PRIORITY = '<rt_info><attribute name="primitives_priority" version="0" value="{}"/></rt_info>'
 
 INPUTS = {
-    "face_detector": (DETECTOR_SIDE, DETECTOR_SIDE, 3),
-    "face_landmarks_detector": (LANDMARK_SIDE, LANDMARK_SIDE, 3),
-    "face_blendshapes": (len(BLENDSHAPE_POINTS), 2),
+    DETECTOR: (DETECTOR_SIDE, DETECTOR_SIDE, 3),
+    LANDMARKS: (LANDMARK_SIDE, LANDMARK_SIDE, 3),
+    BLENDSHAPES: (len(BLENDSHAPE_POINTS), 2),
 }
-RANGES = {"face_detector": (-1.0, 1.0), "face_landmarks_detector": (0.0, 1.0)}  # of the pixels' values
-
-Network = Callable[[np.ndarray], list[np.ndarray]]
 
 
-class FaceNetworks:
-    """The three networks; every batch size is compiled when it is first used.
+class OpenVinoNetworks:
+    """Function that runs the networks (`Run`); every batch size is compiled when it is first used.
 
     Args:
         model: path of `face_landmarker.task`.
@@ -53,40 +46,30 @@ class FaceNetworks:
 
         self._path = model
         self._core = openvino.Core()
-        self._compiled: dict[tuple[str, int], Network] = {}
+        self._compiled: dict[tuple[str, int], Callable[[np.ndarray], list[np.ndarray]]] = {}
 
-    def detect(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return regressors (N, 896, 16) and logits (N, 896) of pictures (N, 128, 128, 3) uint8 RGB."""
-        regressors, logits = self._run("face_detector", pictures)
-        return regressors, logits[..., 0]
-
-    def landmarks(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return landmarks (N, 478, 3) in [0, 1] of pictures (N, 256, 256, 3) uint8 RGB, and presences (N,)."""
-        points, logits, _ = self._run("face_landmarks_detector", pictures)
-        return points.reshape(-1, 478, 3) / LANDMARK_SIDE, 1 / (1 + np.exp(-logits.reshape(-1)))
-
-    def blendshapes(self, points: np.ndarray) -> np.ndarray:
-        """Return blendshapes (N, 52) of points (N, 146, 2) in pixels; the network's file takes one face at a time."""
-        return np.stack([self._run_batch("face_blendshapes", face[None])[0] for face in points.astype(np.float32)])
-
-    def _run(self, name: str, pictures: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs of a network for any number of pictures."""
-        parts = [self._run_batch(name, pictures[i : i + n]) for i, n in batches(len(pictures))]
+    def __call__(self, name: str, batch: np.ndarray) -> list[np.ndarray]:
+        """Return the outputs of a network for a batch of any size."""
+        # The files of the other two fix the shapes of inner results for one face.
+        sizes = batches(len(batch)) if name == LANDMARKS else [(i, 1) for i in range(len(batch))]
+        parts = [self._run(name, batch[i : i + n]) for i, n in sizes]
         return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
-    def _run_batch(self, name: str, batch: np.ndarray) -> list[np.ndarray]:
+    def _run(self, name: str, batch: np.ndarray) -> list[np.ndarray]:
         key = name, len(batch)
         if key not in self._compiled:
             self._compiled[key] = self._compile(*key)
         return self._compiled[key](batch)
 
-    def _compile(self, name: str, batch_size: int) -> Network:
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(self._path) as task:
-            model = self._core.read_model(task.extract(f"{name}.tflite", folder))
+    def _compile(self, name: str, batch_size: int) -> Callable[[np.ndarray], list[np.ndarray]]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.tflite"
+            path.write_bytes(read_network(self._path, name))
+            model = self._core.read_model(path)
             model.reshape([batch_size, *INPUTS[name]])
             if name in RANGES:
                 _take_uint8(model, *RANGES[name])
-            if name == "face_landmarks_detector":
+            if name == LANDMARKS:
                 model = _prefer(self._core, model, BLOCKED, Path(folder))
             request = self._core.compile_model(model, "CPU", CONFIG).create_infer_request()
         tensor = request.get_input_tensor()

@@ -22,9 +22,11 @@ MAX_BRIEF_DISTANCE = 0.5  # of appearance, across a brief gap
 MIN_SEEN = 5  # frames in which a person must be seen
 RECENT_BYTES = 200_000_000  # of frames kept for backward tracking
 # With `follow_regions`: frames in which a face is found in one batch, in the region of the face before them, and how
-# far it may have moved in it, in sides of the face, for its landmarks to be kept.
+# far it may have moved in it, in sides of the face, for its landmarks to be kept. A face that is turned away more is
+# detected in every frame: the regions of faces in profile drift off them.
 LOOKAHEAD = 4
 MAX_SHIFT = 0.15
+MAX_TURN_DEG = 25.0
 FORBIDDEN = 1e6  # cost of a pair that cannot match
 
 Square = tuple[np.ndarray, float]  # centre and side in pixels
@@ -109,7 +111,7 @@ class FaceTracker:
         until_check = ceil(self.searched + self.fps * SEARCH_EVERY_S) - t
         if until_check <= 0:
             return
-        people = [p for p in self.people if t - 1 in p.faces]
+        people = [p for p in self.people if t - 1 in p.faces and _faces_camera(p.faces[t - 1])]
         if moved := [p for p in people if t not in p.ahead or not _is_near(p.faces[t - 1], p.around)]:
             self._look_ahead(moved, t, [frame, *self.pending][:until_check])
         taken: list[Box] = []
@@ -219,7 +221,9 @@ class FaceTracker:
         """Return one track per person over the frames taken so far, left to right by where each was first seen."""
         while self.pending:
             self._track(self.pending.popleft())
-        return tuple(face_track(p.faces, self.num_frames, self.size) for p in self._confirmed_people())
+        people = self._confirmed_people()
+        self.landmarker.read_blendshapes([face for person in people for face in person.faces.values()])
+        return tuple(face_track(person.faces, self.num_frames, self.size) for person in people)
 
 
 def _squares(people: list[_Person], t: int, crop: float) -> list[Square]:
@@ -257,6 +261,12 @@ def _is_near(face: Face, around: Face | None) -> bool:
     turn = np.subtract(*(np.arctan2(*vector[::-1]) for vector in eyes))
     shift = np.linalg.norm(face.centre - around.centre) / around.side
     return bool(max(shift, abs(face.side / around.side - 1), abs(np.sin(turn))) < MAX_SHIFT)
+
+
+def _faces_camera(face: Face) -> bool:
+    """Return whether a face is turned away from the camera by less than `MAX_TURN_DEG`."""
+    forward = face.pose[:3, 2]
+    return bool(forward[2] > np.cos(np.radians(MAX_TURN_DEG)) * np.linalg.norm(forward))
 
 
 def _follow_cost(person: _Person, t: int, face: Face, descriptor: np.ndarray) -> float:

@@ -8,13 +8,15 @@ from exprbench import weights
 from exprbench.core.cache import cached
 from exprbench.core.files import sha256_path
 from exprbench.face_engine import choose_engine, engine_version
+from exprbench.faces.face_networks import Run
 from exprbench.faces.landmarker import Landmarker
+from exprbench.faces.region_landmarker import RegionLandmarker
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
 from exprbench.media import DECODER, open_clip, read_image
 
 TRACKER = "follow-2"  # increase it when a change of the tracker changes its results
-FOLLOWER = "regions-1"  # added if the tracker follows regions
+FOLLOWER = "regions-2"  # added if the tracker follows regions
 GIVEN_SUFFIX = ".tracks.npz"
 MAIN_SEEN_RATE = 0.5
 
@@ -29,14 +31,20 @@ def landmarker(engine: str = "") -> Landmarker:
     return _load(choose_engine(engine))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _load(engine: str) -> Landmarker:
     model = weights.require("face_landmarker")
-    if engine == "openvino":
-        from exprbench.faces.openvino_landmarker import OpenVinoLandmarker
+    return Landmarker(model) if engine == "mediapipe" else RegionLandmarker(model, _load_networks(engine, model))
 
-        return OpenVinoLandmarker(model)
-    return Landmarker(model)
+
+def _load_networks(engine: str, model: Path) -> Run:
+    if engine == "torch":
+        from exprbench.faces.torch_networks import TorchNetworks
+
+        return TorchNetworks(model)
+    from exprbench.faces.openvino_networks import OpenVinoNetworks
+
+    return OpenVinoNetworks(model)
 
 
 def tracks_made_by(engine: str = "") -> str:

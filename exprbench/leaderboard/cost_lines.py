@@ -30,7 +30,8 @@ def _text(pairs: Sequence[tuple[CaseScore, CaseRun]]) -> str:
     gpus = Counter(run.gpu_name for _, run in pairs if run.gpu_name)
     parts.append(" and ".join(sorted(gpus)) or "no GPU recorded")
     notes = [f"{count} {what}" for what, count in _kinds([run for _, run in pairs]).items() if count]
-    return f"{', '.join(parts)} ({len(pairs)} videos{', ' if notes else ''}{', '.join(notes)})"
+    total = f"{len(pairs)} video{'s' * (len(pairs) != 1)}"
+    return f"{', '.join(parts)} ({', '.join([total, *notes])})"
 
 
 def _kinds(runs: Sequence[CaseRun]) -> dict[str, int]:

@@ -1,7 +1,12 @@
-"""Open containers of videos: only formats of a single file, and no images."""
+"""Open containers of videos: only formats of a single file, and no images; in software, or on a GPU with NVDEC."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
+from exprbench.core.errors import UserError
 from exprbench.media.errors import MediaError
 from exprbench.media.images import MAX_PIXELS, image_format
 from exprbench.media.video import Piece, open_bytes
@@ -12,7 +17,39 @@ FORMATS = (
     "h264,hevc,av1,obu,m4v,yuv4mpegpipe,dv,rm,swf,wtv"
 )
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+DECODERS = ("software", "nvdec")
+VARIABLE = "EXPRBENCH_DECODER"  # one of the decoders, for this process and those that it starts
+EXACT = ("h264", "hevc", "vp9")  # codecs with NVDEC whose standards define every bit of the frames
 STILL_CONTAINERS = ("HEIC", "AVIF")  # images in the container of MP4, of which FFmpeg would read a tile as a video
+
+
+@contextmanager
+def using_decoder(name: str) -> Iterator[None]:
+    """Decode with `software` or `nvdec` within the block, in this process and in those that it starts.
+
+    Raises:
+        UserError: there is no GPU that can decode.
+    """
+    if name == "nvdec" and _nvdec() is None:
+        raise UserError("--decoder is nvdec, but FFmpeg finds no NVIDIA GPU with its driver; use --decoder software")
+    before = os.environ.get(VARIABLE, "software")
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        os.environ[VARIABLE] = before
+
+
+@lru_cache(maxsize=1)
+def _nvdec() -> Any:
+    """Return the settings of PyAV for NVDEC, None if there is no GPU; they keep the GPU's context of this process."""
+    import av
+    from av.codec.hwaccel import HWAccel
+
+    try:
+        return HWAccel("cuda", options={"primary_ctx": "1"}).create(av.Codec("h264"))
+    except (av.error.FFmpegError, ValueError, RuntimeError):
+        return None
 
 
 def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_bytes: int = 0) -> Any:
@@ -21,12 +58,34 @@ def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_by
 
     if image_format(path) in STILL_CONTAINERS:
         _refuse_image(path)
+
+    def source() -> Any:
+        return open_bytes([Piece(*p) for p in pieces], unpacked_bytes) if pieces else f"file:{path}"
+
     try:
-        source = open_bytes([Piece(*p) for p in pieces], unpacked_bytes) if pieces else f"file:{path}"
-        return av.open(source, "r", options=OPTIONS)
+        container = av.open(source(), "r", options=OPTIONS)
+        names = [stream.codec_context.name for stream in container.streams.video if stream.codec_context]
+        if os.environ.get(VARIABLE) == "nvdec" and set(names) & set(EXACT) and (hwaccel := _nvdec()):
+            return _on_gpu(container, source, hwaccel)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         _refuse_image(path)
         raise MediaError("open_failed", getattr(error, "strerror", None) or str(error)) from error
+    return container
+
+
+def _on_gpu(container: Any, source: Callable[[], Any], hwaccel: Any) -> Any:
+    """Return a container opened again for decoding on a GPU, or the same one if the GPU has no room for it.
+
+    FFmpeg itself decodes in software what the GPU cannot, such as H.264 with 4:2:2 chroma.
+    """
+    import av
+
+    try:
+        opened = av.open(source(), "r", options=OPTIONS, hwaccel=hwaccel)
+    except (av.error.FFmpegError, RuntimeError):
+        return container
+    container.close()
+    return opened
 
 
 def _refuse_image(path: str) -> None:

@@ -259,7 +259,7 @@ def describe(reader: StreamReader, span: Span, num_bytes: int) -> dict[str, Any]
         "height": height,
         "container": reader.container.format.name,
         "codec": stream.codec_context.name,
-        "pixel_format": frame.format.name,
+        "pixel_format": reader.as_in_software(frame).format.name,
         "rotation_deg": frame.rotation,
         "shown_as_decoded": is_shown_as_decoded(frame),
         "square_pixels": Fraction(stream.sample_aspect_ratio or 1) == 1,

@@ -19,6 +19,7 @@ MAX_FIRST = 512  # packets before the first frame whose times are kept
 
 # Demuxers of containers without presentation times, which only the decoder's output order gives: AVI and raw streams.
 WITHOUT_TIMES = ("avi", "h264", "hevc", "mpegvideo", "m4v", "obu")
+FROM_GPU = ("nv12", "p010le", "p016le")  # formats of frames that a GPU has decoded
 
 Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from the first frame
 
@@ -58,6 +59,10 @@ class StreamReader:
     graphs: dict[str, Any] = field(default_factory=dict)  # filter graphs that are reused between frames
     sent: list[int] = field(default_factory=list)  # heap of the times of packets whose frames have not been decoded
     first_sent: list[PacketTimes] = field(default_factory=list)  # of the packets sent before the first frame
+    pixel_format: str = ""  # in which software decodes
+
+    def __post_init__(self) -> None:
+        self.pixel_format = self.stream.codec_context.pix_fmt or ""
 
     @property
     def frame_s(self) -> Fraction:
@@ -218,9 +223,18 @@ class StreamReader:
         matrix = self.matrix(frame)
         if self.size is None:
             self.size = self._output_size(frame)
-        frame = to_sdr_progressive(frame, self.graphs)
+        frame = to_sdr_progressive(self.as_in_software(frame), self.graphs)
         rgb = self._scaled(frame) if self.short_side or self.long_side else self._unscaled(frame)
         return orient(rgb, matrix)
+
+    def as_in_software(self, frame: Any) -> Any:
+        """Return a frame with the same values in the format in which software decodes it, without side data.
+
+        A GPU interleaves the two chroma planes; swscale converts that format to RGB in another way.
+        """
+        if self.pixel_format and frame.format.name in FROM_GPU and frame.format.name != self.pixel_format:
+            return frame.reformat(format=self.pixel_format)
+        return frame
 
     def matrix(self, frame: Any) -> Matrix:
         """Return the display matrix of a frame; see `display_matrix`."""

@@ -14,8 +14,9 @@ from unittest import mock
 import numpy as np
 
 from exprbench import weights
+from exprbench.core.exact import exact
 from exprbench.metrics.metric import FrameStream
-from exprbench.metrics.networks import as_tensor, exact, load_state
+from exprbench.metrics.networks import as_tensor, load_state
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:

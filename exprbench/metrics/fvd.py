@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exprbench import weights
+from exprbench.core.exact import exact
 from exprbench.metrics.clip_grid import DEFAULT_GRID
 from exprbench.metrics.metric import ClipStream
-from exprbench.metrics.networks import as_tensor, exact
+from exprbench.metrics.networks import as_tensor
 from exprbench.weights import WeightsError
 
 if TYPE_CHECKING:

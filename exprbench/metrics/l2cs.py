@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from exprbench import weights
+from exprbench.core.exact import exact
 from exprbench.core.normalization import IMAGENET_MEAN, IMAGENET_STD
-from exprbench.metrics.networks import exact, fill, load_state
+from exprbench.metrics.networks import fill, load_state
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exprbench import weights
+from exprbench.core.exact import exact
 from exprbench.metrics.errors import MetricError
-from exprbench.metrics.networks import as_tensor, exact, fill, load_state
+from exprbench.metrics.networks import as_tensor, fill, load_state
 
 if TYPE_CHECKING:
     import torch

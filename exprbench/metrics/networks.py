@@ -1,7 +1,5 @@
-"""Load published networks: state dicts checked by name and shape, and deterministic arithmetic on every device."""
+"""Load published networks: state dicts are checked by name and shape."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,18 +47,6 @@ def fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> "torc
         raise WeightsError("weights_differ", f"{path} is of another network: {mismatch}")
     network.load_state_dict(state)
     return network.eval()
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Disable gradients and, on a GPU, TF32 and benchmarked algorithms: equal inputs give equal float32 results."""
-    import torch
-
-    with (
-        torch.inference_mode(),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-    ):
-        yield
 
 
 def as_tensor(frame: Any, device: str) -> "torch.Tensor":

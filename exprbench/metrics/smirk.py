@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exprbench import weights
-from exprbench.metrics.networks import exact, fill, load_state
+from exprbench.core.exact import exact
+from exprbench.metrics.networks import fill, load_state
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exprbench import weights
+from exprbench.core.exact import exact
 from exprbench.metrics.fvd import fitted
 from exprbench.metrics.metric import ClipStream
-from exprbench.metrics.networks import as_tensor, exact, fill, load_state
+from exprbench.metrics.networks import as_tensor, fill, load_state
 
 if TYPE_CHECKING:
     import torch

@@ -11,6 +11,7 @@ from exprbench.benchmark import Benchmark, Case
 from exprbench.core.errors import UserError
 from exprbench.scoring.prediction_files import SUFFIXES
 
+OF_BASELINES = ("jobs", "logs", "runs")  # folders that it keeps next to the predictions
 SEPARATORS = ("--", "__", "_to_", "_", "-", "+")
 
 
@@ -66,9 +67,10 @@ def check_names(names: Mapping[str, str], bench: Benchmark) -> None:
 
 
 def list_predictions(folder: Path) -> list[str]:
-    """Return the names in a folder that can be predictions: videos, and folders."""
+    """Return the names in a folder that can be predictions: videos, and folders other than those of `baselines`."""
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return [path.name for path in visible if path.is_dir() or path.suffix.lower() in SUFFIXES]
+    others = [path for path in visible if path.name not in OF_BASELINES]
+    return [path.name for path in others if path.is_dir() or path.suffix.lower() in SUFFIXES]
 
 
 def stem_of(name: str) -> str:

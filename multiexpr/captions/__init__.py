@@ -34,6 +34,7 @@ def caption(
     recipe = recipe or load_recipe(workspace.recipe if workspace.recipe.exists() else None)
     if recipe.caption.backend == "none":
         say("caption: caption.backend is none; all captions of the dataset are empty")
+        save_recipe(workspace.recipe, recipe)
         return {"clips": 0, "errors": 0, "empty": 0}
     execution = execution or ExecutionConfig()
     check_executor(execution)

@@ -15,6 +15,7 @@ from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.files import read_json, write_json
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import Pool, num_cores
+from exprbench.media.containers import DECODERS, using_decoder
 from multiexpr.execution.claims import Claims
 from multiexpr.execution.gpu_server import GpuServers, list_gpus
 from multiexpr.execution.ray_tasks import run_on_ray
@@ -35,11 +36,13 @@ class ExecutionConfig:
         executor: `local`, `slurm` or `ray`.
         workers: number of worker processes; 0 means one per core (with Ray, one per actor).
         devices: `auto`, `cpu`, or names such as `cuda:0`; each named device gets one process that all workers share.
+        decoder: `software`, or `nvdec` for decoding on the GPU.
     """
 
     executor: str = "local"
     workers: int = 0
     devices: tuple[str, ...] = ("auto",)
+    decoder: str = "software"
 
 
 def sole_run(workspace: Workspace, execution: ExecutionConfig) -> AbstractContextManager[None]:
@@ -94,14 +97,16 @@ def _run_in_task(
     num_gpus: int,
 ) -> int:
     devices = ("cuda:0",) if num_gpus else ("cpu",)  # Ray makes only the GPUs of the task visible
-    execution = ExecutionConfig(workers=execution.workers or 1, devices=devices)
+    execution = ExecutionConfig(workers=execution.workers or 1, devices=devices, decoder=execution.decoder)
     return run_here(make_stage(workspace, recipe), workspace, recipe, execution, open_pool or open_clip_pool)
 
 
 def check_executor(execution: ExecutionConfig) -> None:
-    """Raise `UserError` if there is no such executor, or its number of workers is negative."""
+    """Raise `UserError` if there is no such executor or decoder, or the number of workers is negative."""
     if execution.executor not in EXECUTORS:
         raise unknown_name("executor", execution.executor, list(EXECUTORS))
+    if execution.decoder not in DECODERS:
+        raise unknown_name("decoder", execution.decoder, list(DECODERS))
     if execution.workers < 0:
         raise UserError(f"--workers is {execution.workers}; expected 1 or more, or 0 for all cores")
 
@@ -110,16 +115,17 @@ def run_here(
     stage: Stage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig, open_pool: PoolFactory
 ) -> int:
     """Process the shards of a stage with the workers of this process; other processes may do so at the same time."""
-    with open_pool(stage, workspace, recipe, execution) as pool:
+    with using_decoder(execution.decoder), open_pool(stage, workspace, recipe, execution) as pool:
         return run_shards(stage, workspace, stage.shards(), pool)
 
 
 @contextmanager
 def open_clip_pool(stage: Stage, workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> Iterator[Pool]:
-    """Open a pool of clip workers, with a GPU server per device for scoring."""
+    """Open a pool of clip workers, with a GPU server per device for scoring, and for the export if it runs networks."""
     with ExitStack() as stack:
         addresses = None
-        if stage.name == "score" and (devices := _devices(execution)):
+        is_served = stage.name == "score" or (stage.name == "export" and recipe.export.engine == "torch")
+        if is_served and (devices := _devices(execution)):
             addresses = stack.enter_context(GpuServers(recipe, devices)).addresses
         root, num_workers = workspace.collection()["root"], execution.workers or num_cores()
         options = {"num_workers": num_workers, "servers": addresses, "whole_videos": stage.name == "index"}

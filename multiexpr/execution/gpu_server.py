@@ -1,8 +1,8 @@
 """GPU server: one process per GPU, shared by all workers: `python -m multiexpr.execution.gpu_server DEVICE ADDRESS`.
 
 Workers decode clips; each sends the frames of one clip and waits for the result. When the network is free, all waiting
-clips go through it in batches of up to `MAX_BATCH` frames, so that batches grow with the load. The device `cpu` works
-the same and is used in tests.
+frames go through it in batches of up to `MAX_BATCH`, so that batches grow with the load. MediaPipe's face networks are
+served too if the face engine is `torch`. The device `cpu` works the same and is used in tests.
 """
 
 import json
@@ -15,7 +15,6 @@ import threading
 import time
 from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,9 +24,10 @@ from exprbench.core.processes import spawn, stop
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, as_dict, from_dict
 
-MAX_BATCH = 64  # frames per batch, unless a single clip has more
+MAX_BATCH = 64  # frames per batch, unless a single request has more
 START_S = 300.0
 KEY = "MULTIEXPR_GPU_KEY"
+PEOPLE, AESTHETICS = "people", "aesthetics"  # tasks; the others are the names of face networks
 
 
 def list_gpus() -> list[str]:
@@ -48,28 +48,34 @@ class RemoteModels(Models):
 
     def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
         """Return the people in each frame; see `Models.people`."""
-        counts, boxes = self._request("people", np.stack(frames))
-        return np.split(boxes.reshape(-1, 5), np.cumsum(counts)[:-1])
+        return self._request(PEOPLE, np.stack(frames))
 
     def aesthetics(self, crops: np.ndarray) -> np.ndarray:
         """Return LAION scores; see `Models.aesthetics`."""
-        return self._request("aesthetics", crops)[1]
+        return self._request(AESTHETICS, crops)[0]
 
-    def _request(self, task: str, images: np.ndarray) -> tuple[list[int], np.ndarray]:
-        _send(self.connection, {"task": task, "shape": images.shape}, images)
-        head, body = _receive(self.connection)
-        if "error" in head:
-            raise UserError(head["error"])
-        return head["counts"], np.frombuffer(body, np.float64)
+    def face_network(self, name: str, batch: np.ndarray) -> list[np.ndarray]:
+        """Return the outputs of a face network; see `Models.face_network`."""
+        return self._request(name, batch)
+
+    def _request(self, task: str, batch: np.ndarray) -> list[np.ndarray]:
+        _send(self.connection, task, [batch])
+        head, arrays = _receive(self.connection)
+        if head:
+            raise UserError(head)
+        return arrays
 
 
-def _send(connection: Connection, head: dict[str, Any], body: np.ndarray) -> None:
-    connection.send_bytes(json.dumps(head).encode())
-    connection.send_bytes(memoryview(np.ascontiguousarray(body)).cast("B"))
+def _send(connection: Connection, text: str, arrays: list[np.ndarray]) -> None:
+    """Send a text (a request's task, or an answer's error) and arrays."""
+    connection.send_bytes(json.dumps([text, [[a.dtype.str, a.shape] for a in arrays]]).encode())
+    for array in arrays:
+        connection.send_bytes(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
 
 
-def _receive(connection: Connection) -> tuple[dict[str, Any], bytes]:
-    return json.loads(connection.recv_bytes()), connection.recv_bytes()
+def _receive(connection: Connection) -> tuple[str, list[np.ndarray]]:
+    text, shapes = json.loads(connection.recv_bytes())
+    return text, [np.frombuffer(connection.recv_bytes(), dtype).reshape(shape) for dtype, shape in shapes]
 
 
 class GpuServers:
@@ -122,15 +128,15 @@ def serve(models: Models, listener: Listener) -> None:
     threading.Thread(target=_accept, args=(listener, connections), daemon=True).start()
     while True:
         ready = wait(list(connections), timeout=0.05)
-        requests = []
+        requests: dict[str, list[tuple[Connection, np.ndarray]]] = {}
         for connection in ready:
             try:
-                requests.append((connection, *_receive(connection)))
+                task, (batch,) = _receive(connection)
+                requests.setdefault(task, []).append((connection, batch))
             except (EOFError, OSError):
                 connections.remove(connection)
-        for task in ("people", "aesthetics"):
-            images = [(c, _to_images(head, body)) for c, head, body in requests if head["task"] == task]
-            _process_batches(models, task, images)
+        for task, batches in requests.items():
+            _process_batches(models, task, batches)
 
 
 def _accept(listener: Listener, connections: list[Connection]) -> None:
@@ -138,35 +144,32 @@ def _accept(listener: Listener, connections: list[Connection]) -> None:
         connections.append(listener.accept())
 
 
-def _to_images(head: dict[str, Any], body: bytes) -> np.ndarray:
-    return np.frombuffer(body, np.uint8).reshape(head["shape"])
-
-
 def _process_batches(models: Models, task: str, requests: list[tuple[Connection, np.ndarray]]) -> None:
-    """Run the network on the images of several clips per batch and send every worker its results."""
+    """Run the network on the inputs of several workers per batch and send every worker its results."""
     while requests:
         batch, size = [], 0
         while requests and (not batch or size + len(requests[0][1]) <= MAX_BATCH):
             batch.append(requests.pop(0))
             size += len(batch[-1][1])
         try:
-            answers = _run_network(models, task, [images for _, images in batch])
+            answers = _run_network(models, task, [inputs for _, inputs in batch])
         except UserError as error:
             for connection, _ in batch:
-                _send(connection, {"error": str(error)}, np.zeros(0))
+                _send(connection, str(error), [])
             continue
         for (connection, _), answer in zip(batch, answers, strict=True):
-            flat = np.concatenate([np.ravel(a) for a in answer]) if answer else np.zeros(0)
-            _send(connection, {"counts": [len(np.atleast_1d(a)) for a in answer]}, flat.astype(np.float64))
+            _send(connection, "", answer)
 
 
-def _run_network(models: Models, task: str, clips: list[np.ndarray]) -> list[list[np.ndarray]]:
-    """Return the results by clip."""
-    ends = np.cumsum([len(images) for images in clips])[:-1]
-    if task == "people":
-        boxes = models.people([image for images in clips for image in images])
+def _run_network(models: Models, task: str, parts: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """Return the results by worker: an array per image (people), or the outputs of the network."""
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    inputs = np.concatenate(parts)
+    if task == PEOPLE:
+        boxes = models.people(list(inputs))
         return [boxes[start:end] for start, end in zip([0, *ends], [*ends, len(boxes)], strict=True)]
-    return [[part] for part in np.split(models.aesthetics(np.concatenate(clips)), ends)]
+    outputs = [models.aesthetics(inputs)] if task == AESTHETICS else models.face_network(task, inputs)
+    return [list(answer) for answer in zip(*(np.split(output, ends) for output in outputs), strict=True)]
 
 
 def main() -> None:

@@ -5,17 +5,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exprbench.core.files import atomic_path, sha256_path
 from exprbench.faces import FaceTracks, save_tracks
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect, landmarker
+from exprbench.faces.video_tracks import GIVEN_SUFFIX, collect
 from exprbench.media import MediaError, VideoSource, open_clip, open_frames, probe, write_video
 from exprbench.media.containers import open_container, video_stream
 from exprbench.media.sparse_decoder import Span
 from exprbench.media.stream import StreamReader
 from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, save_masks
-from multiexpr.recipe import Export, Recipe
+from multiexpr.models.detector import Models
+from multiexpr.recipe import Export, Recipe, ScoreMotion
+from multiexpr.scorers.people import is_damaged, smoothed
 
 MASKS_SUFFIX = ".masks.npz"
 MIN_SEEN = 0.8  # share of frames that show a face, if people were not judged before
@@ -28,7 +32,14 @@ def clip_path(folder: Path, clip_id: str) -> Path:
     return folder / "clips" / clip_id[:2] / f"{clip_id}.mp4"
 
 
-def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, people: CountedPeople | None = None) -> Row:
+def export_clip(
+    clip: Row,
+    video: VideoSource,
+    into: Path,
+    recipe: Recipe,
+    people: CountedPeople | None = None,
+    models: Models | None = None,
+) -> Row:
     """Write a clip, its face tracks and its masks, and return its columns of the export table.
 
     Args:
@@ -37,6 +48,7 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, peopl
         into: folder of the dataset.
         recipe: its [export] section applies.
         people: people whose tracks and masks are written; None writes those who are visible in most frames.
+        models: networks of the worker; None loads the landmarker in this process.
 
     Raises:
         MediaError: the clip cannot be read.
@@ -63,7 +75,9 @@ def export_clip(clip: Row, video: VideoSource, into: Path, recipe: Recipe, peopl
         "people": list(people.numbers) if people else [],
     }
     if recipe.export.tracks or recipe.export.masks:
-        row["num_people"] = _write_faces(path, written.fps, row["sha256"], recipe.export, people)
+        landmarker = (models or Models(recipe)).landmarker(recipe.export.engine)
+        tracker = FaceTracker(landmarker, fps=written.fps, follow_regions=True)
+        row["num_people"] = _write_faces(path, tracker, row["sha256"], recipe.export, people)
     return row
 
 
@@ -113,12 +127,12 @@ def _read_packets(reader: StreamReader, video: VideoSource) -> list[Any]:
     return packets_of(reader, Span(Fraction(video.start_s).limit_denominator(10**6), end_s))
 
 
-def _write_faces(path: Path, fps: float, sha256: str, export: Export, people: CountedPeople | None) -> int:
+def _write_faces(path: Path, tracker: FaceTracker, sha256: str, export: Export, people: CountedPeople | None) -> int:
     """Write tracks and masks of the people in an exported clip, and return their number."""
-    tracker = FaceTracker(landmarker(export.engine), fps=fps, follow_regions=True)
+    smooths = is_damaged(_middle_frame(path))
     with open_clip(path) as frames:
         for frame in frames:
-            tracker.update(frame)
+            tracker.update(smoothed(frame) if smooths else frame)
     tracks = collect(tracker, sha256, export.engine)
     tracks = select_tracks(tracks, people) if people else _seen_often(tracks)
     if export.tracks:
@@ -126,6 +140,13 @@ def _write_faces(path: Path, fps: float, sha256: str, export: Export, people: Co
     if export.masks:
         save_masks(path.with_name(path.stem + MASKS_SUFFIX), face_masks(tracks))
     return len(tracks.tracks)
+
+
+def _middle_frame(path: Path) -> np.ndarray:
+    """Return the middle frame of a clip at the size at which damage is judged in scoring, because size changes it."""
+    video, side = VideoSource(path=str(path)), ScoreMotion().short_side
+    with open_frames(video, [probe(video).duration_s / 2], short_side=side, long_side=side) as frames:
+        return next(iter(frames))
 
 
 def _seen_often(tracks: FaceTracks) -> FaceTracks:

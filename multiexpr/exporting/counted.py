@@ -55,11 +55,11 @@ def select_tracks(tracks: FaceTracks, people: CountedPeople) -> FaceTracks:
     shares = np.array([[_mean_iou(track, tracks.fps, people, i) for track in tracks.tracks]
                          for i in range(len(people.numbers))]).reshape(len(people.numbers), -1)  # fmt: skip
     pairs = list(zip(*linear_sum_assignment(-shares), strict=True))
-    found = [int(j) for i, j in pairs if shares[i, j] >= MIN_OVERLAP]
-    if len(found) < len(people.numbers):
-        detail = f"{len(people.numbers)} people count, {len(found)} of them were found in the exported clip"
-        raise ItemError("people_lost", detail)
-    return replace(tracks, tracks=tuple(tracks.tracks[j] for j in found))
+    found = {int(i): int(j) for i, j in pairs if shares[i, j] >= MIN_OVERLAP}
+    lost = [number for i, number in enumerate(people.numbers) if i not in found]
+    if lost:
+        raise ItemError("people_lost", f"not found in the exported clip: person {', '.join(map(str, lost))}")
+    return replace(tracks, tracks=tuple(tracks.tracks[j] for j in found.values()))
 
 
 def _mean_iou(track: FaceTrack, fps: float, people: CountedPeople, i: int) -> float:

@@ -66,12 +66,12 @@ def export(
         if to:
             upload_clips(workspace, recipe, to, execution)
             run_step(workspace, "upload", _run_id(workspace, recipe, to), lambda: upload_metadata(workspace, to))
+        save_recipe(workspace.recipe, recipe)
         return num_clips
 
 
 def _export(workspace: Workspace, recipe: Recipe, execution: ExecutionConfig) -> int:
     run_stage(ExportStage, workspace, recipe, execution)
-    save_recipe(workspace.recipe, recipe)
     stage = ExportStage(workspace, recipe)
     written = [row for shard in stage.shards() if stage.path(shard).exists() for row in read_rows(stage.path(shard))]
     if num_killed := sum(row["error"] == KILLED for row in written):

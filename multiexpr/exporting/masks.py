@@ -29,11 +29,17 @@ def face_masks(tracks: FaceTracks) -> np.ndarray:
 
 
 def _coverage(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    canvas = np.zeros((height * CELL, width * CELL), np.uint8)
+    """Return the coverage (height, width) of the cells by the hull of points (N, 2) in pixels."""
+    coverage = np.zeros((height, width), np.uint8)
     hull = cv2.convexHull(np.floor(points).astype(np.int32))
-    cv2.fillConvexPoly(canvas, hull, 255)
-    parts = canvas.reshape(height, CELL, width, CELL).astype(np.uint16)
-    return (parts.sum((1, 3)) // CELL**2).astype(np.uint8)
+    left, top = np.maximum(hull.min((0, 1)) // CELL, 0)
+    right, bottom = np.minimum(hull.max((0, 1)) // CELL + 1, (width, height))
+    if left < right and top < bottom:  # else the face is outside the frame
+        canvas = np.zeros(((bottom - top) * CELL, (right - left) * CELL), np.uint8)
+        cv2.fillConvexPoly(canvas, hull - np.array([left, top], np.int32) * CELL, 255)
+        cells = canvas.reshape(bottom - top, CELL, right - left, CELL)
+        coverage[top:bottom, left:right] = cells.sum((1, 3), dtype=np.uint16) // CELL**2
+    return coverage
 
 
 def save_masks(path: Path, masks: np.ndarray) -> None:

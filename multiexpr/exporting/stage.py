@@ -112,7 +112,7 @@ class ExportStage:
 def export_task(worker: ClipWorker, request: Row) -> Row:
     """Export the clip of a request in a worker, and return its columns."""
     video = video_source(request["clip"], worker.root)
-    return export_clip(request["clip"], video, Path(request["into"]), worker.recipe, request["people"])
+    return export_clip(request["clip"], video, Path(request["into"]), worker.recipe, request["people"], worker.models)
 
 
 def _row(clip: Row, answer: Row, people: list[int]) -> Row:

@@ -15,6 +15,10 @@ import numpy as np
 from exprbench import weights
 from exprbench.core.cache import cache_root
 from exprbench.core.errors import UserError
+from exprbench.face_engine import choose_engine
+from exprbench.faces.landmarker import Landmarker
+from exprbench.faces.region_landmarker import RegionLandmarker
+from exprbench.faces.video_tracks import landmarker
 from multiexpr.recipe import Recipe
 
 RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # names of constants in its modules
@@ -119,6 +123,24 @@ class Models:
     def unsafe(self, frames: list[np.ndarray]) -> np.ndarray:
         """Return the probabilities (n,) that (H, W, 3) uint8 RGB frames are unsafe."""
         return self._nsfw(frames)
+
+    def landmarker(self, engine: str) -> Landmarker:
+        """Return the face landmarker of an engine; the networks of the engine `torch` run on this device."""
+        return self._torch_landmarker if choose_engine(engine) == "torch" else landmarker(engine)
+
+    @cached_property
+    def _torch_landmarker(self) -> Landmarker:
+        return RegionLandmarker(weights.require("face_landmarker"), self.face_network)
+
+    @cached_property
+    def _face_networks(self) -> Any:
+        from exprbench.faces.torch_networks import TorchNetworks
+
+        return TorchNetworks(weights.require("face_landmarker"), self.device)
+
+    def face_network(self, name: str, batch: np.ndarray) -> list[np.ndarray]:
+        """Return the outputs of one of MediaPipe's face networks; see `exprbench.faces.face_networks.Run`."""
+        return self._face_networks(name, batch)
 
 
 def restrict_ultralytics() -> None:

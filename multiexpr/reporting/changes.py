@@ -9,18 +9,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.reporting.numbers import NUM_EXAMPLES, find_clip_row
+from multiexpr.selection.copies import REASON
 from multiexpr.selection.verdicts import (
     DROPPED,
     KEPT,
     OUTCOMES,
     SHARDS_PER_BATCH,
+    Scores,
     Verdicts,
     active_scorers,
     judge,
     load_scores,
+    near_duplicates,
 )
 from multiexpr.storage.workspace import Workspace
 
@@ -55,7 +59,7 @@ class Changes:
 
 
 def compare(workspace: Workspace, before: Recipe, after: Recipe) -> Changes:
-    """Return what the thresholds of `after` change, in memory that does not grow with the collection.
+    """Return what the thresholds of `after` change, in memory that grows only with the number of near-duplicates.
 
     Raises:
         UserError: there is no index, or a file of scores is damaged.
@@ -65,11 +69,13 @@ def compare(workspace: Workspace, before: Recipe, after: Recipe) -> Changes:
     scorers = list(dict.fromkeys(chain(*orders)))
     entering: list[tuple[str, int]] = []
     leaving: list[tuple[str, int]] = []
+    copies = [{row["clip_id"] for row in near_duplicates(workspace, recipe)} for recipe in (before, after)]
     shards = workspace.indexed_shards()
     for start in range(0, len(shards), SHARDS_PER_BATCH):
         scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], scorers)
         old, new = (
-            _names(judge(scores, recipe.keep, order)) for recipe, order in zip((before, after), orders, strict=True)
+            _names(scores, judge(scores, recipe.keep, order), copied)
+            for recipe, order, copied in zip((before, after), orders, copies, strict=True)
         )
         changes.transitions.update(
             (a, b) for a, b in zip(old.tolist(), new.tolist(), strict=True) if a != b or a == KEPT
@@ -83,11 +89,12 @@ def compare(workspace: Workspace, before: Recipe, after: Recipe) -> Changes:
     return changes
 
 
-def _names(verdicts: Verdicts) -> np.ndarray:
+def _names(scores: Scores, verdicts: Verdicts, copies: set[str]) -> np.ndarray:
     """Return the verdict on each clip in one word: the reason if it is dropped, else the outcome."""
     outcomes = np.array(OUTCOMES, object)[verdicts.outcome]
     reasons = np.array([*(rule.name for rule in verdicts.rules), ""], object)[verdicts.first]
-    return np.where(outcomes == DROPPED, reasons, outcomes)
+    is_copy = pc.is_in(scores.clip_ids, pa.array(sorted(copies), pa.string())).to_numpy(zero_copy_only=False)
+    return np.where(is_copy, REASON, np.where(outcomes == DROPPED, reasons, outcomes))
 
 
 def changed_settings(before: Keep, after: Keep) -> dict[str, tuple[object, object]]:

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import dataclass
+from heapq import nsmallest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from multiexpr.recipe import Recipe
 from multiexpr.selection.rules import Rule, scorer_rules
-from multiexpr.selection.verdicts import SHARDS_PER_BATCH, active_scorers, load_scores
-from multiexpr.storage.parquet import read_rows, read_table, shard_path
+from multiexpr.selection.verdicts import ERROR, KEPT, SHARDS_PER_BATCH, active_scorers, load_scores
+from multiexpr.storage.parquet import read_parts, read_rows, read_table, shard_path
 from multiexpr.storage.workspace import Workspace
 
 MAX_SHARDS = 400  # number of shards, evenly chosen, that histograms are computed from
@@ -77,18 +80,21 @@ def _histogram(rule: Rule, values: np.ndarray, recipe: Recipe) -> Histogram | No
 
 def examples(workspace: Workspace) -> dict[str, list[Row]]:
     """Return up to `NUM_EXAMPLES` clips, the first by id, for `kept` and every reason: index rows with their shard."""
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "reason", "error"])
-    outcome = table["outcome"]
-    groups = {"kept": pc.equal(outcome, "kept")}
-    for name in sorted(pc.unique(table["reason"]).to_pylist()):
-        if name:
-            groups[name] = pc.equal(table["reason"], name)
-    chosen = {}
-    for name, mask in groups.items():
-        rows = table.filter(mask).select(["clip_id", "shard"]).sort_by("clip_id").slice(0, NUM_EXAMPLES)
-        if len(rows):
-            chosen[name] = [find_clip_row(workspace, **row) for row in rows.to_pylist()]
-    return chosen
+    found: dict[str, list[Row]] = {KEPT: []}
+    for part in read_parts(workspace.verdicts, ["clip_id", "shard", "outcome", "reason"]):
+        masks = {name: pc.equal(part["reason"], name) for name in pc.unique(part["reason"]).to_pylist() if name}
+        masks[KEPT] = pc.equal(part["outcome"], KEPT)
+        for name, mask in masks.items():
+            rows = part.filter(mask).select(["clip_id", "shard"])
+            found[name] = _first_by_id(found.get(name, []), rows, NUM_EXAMPLES)
+    groups = {KEPT: found.pop(KEPT), **dict(sorted(found.items()))}
+    return {name: [find_clip_row(workspace, **row) for row in rows] for name, rows in groups.items() if rows}
+
+
+def _first_by_id(found: list[Row], table: pa.Table, num: int) -> list[Row]:
+    """Return the first `num` rows by clip id among those found before and those of a table."""
+    first = table.take(pc.select_k_unstable(table, num, [("clip_id", "ascending")]))
+    return nsmallest(num, [*found, *first.to_pylist()], key=itemgetter("clip_id"))
 
 
 def find_clip_row(workspace: Workspace, clip_id: str, shard: int) -> Row:
@@ -99,9 +105,10 @@ def find_clip_row(workspace: Workspace, clip_id: str, shard: int) -> Row:
 
 def failures(workspace: Workspace, num: int = 20) -> list[Row]:
     """Return the first `num` clips with errors: id, code, detail and path."""
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "error", "detail"])
-    rows = table.filter(pc.equal(table["outcome"], "error")).sort_by("clip_id").slice(0, num).to_pylist()
-    return [{**row, "path": clip_name(find_clip_row(workspace, row["clip_id"], row["shard"]))} for row in rows]
+    found: list[Row] = []
+    for part in read_parts(workspace.verdicts, ["clip_id", "shard", "outcome", "error", "detail"]):
+        found = _first_by_id(found, part.filter(pc.equal(part["outcome"], ERROR)), num)
+    return [{**row, "path": clip_name(find_clip_row(workspace, row["clip_id"], row["shard"]))} for row in found]
 
 
 def clip_name(clip: Row) -> str:

@@ -10,6 +10,7 @@ from multiexpr.reporting.clip_figures import ClipFigure
 from multiexpr.reporting.histogram_svg import histogram_svg
 from multiexpr.reporting.markup import Html, code, note, section, table, text
 from multiexpr.reporting.numbers import Histogram, StageTiming
+from multiexpr.selection.copies import REASON
 from multiexpr.selection.rules import get_rule
 
 MEANINGS = {
@@ -18,6 +19,7 @@ MEANINGS = {
     "duplicate": "files with an equal name or equal content",
     "unreadable": "empty, damaged or unreadable files, archives and table lines",
 }
+COPIES_MEANING = "copies of better clips that are kept; copies.parquet names them"
 
 Row = dict[str, Any]
 
@@ -42,7 +44,7 @@ def funnel(counts: Row, scorers: list[str]) -> Html:
     num_errors = sum(counts["errors"].values())
     rows = [_funnel_row("all clips", "", total, total, "in")]
     for step in counts["steps"]:
-        meaning = get_rule(step["reason"], scorers).meaning
+        meaning = COPIES_MEANING if step["reason"] == REASON else get_rule(step["reason"], scorers).meaning
         rows.append(_funnel_row(step["reason"], meaning, step["dropped"], total, "out"))
     rows.append(_funnel_row("errors", "clips that could not be read or measured", num_errors, total, "out"))
     rows.append(_funnel_row("kept", "", counts["kept"], total, "in"))

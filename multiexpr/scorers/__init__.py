@@ -30,7 +30,7 @@ def make_scorers(recipe: Recipe, models: Models) -> list[Scorer]:
         aesthetics,
         *optional,
         CutScorer(score.cuts),
-        MotionScorer(score.motion, score.sharpness, speech="speech" in score.optional),
+        MotionScorer(score.motion, score.sharpness, models, speech="speech" in score.optional),
     ]
 
 

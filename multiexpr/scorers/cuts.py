@@ -5,7 +5,8 @@ one scene; for these, frames are divided into cells, whose mean colours are foll
 
 - In a jump cut, many cells change in one step more than in the steps before and after it, and stay changed.
 - In a gradual cut, the colours of most cells move from those of one shot straight to those of the other: all of them at
-  once in a dissolve or a fade, one after the other in a wipe. The colours of a moving scene take other ways.
+  once in a dissolve or a fade, one after the other in a wipe. The colours of a moving scene take other ways, and a
+  change of exposure is the same for all cells. A fade through a uniform picture also lowers the contrast for a moment.
 """
 
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
 from multiexpr.scorers.frame_damage import without_bars
 
-VERSION = "cuts-2"
+VERSION = "cuts-3"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
 CELLS = 12  # along the short side of a frame, and twice as many along its long side
 JUMP_NEIGHBOURS = 3  # number of steps before, and after, that a step of a cell is compared with
@@ -27,6 +28,9 @@ GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
 STRAY_SHARE, STRAY_LEVELS = 0.15, 1.0  # largest distance from the straight way, as a share of its length and in levels
 RETREAT = 0.15  # largest step back, as a share of the way
+FADE_S = 1.0  # longest half of a fade through a uniform picture
+FLASH = 2  # steps after which the picture is as before a flash
+MAX_EXPOSURE = 2.0  # factor by which the contrast changes with the exposure
 SHOT_RATIO = 1.5  # a gradual cut changes a cell more than the motion before and after it by this factor
 
 
@@ -76,10 +80,10 @@ class _Measurement:
         frames = without_bars(self.frames)
         cells = cell_colours(frames)
         jump, jump_at = largest_jump(cells)
-        gradual, gradual_at = largest_gradual(cells, self.params.fps)
+        gradual, gradual_at = max(largest_gradual(cells, self.params.fps), largest_fade(cells, self.params.fps))
         times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
         changes = content_changes(frames, self.params.fps)
-        hard = hard_cuts(changes, self.times_s[1:], self.params.ratio)
+        hard = hard_cuts(changes * stays_changed(cells), self.times_s[1:], self.params.ratio)
         return {**hard, "jump": rounded(jump), "gradual": rounded(gradual), **times}
 
     def _time(self, index: int) -> float:
@@ -96,6 +100,17 @@ def hard_cuts(changes: np.ndarray, times_s: list[float], ratio: float) -> Row:
     cut = changes[is_sudden].max(initial=0.0)
     strong = [t for t, change in zip(sudden_s, changes[is_sudden], strict=True) if change >= cut / 2 > 0]
     return {"cut": rounded(cut), "cut_times_s": rounded_all(strong)}
+
+
+def stays_changed(cells: np.ndarray) -> np.ndarray:
+    """Return, for each step of cells (T, cells, 3), whether the picture stays changed, (T - 1,).
+
+    It does not after a flash: the frames `FLASH` steps before and after are compared.
+    """
+    first = np.arange(len(cells) - 1)
+    before, after = cells[np.maximum(first - FLASH, 0)], cells[np.minimum(first + 1 + FLASH, len(cells) - 1)]
+    steps = np.abs(np.diff(cells, axis=0)).mean((1, 2))
+    return np.abs(after - before).mean((1, 2)) > steps / 2
 
 
 def content_changes(frames: list[np.ndarray], fps: float) -> np.ndarray:
@@ -153,11 +168,29 @@ def largest_gradual(cells: np.ndarray, fps: float) -> tuple[float, int]:
     return best
 
 
+def largest_fade(cells: np.ndarray, fps: float) -> tuple[float, int]:
+    """Return how far the contrast of cells (T, cells, 3) falls between two shots, as a share of it, and when.
+
+    One shot fades to a uniform picture, and another one appears from it. The pictures with the most contrast within
+    `FADE_S` before and after differ, in contrast to those around a flash.
+    """
+    contrast, reach = cells.std(1).mean(-1), round(FADE_S * fps)
+    best = 0.0, -1
+    for t in range(1, len(contrast) - 1):
+        start = max(0, t - reach)
+        before = start + int(contrast[start:t].argmax())
+        after = t + 1 + int(contrast[t + 1 : t + 1 + reach].argmax())
+        if np.abs(cells[after] - cells[before]).mean() > CHANGED_LEVELS:
+            best = max(best, (1 - float(contrast[t] / max(min(contrast[before], contrast[after]), 1e-6)), t))
+    return best
+
+
 def _straight_share(cells: np.ndarray, start: int, end: int) -> float:
     """Return the share of cells that move straight from their colours at frame `start` to those at frame `end`."""
     way = cells[end] - cells[start]
     length = np.abs(way).mean(-1)
     changed = (length > CHANGED_LEVELS) & (length > SHOT_RATIO * _motion_around(cells, start, end))
+    changed &= _without_exposure(cells[start], cells[end]) > CHANGED_LEVELS
     if changed.mean() < 0.1:
         return 0.0
     inner = cells[start + 1 : end]
@@ -165,6 +198,15 @@ def _straight_share(cells: np.ndarray, start: int, end: int) -> float:
     stray = np.abs(inner - cells[start] - progress[..., None] * way).mean(-1).max(0)
     advances = (np.diff(progress, axis=0) > -RETREAT).all(0)
     return float((changed & (stray < STRAY_SHARE * length + STRAY_LEVELS) & advances).mean())
+
+
+def _without_exposure(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the change of cells (cells, 3) beyond a change of exposure, which is the same for all cells, (cells,)."""
+    deviations = before - before.mean()
+    gain = float((deviations * after).mean() / max(float((deviations**2).mean()), 1e-6))
+    if not 1 / MAX_EXPOSURE < gain < MAX_EXPOSURE:
+        return np.abs(after - before).mean(-1)
+    return np.abs(after - after.mean() - gain * deviations).mean(-1)
 
 
 def _motion_around(cells: np.ndarray, start: int, end: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 All are measured at the size of the clip, because a resized frame shows neither combs nor blocks nor noise.
 """
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import reduce
 
 import cv2
@@ -14,7 +15,7 @@ from multiexpr.recipe import ScoreDamage
 from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.edges import noise_to_detail
 
-VERSION = "damage-3"
+VERSION = "damage-4"
 FULL_SIZE = 1 << 16  # more pixels than a side has
 BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
 BLOCK = 8  # side of the blocks that codecs transform
@@ -24,7 +25,13 @@ VISIBLE_NOISE = 2.55  # standard deviation: a peak signal-to-noise ratio of 40 d
 HALO_REACH = 12  # largest distance in pixels of a halo from its edge
 HALO_STEP = 12  # smallest difference of two pixels next to an edge
 FLAT_REACH, FLAT = 4, 0.05  # pixels beyond the halo, and their largest gradient relative to the edge
+CLIPPED_LEVELS = 12, 240  # values beyond these may be clipped
 MIN_EDGES = 50
+OVERSHOOT = 0.05  # relative to the step; a bicubic kernel overshoots by 0.07
+MIN_OVERSHOOTS = 20
+SOURCE_LINES = (360, 480, 576, 720)  # usual heights of videos that are enlarged
+MIN_SCALE, MAX_SCALE = 1 / 3, 0.95
+SIZES_TRIED = 2.0  # by which blocks at one of several possible sizes count less than those at the size of the clip
 COMB_RATIO, COMB_LEVELS = 2.0, 2.0  # by which lines differ more from their neighbours than from their field
 
 
@@ -34,7 +41,10 @@ class DamageScorer:
     name = "damage"
     costly = False
     columns = [  # noqa: RUF012
-        *((name, pa.float64()) for name in ("noise", "grain", "blockiness", "combing", "halos", "clipped")),
+        *(
+            (name, pa.float64())
+            for name in ("noise", "grain", "blockiness", "combing", "halos", "enlargement", "source_px", "clipped")
+        ),
         ("content_box", pa.list_(pa.float64())),
     ]
 
@@ -57,16 +67,34 @@ class _Measurement(BufferedMeasurement):
         height, width = self.frames[0].shape[:2]
         frames = [crop(frame, box) for frame in self.frames]
         grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-        at_rest = median_picture(grays)
+        source_sizes = list(at_source_sizes(grays[::3], height))
+        edges = [isolated_edges(gray) for gray in grays[::2]]
+        factor = float(np.median([enlargement(found) for found in edges]))
+        blocks = [median_blockiness(grays), *(median_blockiness(size) / SIZES_TRIED for size in source_sizes)]
         return {
             "noise": rounded(np.median([noise_sd(gray) for gray in grays])),
             "grain": rounded(np.median([grain(gray) for gray in grays[::2]])),
-            "blockiness": rounded(np.median([blockiness(gray) for gray in grays])),
-            "combing": rounded(max(combing(gray, at_rest) for gray in grays)),
-            "halos": rounded(np.median([halos(gray) for gray in grays[::2]])),
+            "blockiness": rounded(max(blocks)),
+            "combing": rounded(max(map(largest_combing, [grays, *source_sizes]))),
+            "halos": rounded(np.median([halos(found) for found in edges])),
+            "enlargement": rounded(factor),
+            "source_px": rounded(min(grays[0].shape) / factor),
             "clipped": rounded(np.median([clipped_share(frame) for frame in frames])),
             "content_box": rounded_all(np.array(box) / (width, height, width, height)),
         }
+
+
+def at_source_sizes(pictures: list[np.ndarray], height: int) -> Iterator[list[np.ndarray]]:
+    """Yield pictures at the sizes that they may have had before they were enlarged: combs and blocks are enlarged too.
+
+    Args:
+        pictures: (H, W) pictures, perhaps without the bars of the frames.
+        height: height of the frames.
+    """
+    for lines in SOURCE_LINES:
+        scale = lines / height
+        if MIN_SCALE <= scale <= MAX_SCALE:
+            yield [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for p in pictures]
 
 
 def content_box(frames: list[np.ndarray]) -> tuple[int, int, int, int]:
@@ -129,38 +157,103 @@ def grain(gray: np.ndarray) -> float:
     return noise_to_detail(gray) if noise_sd(gray) > VISIBLE_NOISE else 0.0
 
 
-def halos(gray: np.ndarray) -> float:
-    """Return the strength of the halos of the edges of an (H, W) uint8 picture, relative to the edges; 0 without.
+@dataclass(frozen=True)
+class Edges:
+    """N isolated edges of a picture.
 
-    A sharpened edge overshoots on both sides: the gradient across it changes its sign before and after the edge. An
-    edge as a camera records it has no such lobes. Only edges with flat surroundings count, because texture has lobes
-    too, and only pictures without visible noise. 0 if there are few such edges.
+    Attributes:
+        gradients: (N, 2 R + 1) gradients across the edge, relative to that of the edge itself, in the middle.
+        is_usable: (N, 2) bool, whether the values of the two sides, left or upper one first, are not clipped.
+    """
+
+    gradients: np.ndarray
+    is_usable: np.ndarray
+
+
+NO_EDGES = Edges(np.zeros((0, 2 * (HALO_REACH + FLAT_REACH) + 1), np.float32), np.zeros((0, 2), bool))
+
+
+def isolated_edges(gray: np.ndarray) -> Edges:
+    """Return the edges of an (H, W) uint8 picture with flat surroundings: texture has lobes as halos have.
+
+    Clipping hides the halo of a side, so edges with clipped values on both sides are left out. A picture with visible
+    noise has none.
     """
     if noise_sd(gray) > VISIBLE_NOISE:
-        return 0.0
+        return NO_EDGES
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
-    lobes = np.concatenate([_side_lobes(smooth), _side_lobes(np.ascontiguousarray(smooth.T))])
-    return max(0.0, float(np.median(lobes))) if len(lobes) >= MIN_EDGES else 0.0
+    across, down = _edges_across(smooth), _edges_across(np.ascontiguousarray(smooth.T))
+    return Edges(np.concatenate([across.gradients, down.gradients]), np.concatenate([across.is_usable, down.is_usable]))
 
 
-def _side_lobes(values: np.ndarray) -> np.ndarray:
-    """Return the weaker of the opposite gradients at the two sides of each isolated edge across the rows, (N,)."""
+def _edges_across(values: np.ndarray) -> Edges:
+    """Return the edges across the rows of (H, W) values."""
     across, down = values[1:-1, 2:] - values[1:-1, :-2], np.abs(values[2:] - values[:-2])[:, 1:-1]
     reach = HALO_REACH + FLAT_REACH
     if across.shape[1] <= 2 * reach:
-        return np.zeros(0, np.float32)
+        return NO_EDGES
     size = np.abs(across)
     steps, before, after = size[:, reach:-reach], size[:, reach - 1 : -reach - 1], size[:, reach + 1 : 1 - reach]
     strong = (steps >= before) & (steps > after) & (steps > 2 * down[:, reach:-reach]) & (steps > HALO_STEP)
     row, column = np.nonzero(strong)
-    places = column + reach
-    centre = across[row, places]
-    around = {d: across[row, places + d] / centre for d in range(-reach, reach + 1)}
-    far = np.max([np.abs(around[d]) for d in around if abs(d) > HALO_REACH], axis=0)
-    left = -np.min([around[d] for d in range(-HALO_REACH, 0)], axis=0)
-    right = -np.min([around[d] for d in range(1, HALO_REACH + 1)], axis=0)
-    largest = np.max([np.abs(ratio) for ratio in around.values()], axis=0)  # 1 at the edge itself, not at its lobes
-    return np.minimum(left, right)[(far < FLAT) & (largest <= 1)]
+    places = row[:, None], column[:, None] + np.arange(2 * reach + 1)
+    gradients = across[places] / across[row, column + reach][:, None]
+    size = np.abs(gradients)
+    is_isolated = (size[:, :FLAT_REACH].max(1, initial=0) < FLAT) & (size[:, -FLAT_REACH:].max(1, initial=0) < FLAT)
+    levels = values[1:-1, 1:-1][places]
+    sides = levels[:, :reach], levels[:, reach + 1 :]
+    low, high = CLIPPED_LEVELS
+    is_usable = np.stack(
+        [(side.min(1, initial=255) >= low) & (side.max(1, initial=0) <= high) for side in sides], axis=1
+    )
+    kept = is_isolated & (size.max(1, initial=0) <= 1) & is_usable.any(1)  # the edge itself, not one of its lobes
+    return Edges(gradients[kept], is_usable[kept])
+
+
+def halos(edges: Edges) -> float:
+    """Return the median strength of the halos of edges, relative to the edges; 0 if there are few edges.
+
+    A sharpened edge overshoots on both sides: the gradient across it changes its sign before and after the edge. An
+    edge as a camera records it has no such lobes.
+    """
+    if len(edges.gradients) < MIN_EDGES:
+        return 0.0
+    middle = edges.gradients.shape[1] // 2
+    left, right = edges.gradients[:, FLAT_REACH:middle], edges.gradients[:, middle + 1 : -FLAT_REACH]
+    lobes = -np.stack([left.min(1), right.min(1)], axis=1)
+    return max(0.0, float(np.median(np.where(edges.is_usable, lobes, np.inf).min(1))))
+
+
+def enlargement(edges: Edges) -> float:
+    """Return the factor by which a picture was enlarged with a kernel that overshoots, as bicubic and Lanczos; else 1.
+
+    Such a kernel overshoots a pixel of the smaller picture beside an edge. Sharpening raises the overshoot, but hardly
+    moves it. The distance of the overshoots on both sides is 1.25 times the factor, plus 3.75 pixels: that of drawn
+    edges after both kernels, with and without sharpening.
+    """
+    gradients, middle = edges.gradients, edges.gradients.shape[1] // 2
+    width_left, over_left, inner_left = _overshoot(gradients[:, middle::-1])
+    width_right, over_right, inner_right = _overshoot(gradients[:, middle:])
+    over = np.where(edges.is_usable, np.stack([over_left, over_right], axis=1), np.inf).min(1)
+    overshoots = over > OVERSHOOT * (inner_left + inner_right - 1)
+    if overshoots.sum() < max(MIN_OVERSHOOTS, overshoots.size / 3):
+        return 1.0
+    return max(1.0, float(np.median((width_left + width_right)[overshoots]) - 3.75) / 1.25)
+
+
+def _overshoot(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return distance, height of the overshoot and height of the step at a side of edges, (N,) each.
+
+    Args:
+        gradients: (N, R + 1) from the edge outwards.
+    """
+    length, place = gradients.shape[1], np.arange(gradients.shape[1])
+    is_back = gradients <= 0
+    width = np.where(is_back.any(1), is_back.argmax(1), length)[:, None]
+    is_second = (place >= width) & (gradients > 0.02)
+    end = np.where(is_second.any(1), is_second.argmax(1), length)[:, None]
+    height = -np.where((place >= width) & (place < end), gradients, 0).sum(1)
+    return width[:, 0], height, np.where(place < width, gradients, 0).sum(1)
 
 
 def blockiness(gray: np.ndarray) -> float:
@@ -169,6 +262,11 @@ def blockiness(gray: np.ndarray) -> float:
     0 for a picture without blocks. The median over all boundaries of one phase leaves out single edges.
     """
     return min(_blockiness_across(gray.astype(np.float32)), _blockiness_across(gray.T.astype(np.float32)))
+
+
+def median_blockiness(pictures: list[np.ndarray]) -> float:
+    """Return the median blockiness of pictures of one clip."""
+    return float(np.median([blockiness(picture) for picture in pictures]))
 
 
 def _blockiness_across(values: np.ndarray) -> float:
@@ -192,6 +290,12 @@ def median_picture(pictures: list[np.ndarray]) -> np.ndarray:
         for i in range(end):
             ordered[i], ordered[i + 1] = cv2.min(ordered[i], ordered[i + 1]), cv2.max(ordered[i], ordered[i + 1])
     return (ordered[middle].astype(np.float32) + ordered[len(ordered) // 2]) / 2
+
+
+def largest_combing(pictures: list[np.ndarray]) -> float:
+    """Return the combing of the worst of (H, W) pictures of one clip."""
+    at_rest = median_picture(pictures)
+    return max(combing(picture, at_rest) for picture in pictures)
 
 
 def combing(gray: np.ndarray, at_rest: np.ndarray) -> float:

@@ -19,8 +19,9 @@ from exprbench.faces import FaceTrack, eye_closed, gaze, rotation
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
-from exprbench.faces.video_tracks import FOLLOWER, TRACKER, landmarker
+from exprbench.faces.video_tracks import FOLLOWER, TRACKER
 from exprbench.media import VideoSource
+from multiexpr.models.detector import Models
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.edges import effective_side
@@ -52,8 +53,9 @@ class MotionScorer:
         ("face_moment_box", pa.list_(pa.float64())),
     ]
 
-    def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness, *, speech: bool = False) -> None:
+    def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness, models: Models, *, speech: bool = False) -> None:
         self.params = params
+        self.models = models
         self.hears = speech
         self.sharpness = sharpness
 
@@ -68,21 +70,22 @@ class MotionScorer:
         return Frames(times_s=constant_rate(facts["length_s"], self.params.fps), short_side=self.params.short_side)
 
     def start(self, facts: Row) -> "_Measurement":  # noqa: D102
-        return _Measurement(self.params, self.sharpness, facts)
+        tracker = FaceTracker(self.models.landmarker(self.params.engine), fps=self.params.fps, follow_regions=True)
+        return _Measurement(tracker, self.sharpness, facts)
 
 
 class _Measurement:
     """Measurement that buffers frames and starts tracking in `compute`: most clips are dropped by cheaper scorers."""
 
-    def __init__(self, params: ScoreMotion, sharpness: ScoreSharpness, facts: Row) -> None:
+    def __init__(self, tracker: FaceTracker, sharpness: ScoreSharpness, facts: Row) -> None:
         self.sharpness = sharpness
         self.facts = facts
         self.buffer: deque[np.ndarray] = deque()
         self.buffer_bytes = 0
         self.is_damaged: bool | None = None  # measured on one frame when tracking starts
-        self.tracker = FaceTracker(landmarker(params.engine), fps=params.fps, follow_regions=True)
-        self.fps = params.fps
-        self.moments = sorted({round(t * params.fps) for t in evenly_spaced(facts["length_s"], NUM_MOMENTS)})
+        self.tracker = tracker
+        self.fps = tracker.fps
+        self.moments = sorted({round(t * self.fps) for t in evenly_spaced(facts["length_s"], NUM_MOMENTS)})
         self.kept_frames: dict[int, np.ndarray] = {}
         self.num_frames = 0
         self.loudness: np.ndarray | None = None

@@ -1,10 +1,12 @@
 """Overlay scorer: burned-in text, watermarks and pictures in the picture.
 
-What is drawn over a video does not move with it. A gradient that stays the same over time, in a place where the picture
-changes, belongs to an overlay. Where the picture does not change, an overlay cannot be distinguished from the scene.
+What is drawn over a video does not move with it. An edge that stays in place while the picture changes on both sides of
+it belongs to an overlay. Where the picture does not change, an overlay cannot be distinguished from the scene.
 """
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -17,22 +19,36 @@ from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spac
 from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.sharpness import resize_short_side
 
-VERSION = "overlays-1"
+VERSION = "overlays-2"
 CHANGE_LEVELS = 8.0  # standard deviation over time, 0 to 255, of a place that changes
 EDGE_LEVELS = 6.0  # smallest gradient, in levels per pixel, of an overlay
 STEADINESS = 0.5  # smallest gradient over time of a steady edge, as a share of its median
 TEXT_PROBABILITY = 0.3
 MAX_LINE_HEIGHT = 0.15  # of a line of text, as a share of the height of the picture
 MIN_SIDE, MAX_AREA = 0.1, 0.5  # of a picture in the picture, as a share of the short side and of the picture
-SIDE_COVERAGE = 0.6  # share of a side of an inset that shows an edge
+TREMBLING = 2.0  # by which an edge that trembles changes more than the picture at its sides
+WINDOWS = 6  # windows of watermarks along the short side
+RIDGE_LEVELS, RIDGE_RATIO, RIDGE_REACH = (
+    3.0,
+    1.5,
+    4,
+)  # gradient of a side of an inset, and relative to that at a distance
+MAX_LINES = 16  # columns, and rows, that may be sides of an inset
+COVERAGE = 0.6  # share of each side of an inset with an edge
+SIDE_DISTANCES = (
+    3,
+    6,
+)  # distances in pixels from a side at which changes are compared; the second is beyond a drawn border
+STILL_LEVELS = 4.0  # changes below this are none
+MAX_CORRELATION = 0.2  # of the changes inside and outside
 
 
 class OverlayScorer:
     """Scorer of overlays.
 
-    `text` is the median share of the picture in lines of text. `watermark` is the share of
-    the changing part of the picture that has steady edges. `inset` is the area, as a share of the picture, of the
-    largest rectangle with steady sides in which the picture changes independently of its surroundings; 0 if none.
+    `text` is the median share of the picture in lines of text. `watermark` is the largest local share of the changing
+    picture with steady edges. `inset` is the area, as a share of the picture, of the largest rectangle with steady
+    sides in which the picture changes independently of its surroundings; 0 if there is none.
     """
 
     name = "overlays"
@@ -82,10 +98,19 @@ def _share_in_lines(is_text: np.ndarray) -> float:
 
 
 def watermark_share(grays: np.ndarray) -> float:
-    """Return the share of the changing part of (T, H, W) grey pictures that has steady edges; 0 if nothing changes."""
-    moving = cv2.erode(grays.std(0), np.ones((5, 5), np.uint8)) > CHANGE_LEVELS  # on both sides of an edge
-    steady = steady_edges(grays, 0) | steady_edges(grays, 1)
-    return float((steady & moving).sum() / moving.sum()) if moving.mean() > 0.01 else 0.0
+    """Return the largest local share of (T, H, W) grey pictures in steady edges, in [0, 1].
+
+    Shares are those of the changing part in windows of a sixth of the short side; windows that change in less than
+    half of their area do not count. An edge of the scene that trembles changes the pixels on it more than those at its
+    sides, and is not steady.
+    """
+    spread = grays.std(0)
+    moving = cv2.erode(spread, np.ones((5, 5), np.uint8)) > CHANGE_LEVELS  # on both sides of an edge
+    trembling = spread > TREMBLING * cv2.erode(spread, np.ones((9, 9), np.uint8))
+    steady = (steady_edges(grays, 0) | steady_edges(grays, 1)) & moving & ~trembling
+    side = max(1, round(min(grays.shape[1:]) / WINDOWS))
+    edges, changing = (cv2.blur(part.astype(np.float32), (side, side)) for part in (steady, moving))
+    return float(np.where(changing > 0.5, edges / np.maximum(changing, 0.5), 0).max())
 
 
 def steady_edges(grays: np.ndarray, axis: int) -> np.ndarray:
@@ -101,58 +126,109 @@ def steady_edges(grays: np.ndarray, axis: int) -> np.ndarray:
 
 
 def largest_inset(grays: np.ndarray) -> float:
-    """Return the area in [0, 1] of the largest picture in (T, H, W) pictures; 0 if there is none."""
+    """Return the area in [0, 1] of the largest picture in (T, H, W) pictures; 0 if there is none.
+
+    It is a rectangle whose sides stay in place, and at whose sides the picture changes independently inside and
+    outside. In one scene, what moves crosses the edges.
+    """
     height, width = grays.shape[1:]
-    columns = _lines(steady_edges(grays, 1))
-    rows = _lines(steady_edges(grays, 0).T)
-    best = 0.0
-    for left, right in _pairs(columns, width, min(height, width)):
-        for top, bottom in _pairs(rows, height, min(height, width)):
-            area = (right[0] - left[0]) * (bottom[0] - top[0]) / (height * width)
-            on_border = sum(line[2] for line in (left, right, top, bottom))
-            if not best < area <= MAX_AREA or on_border > 2:
-                continue
-            sides = _covers(left, top[0], bottom[0]) and _covers(right, top[0], bottom[0])
-            if sides and _covers(top, left[0], right[0]) and _covers(bottom, left[0], right[0]):
-                box = slice(top[0], bottom[0]), slice(left[0], right[0])
-                best = max(best, area if _is_independent(grays, box) else 0.0)
-    return best
+    changes = np.diff(grays, axis=0)
+    boxes = sorted(_boxes(_lines(_ridges(grays)), _lines(_ridges(grays.transpose(0, 2, 1)))), key=_area, reverse=True)
+    found = (box for box in boxes if _area(box) <= MAX_AREA * height * width and _is_independent(changes, grays, box))
+    return _area(next(found, (0, 0, 0, 0))) / (height * width)
 
 
-Line = tuple[int, np.ndarray, bool]  # position, where it shows an edge, and whether it is a border of the picture
+@dataclass(frozen=True)
+class _Line:
+    """Column or row of a picture that may be a side of an inset.
+
+    Attributes:
+        position: index of the column or row.
+        num_edges: (L + 1,) number of pixels with an edge before each position along the line.
+        is_border: whether it is a border of the whole picture.
+    """
+
+    position: int
+    num_edges: np.ndarray
+    is_border: bool = False
+
+    def covers(self, start: int, end: int) -> bool:
+        """Return whether `COVERAGE` of the line between two positions shows an edge."""
+        return bool(self.num_edges[end] - self.num_edges[start] >= COVERAGE * (end - start))
 
 
-def _lines(edges: np.ndarray) -> list[Line]:
-    """Return the columns of (H, W) edges with an edge along at least `MIN_SIDE` of them, and both borders."""
-    near = cv2.dilate(edges.astype(np.uint8), np.ones((1, 3), np.uint8)).astype(bool)  # a pixel to both sides
-    strength = near.sum(0).astype(np.float64)
-    least = MIN_SIDE * min(edges.shape)
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _ridges(grays: np.ndarray) -> np.ndarray:
+    """Return where (T, H, W) pictures have a gradient across that is strong on average over time, (H, W) bool.
+
+    The mean over time of the gradients of moving edges is smooth; an edge that stays in place is a narrow ridge of it,
+    even if its contrast changes.
+    """
+    mean = np.mean([np.abs(cv2.Sobel(g, cv2.CV_32F, 1, 0, ksize=3)) / 8 for g in np.ascontiguousarray(grays)], axis=0)
+    around = (np.roll(mean, RIDGE_REACH, axis=1) + np.roll(mean, -RIDGE_REACH, axis=1)) / 2
+    peak = cv2.dilate(mean, np.ones((1, 5), np.uint8))
+    return (mean >= peak) & (mean > RIDGE_LEVELS) & (mean > RIDGE_RATIO * around)
+
+
+def _lines(ridges: np.ndarray) -> list[_Line]:
+    """Return the columns of (H, W) ridges in which these have at least the length `MIN_SIDE`, and both borders."""
+    near = cv2.dilate(ridges.astype(np.uint8), np.ones((1, 3), np.uint8))  # a pixel to both sides
+    strength = near.sum(0, dtype=np.int64)
+    least = max(1.0, MIN_SIDE * min(ridges.shape))
     peaks = [x for x in range(2, len(strength) - 2) if strength[x] >= max(least, strength[x - 2 : x + 3].max())]
-    strongest = sorted(peaks, key=lambda x: -strength[x])[:24]
-    border = np.ones(edges.shape[0], bool)
-    return [(0, border, True), *((x, near[:, x], False) for x in sorted(strongest)), (edges.shape[1], border, True)]
+    strongest = sorted(sorted(peaks, key=lambda x: -strength[x])[:MAX_LINES])
+    counts = np.pad(near.cumsum(0, dtype=np.int64), ((1, 0), (0, 0)))
+    full = np.arange(len(counts))
+    inner = [_Line(x, counts[:, x]) for x in strongest]
+    return [_Line(0, full, True), *inner, _Line(ridges.shape[1], full, True)]
 
 
-def _pairs(lines: list[Line], length: int, short_side: int) -> list[tuple[Line, Line]]:
-    least = MIN_SIDE * short_side
-    return [(a, b) for i, a in enumerate(lines) for b in lines[i + 1 :] if least <= b[0] - a[0] < length]
+def _boxes(columns: list[_Line], rows: list[_Line]) -> Iterator[Box]:
+    """Yield the rectangles with edges along their sides, of which at most one is a border of the picture."""
+    least = MIN_SIDE * min(columns[-1].position, rows[-1].position)
+    for left, right in combinations(columns, 2):
+        for top, bottom in combinations(rows, 2):
+            if sum(line.is_border for line in (left, right, top, bottom)) > 1:
+                continue
+            across, down = (left.position, right.position), (top.position, bottom.position)
+            if min(across[1] - across[0], down[1] - down[0]) < least:
+                continue
+            if top.covers(*across) and bottom.covers(*across) and left.covers(*down) and right.covers(*down):
+                yield left.position, top.position, right.position, bottom.position
 
 
-def _covers(line: Line, start: int, end: int) -> bool:
-    return bool(line[1][start:end].mean() >= SIDE_COVERAGE)
-
-
-def _is_independent(grays: np.ndarray, box: tuple[slice, slice]) -> bool:
-    """Return whether the picture changes inside a box, and differently from the surroundings of the box."""
-    margin = max(4, (box[0].stop - box[0].start) // 8)
-    outer = (
-        slice(max(0, box[0].start - margin), box[0].stop + margin),
-        slice(max(0, box[1].start - margin), box[1].stop + margin),
-    )
-    inside = grays[:, box[0], box[1]]
-    if inside.std(0).mean() < CHANGE_LEVELS / 2:
+def _is_independent(changes: np.ndarray, grays: np.ndarray, box: Box) -> bool:
+    """Return whether (T - 1, H, W) changes at the sides of a box are not correlated inside and outside."""
+    left, top, right, bottom = box
+    if grays[:, top:bottom, left:right].std(0).mean() < STILL_LEVELS:
         return False
-    around = grays[:, outer[0], outer[1]].sum((1, 2)) - inside.sum((1, 2))
-    a, b = np.diff(inside.mean((1, 2))), np.diff(around)
-    spread = a.std() * b.std()
-    return bool(spread < 1e-6 or abs(float(np.mean((a - a.mean()) * (b - b.mean())) / spread)) < 0.8)
+    return all(_is_uncorrelated(*_changes_at_sides(changes, box, distance)) for distance in SIDE_DISTANCES)
+
+
+def _changes_at_sides(changes: np.ndarray, box: Box, distance: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the changes (n,) inside the sides of a box and (n,) outside, at a distance in pixels from each side."""
+    left, top, right, bottom = box
+    pairs = []
+    for picture, first, last, along in (
+        (changes, left, right, slice(top, bottom)),
+        (changes.transpose(0, 2, 1), top, bottom, slice(left, right)),
+    ):
+        places = [(first, distance), (last, -distance)]
+        inner = [(x, inwards) for x, inwards in places if distance <= x < picture.shape[2] - distance]
+        pairs += [
+            (picture[:, along, x + inwards].ravel(), picture[:, along, x - inwards].ravel()) for x, inwards in inner
+        ]
+    inside, outside = zip(*pairs, strict=True)
+    return np.concatenate(inside), np.concatenate(outside)
+
+
+def _is_uncorrelated(inside: np.ndarray, outside: np.ndarray) -> bool:
+    """Return whether changes (n,) and (n,) are strong enough to be compared, and are hardly correlated."""
+    energy = float((inside**2 + outside**2).mean()) / 2
+    return energy > STILL_LEVELS**2 and float((inside * outside).mean()) < MAX_CORRELATION * energy

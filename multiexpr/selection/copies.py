@@ -15,17 +15,36 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from exprbench.core.files import atomic_path
+from exprbench.core.progress import say
 from multiexpr.recipe import KeepCopies
+from multiexpr.selection.rules import Rule
 from multiexpr.storage.parquet import read_table, shard_path, write_table
 from multiexpr.storage.workspace import Workspace
 
 REASON = "near_duplicate"
-MEANING = "distance from a better copy in the collection"
+COPY_RULES = {  # by the measure of the distance
+    measure: Rule(
+        name=REASON,
+        scorer="signature",
+        threshold=threshold,
+        meaning=f"distance of the {measure} to a better copy",
+        at_least=False,
+    )
+    for measure, threshold in {
+        "frame hashes": "copies.max_hash_distance",
+        "embedding": "copies.max_embedding_distance",
+    }.items()
+}
 BAND_BITS = 16
 CHUNK = 1 << 20  # pairs that are compared at a time
 NEIGHBOURS = 8  # clips that are compared with each clip, for each part of a hash
 NUM_PLANES = 256  # random planes that turn an embedding into bits
-COPIES = pa.schema([("clip_id", pa.string()), ("copy_of", pa.string()), ("distance", pa.float64())])
+COPIES = pa.schema(
+    [("clip_id", pa.string()), ("copy_of", pa.string()), ("measure", pa.string()), ("distance", pa.float64())]
+)
+
+Row = dict[str, Any]
+Pair = tuple[int, int, str, float]  # worse, better, measure, distance
 
 
 @dataclass(frozen=True)
@@ -43,41 +62,41 @@ class Signatures:
     embeddings: np.ndarray
 
 
-def find_copies(signatures: Signatures, keep: KeepCopies) -> list[tuple[int, int, float]]:
-    """Return (copy, original, distance) of every clip that is a copy of a better one that is not a copy itself.
+def find_copies(signatures: Signatures, keep: KeepCopies) -> list[Pair]:
+    """Return (copy, original, measure, distance) of every clip that is a copy of a better one that is no copy itself.
 
     Clips are given in order of quality. A clip that is only like a copy stays.
     """
-    pairs = _pairs(signatures, keep)
     is_copy = np.zeros(len(signatures.clip_ids), bool)
     found = []
-    for worse, better, distance in pairs:
+    for worse, better, measure, distance in _pairs(signatures, keep):
         if not is_copy[better] and not is_copy[worse]:
             is_copy[worse] = True
-            found.append((int(worse), int(better), float(distance)))
+            found.append((worse, better, measure, distance))
     return found
 
 
-def _pairs(signatures: Signatures, keep: KeepCopies) -> list[tuple[int, int, float]]:
-    """Return (worse, better, distance) of pairs of copies, in order of the worse and then of the distance."""
-    pairs: dict[tuple[int, int], float] = {}
+def _pairs(signatures: Signatures, keep: KeepCopies) -> list[Pair]:
+    """Return pairs of copies, in order of the worse clip and then of the distance relative to its limit."""
+    pairs: dict[tuple[int, int], tuple[float, str, float]] = {}
     for first, second in _candidates(signatures.hashes):
         distance = hash_distance(signatures.hashes[first], signatures.hashes[second])
-        _add(pairs, first, second, distance, keep.max_hash_distance)
+        _add(pairs, first, second, distance, "frame hashes", keep.max_hash_distance)
     if signatures.embeddings.shape[1]:
         for first, second in _candidates(_plane_bits(signatures.embeddings)):
             a, b = (signatures.embeddings[rows].astype(np.float32) for rows in (first, second))
-            _add(pairs, first, second, 1 - (a * b).sum(1), keep.max_embedding_distance)
-    ordered = sorted((worse, distance, better) for (worse, better), distance in pairs.items())
-    return [(worse, better, distance) for worse, distance, better in ordered]
+            _add(pairs, first, second, 1 - (a * b).sum(1), "embedding", keep.max_embedding_distance)
+    ordered = sorted((worse, *found, better) for (worse, better), found in pairs.items())
+    return [(worse, better, measure, distance) for worse, _, measure, distance, better in ordered]
 
 
-def _add(pairs: dict[tuple[int, int], float], first: np.ndarray, second: np.ndarray, distance: np.ndarray,
-         limit: float) -> None:  # fmt: skip
+def _add(pairs: dict[tuple[int, int], tuple[float, str, float]], first: np.ndarray, second: np.ndarray,
+         distance: np.ndarray, measure: str, limit: float) -> None:  # fmt: skip
     near = distance <= limit
     for a, b, d in zip(first[near].tolist(), second[near].tolist(), distance[near].tolist(), strict=True):
         pair = (max(a, b), min(a, b))
-        pairs[pair] = min(d, pairs.get(pair, np.inf))
+        found = d / max(limit, 1e-9), measure, d
+        pairs[pair] = min(found, pairs.get(pair, found))
 
 
 def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -105,46 +124,72 @@ def _plane_bits(embeddings: np.ndarray) -> np.ndarray:
     return np.packbits(np.concatenate(parts), axis=1).view(np.uint64)
 
 
-def drop_copies(workspace: Workspace, keep: KeepCopies, quality: Sequence[str]) -> int:
-    """Change the verdict on kept clips that are copies of better ones, write `copies.parquet`, return their number.
+def copies_among(workspace: Workspace, kept: pa.Table, keep: KeepCopies, quality: str) -> list[Row]:
+    """Return rows of `COPIES`: near-duplicates among kept clips, each with the better clip that it copies.
 
     Args:
-        workspace: its verdicts are rewritten.
+        workspace: its signatures are read; clips without one are left out, and a message says how many they are.
+        kept: ids of clips and the numbers of their shards.
         keep: largest distances of copies.
-        quality: scorer and column by which the best copy is chosen, such as ("photomotion", "photomotion").
+        quality: scorer, and name of its column, by which the best copy is chosen.
     """
-    signatures = _load(workspace, quality)
-    found = find_copies(signatures, keep)
+    signatures = _load(workspace, kept, quality)
+    if num_unknown := len(kept) - len(signatures.clip_ids):
+        say(
+            f"select: {num_unknown:,} of {len(kept):,} kept clips have no signature, and copies among them are kept; "
+            f"measure it with: multiexpr score {workspace.root} --set 'score.optional=[\"signature\"]'"
+        )
     ids = signatures.clip_ids
-    rows = [{"clip_id": ids[copy], "copy_of": ids[better], "distance": round(d, 4)} for copy, better, d in found]
-    write_table(workspace.copies, pa.Table.from_pylist(rows, schema=COPIES))
-    if rows:
-        _rewrite(workspace, {row["clip_id"]: row["copy_of"] for row in rows})
-    return len(rows)
+    return [
+        {"clip_id": ids[copy], "copy_of": ids[better], "measure": measure, "distance": round(distance, 4)}
+        for copy, better, measure, distance in find_copies(signatures, keep)
+    ]
 
 
-def _load(workspace: Workspace, quality: Sequence[str]) -> Signatures:
-    """Return the signatures of the kept clips; clips without one are left out."""
-    verdicts = read_table(workspace.verdicts, ["clip_id", "shard", "outcome"])
-    kept = verdicts.filter(pc.equal(verdicts["outcome"], "kept"))
+def drop_copies(workspace: Workspace, copies: Sequence[Row]) -> None:
+    """Write `copies.parquet`, or remove it if there are no copies, and change the stored verdicts on the copies."""
+    if not copies:
+        workspace.copies.unlink(missing_ok=True)
+    else:
+        write_table(workspace.copies, pa.Table.from_pylist(list(copies), schema=COPIES))
+        _rewrite(workspace, {row["clip_id"]: row["copy_of"] for row in copies})
+
+
+def find_original(workspace: Workspace, clip_id: str) -> Row | None:
+    """Return the row of `copies.parquet` of a clip; None if the clip is no copy, or copies were not searched."""
+    if not workspace.copies.exists():
+        return None
+    return next(iter(pq.read_table(workspace.copies, filters=[("clip_id", "=", clip_id)]).to_pylist()), None)
+
+
+def _load(workspace: Workspace, kept: pa.Table, quality: str) -> Signatures:
+    """Return the signatures of the kept clips, the best first; clips without one are left out.
+
+    Scores are compared to one decimal, because they hardly depend on the size: of equally good copies, the largest is
+    the best.
+    """
     parts = [_load_shard(workspace, shard, kept, quality) for shard in sorted(set(kept["shard"].to_pylist()))]
-    parts = [part for part in parts if len(part)]
+    parts = [part for part in parts if part]
     if not parts:
         return Signatures(np.zeros(0, object), np.zeros((0, 1), np.uint64), np.zeros((0, 0), np.float16))
     table = pa.concat_tables(parts)
-    table = table.sort_by([(quality[1], "descending"), ("clip_id", "ascending")])
+    table = table.sort_by([("score", "descending"), ("pixels", "descending"), ("clip_id", "ascending")])
     return Signatures(
         table["clip_id"].to_numpy(), _matrix(table["frame_hashes"], np.int64).view(np.uint64),
         _matrix(table["embedding"], np.float16),
     )  # fmt: skip
 
 
-def _load_shard(workspace: Workspace, shard: int, kept: pa.Table, quality: Sequence[str]) -> pa.Table:
+def _load_shard(workspace: Workspace, shard: int, kept: pa.Table, quality: str) -> pa.Table | None:
+    path = shard_path(workspace.scores("signature"), shard)
+    if not path.exists():
+        return None
     ids = kept.filter(pc.equal(kept["shard"], shard))["clip_id"].combine_chunks()
-    scorer, column = quality
-    signatures = read_table(shard_path(workspace.scores("signature"), shard), ["clip_id", "frame_hashes", "embedding"])
-    scores = read_table(shard_path(workspace.scores(scorer), shard), ["clip_id", column])
-    signatures = signatures.append_column(column, scores[column])  # the rows of all scorers have one order
+    signatures = read_table(path, ["clip_id", "frame_hashes", "embedding"])
+    scores = read_table(shard_path(workspace.scores(quality), shard), [quality])[quality]
+    sizes = read_table(shard_path(workspace.scores("container"), shard), ["width", "height"])
+    signatures = signatures.append_column("score", pc.round(scores, 1))  # the rows of all scorers have one order
+    signatures = signatures.append_column("pixels", pc.multiply(sizes["width"], sizes["height"]))
     known = pc.and_(
         pc.is_in(signatures["clip_id"], ids), pc.greater(pc.list_value_length(signatures["frame_hashes"]), 0)
     )
@@ -169,7 +214,7 @@ def _rewrite(workspace: Workspace, copies: dict[str, str]) -> None:
             out.write_table(pa.Table.from_pylist(rows, schema=file.schema_arrow))
 
 
-def _dropped(row: dict[str, Any], copies: dict[str, str]) -> dict[str, Any]:
+def _dropped(row: Row, copies: dict[str, str]) -> Row:
     if row["clip_id"] not in copies:
         return row
     return {**row, "outcome": "dropped", "reason": REASON, "reasons": [REASON], "detail": copies[row["clip_id"]]}

@@ -9,8 +9,9 @@ import numpy as np
 from exprbench.core.errors import UserError
 from multiexpr.indexing.stage import find_clip
 from multiexpr.recipe import Recipe, load_recipe
+from multiexpr.selection.copies import COPY_RULES, REASON, find_original
 from multiexpr.selection.rules import PERSON_RULES, Rule, people_that_pass, person_number, scorer_rules
-from multiexpr.selection.verdicts import active_scorers
+from multiexpr.selection.verdicts import DROPPED, KEPT, active_scorers
 from multiexpr.storage.columns import Column, from_row
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.score_files import FAILED, NOT_YET, STATE
@@ -18,6 +19,7 @@ from multiexpr.storage.workspace import Workspace
 
 Row = dict[str, Any]
 HEAD = [name for name, _ in STATE]
+PASSES = "it passes every rule"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ def explain(workspace: Workspace, recipe: Recipe, shard: int, row: Row) -> Expla
     rules = [result for name, columns in scores.items() for result in _apply_rules(name, scores, columns, recipe)]
     rules = [replace(r, passed=None) if _is_hidden(r, rules) else r for r in rules]
     outcome, summary = _outcome(scores, rules)
+    if outcome == KEPT and "signature" in recipe.score.optional:
+        outcome, summary, copies = _outcome_of_copy(find_original(workspace, row["clip_id"]), recipe)
+        rules += copies
     return Explanation(row, outcome, summary, rules, _people(scores, recipe), scores)
 
 
@@ -182,8 +187,20 @@ def _outcome(scores: dict[str, Row], rules: list[RuleResult]) -> tuple[str, str]
             others = [r.rule.name for r in rules if r.passed is False and r is not failed[0]]
             also = f"; also {', '.join(others)}" if others else ""
             who = f"person {failed[0].person}: " if failed[0].person else ""
-            return "dropped", f"{failed[0].rule.name} ({who}{_comparison(failed[0])}){also}"
-    return "kept", "it passes every rule"
+            return DROPPED, f"{failed[0].rule.name} ({who}{_comparison(failed[0])}){also}"
+    return KEPT, PASSES
+
+
+def _outcome_of_copy(copy: Row | None, recipe: Recipe) -> tuple[str, str, list[RuleResult]]:
+    """Return outcome, summary and result of the last rule, given the clip's row of `copies.parquet`, if it has one."""
+    if copy is None:
+        return KEPT, PASSES, []
+    rule = COPY_RULES[copy["measure"]]
+    limit = rule.limit(recipe.keep)
+    result = RuleResult(rule, copy["distance"], limit, copy["distance"] > limit)
+    if result.passed:
+        return KEPT, PASSES, [result]
+    return DROPPED, f"{REASON} ({_comparison(result)}); the better copy is {copy['copy_of']}", [result]
 
 
 def _comparison(result: RuleResult | PersonResult) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 from multiexpr.recipe import Keep
 from multiexpr.storage.columns import Columns, ListColumn
 
+KERNEL_FACTOR = 2.5  # enlargement beyond which the halos of a picture are those of the kernel that enlarged it
+
 Measure = Callable[[Columns, Keep], np.ndarray]
 
 
@@ -73,6 +75,12 @@ def _column(name: str) -> Measure:
 
 def _short_side(columns: Columns, keep: Keep) -> np.ndarray:
     return np.minimum(columns["width"], columns["height"])
+
+
+def _halos(columns: Columns, keep: Keep) -> np.ndarray:
+    """Return the halos, (N,); NaN if a clip is enlarged and `enlarged` passes: they are those of the kernel."""
+    is_enlarged = (columns["enlargement"] > KERNEL_FACTOR) & (columns["source_px"] >= keep.damage.min_source_px)
+    return np.where(is_enlarged, np.nan, columns["halos"])
 
 
 def _count_people(columns: Columns, keep: Keep) -> tuple[np.ndarray, np.ndarray]:
@@ -187,8 +195,10 @@ RULES = (
          meaning="strength of steps every 8 pixels", at_least=False),
     Rule(name="interlaced", scorer="damage", threshold="damage.max_combing", column_measure=_column("combing"),
          meaning="share of blocks with interlacing combs", at_least=False),
-    Rule(name="oversharpened", scorer="damage", threshold="damage.max_halos", column_measure=_column("halos"),
+    Rule(name="oversharpened", scorer="damage", threshold="damage.max_halos", column_measure=_halos,
          meaning="halos of edges relative to the steps of the edges", at_least=False),
+    Rule(name="enlarged", scorer="damage", threshold="damage.min_source_px", column_measure=_column("source_px"),
+         meaning="short side in pixels before enlargement"),
     Rule(name="dark", scorer="sharpness", threshold="sharpness.min_luma", column_measure=_column("luma"),
          meaning="mean brightness in [0, 1]"),
     Rule(name="blurred", scorer="sharpness", threshold="sharpness.min_effective_px",
@@ -239,7 +249,7 @@ PERSON_RULES = tuple(rule for rule in RULES if rule.person_column)
 READS = {  # columns that the rules read, by scorer
     "container": ("length_s", "width", "height", "fps"),
     "people": ("people_counts", "people_frame", "people_height", "people_confidence"),
-    "damage": ("noise", "grain", "blockiness", "combing", "halos"),
+    "damage": ("noise", "grain", "blockiness", "combing", "halos", "enlargement", "source_px"),
     "sharpness": ("effective_px", "luma"),
     "photomotion": ("photomotion",),
     "laion": ("laion",),

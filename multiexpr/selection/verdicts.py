@@ -1,7 +1,7 @@
 """Verdicts: a pure function of stored scores and a recipe: kept, dropped for a reason, or an error with a code."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from exprbench.core.errors import UserError
 from exprbench.core.files import atomic_path, write_json
+from exprbench.core.progress import say
 from multiexpr.recipe import Keep, Recipe
 from multiexpr.scorers import container
-from multiexpr.selection.copies import REASON, drop_copies
+from multiexpr.selection.copies import REASON, copies_among, drop_copies
 from multiexpr.selection.rules import READS, RULES, Rule, people_that_count, person_number, scorer_rules
 from multiexpr.storage.columns import Column, from_table
-from multiexpr.storage.parquet import list_shards, read_metadata, read_table, shard_path
+from multiexpr.storage.parquet import list_shards, read_metadata, read_parts, schema_metadata, shard_path
 from multiexpr.storage.workspace import Workspace
 
 KEPT, DROPPED, ERROR, PENDING = "kept", "dropped", "error", "pending"
@@ -78,6 +79,7 @@ class Scores:
         failed: by scorer, (N,) bool.
         columns: columns that the rules read, by name.
         errors: by scorer, (N,) codes and (N,) details.
+        made_with: by scorer, hashes of the settings and models that its scores were made with.
     """
 
     clip_ids: pa.Array
@@ -86,6 +88,7 @@ class Scores:
     failed: dict[str, np.ndarray]
     columns: dict[str, Column]
     errors: dict[str, tuple[pa.Array, pa.Array]]
+    made_with: dict[str, set[str]]
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -180,17 +183,17 @@ def _load_scores(workspace: Workspace, shards: Sequence[int], order: Sequence[st
     parts = [_read(shard_path(workspace.index, shard), ["clip_id", "stamp"]) for shard in shards]
     sizes, index = [len(part) for part in parts], pa.concat_tables(parts)
     clip_ids, stamps = index["clip_id"].combine_chunks(), index["stamp"].combine_chunks()
-    measured, failed, columns, errors = {}, {}, {}, {}
+    measured, failed, columns, errors, made_with = {}, {}, {}, {}, {}
     for name in order:
         paths = [shard_path(workspace.scores(name), shard) for shard in shards]
-        table = _scores_table(paths, sizes, name)
+        table, made_with[name] = _scores_table(paths, sizes, name)
         current = _equal(table["clip_id"], clip_ids) & _equal(table["stamp"], stamps)
         state = table["state"]
         measured[name] = current & _equal(state, "scored")
         failed[name] = current & _equal(state, "error")
         errors[name] = table["error"].combine_chunks(), table["detail"].combine_chunks()
         columns.update(from_table(table))
-    return Scores(clip_ids, np.repeat(shards, sizes), measured, failed, columns, errors)
+    return Scores(clip_ids, np.repeat(shards, sizes), measured, failed, columns, errors, made_with)
 
 
 def _equal(array: pa.ChunkedArray, other: Any) -> np.ndarray:
@@ -202,30 +205,44 @@ def _equal(array: pa.ChunkedArray, other: Any) -> np.ndarray:
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     """Return columns of a small file, in half the time of `read_table` because it starts no threads."""
     with pq.ParquetFile(path) as file:
-        return file.read(list(columns), use_threads=False).replace_schema_metadata()
+        return file.read(list(columns), use_threads=False)
 
 
-def _scores_table(paths: Sequence[Path], sizes: Sequence[int], name: str) -> pa.Table:
-    """Return the state of all clips of shards, and the columns of a scorer that the rules read.
+def _scores_table(paths: Sequence[Path], sizes: Sequence[int], name: str) -> tuple[pa.Table, set[str]]:
+    """Return the state of all clips of shards with the columns of a scorer that the rules read, and its fingerprints.
 
     Rows are null for shards that are not scored, or whose file has another number of clips.
     """
     existing = next((path for path in paths if path.exists()), None)
     schema = _schema(pq.read_schema(existing).remove_metadata() if existing else None, name)
-    return pa.concat_tables(_read_or_null(path, size, schema) for path, size in zip(paths, sizes, strict=True))
+    tables = [_read_or_null(path, size, schema) for path, size in zip(paths, sizes, strict=True)]
+    made_with = {schema_metadata(table.schema).get("fingerprint", "") for table in tables} - {""}
+    return pa.concat_tables(tables), made_with
 
 
 def _read_or_null(path: Path, size: int, schema: pa.Schema) -> pa.Table:
     table = _read(path, schema.names) if path.exists() else None
     if table is None or len(table) != size:
         return pa.table({f.name: pa.nulls(size, f.type) for f in schema}, schema=schema)
-    return table if table.schema == schema else table.cast(schema)
+    return table if table.schema == schema else table.cast(schema.with_metadata(table.schema.metadata))
 
 
 def _schema(existing: pa.Schema | None, name: str) -> pa.Schema:
     head = [pa.field(n, pa.string()) for n in ("clip_id", "stamp", "state", "error", "detail")]
     dtype = pa.list_(pa.float64()) if name in LIST_SCORERS else pa.float64()
     return pa.schema(head + [existing.field(c) if existing else pa.field(c, dtype) for c in READS[name]])
+
+
+def judge_shards(workspace: Workspace, recipe: Recipe, order: Sequence[str]) -> Iterator[tuple[Scores, Verdicts]]:
+    """Yield the scores of all clips, some shards at a time, with the verdicts of the rules.
+
+    Raises:
+        UserError: there is no index, or a file of scores is damaged.
+    """
+    shards = workspace.indexed_shards()
+    for start in range(0, len(shards), SHARDS_PER_BATCH):
+        scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
+        yield scores, judge(scores, recipe.keep, order)
 
 
 def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel:
@@ -235,28 +252,47 @@ def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel
         UserError: there is no index, or a file of scores is damaged.
     """
     order = active_scorers(workspace, recipe)
-    shards = workspace.indexed_shards()
-    funnel = Funnel()
+    funnel, made_with = Funnel(), defaultdict(set)
     with _verdict_writer(workspace) if save else nullcontext() as out:
-        for start in range(0, len(shards), SHARDS_PER_BATCH):
-            scores = load_scores(workspace, shards[start : start + SHARDS_PER_BATCH], order)
-            verdicts = judge(scores, recipe.keep, order)
+        for scores, verdicts in judge_shards(workspace, recipe, order):
             if out:
                 out.write_table(_as_table(scores, verdicts, order))
             _count(funnel, scores, verdicts, order)
+            for name, fingerprints in scores.made_with.items():
+                made_with[name] |= fingerprints
+    _say_mixed(workspace, made_with)
+    copies = near_duplicates(workspace, recipe)
+    if "signature" in recipe.score.optional:
+        funnel.reached[REASON], funnel.dropped[REASON] = funnel.num_kept, len(copies)
+        funnel.num_kept -= len(copies)
     if save:
-        if "signature" in recipe.score.optional:
-            _drop_copies(workspace, recipe, order, funnel)
+        drop_copies(workspace, copies)
         write_json(workspace.root / "funnel.json", funnel.as_dict())
     return funnel
 
 
-def _drop_copies(workspace: Workspace, recipe: Recipe, order: Sequence[str], funnel: Funnel) -> None:
-    """Drop near-duplicates among the kept clips, the last step of the funnel."""
+def _say_mixed(workspace: Workspace, made_with: Mapping[str, set[str]]) -> None:
+    """Print the names of the scorers that have scores of several settings."""
+    if mixed := [name for name, fingerprints in made_with.items() if len(fingerprints) > 1]:
+        say(
+            f"select: scores of different settings are mixed ({', '.join(mixed)}); make them equal with: "
+            f"multiexpr score {workspace.root}"
+        )
+
+
+def near_duplicates(workspace: Workspace, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the near-duplicates among the clips that the rules keep, the last step of the funnel; see `COPIES`."""
+    if "signature" not in recipe.score.optional:
+        return []
+    order = active_scorers(workspace, recipe)
+    kept = [_kept_clips(scores, verdicts) for scores, verdicts in judge_shards(workspace, recipe, order)]
     quality = next(name for name in order if name in AESTHETICS)
-    num_copies = drop_copies(workspace, recipe.keep.copies, (quality, quality))
-    funnel.reached[REASON], funnel.dropped[REASON] = funnel.num_kept, num_copies
-    funnel.num_kept -= num_copies
+    return copies_among(workspace, pa.concat_tables(kept), recipe.keep.copies, quality)
+
+
+def _kept_clips(scores: Scores, verdicts: Verdicts) -> pa.Table:
+    rows = np.flatnonzero(verdicts.outcome == OUTCOMES.index(KEPT))
+    return pa.table({"clip_id": scores.clip_ids.take(pa.array(rows)), "shard": pa.array(scores.shards[rows])})
 
 
 @contextmanager
@@ -324,8 +360,8 @@ def kept_by_shard(workspace: Workspace) -> dict[int, dict[str, list[int]]]:
         raise UserError(
             f"there are no verdicts in {workspace.root}; create them with: multiexpr select {workspace.root}"
         )
-    table = read_table(workspace.verdicts, ["clip_id", "shard", "outcome", "people"])
     kept: dict[int, dict[str, list[int]]] = defaultdict(dict)
-    for row in table.filter(pc.equal(table["outcome"], "kept")).select(["clip_id", "shard", "people"]).to_pylist():
-        kept[row["shard"]][row["clip_id"]] = row["people"]
+    for part in read_parts(workspace.verdicts, ["clip_id", "shard", "outcome", "people"]):
+        for row in part.filter(pc.equal(part["outcome"], KEPT)).to_pylist():
+            kept[row["shard"]][row["clip_id"]] = row["people"]
     return dict(kept)

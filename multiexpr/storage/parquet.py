@@ -42,10 +42,14 @@ def table_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[Sequence[d
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the metadata of a file; None if there is no file, or if it is not a complete Parquet file."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        return schema_metadata(pq.read_schema(path))
     except (OSError, pa.ArrowInvalid):
         return None
-    return json.loads(metadata.get(METADATA_KEY, b"{}"))
+
+
+def schema_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Return the metadata in the schema of a file; empty if it has none."""
+    return json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
 
 
 def num_rows(path: Path) -> int:
@@ -62,9 +66,28 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
-        if not path.exists():
-            raise
-        raise UserError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+        raise _damaged(path, error) from error
+
+
+def read_parts(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield columns of a table of any length in parts of at most `ROW_GROUP` rows.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROW_GROUP, columns=list(columns)):
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> Exception:
+    """Return the error of a file that cannot be read: the error itself if there is no file."""
+    if not path.exists():
+        return error
+    return UserError(f"{path} is damaged ({error}); delete it and run the same command again")
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:

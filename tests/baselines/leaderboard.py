@@ -110,12 +110,13 @@ def shortcomings(record, bench, out, failed):
         if case.case_id in failed:
             continue
         psnrs, lmd = part_psnrs(bench, out, case), scored[case.case_id].get("lmd")
+        measured = f"LMD {'none' if lmd is None else f'{lmd:.4f}'}"
         print(
-            f"{record.method}: {case.case_id}: PSNR of the parts {', '.join(f'{p:.1f}' for p in psnrs)} dB, LMD {lmd}"
+            f"{record.method}: {case.case_id}: PSNR of the parts {', '.join(f'{p:.1f}' for p in psnrs)} dB, {measured}"
         )
         is_blurred = min(psnrs) < LEAST_PSNR and (out.name, case.split) != FACES_ONLY
         if is_blurred or (lmd is not None and lmd > MOST_LMD):
-            lines.append(f"{case.case_id}: PSNR {min(psnrs):.1f} dB, LMD {lmd}")
+            lines.append(f"{case.case_id}: PSNR {min(psnrs):.1f} dB, {measured}")
     return lines
 
 

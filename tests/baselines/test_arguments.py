@@ -87,7 +87,7 @@ def job(kind, folder):
 
 
 def commands(name, kind, folder):
-    environment = Environment(python=("python",), repo=folder / "repo")
+    environment = Environment(python=("python",), repo=folder / "repo", key="", commit="")
     settings = JobSettings(
         method=find_method(name), environment=environment, options=OPTIONS.get(name, {}), seed=7, timeout_s=1
     )

@@ -107,7 +107,9 @@ def test_a_model_file_with_another_hash(tmp_path, smi):
 def test_what_is_not_installed_has_a_remedy_and_status_3(smi, capsys):
     assert main(["doctor", "liveportrait"]) == 3
     out = capsys.readouterr().out
-    assert "failed   environment" in out
+    assert out.startswith("failed   environment")
+    assert "interpreter" not in out  # the remedy is the same
+    assert "repository" not in out
     assert "not installed; run: baselines install liveportrait" in out
 
 
@@ -121,5 +123,23 @@ def test_an_option_that_is_missing_is_named_instead_of_checked(tmp_path):
 
 def test_pins_of_a_lock_and_the_script_behind_a_launcher():
     assert locked("a-b==1.0 \\\n    --hash=x\nc[d]==2 ; python_version < '4'\n") == [("a-b", "1.0"), ("c", "2")]
-    assert script_of(["-m", "torch.distributed.run", "--nnodes", "1", "infer.py", "--x"]) == ["infer.py", "--x"]
-    assert script_of(["-m", "scripts.vid2vid", "--x"]) == ["-m", "scripts.vid2vid", "--x"]
+    assert script_of(["-m", "torch.distributed.run", "--nnodes", "1", "infer.py", "--x"]) == ([], ["infer.py", "--x"])
+    assert script_of(["-m", "scripts.vid2vid", "--x"]) == ([], ["-m", "scripts.vid2vid", "--x"])
+    assert script_of(["-u", "-W", "ignore", "infer.py", "-u"]) == (["-u", "-W", "ignore"], ["infer.py", "-u"])
+
+
+@pytest.mark.parametrize(
+    ("start", "status", "detail"),
+    [
+        ('"{python}", "-u", "inference.py"', "ok", "accepted by its parser, after its imports"),
+        ('"bash", "inference.sh"', "warning", "not checked: it is not started by {python}"),
+    ],
+)
+def test_a_script_can_be_started_in_other_ways(start, status, detail, tmp_path, smi):
+    folder = tmp_path / "methods" / "hunyuanportrait"
+    shutil.copytree(find_method("hunyuanportrait").folder, folder)
+    text = (folder / "method.toml").read_text()
+    (folder / "method.toml").write_text(text.replace('"{python}", "inference.py"', start))
+    repo = repository("hunyuanportrait", tmp_path / "repo")
+    check = list(examine(load_method(folder), python=sys.executable, repo=repo, gpus=["0"]))[-1]
+    assert (check.status, check.detail) == (status, detail)

@@ -68,9 +68,10 @@ def run(method, bench, out):
     return load_run(out, "single-self-0001")
 
 
-def test_conda_makes_an_environment_from_the_lock(machine, method, square_bench, tmp_path, no_models):
+def test_conda_makes_an_environment_from_the_lock(machine, method, square_bench, tmp_path, no_models, monkeypatch):
     method, upstream = method
-    folder = install(method, repo_url=str(upstream))  # the first engine that there is
+    monkeypatch.chdir(upstream.parent)
+    folder = install(method, repo_url=upstream.name)  # the first engine that there is
     venv, lock = str(folder / "venv"), str(method.lock_path)
     python = f"python={method.python}"
     assert machine() == [
@@ -82,8 +83,11 @@ def test_conda_makes_an_environment_from_the_lock(machine, method, square_bench,
     assert run(method, square_bench, tmp_path / "out").status == "ok"
 
 
-def test_docker_builds_an_image_from_the_lock_and_runs_in_it(machine, method, square_bench, tmp_path, no_models):
+def test_docker_builds_an_image_from_the_lock_and_runs_in_it(
+    machine, method, square_bench, tmp_path, no_models, monkeypatch
+):
     method, upstream = method
+    monkeypatch.setenv("EXPRBENCH_BASELINES", str(tmp_path / "two words"))
     folder = install(method, engine="docker", repo_url=str(upstream))
     image = f"exprbench-{folder.name}"
     assert machine() == [["docker", "build", "--tag", image, str(folder / "image")]]
@@ -92,10 +96,37 @@ def test_docker_builds_an_image_from_the_lock_and_runs_in_it(machine, method, sq
     assert run(method, square_bench, tmp_path / "out").status == "ok"
     words = machine()[1]
     assert words[:4] == ["docker", "run", "--rm", "--init"]
+    assert "--gpus" not in words
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--env"] == [
+        *("PYTHONDONTWRITEBYTECODE", "MPLBACKEND", "TMPDIR", "PYTHONPATH"),  # the last one is of this method
+        "HOME=/tmp",
+    ]
     job = str(tmp_path / "out" / "jobs" / "single-self-0001")
     for volume in (f"{folder}:{folder}", f"{method.folder}:{method.folder}:ro", f"{job}:{job}"):
         assert volume in words
     assert words[words.index(image) + 1 :][:2] == ["python", f"{method.folder}/make_template.py"]
+
+
+PATCH = """--- a/infer.py
++++ b/infer.py
+@@ -1 +1,2 @@
++# patched
+ import argparse
+"""
+
+
+def test_patches_are_applied_to_the_checkout_and_are_part_of_the_key(machine, method, tmp_path):
+    method, upstream = method
+    before = environment_folder(method)
+    (method.folder / "patches").mkdir()
+    (method.folder / "patches" / "1.diff").write_text(PATCH)
+    folder = install(method, engine="conda", repo_url=str(upstream))
+    assert folder != before
+    assert (folder / "repo" / "infer.py").read_text().startswith("# patched\nimport argparse\n")
+    (method.folder / "patches" / "2.diff").write_text(PATCH.replace("infer.py", "missing.py"))
+    with pytest.raises(UserError, match=r"the patch 2\.diff failed: error: missing\.py"):
+        install(method, engine="conda", repo_url=str(upstream))
+    assert not is_installed(method)
 
 
 def test_a_step_that_fails_leaves_no_environment(machine, method, tmp_path):

@@ -39,7 +39,7 @@ def test_a_prediction_that_falls_short_of_a_copy_is_named(square_bench, tmp_path
     write_video(videos / f"{CASE}.mp4", (textured(n, SIDE, SIDE) for n in range(30)), fps=25)
     import_videos(videos, benchmark=square_bench.root, out=out, name="mine", workers=0)
     assert shortcomings(square_bench, out, 1e-3) == []
-    assert [line.split(", ")[1] for line in shortcomings(square_bench, out, 0.02)] == ["LMD 0.02"]
+    assert [line.split(", ")[1] for line in shortcomings(square_bench, out, 0.02)] == ["LMD 0.0200"]
     write_video(out / f"{CASE}.mp4", (textured(n + 1, SIDE, SIDE) for n in range(30)), fps=25)
     (short,) = shortcomings(square_bench, out, 1e-3)
     assert short.startswith(f"{CASE}: PSNR ")

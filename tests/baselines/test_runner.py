@@ -1,6 +1,8 @@
 """The runner with a toy method: failures, retries, resuming, locks, and nothing left running."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +12,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from baselines.gpus import hold_gpu
+from baselines.cli import main
+from baselines.gpus import busy_gpus, hold_gpu
 from baselines.job_folders import job_root
+from baselines.method_environment import environment_key, find_environment
 from baselines.run_record import load_run
 from baselines.runner import RunSettings, dry_run, run_method
 from baselines.spec import find_method
+from exprbench.core.child_process import PARENT
 from exprbench.core.errors import UserError
+from exprbench.core.files import sha256_bytes
 from tests.baselines.bench import frames_of, hashes
+from tests.baselines.leaderboard import double_method
 from tests.baselines.toy import write_toy
 from tests.videos import number_of
 
@@ -34,7 +41,7 @@ def make(toy, square_bench, tmp_path):
 
     def run(habit="good", **options):
         given = {"minutes": 1.0, "attempts": 1, "gpus": ("",), "track": "self", **options}
-        given["options"] = {"habit": habit, "mark": str(tmp_path / "mark")}
+        given["options"] = {"habit": habit, "mark": given.pop("mark", str(tmp_path / "mark"))}
         settings = RunSettings(**given)
         result = run_method(str(toy), benchmark=square_bench.root, out=tmp_path / "out", settings=settings)
         return result, load_run(tmp_path / "out", "single-self-0001")
@@ -114,7 +121,9 @@ def run_in_background(toy, bench, out, mark):
     return process, int(started.read_text())
 
 
-@pytest.mark.parametrize("victim", ["runner", pytest.param("method", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "victim", ["runner", *(pytest.param(name, marks=pytest.mark.slow) for name in ("method", "supervisor"))]
+)
 def test_after_kill_9_nothing_runs_on_and_the_same_command_completes(toy, square_bench, tmp_path, victim):
     out, mark = tmp_path / "out", tmp_path / "mark"
     process, method_pid = run_in_background(toy, square_bench, out, mark)
@@ -128,13 +137,26 @@ def test_after_kill_9_nothing_runs_on_and_the_same_command_completes(toy, square
         process, method_pid = run_in_background(toy, square_bench, out, mark)
     else:
         Path(f"{mark}.started").unlink()
-        os.kill(method_pid, signal.SIGKILL)
+        os.kill(method_pid if victim == "method" else psutil.Process(method_pid).ppid(), signal.SIGKILL)
         while not Path(f"{mark}.started").is_file():  # the second attempt
             time.sleep(0.05)
+        assert not psutil.pid_exists(method_pid)
     mark.touch()
     assert process.wait() == 0
     assert load_run(out, "single-self-0001").status == "ok"
     assert not (out / "jobs").exists()
+
+
+def test_a_job_whose_runner_ended_before_it_started_is_ended(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait()
+    request, result = tmp_path / "request.json", tmp_path / "result.json"
+    argv = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    settings = {"argv": argv, "cwd": str(tmp_path), "env": {}, "log": str(tmp_path / "log"), "timeout_s": 600}
+    request.write_text(json.dumps({**settings, "gpu": "", "result": str(result)}))
+    environment = {**os.environ, PARENT: str(ended.pid)}
+    subprocess.run([sys.executable, "-m", "baselines.supervisor", str(request)], env=environment, cwd=HERE, check=True)
+    assert (json.loads(result.read_text())["status"], json.loads(result.read_text())["timed_out"]) == (None, False)
 
 
 def test_two_runs_with_one_output_folder_are_refused(toy, square_bench, tmp_path):
@@ -161,6 +183,8 @@ def test_jobs_that_run_at_once_do_not_disturb_each_other(make, square_bench, tmp
 def test_a_gpu_is_used_by_one_job_at_a_time(tmp_path):
     with hold_gpu(["0", "1"]) as first, hold_gpu(["0", "1"]) as second:
         assert {first, second} == {"0", "1"}
+        assert busy_gpus(["1", "2", "0"]) == ["1", "0"]
+    assert busy_gpus(["0", ""]) == []
     with hold_gpu(["", ""]) as slot:
         assert slot == ""
 
@@ -172,6 +196,33 @@ def test_the_jobs_of_a_folder_with_special_characters_have_a_plain_path(tmp_path
         assert set(str(job_root(tmp_path / name))) <= set("abcdefghijklmnopqrstuvwxyz0123456789-/")
 
 
+def test_the_file_that_cannot_be_used_is_named(toy, square_bench, tmp_path):
+    bench = tmp_path / "bench"
+    shutil.copytree(square_bench.root, bench)
+    case = square_bench.select("single", "self")[0]
+    path = bench / case.drivers[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    settings = RunSettings(gpus=("",), track="self")
+    failed = run_method(str(toy), benchmark=bench, out=tmp_path / "out", settings=settings).failed
+    assert failed["single-self-0001"].partition(": ")[2].startswith(f"{path.name}: ")
+    path.unlink()
+    failed = run_method(str(toy), benchmark=bench, out=tmp_path / "out", settings=settings).failed
+    assert failed["single-self-0001"] == f"missing_file: there is no file {path}"
+
+
+@pytest.mark.parametrize("gpus", [(), ("0", "0"), ("0", "none")])
+def test_gpus_that_are_no_list_of_different_indices_are_refused(make, gpus):
+    with pytest.raises(UserError, match="expected different indices like 0,1, or 'none'"):
+        make(gpus=gpus)
+
+
+def test_an_output_folder_that_is_a_file_is_named(toy, square_bench, tmp_path, capsys):
+    (tmp_path / "out").touch()
+    arguments = ["run", str(toy), "--benchmark", str(square_bench.root), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--gpus", "none"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: Not a directory: {tmp_path / 'out'}")
+
+
 def test_dry_run_prints_the_commands_and_writes_nothing(toy, square_bench, tmp_path):
     out = tmp_path / "out"
     settings = RunSettings(gpus=("3",), options={"mark": "m n"})
@@ -180,7 +231,7 @@ def test_dry_run_prints_the_commands_and_writes_nothing(toy, square_bench, tmp_p
     line = lines["single-self-0001"]
     folder = job_root(out) / "single-self-0001"
     assert line.startswith(f"cd {folder}/cwd && env CUDA_VISIBLE_DEVICES=3 ")
-    assert line.endswith(f"toy.py {folder}/input/d0.mp4 {folder}/out/video.mp4 good 'm n'")
+    assert line.endswith(f"toy.py {folder}/input/d0.mp4 {folder}/out/video.mp4 good 'm n' 42")
     assert not out.exists()
 
 
@@ -192,9 +243,61 @@ def test_what_is_not_installed_is_named_with_its_remedy(square_bench, tmp_path):
         run_method("liveportrait", benchmark=square_bench.root, out=tmp_path / "out", settings=settings)
 
 
+def test_a_seed_is_recorded_only_if_the_method_takes_one(make, toy, square_bench, tmp_path):
+    assert make(seed=3)[1].seed == 3
+    text = (toy / "method.toml").read_text()
+    (toy / "method.toml").write_text(text.replace('"{seed}"', '"7"'))
+    with pytest.raises(UserError, match="toy takes no seed; leave out --seed"):
+        make(seed=3)
+    assert make(overwrite=True)[1].seed is None
+
+
+def test_another_checkpoint_is_another_setting(make, toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (toy / "method.toml").read_text().replace("[output]", 'weights = [{ path = "{mark}" }]\n\n[output]')
+    (toy / "method.toml").write_text(text)
+    (tmp_path / "model").write_bytes(b"first")
+    _, record = make(mark="model")
+    assert record.options["mark"] == str(tmp_path / "model")  # jobs run in folders of their own
+    assert record.weights == {"{mark}": sha256_bytes(b"first")}
+    assert make(mark="model")[0].made == ()
+    (tmp_path / "model").write_bytes(b"second")
+    with pytest.raises(UserError, match="holds single-self-0001 of other settings"):
+        make(mark="model")
+    assert make(mark="missing", overwrite=True)[1].options["mark"] == "missing"  # in the repository, or a name
+
+
+def test_an_interpreter_and_a_checkout_are_named_from_here_and_recorded(tmp_path, monkeypatch):
+    method, upstream = double_method("lia-x", tmp_path / "doubles")
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / "env" / "python"
+    link.parent.mkdir()
+    link.symlink_to(sys.executable)
+    found = find_environment(method, python="env/python", repo=upstream.relative_to(tmp_path))
+    assert (found.python, found.repo, found.commit) == ((str(link),), upstream, method.commit)
+    assert found.key.startswith("given-")
+    assert find_environment(method, python=sys.executable).key != found.key
+    (upstream / "inference.py").write_text("changed")
+    assert find_environment(method, repo=upstream).commit == f"{method.commit}-dirty"
+    (upstream / "inner").mkdir()
+    assert find_environment(method, repo=upstream / "inner").commit == ""  # that of the outer one is not its own
+    installed = find_environment(method)
+    assert (installed.commit, installed.key) == (method.commit, environment_key(method))
+
+
 def test_a_method_can_be_named_by_folder_or_by_the_environment_variable(toy, monkeypatch):
     assert find_method(str(toy)).name == "Toy"
     monkeypatch.setenv("EXPRBENCH_METHODS", str(toy.parent))
     assert find_method("toy").name == "Toy"
+    monkeypatch.chdir(toy.parents[1])
+    monkeypatch.setenv("EXPRBENCH_METHODS", "methods")  # jobs run in folders of their own
+    assert find_method("toy").folder == toy
+    monkeypatch.delenv("EXPRBENCH_METHODS")
+    assert [find_method(name).folder for name in ("methods/toy", str(toy))] == [toy, toy]
+    with pytest.raises(UserError, match=r"methods/toi is not a method: it has no method\.toml"):
+        find_method("methods/toi")
+    monkeypatch.chdir(toy.parent)
+    assert find_method("toy").folder == toy
+    monkeypatch.setenv("EXPRBENCH_METHODS", str(toy.parent))
     with pytest.raises(UserError, match="did you mean 'toy'"):
         find_method("toi")

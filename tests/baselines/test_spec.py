@@ -55,3 +55,7 @@ def test_an_installed_package_brings_methods(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert find_method("mine").folder == folder
     assert "liveportrait" in method_folders()
+    for wrong in ("missing_package", "json.decoder"):  # a module is no folder
+        (info / "entry_points.txt").write_text(f"[exprbench.baselines]\nzoo = {wrong}\n")
+        with pytest.raises(UserError, match=f"the methods of the entry point zoo = {wrong} cannot be loaded"):
+            method_folders()

@@ -14,7 +14,10 @@ STORED = "[reference_results]\npair = { psnr = 20.0, lmd = 0.5 }\n"
 
 
 @pytest.fixture
-def toy(tmp_path, no_models):
+def toy(tmp_path, no_models, monkeypatch):
+    """The toy method; the drawn pair is small, so that it is quickly drawn and scored."""
+    monkeypatch.setattr("baselines.embedded_pair.SIZE", (128, 128))
+    monkeypatch.setattr("baselines.embedded_pair.NUM_FRAMES", 25)
     return write_toy(tmp_path / "methods" / "toy")
 
 

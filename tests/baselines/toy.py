@@ -7,7 +7,7 @@ python = "3.10"
 minutes = 5
 options = { habit = "good", mark = "none" }
 no_face = ["no face here"]
-steps = [{ run = ["{python}", "-S", "{method}/toy.py", "{driver}", "{out}/video.mp4", "{habit}", "{mark}"] }]
+steps = [{ run = ["{python}", "-S", "{method}/toy.py", "{driver}", "{out}/video.mp4", "{habit}", "{mark}", "{seed}"] }]
 
 [output]
 find = ["{out}/*.mp4"]
@@ -16,7 +16,7 @@ find = ["{out}/*.mp4"]
 SCRIPT = """
 import os, pathlib, shutil, subprocess, sys, time
 
-driver, out, habit, mark = sys.argv[1:]
+driver, out, habit, mark, seed = sys.argv[1:]
 
 
 def add_noise(driver, out):

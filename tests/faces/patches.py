@@ -50,6 +50,9 @@ class PatchLandmarker:
         crop, origin = square(frame, centre, side)
         return [] if crop is None else [_face(np.array(box) + (*origin, *origin)) for box in patches(crop)]
 
+    def read_blendshapes(self, faces):
+        """Faces of patches have them already."""
+
 
 def _face(box):
     shape = np.random.default_rng(0).uniform(size=(478, 3))

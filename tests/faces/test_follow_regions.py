@@ -1,10 +1,15 @@
 """Faces followed in the regions of their previous landmarks, on patches of colour: the same tracks, in batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from exprbench.faces.tracker import LOOKAHEAD, FaceTracker
+from exprbench.faces.video_tracks import landmarker
 from tests.faces.patches import FollowingLandmarker, PatchLandmarker, scene
+from tests.multiexpr.collection import two_people
 
 
 def track(landmarker, frames, follow_regions=True, fps=25):
@@ -55,6 +60,49 @@ def test_a_face_that_moves_is_found_again_in_the_region_of_its_last_frame():
     (followed,) = track(landmarker, frames).compute()
     assert followed.seen.all()
     assert len(landmarker.batches) > 6
+
+
+class TurnedLandmarker(FollowingLandmarker):
+    """Landmarker whose faces are turned by some angles around the vertical and the horizontal axis."""
+
+    def __init__(self, *degrees):
+        super().__init__()
+        self.pose = np.eye(4)
+        self.pose[:3, :3] = 1.1 * Rotation.from_euler("yx", degrees, degrees=True).as_matrix()
+
+    def detect(self, frame, centre, side):
+        return [replace(face, pose=self.pose) for face in super().detect(frame, centre, side)]
+
+    def _near(self, frame, face):
+        found = super()._near(frame, face)
+        return found and replace(found, pose=self.pose)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "is_followed"),
+    [((24, 0), True), ((-24, 0), True), ((26, 0), False), ((0, -26), False), ((20, 20), False)],
+)
+def test_a_face_in_profile_is_detected_in_every_frame(degrees, is_followed):
+    landmarker = TurnedLandmarker(*degrees)
+    (followed,) = track(landmarker, [scene(red=(80, 90)) for _ in range(25)]).compute()
+    assert followed.seen.all()
+    assert bool(landmarker.batches) == is_followed
+    assert landmarker.detections == (1 if is_followed else 25)
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.weights
+def test_a_head_that_turns_to_profile_has_the_landmarks_of_the_detector(shared, needs_weights):
+    """In the first second and a half of the clip, the person on the left turns the head by up to 87 degrees."""
+    pytest.importorskip("openvino")
+    needs_weights("face_landmarker")
+    frames = [frame[:, :330] for frame in two_people(shared("multi/two_person.mp4"))[:40]]
+    (detected,) = track(landmarker("openvino"), frames, follow_regions=False).compute()
+    (followed,) = track(landmarker("openvino"), frames).compute()
+    both = followed.seen & detected.seen
+    distance = np.linalg.norm((followed.landmarks - detected.landmarks)[both][..., :2] * (330, 360), axis=-1).mean(-1)
+    assert distance.max() < 4  # pixels, of a face of 76; 22 if the profile is followed
 
 
 def test_mediapipe_cannot_follow_and_detects_in_every_frame():

@@ -3,7 +3,8 @@ import pickle
 import pytest
 import torch
 
-from exprbench.metrics.networks import exact, fill, load_state
+from exprbench.core.exact import exact
+from exprbench.metrics.networks import fill, load_state
 from exprbench.weights import WeightsError
 from tests.metrics.files import saved
 

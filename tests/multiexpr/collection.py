@@ -102,7 +102,7 @@ def raw_collection(root, shared, *, seconds=SECONDS):
         "pair_b.mp4": (side_by_side(single["d12"], single["biden"]), "kept"),
         "five.mp4": (side_by_side(*(single[n] for n in ("d10", "d12", "trump", "biden", "d3"))), "kept"),
         "zidane.mp4": (still(zidane, count, noise=3), "few_faces"),  # the other man is in profile
-        "bus.mp4": (still(bus, count, height=540, noise=3), "small_faces"),
+        "bus.mp4": (still(bus, count, height=540, noise=3), "inexpressive"),  # a photograph, with small faces
         "cut.mp4": ([*two[: count // 2], *side_by_side(single["d10"], single["trump"])[: count // 2]], "cut"),
         "far.mp4": (walking, "few_people"),
         "walkers.mp4": ([cv2.resize(f[100:400, 300:600], (480, 480)) for f in walking], "few_faces"),

@@ -35,6 +35,7 @@ def scores():
         "people_counts": [2, 2, 2], "people_frame": [0, 0, 1, 1, 2, 2],
         "people_height": [0.8] * 6, "people_confidence": [0.9] * 6,
         "noise": 1.0, "grain": 0.0, "blockiness": 0.1, "combing": 0.0, "halos": 0.0,
+        "enlargement": 1.0, "source_px": 720.0,
         "effective_px": 300.0, "luma": 0.4, "photomotion": 7.0,
         "cut": 0.0, "jump": 0.0, "gradual": 0.0,
         "face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_effective_px": [100.0, 80.0],

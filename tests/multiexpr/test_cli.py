@@ -6,6 +6,7 @@ import pytest
 
 import multiexpr
 from exprbench.core.cli_base import TOO_MANY_FAILED
+from exprbench.core.errors import UserError
 from multiexpr import cli, curation
 from multiexpr.execution.executors import ExecutionConfig
 from multiexpr.recipe import DEFAULT_PATH, Recipe, load_recipe, save_recipe
@@ -13,6 +14,7 @@ from multiexpr.selection.thresholds import Proposal
 from multiexpr.selection.verdicts import Funnel
 from multiexpr.sources import SourceOptions
 from tests.multiexpr.made import fill, good
+from tests.videos import noise, write
 
 FUNNEL = Funnel(num_clips=10, num_kept=7)
 FUNNEL.reached["short"], FUNNEL.dropped["short"], FUNNEL.errors["timeout"] = 9, 1, 2
@@ -210,11 +212,55 @@ def test_select_with_a_setting_changes_nothing_unless_saved(workspace, capsys):
     assert workspace.verdicts.read_bytes() != before[1]
 
 
-@pytest.mark.parametrize("arguments", [["--executor", "slum"], ["--workers", "-1"]])
-def test_a_failed_score_changes_no_settings(workspace, arguments):
-    fill(workspace, [[good()]])
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("score", ["--executor", "slum"]),
+        ("score", ["--workers", "-1"]),
+        ("score", ["--people-model", "gone.pt"]),
+        ("caption", ["--set", "caption.backend=openai"]),
+        ("caption", ["--executor", "slum"]),
+        ("export", ["--executor", "slum"]),
+        ("export", ["--to", "nothing://bucket"]),
+        ("report", ["--set", "keep.people.min_people=x"]),
+        ("select", ["--target", "0"]),
+    ],
+)
+def test_a_failed_verb_changes_no_settings(workspace, verb, arguments):
+    fill(workspace, [[good(luma=0.0)]])
     assert cli.main(["select", str(workspace.root)]) == 0
     before = workspace.recipe.read_bytes()
-    changed = ["--set", "score.aesthetics.method=photomotion", "--set", "keep.people.min_people=5"]
-    assert cli.main(["score", str(workspace.root), *changed, *arguments]) == 2
+    changed = [
+        "--set",
+        "score.aesthetics.method=photomotion",
+        "--set",
+        "export.crf=30",
+        "--set",
+        "score.people.num_frames=4",
+    ]
+    assert cli.main([verb, str(workspace.root), *changed, *arguments]) == 2
     assert workspace.recipe.read_bytes() == before
+
+
+@pytest.mark.parametrize("has_recipe", [True, False])
+def test_a_score_that_fails_after_its_start_changes_no_settings(workspace, monkeypatch, has_recipe):
+    fill(workspace, [[good()]])
+    if has_recipe:
+        assert cli.main(["select", str(workspace.root)]) == 0
+    before = workspace.recipe.read_bytes() if has_recipe else None
+
+    def fail(make_stage, workspace, recipe, execution):
+        assert load_recipe(workspace.recipe) == recipe  # `multiexpr status` shows the run by its settings
+        raise UserError("no worker could be started")
+
+    monkeypatch.setattr(curation, "run_stage", fail)
+    assert cli.main(["score", str(workspace.root), "--set", "keep.people.min_people=5"]) == 2
+    assert (workspace.recipe.read_bytes() if workspace.recipe.exists() else None) == before
+
+
+def test_index_keeps_its_settings_for_later_verbs(tmp_path):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/a.mp4", noise(10))
+    out = tmp_path / "out"
+    assert cli.main(["index", str(tmp_path / "in"), "--out", str(out), "--set", "shots.max_shot_s=7"]) == 0
+    assert load_recipe(out / "recipe.toml").shots.max_shot_s == 7

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from exprbench import UserError
+from exprbench import UserError, face_engine
 from multiexpr import curation
 from multiexpr.curation import curate, index, propose_thresholds, resolve_methods, score, select, unfinished
 from multiexpr.execution.executors import ExecutionConfig
@@ -12,7 +12,10 @@ from multiexpr.recipe import load_recipe, save_recipe
 from multiexpr.sources import SourceOptions
 from tests.multiexpr.made import fill, good
 
-STRICT = load_recipe(None, ["keep.sharpness.min_luma=0.9", "score.aesthetics.method=photomotion", "shots.cut=never"])
+ENGINES = ["score.motion.engine=mediapipe", "export.engine=mediapipe"]
+STRICT = load_recipe(
+    None, ["keep.sharpness.min_luma=0.9", "score.aesthetics.method=photomotion", "shots.cut=never", *ENGINES]
+)
 SLURM = ExecutionConfig(executor="slurm")
 
 
@@ -143,6 +146,13 @@ def test_auto_is_replaced_by_what_it_means_here(monkeypatch):
     for method in ("laion", "photomotion"):
         monkeypatch.setattr(curation, "aesthetics_method", lambda recipe, method=method: method)
         assert resolve_methods(load_recipe()).score.aesthetics.method == method
+    for installed, engine in ((True, "openvino"), (False, "mediapipe")):
+        monkeypatch.setattr(face_engine, "find_spec", lambda name, installed=installed: installed or None)
+        recipe = resolve_methods(load_recipe())
+        assert (recipe.score.motion.engine, recipe.export.engine) == (engine, engine)
+        assert resolve_methods(load_recipe(None, ["export.engine=torch"])).export.engine == "torch"
+    with pytest.raises(UserError, match="the face engine openvino needs OpenVINO"):
+        resolve_methods(load_recipe(None, ["score.motion.engine=openvino"]))
 
 
 def test_one_rank_of_a_job_lists_for_all(source, workspace, steps, monkeypatch):

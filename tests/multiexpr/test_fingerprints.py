@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+from exprbench.face_engine import ENGINES
 from exprbench.weights import TRUST
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, load_recipe
@@ -88,9 +89,11 @@ def test_all_settings_of_the_scorers_are_listed_here():
 
 def test_the_face_engine_is_part_of_the_key(files):
     pytest.importorskip("openvino")
-    assert changed(fingerprints(files), fingerprints(files, "score.motion.engine=openvino")) == {"motion"}
-    same = fingerprints(files, "score.motion.engine=openvino"), fingerprints(files, "score.motion.engine=auto")
-    assert changed(*same) == set()
+    by_engine = {name: fingerprints(files, f"score.motion.engine={name}") for name in (*ENGINES, "auto")}
+    assert changed(by_engine["mediapipe"], by_engine["openvino"]) == {"motion"}
+    assert changed(by_engine["torch"], by_engine["openvino"]) == {"motion"}
+    assert changed(by_engine["auto"], by_engine["openvino"]) == set()
+    assert changed(by_engine["auto"], fingerprints(files)) == set()
 
 
 @pytest.mark.parametrize(("key", "touched"), SETTINGS.items())

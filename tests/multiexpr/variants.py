@@ -5,6 +5,7 @@ Labels have the same keys as those of that tool. A label of None is not judged: 
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.conftest import SHARED
 
 DATA = SHARED / "data"
 GOOD = {"keep": 1, "people": 1, "sharp": 1, "quality": 1, "cut": 0, "live": 1, "expressive": 1}
+GOOD_CODEC = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18")
 SQUARE = "scale=512:512:force_original_aspect_ratio=increase,crop=512:512,setsar=1,fps=25"
 SHARPNESS, QUALITY = {"keep": 0, "sharp": 0}, {"keep": 0, "quality": 0}
 BOTH = {**SHARPNESS, **QUALITY}
@@ -86,13 +88,13 @@ def make(folder: Path) -> dict[str, dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     labels = {name: {**GOOD, **label} for name, (*_, label) in PAIRS.items()}
     for name, (left, right, post, _) in PAIRS.items():
-        _clip(folder / f"{name}.mp4", [_driver(left), _driver(right)], _beside(post))
+        write_clip(folder / f"{name}.mp4", [driver(left), driver(right)], beside(post))
     for name, between in CHANGES.items():
         labels[name] = {**GOOD, **CUT}
-        _clip(folder / f"{name}.mp4", [_driver(n) for n in ("d12", "d20", "trump", "d10")], _pairs(between))
-    for name, (driver, photo, look) in PHOTOS.items():
+        write_clip(folder / f"{name}.mp4", [driver(n) for n in ("d12", "d20", "trump", "d10")], _pairs(between))
+    for name, (live, still, look) in PHOTOS.items():
         labels[name] = {**GOOD, **STILL, **({"sharp": None} if name == "photo_blurred" else {})}
-        _clip(folder / f"{name}.mp4", [_driver(driver), _photo(photo)], _beside("", right=look))
+        write_clip(folder / f"{name}.mp4", [driver(live), photo(still)], beside("", right=look))
     labels.update(_others(folder))
     return labels
 
@@ -107,28 +109,28 @@ def _others(folder: Path) -> dict[str, dict[str, Any]]:
         "one_passes_of_three": (["d12", "trump", "s7.jpg"], three.replace("FILTER1", ",gblur=sigma=6"), SHARPNESS),
         "one_passes_tiny": (["d12", "trump", "s7.jpg"], three.replace("FILTER1", TINY),
                             {**SHARPNESS, "people": None}),
-        "right_blurred": (["d12", "trump"], _beside("", right=f"{SQUARE},gblur=sigma=5"), SHARPNESS),
-        "right_enters": (["d12", "trump"], _beside("", right=f"{SQUARE},{EMPTY}:enable='lt(t,2)'"),
+        "right_blurred": (["d12", "trump"], beside("", right=f"{SQUARE},gblur=sigma=5"), SHARPNESS),
+        "right_enters": (["d12", "trump"], beside("", right=f"{SQUARE},{EMPTY}:enable='lt(t,2)'"),
                          {"keep": 0, "people": 0, "cut": None}),
-        "right_leaves": (["d12", "d10"], _beside("", right=f"{SQUARE},{EMPTY}:enable='gt(t,2)'"),
+        "right_leaves": (["d12", "d10"], beside("", right=f"{SQUARE},{EMPTY}:enable='gt(t,2)'"),
                          {"keep": 0, "people": 0, "cut": None}),
-        "short_occlusion": (["d12", "d10"], _beside("", right=HIDDEN_SHORTLY), {}),
-        "face_covered": (["d12", "d10"], _beside("", right=f"{SQUARE},{BOX.format(150)}"),
+        "short_occlusion": (["d12", "d10"], beside("", right=HIDDEN_SHORTLY), {}),
+        "face_covered": (["d12", "d10"], beside("", right=f"{SQUARE},{BOX.format(150)}"),
                          {"keep": 0, "people": None, "expressive": None}),
-        "slow_neutral": (["trump", "d13"], _beside("", right=f"trim=start=0:end=0.4,setpts=10*(PTS-STARTPTS),{SQUARE}"),
+        "slow_neutral": (["trump", "d13"], beside("", right=f"trim=start=0:end=0.4,setpts=10*(PTS-STARTPTS),{SQUARE}"),
                          {"keep": 0, "expressive": 0}),
     }  # fmt: skip
     for name, (names, graph, _) in clips.items():
-        inputs = [_photo(n) if n.endswith(".jpg") else _driver(n) for n in names]
-        _clip(folder / f"{name}.mp4", inputs, re.sub(r"FILTER\d", "", graph))
+        inputs = [photo(n) if n.endswith(".jpg") else driver(n) for n in names]
+        write_clip(folder / f"{name}.mp4", inputs, re.sub(r"FILTER\d", "", graph))
     _blocky(folder / "mpeg4_blocks.mp4", ["d12", "trump"], "mpeg4")
     _blocky(folder / "mpeg2_blocks.mp4", ["d10", "d20"], "mpeg2video")
-    _clip(folder / "filmed_jump.mp4", [["-i", str(DATA / "multi/two_person.mp4")]],
+    write_clip(folder / "filmed_jump.mp4", [["-i", str(DATA / "multi/two_person.mp4")]],
           "[0:v]select='between(t,0,2.5)+between(t,3.7,6.2)',setpts=N/23/TB[o]")  # fmt: skip
-    _clip(folder / "filmed_combs.mp4", [["-i", str(DATA / "multi/two_person.mp4")]],
+    write_clip(folder / "filmed_combs.mp4", [["-i", str(DATA / "multi/two_person.mp4")]],
           "[0:v]hflip,fps=60,tinterlace=mode=interleave_bottom[o]")  # fmt: skip
-    _clip(folder / "one_person.mp4", [_driver("d10")], "[0:v]null[o]")
-    _clip(folder / "dancer.mp4", [["-i", str(DATA / "driving/noface_s13.mp4")]], "[0:v]scale=trunc(iw/2)*2:-2[o]")
+    write_clip(folder / "one_person.mp4", [driver("d10")], "[0:v]null[o]")
+    write_clip(folder / "dancer.mp4", [["-i", str(DATA / "driving/noface_s13.mp4")]], "[0:v]scale=trunc(iw/2)*2:-2[o]")
     return {
         **{name: {**GOOD, **label} for name, (*_, label) in clips.items()},
         **{name: {**GOOD, **QUALITY} for name in ("mpeg4_blocks", "mpeg2_blocks", "filmed_combs")},
@@ -138,15 +140,18 @@ def _others(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _driver(name: str) -> list[str]:
+def driver(name: str) -> list[str]:
+    """Return the input options of a driving video that repeats."""
     return ["-stream_loop", "-1", "-i", str(DATA / "driving" / f"{name}.mp4")]
 
 
-def _photo(name: str) -> list[str]:
+def photo(name: str) -> list[str]:
+    """Return the input options of a portrait that is shown for 6 s."""
     return ["-loop", "1", "-framerate", "25", "-t", "6", "-i", str(DATA / "portraits" / name)]
 
 
-def _beside(post: str, left: str = SQUARE, right: str = SQUARE) -> str:
+def beside(post: str, left: str = SQUARE, right: str = SQUARE) -> str:
+    """Return the graph of two inputs side by side, each with its filter, and a filter on the pair."""
     return f"[0:v]{left}[a];[1:v]{right}[b];[a][b]hstack{',' + post if post else ''}[o]"
 
 
@@ -156,13 +161,21 @@ def _pairs(between: str) -> str:
     return f"{squares}[v0][v1]{part}[x];[v2][v3]{part}[y];[x][y]{between}[o]"
 
 
-def _clip(path: Path, inputs: list[list[str]], graph: str) -> None:
+def write_clip(
+    path: Path,
+    inputs: list[list[str]],
+    graph: str,
+    *,
+    seconds: float = 4,
+    fps: int = 25,
+    codec: Sequence[str] = GOOD_CODEC,
+) -> None:
+    """Write the output [o] of a filter graph as a video, unless it exists."""
     if path.exists():
         return
     given = [part for one in inputs for part in one]
-    codec = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p"]
-    command = ["ffmpeg", "-v", "error", "-y", *given, "-filter_complex", graph, "-map", "[o]", "-t", "4", "-r", "25"]
-    subprocess.run([*command, *codec, str(path)], check=True)
+    output = ["-map", "[o]", "-t", str(seconds), "-r", str(fps), "-an", *codec, "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *given, "-filter_complex", graph, *output], check=True)
 
 
 def _blocky(path: Path, names: list[str], codec: str) -> None:
@@ -170,8 +183,8 @@ def _blocky(path: Path, names: list[str], codec: str) -> None:
     if path.exists():
         return
     old = path.with_suffix(".avi")
-    given = [part for name in names for part in _driver(name)]
-    graph = ["-filter_complex", _beside(""), "-map", "[o]", "-t", "4", "-an"]
+    given = [part for name in names for part in driver(name)]
+    graph = ["-filter_complex", beside(""), "-map", "[o]", "-t", "4", "-an"]
     subprocess.run(["ffmpeg", "-v", "error", "-y", *given, *graph, "-c:v", codec, "-q:v", "31", str(old)], check=True)
-    _clip(path, [["-i", str(old)]], "[0:v]null[o]")
+    write_clip(path, [["-i", str(old)]], "[0:v]null[o]")
     old.unlink()

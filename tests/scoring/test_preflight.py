@@ -58,6 +58,13 @@ def test_a_map_names_the_files(method, tmp_path, capsys):
     assert f"match no case: x{last.case_id[-1]}{last.split}{last.track}.mp4" in lines
 
 
+def test_folders_of_baselines_are_no_predictions(method, tmp_path):
+    folder = renamed(method, lambda case: case.case_id, tmp_path / "other")
+    for name in ("jobs", "logs", "runs", "frames"):
+        (folder / name).mkdir()
+    assert preflight(benchmark=method.bench.root, predictions=folder).unknown == ("frames",)
+
+
 def test_names_that_mean_nothing_are_listed_with_what_is_expected(method, tmp_path, capsys):
     folder = renamed(method, lambda case: f"video{method.bench.cases.index(case)}", tmp_path / "other")
     words = ["--benchmark", str(method.bench.root), "--predictions", str(folder), "--method", "m", "--dry-run"]

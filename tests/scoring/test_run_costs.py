@@ -1,6 +1,7 @@
 """Run records next to the predictions: read, matched with the scored files, and printed below tables."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,8 @@ def test_a_line_per_method_with_means_and_peaks(tmp_path):
         "Some GPU (2 videos, 1 composed)."
     )
     assert list(cost_lines([A, made])) == [line]
+    (one,) = cost_lines([replace(made, runs={IDS[0]: runs[IDS[0]]})])
+    assert one.endswith(", 3.0 GiB of main memory, Some GPU (1 video).")
     save_record(tmp_path / "r.json", made)
     assert load_record(tmp_path / "r.json").runs == runs
     assert made.to_frame()["seconds"].tolist()[:2] == [10.0, 20.0]

@@ -101,6 +101,11 @@ def test_only_scoring_uses_processes_for_devices(started, name, devices, servers
     assert found["servers"] == ([f"address of {d}" for d in servers] or None)
 
 
+def test_the_export_uses_them_for_its_face_networks(started):
+    found = started("export", ExecutionConfig(devices=("cuda:1",)), "export.engine=torch")
+    assert found["servers"] == ["address of cuda:1"]
+
+
 def test_the_number_of_workers_and_the_recipe_are_passed_on(started, workspace, drawn):
     found = started("index", ExecutionConfig(workers=3), "score.clip_timeout_s=7")
     assert (found["num_workers"], found["shards"], found["whole_videos"]) == (3, list(range(10)), True)

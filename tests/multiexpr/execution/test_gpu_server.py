@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from exprbench import UserError
+from exprbench.media import open_clip
 from multiexpr.execution import gpu_server as gpu
 from multiexpr.execution.gpu_server import KEY, GpuServers, RemoteModels, serve
+from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
+from tests.faces.test_openvino_landmarker import assert_same
 
 
 class Networks:
-    """People: as many boxes as an image's value, but an error for 255; scores: an image's value.
+    """People: as many boxes as an image's value, but an error for 255; scores: an image's value; faces: two outputs.
 
     `batches` are the numbers of images that came together.
     """
@@ -31,6 +34,10 @@ class Networks:
     def aesthetics(self, crops):
         self.batches.append(len(crops))
         return crops.max((1, 2, 3)) / 8
+
+    def face_network(self, name, batch):
+        self.batches.append((name, len(batch)))
+        return [batch.astype(np.float32) / 2, np.full((len(batch), 1), len(name), np.float32)]
 
 
 @pytest.fixture
@@ -61,20 +68,32 @@ def test_answers_come_back_to_the_images_they_are_for(connect):
 
 def at_once(networks, monkeypatch, clips, task="people"):
     """Batches and answers where the images of several clips wait together."""
-    sent = []
-    monkeypatch.setattr(gpu, "_send", lambda connection, head, body: sent.append((connection, head, body)))
+    sent = {}
+    monkeypatch.setattr(gpu, "_send", lambda connection, error, arrays: sent.update({connection: arrays}))
     gpu._process_batches(networks, task, [(f"clip {i}", images(*values)) for i, values in enumerate(clips)])
-    return networks.batches, {name: (head, body) for name, head, body in sent}
+    return networks.batches, sent
 
 
 def test_images_of_several_clips_go_through_together(monkeypatch):
     batches, sent = at_once(Networks(), monkeypatch, [[1, 2], [0], [3]])
     assert batches == [4]
-    assert [head["counts"] for head, _ in sent.values()] == [[1, 2], [0], [3]]
-    assert sent["clip 2"][1].tolist() == [3 / 8] * 15
+    assert [[len(boxes) for boxes in arrays] for arrays in sent.values()] == [[1, 2], [0], [3]]
+    assert sent["clip 2"][0].tolist() == [[3 / 8] * 5] * 3
     batches, sent = at_once(Networks(), monkeypatch, [[1, 2, 3], [4]], "aesthetics")
     assert batches == [4]
-    assert [body.tolist() for _, body in sent.values()] == [[1 / 8, 2 / 8, 3 / 8], [4 / 8]]
+    assert [scores.tolist() for (scores,) in sent.values()] == [[1 / 8, 2 / 8, 3 / 8], [4 / 8]]
+    batches, sent = at_once(Networks(), monkeypatch, [[1, 2, 3], [4]], "face_detector")
+    assert batches == [("face_detector", 4)]
+    assert [halves[:, 0, 0, 0].tolist() for halves, _ in sent.values()] == [[0.5, 1, 1.5], [2]]
+
+
+def test_face_networks_get_and_return_arrays_as_they_are(connect):
+    models, points = connect(), np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 3, 2)
+    for name, batch in (("face_blendshapes", points), ("face_detector", images(8, 200))):
+        halves, lengths = models.face_network(name, batch)
+        assert halves.dtype == np.float32
+        assert np.array_equal(halves, batch.astype(np.float32) / 2)
+        assert lengths.tolist() == [[len(name)]] * 2
 
 
 @pytest.mark.parametrize(("sizes", "batches"), [([3, 5], [8]), ([3, 6], [3, 6]), ([9], [9]), ([9, 1, 7, 1], [9, 8, 1])])
@@ -105,3 +124,26 @@ def test_a_process_that_ends_before_it_serves_is_named_with_its_last_words(monke
     message = "the GPU server did not start; use --devices cpu: no driver$"
     with pytest.raises(UserError, match=message), GpuServers(load_recipe(), ["cpu"]):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_faces_of_a_server_are_those_of_openvino(needs_weights, shared):
+    """The engine `torch`, with the networks on the server's device."""
+    pytest.importorskip("openvino")
+    needs_weights("face_landmarker")
+    with open_clip(shared("driving/d20.mp4"), fps=25, max_frames=2) as clip:
+        frames = list(clip)
+    recipe = load_recipe()
+    with GpuServers(recipe, ["cpu"]) as servers:
+        remote = RemoteModels(recipe, servers.addresses[0]).landmarker("torch")
+        found = []
+        for landmarker in (remote, Models(recipe).landmarker("openvino")):
+            (box,) = landmarker.search(frames[0])
+            centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+            faces = landmarker.detect(frames[0], centre, 2 * (box[2] - box[0]))
+            faces += landmarker.follow([(frame, faces[0]) for frame in frames])
+            landmarker.read_blendshapes(faces)
+            found.append(faces)
+    for face, other in zip(*found, strict=True):
+        assert_same(face, other)

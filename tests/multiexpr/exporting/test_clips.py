@@ -15,6 +15,8 @@ from multiexpr.exporting.clips import can_copy, clip_path, copy_stream, export_c
 from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, load_masks, save_masks
 from multiexpr.recipe import Export, load_recipe
+from multiexpr.scorers.frame_damage import noise_sd
+from multiexpr.scorers.people import is_damaged
 from tests import people
 from tests.multiexpr.collection import encode
 from tests.multiexpr.exporting.test_export import FRAMES, PLAIN, face, written
@@ -86,7 +88,7 @@ def faces(monkeypatch):
         rates.append(fps)
         return SimpleNamespace(update=lambda frame: None)
 
-    monkeypatch.setattr(exporting, "landmarker", lambda engine: None)
+    monkeypatch.setattr(exporting.Models, "landmarker", lambda models, engine: None)
     monkeypatch.setattr(exporting, "FaceTracker", tracker)
     monkeypatch.setattr(exporting, "collect", lambda tracker, sha256, engine: replace(tracks, video_sha256=sha256))
     return rates
@@ -126,7 +128,7 @@ def test_only_people_who_count_are_exported_in_their_order():
 def test_a_counted_person_who_is_not_in_the_exported_clip_is_an_error():
     left, right = people.person(10, x=0.2), people.person(10, x=0.8)
     tracks = replace(people.people(10, left), fps=10)
-    with pytest.raises(ItemError, match="2 people count, 1 of them were found") as caught:
+    with pytest.raises(ItemError, match=r"not found in the exported clip: person 2$") as caught:
         select_tracks(tracks, counted((1, 2), left, right))
     assert caught.value.code == "people_lost"
 
@@ -153,6 +155,19 @@ def test_the_tracks_and_masks_of_a_clip_are_those_of_the_people_who_count(tmp_pa
     assert load_masks(folder / "ab12.masks.npz").shape[0] == 1
 
 
+@pytest.mark.parametrize("noise", [0, 40])
+def test_faces_of_a_noisy_clip_are_tracked_in_smoothed_frames_as_in_scoring(tmp_path, monkeypatch, faces, noise):
+    rng = np.random.default_rng(0)
+    grainy = [np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) for frame in FRAMES[:30]]
+    tracked = []
+    tracker = SimpleNamespace(update=tracked.append)
+    monkeypatch.setattr(exporting, "FaceTracker", lambda *args, **options: tracker)
+    written(tmp_path, write(tmp_path / "a.mp4", grainy, fps=25), load_recipe())
+    assert len(tracked) == 30
+    assert is_damaged(grainy[15]) == bool(noise)
+    assert noise_sd(tracked[15][..., 1]) < 3
+
+
 def test_masks_are_the_share_of_each_cell_and_written_whole_or_not_at_all(tmp_path, monkeypatch):
     track = face((8, 8), 4)  # in the four cells around its middle, none of which it fills
     masks = face_masks(FaceTracks(num_frames=5, width=640, height=320, fps=25, made_by="given", tracks=(track,)))
@@ -161,3 +176,23 @@ def test_masks_are_the_share_of_each_cell_and_written_whole_or_not_at_all(tmp_pa
     save_masks(tmp_path / "m.npz", np.zeros((3, 50, 40, 80), np.uint8))
     assert (tmp_path / "m.npz").stat().st_size < 10_000
     assert_atomic(lambda: save_masks(tmp_path / "m.npz", masks), tmp_path / "m.npz", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("corners", "cells"),
+    [
+        ((-20, -20, 11, 7), {(0, 0): 255, (0, 1): 127}),  # beyond the upper left corner; 4 of 8 columns of a cell
+        ((-20, -20, -1, 30), {}),  # outside
+        ((28, 16, 500, 500), {(2, 3): 127}),  # beyond the lower right corner of a frame of 32 x 24 pixels
+        ((32, 0, 40, 8), {}),
+        ((8, 8, 23, 15), {(1, 1): 255, (1, 2): 255}),
+    ],
+)
+def test_the_mask_of_a_face_is_cut_at_the_border_of_the_frame(corners, cells):
+    left, top, right, bottom = corners
+    points = np.tile([[left, top], [right, top], [right, bottom], [left, bottom]], (120, 1))[:478]
+    landmarks = np.zeros((1, 478, 3), np.float32)
+    landmarks[0, :, :2] = (points + 0.5) / (32, 24)
+    track = replace(people.person(1), landmarks=landmarks)
+    masks = face_masks(FaceTracks(num_frames=1, width=32, height=24, fps=25, made_by="given", tracks=(track,)))
+    assert {(i, j): masks[0, 0, i, j] for i, j in np.argwhere(masks[0, 0]).tolist()} == cells

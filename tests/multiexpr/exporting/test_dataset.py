@@ -49,7 +49,7 @@ def made(workspace):
 
 def test_clips_are_written_again_where_anything_they_depend_on_changed(made, monkeypatch):
     assert exported(made).is_done(0)
-    new = {"fps": 30.0, "crf": 18, "tracks": False, "masks": False, "engine": "openvino"}
+    new = {"fps": 30.0, "crf": 18, "tracks": False, "masks": False, "engine": "torch"}
     assert set(new) == set(asdict(Export())) - {"formats", "tar_bytes"}
     for name, value in new.items():
         changed = load_recipe(None, [f"export.{name}={str(value).lower()}"])

@@ -10,6 +10,7 @@ from multiexpr import select
 from multiexpr.recipe import load_recipe
 from multiexpr.reporting import numbers
 from multiexpr.reporting.numbers import _union_s, examples, failures, histograms, mismatch_counts, time_spent
+from multiexpr.storage import parquet
 from multiexpr.storage.parquet import write_rows
 from tests.multiexpr.made import change_index, dropped_at, failed_at, fill, good, of_people
 
@@ -109,6 +110,17 @@ def test_examples_are_sorted_by_id_whatever_the_order_of_the_table(workspace, re
     rows = pq.read_table(workspace.verdicts)
     pq.write_table(rows.take([2, 0, 1]), workspace.verdicts)
     assert [clip["clip_id"][-1] for clip in examples(workspace)["kept"]] == ["0", "1", "2"]
+
+
+def test_examples_and_failures_are_the_first_of_all_parts_of_the_table(workspace, recipe, monkeypatch):
+    fill(workspace, [[good(), good(luma=0.0), failed_at("people")] * 6 for _ in range(2)])
+    select(workspace.root, recipe=recipe)
+    whole = examples(workspace), failures(workspace)
+    assert [len(rows) for rows in (whole[0]["kept"], whole[0]["dark"], whole[1])] == [12, 12, 12]
+    rows = pq.read_table(workspace.verdicts)
+    pq.write_table(rows.take(np.random.default_rng(0).permutation(len(rows))), workspace.verdicts)
+    monkeypatch.setattr(parquet, "ROW_GROUP", 5)
+    assert (examples(workspace), failures(workspace)) == whole
 
 
 def test_some_failures_are_listed_with_their_code_detail_and_path(workspace, recipe):

@@ -160,6 +160,36 @@ def test_a_jump_in_one_scene_is_detected():
     assert score(flash)["jump"] < 0.05
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_flash_is_no_cut_of_any_kind(length):
+    frames = talking(0, 40)
+    for i in range(20, 20 + length):
+        frames[i] = np.clip(frames[i].astype(int) + 130, 0, 255).astype(np.uint8)
+    columns = score(frames)
+    assert columns["cut"] < 5
+    assert columns["gradual"] <= 0.5
+    assert columns["jump"] <= 0.17
+
+
+def test_a_change_of_exposure_is_no_gradual_cut():
+    frames = talking(0, 40)
+    ramp = np.clip((np.arange(40) - 15) / 6, 0, 1)
+    brighter = [
+        np.clip(f.astype(float) * (0.6 + 0.4 * r), 0, 255).astype(np.uint8) for f, r in zip(frames, ramp, strict=True)
+    ]
+    assert score(brighter)["gradual"] <= 0.5
+
+
+@pytest.mark.parametrize("level", [0.0, 255.0])
+@pytest.mark.parametrize("count", [2, 6])
+def test_a_short_fade_through_a_uniform_picture_is_a_gradual_cut(level, count):
+    first, second, blank = talking(0, 20), talking(7, 20), np.full((144, 256, 3), level)
+    out, back = blended(first[-1].astype(float), blank, count), blended(blank, second[0].astype(float), count)
+    columns = score([*first, *out, blank.astype(np.uint8), *back, *second])
+    assert columns["gradual"] > 0.5
+    assert columns["gradual_s"] == pytest.approx((20 + count) / 12.5, abs=0.5)
+
+
 def test_bars_do_not_hide_a_cut():
     frames = [*pan(texture(0), 20), *pan(255 - texture(1), 20)]
     barred = [cv2.copyMakeBorder(frame, 100, 100, 0, 0, cv2.BORDER_CONSTANT) for frame in frames]

@@ -1,5 +1,7 @@
 """Damage: each measure rises with its damage and not with the others, nor with the content of a clip."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from multiexpr.scorers.frame_damage import (
     clipped_share,
     combing,
     content_box,
+    enlargement,
     grain,
     halos,
+    isolated_edges,
     median_picture,
     noise_sd,
     without_bars,
@@ -161,18 +165,53 @@ def edges(sharpening=0.0, noise=0.0):
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
+def halos_of(picture):
+    return halos(isolated_edges(picture))
+
+
 def test_sharpened_edges_have_halos_and_others_have_none():
-    assert halos(edges()) == 0
-    weak, strong = halos(edges(1.0)), halos(edges(3.0))
+    assert halos_of(edges()) == 0
+    weak, strong = halos_of(edges(1.0)), halos_of(edges(3.0))
     assert 0.05 < weak < strong < 1
-    assert halos(edges(3.0).T.copy()) == pytest.approx(strong)
+    assert halos_of(edges(3.0).T.copy()) == pytest.approx(strong)
+
+
+def test_halos_are_found_if_one_side_of_the_edges_is_clipped():
+    """A sharpened silhouette in front of a white sky overshoots on its dark side only."""
+    bright = np.clip(edges(3.0).astype(np.float32) + 85, 0, 255).astype(np.uint8)
+    assert (bright == 255).mean() > 0.3
+    assert halos_of(bright) > 0.1
+    black_and_white = np.clip((edges().astype(np.float32) - 120) * 20, 0, 255).astype(np.uint8)
+    assert halos_of(black_and_white) == 0
 
 
 def test_noise_and_thin_lines_are_no_halos():
-    assert halos(edges(noise=10.0)) == 0
+    assert halos_of(edges(noise=10.0)) == 0
     lines = np.full((200, 640), 90, np.uint8)
     lines[:, 40::80] = 200
-    assert halos(lines) == 0
+    assert halos_of(lines) == 0
+
+
+def enlarged(factor, kernel, sharpening=0.0):
+    """Return steps of a small picture, enlarged and then sharpened."""
+    row = np.where(np.arange(96) // 16 % 2, 170, 70).astype(np.uint8)
+    picture = cv2.resize(np.tile(row, (40, 1)), None, fx=factor, fy=factor, interpolation=kernel).astype(np.float32)
+    picture += sharpening * (picture - cv2.blur(picture, (7, 7)))
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sharpening", [0.0, 2.5])
+@pytest.mark.parametrize(("factor", "kernel"), [(4, cv2.INTER_CUBIC), (6, cv2.INTER_CUBIC), (4, cv2.INTER_LANCZOS4)])
+def test_the_factor_of_an_enlargement_is_found_with_and_without_sharpening(factor, kernel, sharpening):
+    found = enlargement(isolated_edges(enlarged(factor, kernel, sharpening)))
+    assert found == pytest.approx(factor, rel=0.35)
+
+
+def test_a_picture_that_is_not_enlarged_has_the_factor_1():
+    assert enlargement(isolated_edges(edges())) == 1
+    assert enlargement(isolated_edges(edges(3.0))) < 3  # sharpened, and softer than pixels can show
+    assert enlargement(isolated_edges(np.full((200, 300), 90, np.uint8))) == 1
+    assert enlargement(isolated_edges(np.zeros((3, 3), np.uint8))) == 1
 
 
 def test_grain_is_noise_relative_to_detail():
@@ -183,3 +222,22 @@ def test_grain_is_noise_relative_to_detail():
     assert grain(sharp) < 1 < grain(grainy)
     assert grain(edges()) == 0
     assert noise_sd(sharp) == pytest.approx(noise_sd(grainy), rel=0.1)
+
+
+def enlarge(frame, lines):
+    return cv2.resize(frame, (round(frame.shape[1] * lines / len(frame)), lines), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("lines", [360, 480])
+def test_combs_of_a_video_that_was_enlarged_are_found(lines):
+    still = [scene(s, height=lines, width=600) for s in range(0, 60, 6)]
+    combed = [woven(first, second) for first, second in pairwise(still)]
+    assert score([enlarge(frame, 640) for frame in still])["combing"] <= LIMITS.max_combing
+    assert score([enlarge(frame, 640) for frame in combed])["combing"] > LIMITS.max_combing
+
+
+def test_blocks_of_a_video_that_was_enlarged_are_found():
+    frames = [scene(s, height=360, width=600) for s in (0, 6, 12)]
+    blocky = [cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 3])[1], 0) for frame in frames]
+    assert score([enlarge(frame, 600) for frame in frames])["blockiness"] <= LIMITS.max_blockiness
+    assert score([enlarge(frame, 600) for frame in blocky])["blockiness"] > LIMITS.max_blockiness

@@ -258,8 +258,8 @@ class Tracker:
 def start(monkeypatch):
     """`look(facts, ...)`: one clip being measured, with a made-up tracker."""
     monkeypatch.setattr(motion, "FaceTracker", Tracker)
-    monkeypatch.setattr(motion, "landmarker", lambda engine: None)
-    return lambda facts, **sharpness: MotionScorer(ScoreMotion(fps=10), ScoreSharpness(**sharpness)).start(facts)
+    params, models = ScoreMotion(fps=10), SimpleNamespace(landmarker=lambda engine: None)
+    return lambda facts, **sharpness: MotionScorer(params, ScoreSharpness(**sharpness), models).start(facts)
 
 
 def pictures(count):

@@ -44,6 +44,9 @@ def test_a_good_clip_passes_every_rule(scores):
         ({"noise": 20.0}, ["noisy"]),
         ({"grain": 1.5}, ["grainy"]),
         ({"halos": 0.2}, ["oversharpened"]),
+        ({"source_px": 80.0}, ["enlarged"]),
+        ({"halos": 0.2, "enlargement": 3.0, "source_px": 240.0}, []),  # the halos of the kernel
+        ({"halos": 0.2, "enlargement": 6.0, "source_px": 120.0}, ["oversharpened", "enlarged"]),
         ({"blockiness": 0.5}, ["blocky"]),
         ({"combing": 0.001}, ["interlaced"]),
         ({"photomotion": 3.0}, ["unaesthetic"]),
@@ -92,6 +95,7 @@ TALL = 0.8
         ("noisy", {"noise": 12.7}, {"noise": 12.8}),
         ("grainy", {"grain": 1.0}, {"grain": 1.01}),
         ("oversharpened", {"halos": 0.1}, {"halos": 0.11}),
+        ("enlarged", {"source_px": 144.0}, {"source_px": 143.9}),
         ("blocky", {"blockiness": 0.4}, {"blockiness": 0.41}),
         ("interlaced", {"combing": 0.0005}, {"combing": 0.0006}),
         ("unaesthetic", {"photomotion": 4.0}, {"photomotion": 3.99}),

@@ -13,7 +13,7 @@ from multiexpr.scoring.stage import STATE
 from multiexpr.selection import thresholds as targets
 from multiexpr.selection import verdicts as judging
 from multiexpr.selection.verdicts import active_scorers
-from multiexpr.storage.parquet import read_rows, shard_path, write_rows
+from multiexpr.storage.parquet import read_rows, read_table, shard_path, write_rows
 from multiexpr.storage.workspace import Workspace
 from tests.multiexpr.made import COLUMNS, change_index, dropped_at, failed_at, fill, good, random_clips
 from tests.writing import assert_atomic
@@ -276,3 +276,15 @@ def test_clips_without_scores_of_the_method_are_pending(workspace):
     fill(workspace, [[good()], [good()]])
     recipe = load_recipe(None, ["score.aesthetics.method=laion"])
     assert select(workspace.root, recipe=recipe).num_pending == 2
+
+
+def test_scores_of_two_engines_in_one_workspace_are_not_mixed_in_silence(workspace, recipe, capsys):
+    fill(workspace, [[good()], [good()]])
+    select(workspace.root, recipe=recipe)
+    assert "mixed" not in capsys.readouterr().err
+    paths = [shard_path(workspace.scores("motion"), shard) for shard in (0, 1)]
+    for path, fingerprint in zip(paths, ("mediapipe", "openvino"), strict=True):
+        write_rows(path, read_rows(path), read_table(path).schema, {"fingerprint": fingerprint})
+    assert select(workspace.root, recipe=recipe).num_kept == 2
+    line = "select: scores of different settings are mixed (motion); make them equal with: multiexpr score"
+    assert capsys.readouterr().err == f"{line} {workspace.root}\n"

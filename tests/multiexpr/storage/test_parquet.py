@@ -3,7 +3,17 @@ import os
 import pyarrow as pa
 import pytest
 
-from multiexpr.storage.parquet import list_shards, read_metadata, read_rows, read_table, shard_path, write_rows
+from exprbench import UserError
+from multiexpr.storage import parquet
+from multiexpr.storage.parquet import (
+    list_shards,
+    read_metadata,
+    read_parts,
+    read_rows,
+    read_table,
+    shard_path,
+    write_rows,
+)
 from tests.writing import assert_atomic
 
 
@@ -28,6 +38,26 @@ def test_a_table_that_is_absent_is_not_called_damaged(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "absent.parquet")
     assert read_metadata(tmp_path / "absent.parquet") is None
+
+
+def test_a_table_is_read_in_parts(tmp_path, monkeypatch):
+    path = tmp_path / "long.parquet"
+    write_rows(path, [{"x": i, "y": -i} for i in range(5)], pa.schema([("x", pa.int32()), ("y", pa.int32())]))
+    monkeypatch.setattr(parquet, "ROW_GROUP", 2)
+    assert [part.to_pydict() for part in read_parts(path, ["x"])] == [{"x": [0, 1]}, {"x": [2, 3]}, {"x": [4]}]
+
+
+@pytest.mark.parametrize("kept", [0, 20, 0.5, -3])
+def test_a_table_cut_short_is_called_damaged_and_one_that_is_absent_is_not(tmp_path, kept):
+    path = tmp_path / "cut.parquet"
+    write_rows(path, [{"x": i} for i in range(5)], pa.schema([("x", pa.int32())]))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    for read in (lambda: list(read_parts(path, ["x"])), lambda: read_table(path)):
+        with pytest.raises(UserError, match="delete it and run the same command again"):
+            read()
+    with pytest.raises(FileNotFoundError):
+        list(read_parts(tmp_path / "absent.parquet", ["x"]))
 
 
 def test_shards_are_numbered_files_in_the_order_of_their_numbers(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Verbs of the command `multiexpr`, a module for each group."""
