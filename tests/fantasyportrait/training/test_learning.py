@@ -28,7 +28,7 @@ def train(out, *flags):
 
 def animate(run, portrait, driver, out, size):
     return sample(
-        model=run / "model", portrait=portrait, drivers=[driver], out=out, size=size, steps=10, fps=FPS,
+        model=run / "model", portrait=portrait, drivers=[driver], out=out, size=size, steps=10,
         expression_guidance=1.0, runtime={"device": "cpu"},
     )  # fmt: skip
 
