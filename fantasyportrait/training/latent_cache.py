@@ -197,3 +197,20 @@ class EncodedOnTheFly:
         """Encode an example."""
         clip, i = self._located[index]
         return self._encoder.encode_segment(clip, i)
+
+
+class InMemory:
+    """Store that keeps the examples that were loaded, up to `limit` of them."""
+
+    def __init__(self, store: ExampleStore, limit: int = 256) -> None:
+        self._store, self._limit, self.entries = store, limit, store.entries
+        self._loaded: dict[int, Example] = {}
+
+    def load(self, index: int) -> Example:
+        """Return an example."""
+        if index in self._loaded:
+            return self._loaded[index]
+        example = self._store.load(index)
+        if len(self._loaded) < self._limit:
+            self._loaded[index] = example
+        return example

@@ -26,7 +26,7 @@ from fantasyportrait.training.clip_sources import ClipFile, list_clips, parse_so
 from fantasyportrait.training.drawn_faces import draw_clips
 from fantasyportrait.training.export_run import export_run, write_run
 from fantasyportrait.training.initial_weights import build_model
-from fantasyportrait.training.latent_cache import EncodedOnTheFly, ExampleStore, LatentCache, write_cache
+from fantasyportrait.training.latent_cache import EncodedOnTheFly, ExampleStore, InMemory, LatentCache, write_cache
 from fantasyportrait.training.loss_curve import write_loss_curve
 from fantasyportrait.training.mixing_sampler import MixingSampler, SamplerState
 from fantasyportrait.training.predictions import describe, predict
@@ -244,23 +244,6 @@ def _open_data(
     if not store.entries:
         raise UserError("the data hold no examples: all clips were excluded; give others")
     return store
-
-
-class InMemory:
-    """Store that keeps the examples that were loaded, up to `limit` of them."""
-
-    def __init__(self, store: ExampleStore, limit: int = 256) -> None:
-        self._store, self._limit, self.entries = store, limit, store.entries
-        self._loaded: dict[int, Any] = {}
-
-    def load(self, index: int) -> Any:
-        """Return an example."""
-        if index in self._loaded:
-            return self._loaded[index]
-        example = self._store.load(index)
-        if len(self._loaded) < self._limit:
-            self._loaded[index] = example
-        return example
 
 
 def read_empty_prompt(folder: ModelFolder) -> Tensor:

@@ -29,6 +29,7 @@ CLIPPED_LEVELS = 12, 240  # values beyond these may be clipped
 MIN_EDGES = 50
 OVERSHOOT = 0.05  # relative to the step; a bicubic kernel overshoots by 0.07
 MIN_OVERSHOOTS = 20
+KERNEL_FACTOR = 2.5  # enlargement beyond which the halos of a picture are those of the kernel that enlarged it
 SOURCE_LINES = (360, 480, 576, 720)  # usual heights of videos that are enlarged
 MIN_SCALE, MAX_SCALE = 1 / 3, 0.95
 SIZES_TRIED = 2.0  # by which blocks at one of several possible sizes count less than those at the size of the clip
@@ -227,9 +228,9 @@ def halos(edges: Edges) -> float:
 def enlargement(edges: Edges) -> float:
     """Return the factor by which a picture was enlarged with a kernel that overshoots, as bicubic and Lanczos; else 1.
 
-    Such a kernel overshoots a pixel of the smaller picture beside an edge. Sharpening raises the overshoot, but hardly
-    moves it. The distance of the overshoots on both sides is 1.25 times the factor, plus 3.75 pixels: that of drawn
-    edges after both kernels, with and without sharpening.
+    Such a kernel overshoots at one pixel of the smaller picture from an edge. Sharpening raises the overshoot, but
+    hardly moves it. The distance between the places where the gradient changes its sign on both sides is 1.25 times
+    the factor, plus 2.75 pixels: that of drawn edges after both kernels, with and without sharpening.
     """
     gradients, middle = edges.gradients, edges.gradients.shape[1] // 2
     width_left, over_left, inner_left = _overshoot(gradients[:, middle::-1])
@@ -238,7 +239,8 @@ def enlargement(edges: Edges) -> float:
     overshoots = over > OVERSHOOT * (inner_left + inner_right - 1)
     if overshoots.sum() < max(MIN_OVERSHOOTS, overshoots.size / 3):
         return 1.0
-    return max(1.0, float(np.median((width_left + width_right)[overshoots]) - 3.75) / 1.25)
+    widths = np.where(edges.is_usable, np.stack([width_left, width_right], axis=1), np.nan)[overshoots]
+    return max(1.0, float(2 * np.median(np.nanmean(widths, axis=1)) - 2.75) / 1.25)
 
 
 def _overshoot(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -253,7 +255,11 @@ def _overshoot(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     is_second = (place >= width) & (gradients > 0.02)
     end = np.where(is_second.any(1), is_second.argmax(1), length)[:, None]
     height = -np.where((place >= width) & (place < end), gradients, 0).sum(1)
-    return width[:, 0], height, np.where(place < width, gradients, 0).sum(1)
+    last = np.clip(width[:, 0], 1, length - 1)
+    rows = np.arange(len(gradients))
+    before, after = gradients[rows, last - 1], gradients[rows, last]
+    crossing = last - 1 + before / np.maximum(before - after, 1e-6)  # between two pixels
+    return crossing, height, np.where(place < width, gradients, 0).sum(1)
 
 
 def blockiness(gray: np.ndarray) -> float:

@@ -15,17 +15,21 @@ from multiexpr.recipe import KeepDamage, ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.edges import sharpest_side
 from multiexpr.scorers.frame_damage import (
+    KERNEL_FACTOR,
     blockiness,
     clipped_share,
     combing,
     content_box,
     crop,
+    enlargement,
+    halos,
+    isolated_edges,
     median_picture,
     noise_sd,
 )
 from multiexpr.scorers.sharpness import resize_short_side
 
-VERSION = "photomotion-3"
+VERSION = "photomotion-4"
 FLOOR = 0.05
 SHORT_SIDE, FLOW_SIDE, MAP_SIDE = 360, 120, 64
 PHOTO = {
@@ -132,10 +136,16 @@ def cleanness(frame: np.ndarray, at_rest: np.ndarray) -> float:
         at_rest: (H, W) grey median of frames of other moments.
     """
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    edges = isolated_edges(gray)
+    factor = enlargement(edges)
+    source_px = min(gray.shape) / factor
+    is_of_kernel = factor > KERNEL_FACTOR and source_px >= HALF_CLEAN.min_source_px
     ratios = (
         noise_sd(gray) / HALF_CLEAN.max_noise,
         blockiness(gray) / HALF_CLEAN.max_blockiness,
         combing(gray, at_rest) / HALF_CLEAN.max_combing,
+        0.0 if is_of_kernel else halos(edges) / HALF_CLEAN.max_halos,
+        HALF_CLEAN.min_source_px / source_px if factor > 1 else 0.0,
     )
     return utility(float(np.prod([1 / (1 + max(0.0, ratio) ** 4) for ratio in ratios])))
 

@@ -13,9 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from multiexpr.recipe import Keep
+from multiexpr.scorers.frame_damage import KERNEL_FACTOR
 from multiexpr.storage.columns import Columns, ListColumn
-
-KERNEL_FACTOR = 2.5  # enlargement beyond which the halos of a picture are those of the kernel that enlarged it
 
 Measure = Callable[[Columns, Keep], np.ndarray]
 
