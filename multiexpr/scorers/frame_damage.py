@@ -228,7 +228,7 @@ def halos(edges: Edges) -> float:
 def enlargement(edges: Edges) -> float:
     """Return the factor by which a picture was enlarged with a kernel that overshoots, as bicubic and Lanczos; else 1.
 
-    Such a kernel overshoots at one pixel of the smaller picture from an edge. Sharpening raises the overshoot, but hardly
+    Such a kernel overshoots at one pixel of the smaller picture from an edge. Sharpening raises that, but hardly
     moves it. The distance between the places where the gradient changes its sign on both sides is 1.25 times the
     factor, plus 2.75 pixels: that of drawn edges after both kernels, with and without sharpening.
     """
