@@ -42,13 +42,14 @@ def using_decoder(name: str) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _nvdec() -> Any:
-    """Return the settings of PyAV for NVDEC, None if there is no GPU; they keep the GPU's context of this process."""
+    """Return PyAV's settings for NVDEC, and a device that keeps the GPU's context alive; None if there is no GPU."""
     import av
-    from av.codec.hwaccel import HWAccel
+    from av.codec import hwaccel
 
+    settings = hwaccel.HWAccel("cuda", options={"primary_ctx": "1"})  # one context for all files of this process
     try:
-        return HWAccel("cuda", options={"primary_ctx": "1"}).create(av.Codec("h264"))
-    except (av.error.FFmpegError, ValueError, RuntimeError):
+        return settings, settings.create(av.Codec("h264"))
+    except (av.error.FFmpegError, NotImplementedError):
         return None
 
 
@@ -65,8 +66,8 @@ def open_container(path: str, pieces: list[list[Any]] | None = None, unpacked_by
     try:
         container = av.open(source(), "r", options=OPTIONS)
         names = [stream.codec_context.name for stream in container.streams.video if stream.codec_context]
-        if os.environ.get(VARIABLE) == "nvdec" and set(names) & set(EXACT) and (hwaccel := _nvdec()):
-            return _on_gpu(container, source, hwaccel)
+        if os.environ.get(VARIABLE) == "nvdec" and set(names) & set(EXACT) and (gpu := _nvdec()):
+            return _on_gpu(container, source, gpu[0])
     except (av.error.FFmpegError, OSError, ValueError) as error:
         _refuse_image(path)
         raise MediaError("open_failed", getattr(error, "strerror", None) or str(error)) from error
@@ -82,7 +83,7 @@ def _on_gpu(container: Any, source: Callable[[], Any], hwaccel: Any) -> Any:
 
     try:
         opened = av.open(source(), "r", options=OPTIONS, hwaccel=hwaccel)
-    except (av.error.FFmpegError, RuntimeError):
+    except av.error.FFmpegError:
         return container
     container.close()
     return opened

@@ -19,7 +19,8 @@ MAX_FIRST = 512  # packets before the first frame whose times are kept
 
 # Demuxers of containers without presentation times, which only the decoder's output order gives: AVI and raw streams.
 WITHOUT_TIMES = ("avi", "h264", "hevc", "mpegvideo", "m4v", "obu")
-FROM_GPU = ("nv12", "p010le", "p016le")  # formats of frames that a GPU has decoded
+FROM_GPU = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p12le"}  # formats of a GPU and of software
+FULL_RANGE = 2  # of a frame's values, in FFmpeg's numbers
 
 Timed = tuple[Any, Fraction, Fraction]  # frame, start and end in seconds from the first frame
 
@@ -59,10 +60,10 @@ class StreamReader:
     graphs: dict[str, Any] = field(default_factory=dict)  # filter graphs that are reused between frames
     sent: list[int] = field(default_factory=list)  # heap of the times of packets whose frames have not been decoded
     first_sent: list[PacketTimes] = field(default_factory=list)  # of the packets sent before the first frame
-    pixel_format: str = ""  # in which software decodes
+    is_on_gpu: bool = False
 
     def __post_init__(self) -> None:
-        self.pixel_format = self.stream.codec_context.pix_fmt or ""
+        self.is_on_gpu = self.stream.codec_context.is_hwaccel
 
     @property
     def frame_s(self) -> Fraction:
@@ -232,9 +233,12 @@ class StreamReader:
 
         A GPU interleaves the two chroma planes; swscale converts that format to RGB in another way.
         """
-        if self.pixel_format and frame.format.name in FROM_GPU and frame.format.name != self.pixel_format:
-            return frame.reformat(format=self.pixel_format)
-        return frame
+        if not self.is_on_gpu or frame.format.name not in FROM_GPU:
+            return frame
+        name = FROM_GPU[frame.format.name]
+        if name == "yuv420p" and frame.color_range == FULL_RANGE and self.stream.codec_context.name != "vp9":
+            name = "yuvj420p"  # FFmpeg has formats of their own for H.264 and H.265 in full range
+        return frame.reformat(format=name)
 
     def matrix(self, frame: Any) -> Matrix:
         """Return the display matrix of a frame; see `display_matrix`."""

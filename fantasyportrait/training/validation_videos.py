@@ -102,4 +102,6 @@ def validate_with_benchmark(
         for column in COLUMNS:
             if column in case.values:
                 values.setdefault(f"{case.track}/{column}", []).append(case.values[column])
-    return {"videos": {name: sum(found) / len(found) for name, found in values.items()}}
+    means = {name: sum(found) / len(found) for name, found in values.items()}
+    say("validation videos: " + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
+    return {"videos": means}

@@ -228,9 +228,9 @@ def halos(edges: Edges) -> float:
 def enlargement(edges: Edges) -> float:
     """Return the factor by which a picture was enlarged with a kernel that overshoots, as bicubic and Lanczos; else 1.
 
-    Such a kernel overshoots at one pixel of the smaller picture from an edge. Sharpening raises that, but hardly
-    moves it. The distance between the places where the gradient changes its sign on both sides is 1.25 times the
-    factor, plus 2.75 pixels: that of drawn edges after both kernels, with and without sharpening.
+    Such a kernel overshoots at one pixel of the smaller picture from an edge. Sharpening raises the overshoot, but
+    hardly moves it. The distance between the places where the gradient changes its sign on both sides is 1.25 times
+    the factor, plus 2.75 pixels: that of drawn edges after both kernels, with and without sharpening.
     """
     gradients, middle = edges.gradients, edges.gradients.shape[1] // 2
     width_left, over_left, inner_left = _overshoot(gradients[:, middle::-1])

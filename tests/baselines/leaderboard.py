@@ -4,7 +4,6 @@ The doubles copy the driver in the shape in which the real method would return i
 row must be near perfect: what is missing was lost by a method's rate, crop or frames, or by the runner.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from baselines.run_check import run_problems
 from baselines.runner import RunSettings, run_method
 from baselines.spec import find_method, load_method, method_folders
 from exprbench.benchmark import Benchmark
+from exprbench.core.cli_base import Parser, run
 from exprbench.core.files import write_text
 from exprbench.toy_benchmark.toy_networks import DemoClipNet, DemoImageNet
 from tests.baselines.bench import OPTIONS, part_psnrs, repository
@@ -121,12 +121,16 @@ def shortcomings(record, bench, out, failed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(prog="leaderboard", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/leaderboard"), help="folder (default: runs/leaderboard)")
     parser.add_argument("--benchmark", type=Path, help="benchmark of real clips (default: four drawn cases)")
     parser.add_argument("--methods", nargs="*", default=sorted(method_folders()), help="methods (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="jobs at a time (default: 1)")
-    args = parser.parse_args()
+    parser.set_defaults(handler=make_leaderboard)
+    return run(parser)
+
+
+def make_leaderboard(args):
     folder = args.out.absolute()
     os.environ["EXPRBENCH_BASELINES"] = str(folder / "environments")
     bench = Benchmark.open(args.benchmark) if args.benchmark else drawn_benchmark(folder)

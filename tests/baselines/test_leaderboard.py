@@ -45,6 +45,12 @@ def test_a_prediction_that_falls_short_of_a_copy_is_named(square_bench, tmp_path
     assert short.startswith(f"{CASE}: PSNR ")
 
 
+def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["leaderboard", "--out", str(tmp_path), "--benchmark", str(tmp_path / "none")])
+    assert leaderboard.main() == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'none'} is not a benchmark")
+
+
 @pytest.mark.slow
 def test_a_double_becomes_a_row(tmp_path, monkeypatch, capsys, needs_weights):
     needs_weights("face_landmarker")

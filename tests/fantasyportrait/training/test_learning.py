@@ -122,7 +122,7 @@ def test_videos_of_a_filmed_person_follow_their_driver_by_aed_and_correlation(fi
     """The first frame of a person is animated by each part of her clip, and compared with every part.
 
     Each video and each driver has equally many own and other partners, so that neither a blurred video nor a driver at
-    rest has an advantage. With three seeds, the AED of own drivers was 0.68 to 0.88 times that of others.
+    rest has an advantage. With three seeds, the AED of own drivers was 0.68 to 0.89 times that of others.
     """
     drivers = filmed.clips[name]
     portrait = drivers[0].with_name(f"{name}.png")

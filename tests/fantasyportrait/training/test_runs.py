@@ -49,6 +49,18 @@ def test_a_cache_is_made_of_the_clips_that_can_be_read(broken, tiny_folder, tmp_
     assert len(LatentCache(cache).entries) == 3
 
 
+def test_processes_of_srun_share_the_work_of_prepare(broken, tiny_folder, tmp_path, capsys, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "x")  # so that what is set below is removed at the end
+        monkeypatch.delenv(name)
+    for name, value in (("SLURM_NTASKS", "2"), ("SLURM_PROCID", "1"), ("SLURM_LOCALID", "1")):
+        monkeypatch.setenv(name, value)
+    cache = tmp_path / "cache"
+    assert main(["prepare", *broken, "--model", str(tiny_folder.path), "--out", str(cache)]) == 0
+    assert capsys.readouterr().out == f"{cache}: the share of process 1 is written\n"
+    assert not (cache / "shards").exists()  # the only shard is that of process 0
+
+
 @pytest.mark.parametrize("makes_model", [True, False])
 def test_without_any_clip_that_can_be_read_the_reason_is_printed(tmp_path, tiny_folder, makes_model, capsys):
     (tmp_path / "a.mp4").write_text("not a video")

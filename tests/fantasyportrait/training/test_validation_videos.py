@@ -30,7 +30,7 @@ def bench(tmp_path):
 
 
 def test_cases_of_both_tracks_are_sampled_and_averaged(
-    bench, tiny_folder, tmp_path, monkeypatch, quick_features, own_cache
+    bench, tiny_folder, tmp_path, monkeypatch, quick_features, own_cache, capsys
 ):
     scored = []
 
@@ -46,6 +46,8 @@ def test_cases_of_both_tracks_are_sampled_and_averaged(
     options = {"device": CPU, "ranks": TrainingRanks(), "precision": "fp32", "limit": 1}
     found = validate_with_benchmark(model, tiny_folder, Benchmark.open(bench), tmp_path / "out", SAMPLING, **options)
     assert found == {"videos": {"self/aed": 1.0, "cross/aed": 3.0, "cross/apd": 2.0}}
+    line = "validation videos: self/aed 1.0000, cross/aed 3.0000, cross/apd 2.0000"
+    assert capsys.readouterr().err.splitlines()[-1] == line
     assert sorted(p.name for p in (tmp_path / "out").glob("*.mp4")) == ["single-cross-0001.mp4", "single-self-0001.mp4"]
     assert scored[0]["metrics"] == ("aed", "apd", "csim")
     for name, p in model.named_parameters():

@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -61,6 +62,23 @@ def test_a_server_of_another_kind_is_no_cluster(monkeypatch, listener, answer):
         answering.result(60)
 
 
+def patient(get_node):
+    """`get_node` of Ray that waits until the node has started: on a busy machine Ray's own 30 seconds are too short."""
+
+    def call(*args):
+        found = []
+
+        def is_found():
+            with suppress(RuntimeError):
+                found.append(get_node(*args))
+            return bool(found)
+
+        await_true("the node has not started", is_found, 300)
+        return found[0]
+
+    return call
+
+
 def raylet_pid(node):
     return node.all_processes["raylet"][0].process.pid
 
@@ -68,9 +86,11 @@ def raylet_pid(node):
 @pytest.mark.slow
 def test_a_killed_node_costs_its_shard_only(tmp_path, monkeypatch):
     """Two raylets; the one whose task works on a shard is killed, and the other processes all shards."""
+    from ray._private import services
     from ray.cluster_utils import Cluster
 
     monkeypatch.setattr(ray_tasks, "POLL_S", 0.2)
+    monkeypatch.setattr(services, "get_node", patient(services.get_node))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
