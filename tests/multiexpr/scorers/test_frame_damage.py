@@ -207,9 +207,19 @@ def test_the_factor_of_an_enlargement_is_found_with_and_without_sharpening(facto
     assert found == pytest.approx(factor, rel=0.35)
 
 
+def in_and_out_of_focus():
+    """Return a sharpened picture, of which one part in five is in focus and the other as soft as if it were enlarged."""
+    row = np.where(np.arange(1600) // 80 % 2, 170.0, 70.0)
+    steps = np.tile(row, (200, 1)).astype(np.float32)
+    picture = np.hstack([cv2.GaussianBlur(steps[:, :320], (0, 0), 0.5), cv2.GaussianBlur(steps[:, 320:], (0, 0), 2.0)])
+    picture += 2 * (picture - cv2.GaussianBlur(picture, (0, 0), 2.0))
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
 def test_a_picture_that_is_not_enlarged_has_the_factor_1():
     assert enlargement(isolated_edges(edges())) == 1
     assert enlargement(isolated_edges(edges(3.0))) < 3  # sharpened, and softer than pixels can show
+    assert enlargement(isolated_edges(in_and_out_of_focus())) < 1.5
     assert enlargement(isolated_edges(np.full((200, 300), 90, np.uint8))) == 1
     assert enlargement(isolated_edges(np.zeros((3, 3), np.uint8))) == 1
 
