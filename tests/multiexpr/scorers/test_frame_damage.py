@@ -208,7 +208,7 @@ def test_the_factor_of_an_enlargement_is_found_with_and_without_sharpening(facto
 
 
 def in_and_out_of_focus():
-    """Return a sharpened picture, of which one part in five is in focus and the other as soft as if it were enlarged."""
+    """Return a sharpened picture; a fifth of it is in focus, and the rest as soft as if it were enlarged."""
     row = np.where(np.arange(1600) // 80 % 2, 170.0, 70.0)
     steps = np.tile(row, (200, 1)).astype(np.float32)
     picture = np.hstack([cv2.GaussianBlur(steps[:, :320], (0, 0), 0.5), cv2.GaussianBlur(steps[:, 320:], (0, 0), 2.0)])
