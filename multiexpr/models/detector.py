@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import cv2
 import numpy as np
 
 from exprbench import weights
@@ -71,7 +72,7 @@ class Models:
         """
         model, person_classes = self._people
         params = self.recipe.score.people
-        images = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
+        images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
         batches = [images] if self.device != "cpu" else [[image] for image in images]
         options = {
             "imgsz": params.image_size, "conf": params.confidence, "classes": person_classes, "max_det": MAX_PEOPLE
