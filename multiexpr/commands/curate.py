@@ -5,13 +5,15 @@ import argparse
 from exprbench.commands.options import add_verb
 from exprbench.core.cli_base import DONE, TOO_MANY_FAILED, Parser
 from exprbench.core.errors import UserError
-from multiexpr.commands.measuring import add_source, exit_status, listing_options
 from multiexpr.commands.options import (
     add_destination,
     add_execution,
     add_recipe,
     add_scoring,
+    add_source,
     execution_config,
+    exit_status,
+    listing_options,
     load_recipe,
 )
 

@@ -6,6 +6,7 @@ All are measured at the size of the clip, because a resized frame shows neither 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import reduce
+from typing import Any
 
 import cv2
 import numpy as np
@@ -243,6 +244,17 @@ def enlargement(edges: Edges) -> float:
         return 1.0
     widths = np.where(edges.is_usable, np.stack([width_left, width_right], axis=1), np.nan)[overshoots]
     return max(1.0, (2 * float(np.percentile(np.nanmean(widths, axis=1), NARROW)) - 2.75) / 1.25)
+
+
+def are_of_kernel(factor: Any, source_px: Any, min_source_px: float) -> Any:
+    """Return whether the halos of pictures are those of the kernel that enlarged them; for numbers, or arrays (N,).
+
+    Args:
+        factor: of `enlargement`.
+        source_px: short side before it, in pixels.
+        min_source_px: smallest short side of a picture that is not too much enlarged.
+    """
+    return (factor > KERNEL_FACTOR) & (source_px >= min_source_px)
 
 
 def _overshoot(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

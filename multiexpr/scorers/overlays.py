@@ -28,17 +28,12 @@ MAX_LINE_HEIGHT = 0.15  # of a line of text, as a share of the height of the pic
 MIN_SIDE, MAX_AREA = 0.1, 0.5  # of a picture in the picture, as a share of the short side and of the picture
 TREMBLING = 2.0  # by which an edge that trembles changes more than the picture at its sides
 WINDOWS = 6  # windows of watermarks along the short side
-RIDGE_LEVELS, RIDGE_RATIO, RIDGE_REACH = (
-    3.0,
-    1.5,
-    4,
-)  # gradient of a side of an inset, and relative to that at a distance
+RIDGE_LEVELS = 3.0  # smallest gradient of a side of an inset
+RIDGE_RATIO, RIDGE_REACH = 1.5, 4  # of the gradient to that at this distance in pixels
 MAX_LINES = 16  # columns, and rows, that may be sides of an inset
 COVERAGE = 0.6  # share of each side of an inset with an edge
-SIDE_DISTANCES = (
-    3,
-    6,
-)  # distances in pixels from a side at which changes are compared; the second is beyond a drawn border
+# Distances in pixels from a side at which changes are compared; the second is beyond a drawn border.
+SIDE_DISTANCES = (3, 6)
 STILL_LEVELS = 4.0  # changes below this are none
 MAX_CORRELATION = 0.2  # of the changes inside and outside
 

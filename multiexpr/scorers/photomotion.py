@@ -15,7 +15,7 @@ from multiexpr.recipe import KeepDamage, ScoreAesthetics
 from multiexpr.scorers.base import Frames, Row, evenly_spaced, rounded
 from multiexpr.scorers.edges import sharpest_side
 from multiexpr.scorers.frame_damage import (
-    KERNEL_FACTOR,
+    are_of_kernel,
     blockiness,
     clipped_share,
     combing,
@@ -139,7 +139,7 @@ def cleanness(frame: np.ndarray, at_rest: np.ndarray) -> float:
     edges = isolated_edges(gray)
     factor = enlargement(edges)
     source_px = min(gray.shape) / factor
-    is_of_kernel = factor > KERNEL_FACTOR and source_px >= HALF_CLEAN.min_source_px
+    is_of_kernel = are_of_kernel(factor, source_px, HALF_CLEAN.min_source_px)
     ratios = (
         noise_sd(gray) / HALF_CLEAN.max_noise,
         blockiness(gray) / HALF_CLEAN.max_blockiness,

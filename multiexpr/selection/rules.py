@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from multiexpr.recipe import Keep
-from multiexpr.scorers.frame_damage import KERNEL_FACTOR
+from multiexpr.scorers.frame_damage import are_of_kernel
 from multiexpr.storage.columns import Columns, ListColumn
 
 Measure = Callable[[Columns, Keep], np.ndarray]
@@ -78,8 +78,8 @@ def _short_side(columns: Columns, keep: Keep) -> np.ndarray:
 
 def _halos(columns: Columns, keep: Keep) -> np.ndarray:
     """Return the halos, (N,); NaN if a clip is enlarged and `enlarged` passes: they are those of the kernel."""
-    is_enlarged = (columns["enlargement"] > KERNEL_FACTOR) & (columns["source_px"] >= keep.damage.min_source_px)
-    return np.where(is_enlarged, np.nan, columns["halos"])
+    is_of_kernel = are_of_kernel(columns["enlargement"], columns["source_px"], keep.damage.min_source_px)
+    return np.where(is_of_kernel, np.nan, columns["halos"])
 
 
 def _count_people(columns: Columns, keep: Keep) -> tuple[np.ndarray, np.ndarray]:

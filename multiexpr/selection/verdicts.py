@@ -252,7 +252,7 @@ def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel
         UserError: there is no index, or a file of scores is damaged.
     """
     order = active_scorers(workspace, recipe)
-    funnel, made_with = Funnel(), defaultdict(set)
+    funnel, made_with, kept = Funnel(), defaultdict(set), []
     with _verdict_writer(workspace) if save else nullcontext() as out:
         for scores, verdicts in judge_shards(workspace, recipe, order):
             if out:
@@ -260,8 +260,9 @@ def select(workspace: Workspace, recipe: Recipe, *, save: bool = True) -> Funnel
             _count(funnel, scores, verdicts, order)
             for name, fingerprints in scores.made_with.items():
                 made_with[name] |= fingerprints
+            kept.append(_kept_clips(scores, verdicts))
     _say_mixed(workspace, made_with)
-    copies = near_duplicates(workspace, recipe)
+    copies = _copies_among(workspace, recipe, order, kept)
     if "signature" in recipe.score.optional:
         funnel.reached[REASON], funnel.dropped[REASON] = funnel.num_kept, len(copies)
         funnel.num_kept -= len(copies)
@@ -286,6 +287,14 @@ def near_duplicates(workspace: Workspace, recipe: Recipe) -> list[dict[str, Any]
         return []
     order = active_scorers(workspace, recipe)
     kept = [_kept_clips(scores, verdicts) for scores, verdicts in judge_shards(workspace, recipe, order)]
+    return _copies_among(workspace, recipe, order, kept)
+
+
+def _copies_among(
+    workspace: Workspace, recipe: Recipe, order: Sequence[str], kept: Sequence[pa.Table]
+) -> list[dict[str, Any]]:
+    if "signature" not in recipe.score.optional:
+        return []
     quality = next(name for name in order if name in AESTHETICS)
     return copies_among(workspace, pa.concat_tables(kept), recipe.keep.copies, quality)
 
