@@ -69,9 +69,11 @@ def index(
         execution: executor and workers; one rank of a Slurm job lists the collection for all.
 
     Raises:
-        UserError: there is no collection, or `out` belongs to a collection of another kind.
+        UserError: there is no collection, `out` belongs to a collection of another kind, or the executor or the decoder
+            cannot be used.
     """
     workspace, execution = Workspace(Path(out)), execution or ExecutionConfig()
+    check_executor(execution)
     recipe = recipe or _recipe_in_use(workspace)
     listing = {"kind": kind, "options": options, "limit": limit, "resume": resume, "check_content": check_content}
     summary = list_videos(source, workspace, listing, is_shared=execution.executor == "slurm")

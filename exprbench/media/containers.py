@@ -28,16 +28,25 @@ def using_decoder(name: str) -> Iterator[None]:
     """Decode with `software` or `nvdec` within the block, in this process and in those that it starts.
 
     Raises:
-        UserError: there is no GPU that can decode.
+        UserError: see `check_decoder`.
     """
-    if name == "nvdec" and _nvdec() is None:
-        raise UserError("--decoder is nvdec, but FFmpeg finds no NVIDIA GPU with its driver; use --decoder software")
+    check_decoder(name)
     before = os.environ.get(VARIABLE, "software")
     os.environ[VARIABLE] = name
     try:
         yield
     finally:
         os.environ[VARIABLE] = before
+
+
+def check_decoder(name: str) -> None:
+    """Check that a decoder can be used on this machine.
+
+    Raises:
+        UserError: it is `nvdec`, and there is no GPU that can decode.
+    """
+    if name == "nvdec" and _nvdec() is None:
+        raise UserError("--decoder is nvdec, but FFmpeg finds no NVIDIA GPU with its driver; use --decoder software")
 
 
 @lru_cache(maxsize=1)

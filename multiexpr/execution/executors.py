@@ -15,7 +15,7 @@ from exprbench.core.errors import UserError, unknown_name
 from exprbench.core.files import read_json, write_json
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import Pool, num_cores
-from exprbench.media.containers import DECODERS, using_decoder
+from exprbench.media.containers import DECODERS, check_decoder, using_decoder
 from multiexpr.execution.claims import Claims
 from multiexpr.execution.gpu_server import GpuServers, list_gpus
 from multiexpr.execution.ray_tasks import run_on_ray
@@ -102,11 +102,13 @@ def _run_in_task(
 
 
 def check_executor(execution: ExecutionConfig) -> None:
-    """Raise `UserError` if there is no such executor or decoder, or the number of workers is negative."""
+    """Raise `UserError` if there is no such executor or decoder (here), or the number of workers is negative."""
     if execution.executor not in EXECUTORS:
         raise unknown_name("executor", execution.executor, list(EXECUTORS))
     if execution.decoder not in DECODERS:
         raise unknown_name("decoder", execution.decoder, list(DECODERS))
+    if execution.executor != "ray":  # which has other machines
+        check_decoder(execution.decoder)
     if execution.workers < 0:
         raise UserError(f"--workers is {execution.workers}; expected 1 or more, or 0 for all cores")
 

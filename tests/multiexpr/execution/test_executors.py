@@ -9,6 +9,7 @@ import multiexpr
 from exprbench import UserError
 from exprbench.core.locks import sole_writer
 from exprbench.core.processes import num_cores
+from exprbench.media import containers
 from multiexpr.execution import executors
 from multiexpr.execution.executors import ExecutionConfig, get_job_id, run_stage, run_step, sole_run
 from multiexpr.execution.gpu_server import list_gpus
@@ -19,6 +20,16 @@ from multiexpr.recipe import load_recipe
 def test_an_unknown_executor_is_an_error(workspace, recipe):
     with pytest.raises(UserError, match="did you mean 'slurm'"):
         run_stage(None, workspace, recipe, ExecutionConfig(executor="slrum"))
+
+
+@pytest.mark.parametrize(
+    "execution", [{"executor": "slrum"}, {"decoder": "nvdec"}, {"decoder": "gpu"}, {"workers": -1}]
+)
+def test_a_run_that_cannot_start_lists_nothing(drawn, tmp_path, monkeypatch, execution):
+    monkeypatch.setattr(containers, "_nvdec", lambda: None)
+    with pytest.raises(UserError):
+        multiexpr.curate(drawn, tmp_path / "out", execution=ExecutionConfig(**execution))
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_rank_of_a_job_lists_and_the_next_job_lists_again(drawn, workspace):
