@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from exprbench.faces.appearance import MAX_SAME_DISTANCE, appearance, distance
+from exprbench.faces.appearance import MAX_RELATIVE_DISTANCE, MAX_SAME_DISTANCE, Appearance, distance
 from exprbench.faces.boxes import Box, overlap
 from exprbench.faces.landmark_groups import OUTER_EYE_CORNERS
 from exprbench.faces.landmarker import CROPS, Face, Landmarker
@@ -34,7 +34,8 @@ Square = tuple[np.ndarray, float]  # centre and side in pixels
 
 @dataclass
 class _Person:
-    descriptor: np.ndarray
+    colours: np.ndarray  # averaged over time
+    latest: Appearance
     faces: dict[int, Face] = field(default_factory=dict)
     ahead: dict[int, Face | None] = field(default_factory=dict)  # found in the region of `around`
     around: Face | None = None
@@ -51,9 +52,10 @@ class _Person:
             return face.centre, face.side
         return face.centre + (face.centre - before.centre) * abs(t - near), face.side
 
-    def update_descriptor(self, descriptor: np.ndarray) -> None:
-        mixed = 0.95 * self.descriptor + 0.05 * descriptor
-        self.descriptor = mixed / np.linalg.norm(mixed)
+    def update_appearance(self, appearance: Appearance) -> None:
+        mixed = 0.95 * self.colours + 0.05 * appearance.colours
+        self.colours = mixed / np.linalg.norm(mixed)
+        self.latest = appearance
 
 
 class FaceTracker:
@@ -118,9 +120,9 @@ class FaceTracker:
         for person in people:
             face = person.ahead[t]
             if face and all(overlap(face.box, box) < 0.5 for box in taken):
-                descriptor = appearance(frame, face)
-                if _follow_cost(person, t, face, descriptor) < FORBIDDEN:
-                    self._accept(person, t, face, descriptor)
+                appearance = Appearance(frame, face)
+                if _follow_cost(person, t, face, appearance) < FORBIDDEN:
+                    self._accept(person, t, face, appearance)
                     taken.append(face.box)
 
     def _look_ahead(self, people: list[_Person], t: int, frames: list[np.ndarray]) -> None:
@@ -136,10 +138,10 @@ class FaceTracker:
             people = [p for p in self._active(t) if t not in p.faces]
             taken = [p.faces[t].box for p in self.people if t in p.faces]
             faces = self._faces_in(frame, _squares(people, t, crop), taken)
-            descriptors = [appearance(frame, face) for face in faces]
-            costs = [[_follow_cost(p, t, *pair) for pair in zip(faces, descriptors, strict=True)] for p in people]
+            looks = [Appearance(frame, face) for face in faces]
+            costs = [[_follow_cost(p, t, *pair) for pair in zip(faces, looks, strict=True)] for p in people]
             for i, j in _min_cost_pairs(costs):
-                self._accept(people[i], t, faces[j], descriptors[j])
+                self._accept(people[i], t, faces[j], looks[j])
 
     def _faces_in(self, frame: np.ndarray, squares: list[Square], taken: list[Box]) -> list[Face]:
         faces: list[Face] = []
@@ -156,16 +158,16 @@ class FaceTracker:
         for box in self.landmarker.search(frame):
             face = self._face_at(frame, box, [*taken, *(f.box for f in faces)])
             faces += [face] if face else []
-        descriptors = [appearance(frame, face) for face in faces]
+        looks = [Appearance(frame, face) for face in faces]
         absent = [p for p in self.people if t not in p.faces]
-        costs = [[_reappearance_cost(p, descriptor) for descriptor in descriptors] for p in absent]
+        costs = [[_reappearance_cost(p, appearance) for appearance in looks] for p in absent]
         known = {j: absent[i] for i, j in _min_cost_pairs(costs)}
         for j, face in enumerate(faces):
-            person = known.get(j) or _Person(descriptors[j])
+            person = known.get(j) or _Person(looks[j].colours, looks[j])
             if j not in known:
                 self.people.append(person)
             self._track_backwards(person, t, face)
-            self._accept(person, t, face, descriptors[j])
+            self._accept(person, t, face, looks[j])
 
     def _face_at(self, frame: np.ndarray, box: Box, taken: list[Box]) -> Face | None:
         """Return the face in a detector's box, None if it is already tracked or the landmarker does not confirm it."""
@@ -176,7 +178,7 @@ class FaceTracker:
 
     def _track_backwards(self, person: _Person, t: int, face: Face) -> None:
         """Track a newly found person backwards, up to the previous search."""
-        trail = _Person(person.descriptor, {t: face})
+        trail = _Person(person.colours, person.latest, {t: face})
         misses = 0
         for s in range(t - 1, t - 1 - len(self.recent), -1):
             if s in person.faces or misses > BRIEF_GAP:
@@ -187,7 +189,7 @@ class FaceTracker:
             misses = 0 if previous else misses + 1
             if previous:
                 trail.faces[s] = previous
-                self._accept(person, s, previous, appearance(frame, previous))
+                self._accept(person, s, previous, Appearance(frame, previous))
 
     def _previous(self, frame: np.ndarray, trail: _Person, s: int, others: list[Box]) -> Face | None:
         """Return the face of a person in the frame s before those in which it is known."""
@@ -208,9 +210,9 @@ class FaceTracker:
                 return min(faces, key=lambda f: float(np.linalg.norm(f.centre - centre)))
         return None
 
-    def _accept(self, person: _Person, t: int, face: Face, descriptor: np.ndarray) -> None:
+    def _accept(self, person: _Person, t: int, face: Face, appearance: Appearance) -> None:
         person.faces[t] = face
-        person.update_descriptor(descriptor)
+        person.update_appearance(appearance)
 
     def _confirmed_people(self) -> list[_Person]:
         min_seen = min(MIN_SEEN, max(1, self.num_frames // 4))
@@ -269,19 +271,24 @@ def _faces_camera(face: Face) -> bool:
     return bool(forward[2] > np.cos(np.radians(MAX_TURN_DEG)) * np.linalg.norm(forward))
 
 
-def _follow_cost(person: _Person, t: int, face: Face, descriptor: np.ndarray) -> float:
-    """Return the cost of a face as the next one of a person: distance from the expected place, and of appearance."""
+def _follow_cost(person: _Person, t: int, face: Face, appearance: Appearance) -> float:
+    """Return the cost of a face as the next one of a person: distance from the expected place, and of appearance.
+
+    If the colours differ, the exposure may have changed; in a brief gap, the relative colours decide.
+    """
     centre, side = person.expected(t)
     gap = t - person.last
-    dissimilarity = distance(person.descriptor, descriptor)
+    dissimilarity = distance(person.colours, appearance.colours)
     max_distance = MAX_BRIEF_DISTANCE if gap <= BRIEF_GAP else MAX_SAME_DISTANCE
+    if dissimilarity > max_distance and gap <= BRIEF_GAP:
+        dissimilarity, max_distance = distance(person.latest.relative, appearance.relative), MAX_RELATIVE_DISTANCE
     if not _is_plausible(centre, side, face, reach=1 + 0.1 * (gap - 1)) or dissimilarity > max_distance:
         return FORBIDDEN
     return float(np.linalg.norm(face.centre - centre) / side) + 2 * dissimilarity
 
 
-def _reappearance_cost(person: _Person, descriptor: np.ndarray) -> float:
-    dissimilarity = distance(person.descriptor, descriptor)
+def _reappearance_cost(person: _Person, appearance: Appearance) -> float:
+    dissimilarity = distance(person.colours, appearance.colours)
     return dissimilarity if dissimilarity < MAX_SAME_DISTANCE else FORBIDDEN
 
 

@@ -15,7 +15,7 @@ from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.tracks import FaceTrack, FaceTracks, TracksError, load_tracks, pack_tracks, unpack_tracks
 from exprbench.media import DECODER, open_clip, read_image
 
-TRACKER = "follow-2"  # increase it when a change of the tracker changes its results
+TRACKER = "follow-3"  # increase it when a change of the tracker changes its results
 FOLLOWER = "regions-2"  # added if the tracker follows regions
 GIVEN_SUFFIX = ".tracks.npz"
 MAIN_SEEN_RATE = 0.5

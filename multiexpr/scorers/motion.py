@@ -16,13 +16,14 @@ from exprbench import weights
 from exprbench.core.files import sha256_path
 from exprbench.face_engine import choose_engine
 from exprbench.faces import FaceTrack, eye_closed, gaze, rotation
-from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
+from exprbench.faces.landmark_groups import BROWS, EYES, LIPS
 from exprbench.faces.landmarker import square
 from exprbench.faces.tracker import FaceTracker
 from exprbench.faces.video_tracks import FOLLOWER, TRACKER
 from exprbench.media import VideoSource
 from multiexpr.models.detector import Models
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
+from multiexpr.scorers.alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.edges import effective_side
 from multiexpr.scorers.frame_damage import clipped_share, crushed_share
@@ -30,12 +31,13 @@ from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
 from multiexpr.scorers.speech import loudness, mouth_opening, speaking
 
-VERSION = "motion-3"
+VERSION = "motion-4"
 NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
-MEASURES = ("head_deg", "mouth", "eyes", "brows", "expression", "gaze_deg")
+MEASURES = ("head_deg", "mouth", "eyes", "brows", "nonplanar", "expression", "gaze_deg")
+PLANAR_SHARE = 1 / 6  # of the expression of live people, which a homography takes away too: median of the test media
 PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "crushed", "luma")
 PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES, "speaking"))
 NORMAL_MEDIAN = 0.4549364  # median of the square of a standard normal variable
@@ -185,44 +187,32 @@ def face_motion(landmarks: np.ndarray, pose: np.ndarray, blendshapes: np.ndarray
         head_deg: RMS angle between the head and its mean orientation, in degrees.
         mouth, eyes, brows: RMS distance of the region's points from their mean positions, in percent of the distance
             between the outer eye corners, after head pose and size are removed.
-        expression: root mean square of the three regions.
+        nonplanar: root mean square of the three regions after the motion of a flat picture is removed instead.
+        expression: root mean square of the three regions; less if a flat picture explains more than it does of live
+            faces.
         gaze_deg: RMS angle between the gaze and its mean direction relative to the head, in degrees; NaN if the eyes
             are closed in all frames.
     """
     width, height = size
-    aligned = stabilize(landmarks * np.array([width, height, width], np.float64))
-    regions = {name: rms_deviation(aligned[:, points]) for name, points in REGIONS.items()}
+    points = landmarks * np.array([width, height, width], np.float64)
+    regions = region_deviations(stabilize(points))
+    nonplanar = _root_mean_square(region_deviations(in_percent(without_planar_motion(points[..., :2]))))
     return {
         "head_deg": head_variation_deg(rotation(pose)),
         **regions,
-        "expression": float(np.sqrt(np.mean([value**2 for value in regions.values()]))),
+        "nonplanar": nonplanar,
+        "expression": min(_root_mean_square(regions), nonplanar / (1 - PLANAR_SHARE)),
         "gaze_deg": gaze_variation_deg(gaze(landmarks, pose, size), rotation(pose), eye_closed(blendshapes)),
     }
 
 
-def stabilize(points: np.ndarray) -> np.ndarray:
-    """Return (T, 478, 3) points without the rigid motion of the head and without the size of the face.
-
-    Each frame is aligned to the mean face with the similarity (rotation, scale, translation) that fits the RIGID points
-    best (Umeyama, 1991). The mean face is computed from the aligned frames, in three iterations. The unit is 1 % of the
-    distance between the outer eye corners of the mean face.
-    """
-    aligned = points
-    reference = points[len(points) // 2, RIGID]
-    for _ in range(3):
-        aligned = np.stack([_align(frame, reference) for frame in points])
-        reference = aligned[:, RIGID].mean(0)
-    right, left = (aligned[:, corner].mean(0) for corner in OUTER_EYE_CORNERS)
-    return aligned * (100 / max(float(np.linalg.norm(right - left)), 1e-9))
+def region_deviations(aligned: np.ndarray) -> Row:
+    """Return the RMS distance of the points of each region from their means; (T, 478, 2 or 3) points are aligned."""
+    return {name: rms_deviation(aligned[:, points]) for name, points in REGIONS.items()}
 
 
-def _align(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    rigid = frame[list(RIGID)]
-    centre, reference_centre = rigid.mean(0), reference.mean(0)
-    u, s, vt = np.linalg.svd((rigid - centre).T @ (reference - reference_centre))
-    mirror = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-    scale = (s * mirror).sum() / max(float(((rigid - centre) ** 2).sum()), 1e-12)
-    return scale * (frame - centre) @ (u * mirror) @ vt + reference_centre
+def _root_mean_square(values: Row) -> float:
+    return float(np.sqrt(np.mean([value**2 for value in values.values()])))
 
 
 def jitter_variance(values: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """People as patches of one colour each, and a landmarker that detects them: tests of the tracker without a model."""
 
+import cv2
 import numpy as np
 
 from exprbench.faces.landmarker import Face, square
@@ -19,6 +20,13 @@ def scene(size=SIZE, **places):
             low = [round(max(0, v - side / 2)) for v in (x, y)]
             frame[low[1] : round(y + side / 2), low[0] : round(x + side / 2)] = COLOURS[name]
     return frame
+
+
+def cloud(seed):
+    """A frame of smooth colours from 30 to 150 that a seed determines, to be seen under several exposures."""
+    rng = np.random.default_rng(seed)
+    grid = rng.integers(40, 120, (12, 20, 1)) + rng.integers(-25, 25, 3) + rng.normal(0, 4, (12, 20, 3))
+    return cv2.resize(grid.astype(np.float32), SIZE, interpolation=cv2.INTER_CUBIC).clip(30, 150).astype(np.uint8)
 
 
 def patches(frame):

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from exprbench.faces.appearance import appearance, distance
+from exprbench.faces.appearance import Appearance, distance
 from exprbench.faces.landmarker import Face
-from tests.faces.patches import COLOURS, GROUND, PatchLandmarker, scene
+from tests.faces.patches import COLOURS, GROUND, PatchLandmarker, cloud, scene
 
 BINS, RANGES = (6, 12, 12), ((0, 256), (64, 192), (64, 192))
 
@@ -25,7 +25,7 @@ def face_at(frame):
 @pytest.mark.parametrize("name", COLOURS)
 def test_the_histogram_is_of_a_square_of_1_7_faces(name):
     frame = scene(**{name: (160, 90, 50)})
-    looks = appearance(frame, face_at(frame))
+    looks = Appearance(frame, face_at(frame)).colours
     assert looks.shape == (864,)
     assert np.linalg.norm(looks) == pytest.approx(1)
     assert share(looks, COLOURS[name]) == pytest.approx(1 / 1.7**2, abs=0.05)
@@ -43,7 +43,7 @@ def test_the_square_is_turned_with_the_head(angle_deg):
     frame = np.full((200, 200, 3), GROUND, np.uint8)
     corners = cv2.boxPoints(((100, 100), (1.7 * 60, 1.7 * 60), angle_deg))
     cv2.fillPoly(frame, [np.rint(corners).astype(np.int32)], COLOURS["red"])
-    looks = appearance(frame, Face(points, np.zeros(52), np.eye(4)))
+    looks = Appearance(frame, Face(points, np.zeros(52), np.eye(4))).colours
     assert share(looks, COLOURS["red"]) > 0.95
 
 
@@ -58,4 +58,16 @@ def test_the_distance_is_hellingers():
 def test_a_face_outside_of_the_frame_has_a_descriptor():
     frame = scene(red=(160, 90))
     far = Face(face_at(frame).points + (9000, 0, 0), np.zeros(52), np.eye(4))
-    assert np.linalg.norm(appearance(frame, far)) == pytest.approx(1)
+    found = Appearance(frame, far)
+    assert [np.linalg.norm(found.colours), np.linalg.norm(found.relative)] == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.5, 0), (1.6, 0), (1, 30), (1, -25), (0.6, -5)])
+def test_the_exposure_changes_the_colours_but_not_the_relative_ones(gain, offset):
+    before = cloud(0)
+    after = (before * float(gain) + offset).astype(np.uint8)
+    face = face_at(scene(red=(160, 90, 50)))
+    one, two = Appearance(before, face), Appearance(after, face)
+    assert distance(one.colours, two.colours) > 0.4
+    assert distance(one.relative, two.relative) < 0.1
+    assert distance(one.relative, Appearance(cloud(1), face).relative) > 0.2

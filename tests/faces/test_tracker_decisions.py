@@ -7,7 +7,7 @@ import pytest
 
 from exprbench.faces import tracker as tracker_module
 from exprbench.faces.tracker import FaceTracker
-from tests.faces.patches import SIZE, PatchLandmarker, scene
+from tests.faces.patches import SIZE, PatchLandmarker, cloud, patches, scene
 
 
 def follow(frames, fps=25):
@@ -139,6 +139,41 @@ def test_a_person_who_reappears_elsewhere_keeps_the_track():
 def test_another_person_in_the_same_place_has_another_track():
     tracks = follow([scene(red=(160, 90)) if t < 20 else scene(blue=(160, 90)) for t in range(40)])
     assert sorted(map(seen, tracks)) == [list(range(20)), list(range(20, 40))]
+
+
+class OnePlace(PatchLandmarker):
+    """Landmarker that finds a face in the middle of every frame."""
+
+    def search(self, frame):
+        return patches(scene(red=(160, 90)))
+
+    def detect(self, frame, centre, side):
+        return super().detect(scene(red=(160, 90)), centre, side)
+
+
+@pytest.mark.parametrize(
+    "exposure",
+    [
+        lambda t: (1.7 if t >= 20 else 1, 0),
+        lambda t: (1 - 0.5 * np.clip((t - 20) / 8, 0, 1), 0),
+        lambda t: (1, 70 * (t >= 20)),
+        lambda t: (1 + 0.3 * np.sin(t), 0),
+    ],
+)
+def test_a_change_of_exposure_keeps_the_track(exposure):
+    tracker = FaceTracker(OnePlace(), fps=25)
+    for t in range(60):
+        gain, offset = exposure(t)
+        tracker.update((cloud(0) * gain + offset).clip(0, 255).astype(np.uint8))
+    assert [track.seen.all() for track in tracker.compute()] == [True]
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.7])
+def test_another_person_under_another_exposure_has_another_track(gain):
+    tracker = FaceTracker(OnePlace(), fps=25)
+    for t in range(40):
+        tracker.update(cloud(0) if t < 20 else (cloud(1) * gain).astype(np.uint8))
+    assert sorted(map(seen, tracker.compute())) == [list(range(20)), list(range(20, 40))]
 
 
 def test_people_who_pass_each_other_keep_their_tracks():

@@ -9,6 +9,7 @@ from exprbench.faces import eye_closed, gaze, rotation
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers import motion
+from multiexpr.scorers.alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.edges import effective_side
 from multiexpr.scorers.motion import (
     MotionScorer,
@@ -19,7 +20,6 @@ from multiexpr.scorers.motion import (
     jitter_variance,
     person_scores,
     rms_deviation,
-    stabilize,
 )
 from multiexpr.scorers.sharpness import laplacian_variance
 from tests import people
@@ -156,6 +156,45 @@ def test_expression_is_the_root_mean_square_of_the_regions():
     pose = np.repeat(np.eye(4)[None], 10, 0)
     m = face_motion(landmarks, pose, np.zeros((10, 52)), (640, 360))
     assert m["expression"] == pytest.approx(np.sqrt((m["mouth"] ** 2 + m["eyes"] ** 2 + m["brows"] ** 2) / 3))
+
+
+def in_perspective(points, tilts):
+    """Return the picture (478, 2) of a flat face at unit distance, tilted about its vertical axis in every frame."""
+    flat = np.repeat((points[:, :2] / 200)[None], len(tilts), 0)
+    distance = 1 - np.sin(tilts)[:, None] * flat[..., 0]
+    return np.stack([np.cos(tilts)[:, None] * flat[..., 0], flat[..., 1]], axis=-1) / distance[..., None]
+
+
+def test_a_photograph_that_is_tilted_does_not_move():
+    tilts = 0.5 * np.sin(np.arange(20))
+    points = in_perspective(FACE, tilts)
+    assert np.abs(points - points.mean(0)).max() > 0.05
+    mapped = without_planar_motion(points)
+    assert np.abs(mapped - mapped[0]).max() < 1e-9
+
+
+@pytest.mark.parametrize("tilt", [0, 0.4])
+def test_a_mouth_that_opens_moves_tilted_or_not(tilt):
+    def deviation(points):
+        return rms_deviation(in_percent(without_planar_motion(points))[:, LIPS])
+
+    flat = np.stack([in_perspective(face, np.array([tilt]))[0] for face in opening(by=8)])
+    assert deviation(flat) > 0.75 * deviation(opening(by=8)[..., :2]) > 0.75 * 0.75 * region(opening(by=8), LIPS)
+
+
+def test_a_head_that_turns_is_not_flat():
+    turns = Rotation.from_euler("y", 0.2 * np.sin(np.arange(20))[:, None])
+    turned = np.einsum("tij,nj->tni", turns.as_matrix(), FACE)[..., :2]
+    assert rms_deviation(without_planar_motion(turned)) > 0.05
+
+
+def test_expression_is_little_if_a_flat_picture_explains_it():
+    flat = in_perspective(FACE, 0.5 * np.sin(np.arange(20)))
+    landmarks = np.concatenate([0.5 + 0.2 * flat, np.zeros((20, 478, 1))], axis=-1)
+    found = face_motion(landmarks, np.repeat(np.eye(4)[None], 20, 0), np.zeros((20, 52)), (640, 640))
+    assert found["mouth"] > 2
+    assert found["nonplanar"] == pytest.approx(0, abs=1e-6)
+    assert found["expression"] == pytest.approx(0, abs=1e-6)
 
 
 def test_faces_are_measured_by_the_outer_corners_of_the_eyes():
