@@ -35,7 +35,7 @@ Square = tuple[np.ndarray, float]  # centre and side in pixels
 @dataclass
 class _Person:
     colours: np.ndarray  # averaged over time
-    latest: Appearance
+    usual: Appearance  # in the last frame with usual colours: later ones may be under another exposure, or a dissolve
     faces: dict[int, Face] = field(default_factory=dict)
     ahead: dict[int, Face | None] = field(default_factory=dict)  # found in the region of `around`
     around: Face | None = None
@@ -53,9 +53,10 @@ class _Person:
         return face.centre + (face.centre - before.centre) * abs(t - near), face.side
 
     def update_appearance(self, appearance: Appearance) -> None:
+        if distance(self.colours, appearance.colours) <= MAX_SAME_DISTANCE:
+            self.usual = appearance
         mixed = 0.95 * self.colours + 0.05 * appearance.colours
         self.colours = mixed / np.linalg.norm(mixed)
-        self.latest = appearance
 
 
 class FaceTracker:
@@ -178,7 +179,7 @@ class FaceTracker:
 
     def _track_backwards(self, person: _Person, t: int, face: Face) -> None:
         """Track a newly found person backwards, up to the previous search."""
-        trail = _Person(person.colours, person.latest, {t: face})
+        trail = _Person(person.colours, person.usual, {t: face})
         misses = 0
         for s in range(t - 1, t - 1 - len(self.recent), -1):
             if s in person.faces or misses > BRIEF_GAP:
@@ -274,15 +275,17 @@ def _faces_camera(face: Face) -> bool:
 def _follow_cost(person: _Person, t: int, face: Face, appearance: Appearance) -> float:
     """Return the cost of a face as the next one of a person: distance from the expected place, and of appearance.
 
-    If the colours differ, the exposure may have changed; in a brief gap, the relative colours decide.
+    If the colours differ, the exposure may have changed: after a brief gap, the relative colours decide.
     """
     centre, side = person.expected(t)
     gap = t - person.last
+    if not _is_plausible(centre, side, face, reach=1 + 0.1 * (gap - 1)):
+        return FORBIDDEN
     dissimilarity = distance(person.colours, appearance.colours)
     max_distance = MAX_BRIEF_DISTANCE if gap <= BRIEF_GAP else MAX_SAME_DISTANCE
     if dissimilarity > max_distance and gap <= BRIEF_GAP:
-        dissimilarity, max_distance = distance(person.latest.relative, appearance.relative), MAX_RELATIVE_DISTANCE
-    if not _is_plausible(centre, side, face, reach=1 + 0.1 * (gap - 1)) or dissimilarity > max_distance:
+        dissimilarity, max_distance = distance(person.usual.relative, appearance.relative), MAX_RELATIVE_DISTANCE
+    if dissimilarity > max_distance:
         return FORBIDDEN
     return float(np.linalg.norm(face.centre - centre) / side) + 2 * dissimilarity
 

@@ -27,7 +27,7 @@ from multiexpr.recipe import Recipe, as_dict, from_dict
 MAX_BATCH = 64  # frames per batch, unless a single request has more
 START_S = 300.0
 KEY = "MULTIEXPR_GPU_KEY"
-PEOPLE, AESTHETICS = "people", "aesthetics"  # tasks; the others are the names of face networks
+PEOPLE, ANIMALS, AESTHETICS = "people", "animals", "aesthetics"  # tasks; the others are the names of face networks
 
 
 def list_gpus() -> list[str]:
@@ -49,6 +49,10 @@ class RemoteModels(Models):
     def people(self, frames: list[np.ndarray]) -> list[np.ndarray]:
         """Return the people in each frame; see `Models.people`."""
         return self._request(PEOPLE, np.stack(frames))
+
+    def animals(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the animals in each frame; see `Models.animals`."""
+        return self._request(ANIMALS, np.stack(frames))
 
     def aesthetics(self, crops: np.ndarray) -> np.ndarray:
         """Return LAION scores; see `Models.aesthetics`."""
@@ -165,8 +169,8 @@ def _run_network(models: Models, task: str, parts: list[np.ndarray]) -> list[lis
     """Return the results by worker: an array per image (people), or the outputs of the network."""
     ends = np.cumsum([len(part) for part in parts])[:-1]
     inputs = np.concatenate(parts)
-    if task == PEOPLE:
-        boxes = models.people(list(inputs))
+    if task in (PEOPLE, ANIMALS):
+        boxes = getattr(models, task)(list(inputs))
         return [boxes[start:end] for start, end in zip([0, *ends], [*ends, len(boxes)], strict=True)]
     outputs = [models.aesthetics(inputs)] if task == AESTHETICS else models.face_network(task, inputs)
     return [list(answer) for answer in zip(*(np.split(output, ends) for output in outputs), strict=True)]

@@ -24,6 +24,19 @@ from multiexpr.recipe import Recipe
 
 RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # names of constants in its modules
 PERSON = "person"
+ANIMALS = (
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "teddy bear",
+)  # of COCO
 FILE_NAMES = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
 MAX_PEOPLE = 100
 
@@ -70,12 +83,20 @@ class Models:
         Returns:
             A float64 array (n, 5) per frame: x0, y0, x1, y1 in [0, 1] of the frame, and the confidence.
         """
-        model, person_classes = self._people
+        return self._detect(frames, self._people[1])
+
+    def animals(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the animals in each frame, as `people` does; none if the model has no classes of animals."""
+        classes = [number for number, name in self._people[0].names.items() if name in ANIMALS]
+        return self._detect(frames, classes) if classes else [np.zeros((0, 5))] * len(frames)
+
+    def _detect(self, frames: list[np.ndarray], classes: list[int]) -> list[np.ndarray]:
+        model, _ = self._people
         params = self.recipe.score.people
         images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
         batches = [images] if self.device != "cpu" else [[image] for image in images]
         options = {
-            "imgsz": params.image_size, "conf": params.confidence, "classes": person_classes, "max_det": MAX_PEOPLE
+            "imgsz": params.image_size, "conf": params.confidence, "classes": classes, "max_det": MAX_PEOPLE
         }  # fmt: skip
         results = [
             result

@@ -55,10 +55,12 @@ STILLS = {  # name: driver, photograph or driver whose picture is frozen, filter
     "tilted_about_horizontal": ("jgz", "man.jpeg", f"{SQUARE},{_tilt('0', 'sin(in/10)')}"),
     "tilted_and_turned": ("trump", "s12.jpg", f"{LARGE},{_tilt('sin(in/9)', '0.6*cos(in/12)')},"
                           "rotate=0.1*sin(2*t):c=gray,crop=640:640,scale=512:512"),
-    "pushed_in": ("d10", "s1.jpg", f"{LARGE},zoompan=z=1+0.5*on/80:x=iw/2-iw/zoom/2:y=ih/3-ih/zoom/3:d=1:s=512x512:fps=25"),
+    "pushed_in": ("d10", "s1.jpg", f"{LARGE},zoompan=z=1+0.5*on/80:x=iw/2-iw/zoom/2:y=ih/3-ih/zoom/3:d=1:"
+                  "s=512x512:fps=25"),
     "on_a_phone": ("d0", "s12.jpg", "scale=300:400:force_original_aspect_ratio=increase,crop=300:400,setsar=1,"
                    f"pad=512:512:106:40:color=0x202020,fps=25,{_tilt('0.5*sin(in/7)', '0.4*cos(in/11)')},{SHAKE}"),
-    "waved_with_grain": ("d13", "s1.jpg", f"{SQUARE},{_tilt('0.7*sin(in/5)', '0.3*sin(in/6)')},{SHAKE},noise=alls=12:allf=t"),
+    "waved_with_grain": ("d13", "s1.jpg",
+                         f"{SQUARE},{_tilt('0.7*sin(in/5)', '0.3*sin(in/6)')},{SHAKE},noise=alls=12:allf=t"),
     "paused_video": ("d3", "d10", f"{FROZEN},{SQUARE},{SHAKE}"),
     "paused_video_tilted": ("d12", "d3", f"{FROZEN},{SQUARE},{_tilt('sin(in/9)', '0.5*sin(in/7)')}"),
 }  # fmt: skip

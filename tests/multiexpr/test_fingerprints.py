@@ -40,7 +40,7 @@ SETTINGS = {
 }
 FILES = {
     "people.pt": {"people"},
-    "face_landmarker": {"motion"},
+    "face_landmarker": {"people", "motion"},
     "laion_aesthetic": {"laion"},
     "clip/config.json": {"laion"},
     "nsfw/config.json": {"nsfw"},
@@ -90,8 +90,8 @@ def test_all_settings_of_the_scorers_are_listed_here():
 def test_the_face_engine_is_part_of_the_key(files):
     pytest.importorskip("openvino")
     by_engine = {name: fingerprints(files, f"score.motion.engine={name}") for name in (*ENGINES, "auto")}
-    assert changed(by_engine["mediapipe"], by_engine["openvino"]) == {"motion"}
-    assert changed(by_engine["torch"], by_engine["openvino"]) == {"motion"}
+    assert changed(by_engine["mediapipe"], by_engine["openvino"]) == {"people", "motion"}
+    assert changed(by_engine["torch"], by_engine["openvino"]) == {"people", "motion"}
     assert changed(by_engine["auto"], by_engine["openvino"]) == set()
     assert changed(by_engine["auto"], fingerprints(files)) == set()
 

@@ -143,6 +143,7 @@ def test_the_scorer_writes_every_box_with_its_frame_and_confidence(made_up):
         "people_box": [0.1, 0.2, 0.3, 0.9, 0.6, 0.2, 0.8, 0.9] * 2,
         "people_confidence": [0.75, 0.5] * 2,
         "people_height": [0.7] * 4,
+        "people_by_face": [False] * 4,
     }
 
 
