@@ -6,7 +6,7 @@ distance between two people is above 0.43 for all pairs.
 
 A change of exposure changes the colours of all pixels by a gain and an offset. Relative to the mean and the contrast of
 the brightness they stay the same. These relative colours distinguish people less well, but hardly change from one frame
-to the next. Their distance is below 0.16 for all pairs of frames up to 0.24 s apart, and for 98 % of the faces also under
+to the next. Their distance is below 0.16 for all pairs of frames up to 0.24 s apart, and for 98 % of the faces under
 another gain, offset or gamma that clips nothing. It is above 0.2 for 99 % of the pairs of two people.
 """
 

@@ -23,10 +23,10 @@ from exprbench.faces.video_tracks import FOLLOWER, TRACKER
 from exprbench.media import VideoSource
 from multiexpr.models.detector import Models
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
-from multiexpr.scorers.alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
 from multiexpr.scorers.edges import effective_side
 from multiexpr.scorers.frame_damage import clipped_share, crushed_share
+from multiexpr.scorers.landmark_alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
 from multiexpr.scorers.speech import loudness, mouth_opening, speaking

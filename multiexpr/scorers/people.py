@@ -1,7 +1,7 @@
 """People scorer: a YOLO detector, through ultralytics, on a few frames spread over the clip.
 
 Letterbox bars are left out, so that people are measured by the picture. Noisy or blocky frames are smoothed first: the
-detector is trained on clean photographs and finds few people in them. People whom it misses nevertheless are found by
+detector is trained on clean photographs and finds few people in them. People that it misses nevertheless are found by
 their faces.
 """
 

@@ -9,8 +9,8 @@ from exprbench.faces import eye_closed, gaze, rotation
 from exprbench.faces.landmark_groups import BROWS, EYES, LIPS, OUTER_EYE_CORNERS, RIGID
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers import motion
-from multiexpr.scorers.alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.edges import effective_side
+from multiexpr.scorers.landmark_alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.motion import (
     MotionScorer,
     face_motion,
