@@ -31,13 +31,13 @@ from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
 from multiexpr.scorers.speech import loudness, mouth_opening, speaking
 
-VERSION = "motion-4"
+VERSION = "motion-5"
 NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "nonplanar", "expression", "gaze_deg")
-PLANAR_SHARE = 1 / 6  # of the expression of live people, which a homography takes away too: median of the test media
+FLAT_SHARE = 0.75  # of the variance of a face: if a flat picture explains more, the rest is an error of the landmarks
 PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "crushed", "luma")
 PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES, "speaking"))
 NORMAL_MEDIAN = 0.4549364  # median of the square of a standard normal variable
@@ -188,20 +188,20 @@ def face_motion(landmarks: np.ndarray, pose: np.ndarray, blendshapes: np.ndarray
         mouth, eyes, brows: RMS distance of the region's points from their mean positions, in percent of the distance
             between the outer eye corners, after head pose and size are removed.
         nonplanar: root mean square of the three regions after the motion of a flat picture is removed instead.
-        expression: root mean square of the three regions; less if a flat picture explains more than it does of live
-            faces.
+        expression: root mean square of the three regions; 0 if the motion is that of a flat picture.
         gaze_deg: RMS angle between the gaze and its mean direction relative to the head, in degrees; NaN if the eyes
             are closed in all frames.
     """
     width, height = size
     points = landmarks * np.array([width, height, width], np.float64)
     regions = region_deviations(stabilize(points))
+    expression = _root_mean_square(regions)
     nonplanar = _root_mean_square(region_deviations(in_percent(without_planar_motion(points[..., :2]))))
     return {
         "head_deg": head_variation_deg(rotation(pose)),
         **regions,
         "nonplanar": nonplanar,
-        "expression": min(_root_mean_square(regions), nonplanar / (1 - PLANAR_SHARE)),
+        "expression": expression if nonplanar**2 >= (1 - FLAT_SHARE) * expression**2 else 0.0,
         "gaze_deg": gaze_variation_deg(gaze(landmarks, pose, size), rotation(pose), eye_closed(blendshapes)),
     }
 

@@ -25,7 +25,7 @@ SECONDS = 3.2
 GAIN = "eq=eval=frame:contrast='{0}':brightness='(({0})-1)/2':saturation='{0}'"  # of all channels
 SHAKE = "crop=448:448:32+20*sin(2.1*t)+6*sin(17*t):32+14*cos(1.7*t)+5*cos(13*t),scale=512:512"
 LARGE = "scale=768:768:force_original_aspect_ratio=increase,crop=768:768,setsar=1,fps=25"
-NO_PERSON = {"keep": 0, "people": 0, "live": None, "expressive": None}
+NO_PERSON = {"keep": 0, "people": 0, "quality": None, "live": None, "expressive": None}
 
 
 def _tilt(left: str, top: str) -> str:
@@ -87,7 +87,7 @@ def make(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         **{name: {**GOOD, **label} for name, (*_, label) in PAIRS.items()},
         **{name: {**GOOD, **STILL} for name in STILLS},
-        **{name: {**GOOD, **NO_PERSON, **(QUALITY if post else {})} for name, (*_, post) in NO_PEOPLE.items()},
+        **{name: {**GOOD, **NO_PERSON} for name in NO_PEOPLE},
         **_others(folder),
     }
 
