@@ -37,7 +37,7 @@ BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
 REGIONS = {"mouth": LIPS, "eyes": EYES, "brows": BROWS}
 MEASURES = ("head_deg", "mouth", "eyes", "brows", "nonplanar", "expression", "gaze_deg")
-FLAT_SHARE = 0.75  # of the variance of a face: if a flat picture explains more, the rest is an error of the landmarks
+FLAT_SHARE = 0.8  # of the variance of a face: if a flat picture explains more, the rest is an error of the landmarks
 PICTURE_MEASURES = ("effective_px", "sharpness", "clipped", "crushed", "luma")
 PERSON_COLUMNS = tuple(f"face_{name}" for name in ("seen", "px", *PICTURE_MEASURES, *MEASURES, "speaking"))
 NORMAL_MEDIAN = 0.4549364  # median of the square of a standard normal variable

@@ -197,7 +197,7 @@ def test_a_photograph_that_is_tilted_has_no_expression(jitter, flat):
     found = face_motion(landmarks, np.repeat(np.eye(4)[None], 20, 0), np.zeros((20, 52)), (640, 640))
     regions = np.sqrt(np.mean([found[name] ** 2 for name in ("mouth", "eyes", "brows")]))
     assert regions > 2
-    assert (found["nonplanar"] < regions / 2) == flat
+    assert (found["nonplanar"] < np.sqrt(0.2) * regions) == flat
     assert found["expression"] == (0 if flat else pytest.approx(regions))
 
 
