@@ -3,12 +3,11 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -20,12 +19,15 @@ from exprbench.face_engine import choose_engine
 from exprbench.faces.landmarker import Landmarker
 from exprbench.faces.region_landmarker import RegionLandmarker
 from exprbench.faces.video_tracks import landmarker
+from multiexpr.models.openvino_detector import OpenVinoDetector
 from multiexpr.recipe import Recipe
 
 RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # names of constants in its modules
 PERSON = "person"
 FILE_NAMES = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
 MAX_PEOPLE = 100
+
+FindPeople = Callable[..., list[np.ndarray]]  # boxes and confidences (n, 5) in each of a list of frames
 
 
 def find_people_model(name: str) -> Path:
@@ -60,7 +62,7 @@ class Models:
         self.device = device
 
     @cached_property
-    def _people(self) -> Any:
+    def _people(self) -> FindPeople:
         params = self.recipe.score.people
         return load_people(find_people_model(params.model), image_size=params.image_size, device=self.device)
 
@@ -70,19 +72,8 @@ class Models:
         Returns:
             A float64 array (n, 5) per frame: x0, y0, x1, y1 in [0, 1] of the frame, and the confidence.
         """
-        model, person_classes = self._people
-        params = self.recipe.score.people
-        images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
-        batches = [images] if self.device != "cpu" else [[image] for image in images]
-        options = {
-            "imgsz": params.image_size, "conf": params.confidence, "classes": person_classes, "max_det": MAX_PEOPLE
-        }  # fmt: skip
-        results = [
-            result
-            for batch in batches
-            for result in model.predict(batch, device=self.device, rect=False, verbose=False, **options)
-        ]
-        return [_boxes(result) for result in results]
+        found = self._people(frames, confidence=self.recipe.score.people.confidence)
+        return [boxes[np.lexsort((boxes[:, 0], -boxes[:, 4]))] for boxes in found]
 
     @cached_property
     def clip(self) -> Any:
@@ -197,29 +188,22 @@ def check_safe_loading() -> None:
         )
 
 
-def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[int]]:
-    """Load a detector (.pt, .onnx, .engine or OpenVINO folder); return it and the numbers of its person classes.
+def load_people(path: Path, *, image_size: int, device: str) -> FindPeople:
+    """Load a detector (.pt, .onnx, .engine or OpenVINO folder) and return the function that finds people in frames.
 
     Raises:
-        UserError: ultralytics cannot read the file, needs a package for it, or would run code in it; the file is
-            not trusted; or the model has no person class.
+        UserError: the file cannot be read, needs a package that is missing, or would run code; it is not trusted; or
+            the model has no person class.
     """
     if path.suffix not in (".pt", ".onnx", ".engine") and not any(path.glob("*.xml")):
         raise UserError(f"{path} is not a people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
-    restrict_ultralytics()
-    from ultralytics import SETTINGS, YOLO
-    from ultralytics.utils.events import events
-
     if path.suffix == ".pt":
         weights.check_trusted(path)
+        restrict_ultralytics()
         check_safe_loading()
-    dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
-    events.enabled = False
     try:
-        with _one_thread() if path.is_dir() else _one_core():
-            model = YOLO(str(path), task="detect")
-            names = model.names
-            model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=image_size, device=device, rect=False, verbose=False)
+        model = OpenVinoDetector(path, image_size) if path.is_dir() else _load_yolo(path, image_size, device)
+        names = model.names
     except ImportError as error:
         package = error.name or error
         raise UserError(f"the people model {path.name} needs the package {package}; install it with pip") from error
@@ -234,7 +218,43 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
             f"the people model {path} has no class {PERSON!r}, only {', '.join(list(names.values())[:5])}; "
             "give one trained on people, such as yolov8n"
         )
-    return model, person_classes
+    options = {"classes": person_classes, "max_det": MAX_PEOPLE}
+    if path.is_dir():
+        return partial(model.predict, **options)
+    return partial(predict, model, imgsz=image_size, device=device, **options)
+
+
+def _load_yolo(path: Path, image_size: int, device: str) -> Any:
+    """Return a model of ultralytics that has processed a picture."""
+    restrict_ultralytics()
+    from ultralytics import SETTINGS, YOLO
+    from ultralytics.utils.events import events
+
+    dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
+    events.enabled = False
+    with _one_core():
+        model = YOLO(str(path), task="detect")
+        model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=image_size, device=device, verbose=False)
+    return model
+
+
+def predict(
+    model: Any, frames: list[np.ndarray], *, confidence: float, device: str, **options: Any
+) -> list[np.ndarray]:
+    """Return the boxes and confidences (n, 5) in each (H, W, 3) uint8 RGB frame; see `Models.people`.
+
+    Batches have frames of one shape: ultralytics pads all frames of other batches to squares.
+    """
+    images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+    batches: dict[Any, list[int]] = {}
+    for i, image in enumerate(images):
+        batches.setdefault(i if device == "cpu" else image.shape, []).append(i)
+    found: dict[int, np.ndarray] = {}
+    for numbers in batches.values():
+        batch = [images[i] for i in numbers]
+        results = model.predict(batch, conf=confidence, device=device, rect=True, verbose=False, **options)
+        found.update(zip(numbers, map(_boxes, results), strict=True))
+    return [found[i] for i in range(len(images))]
 
 
 @contextmanager
@@ -250,26 +270,6 @@ def _one_core() -> Iterator[None]:
             os.sched_setaffinity(0, cores)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Make OpenVINO compile models for one thread without CPU pinning.
-
-    By default OpenVINO pins the threads of all processes to the same core, so that workers wait for each other.
-    ultralytics has no option for this.
-    """
-    import openvino
-
-    create_core = openvino.Core
-
-    def create_single_threaded_core() -> Any:
-        core = create_core()
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False})
-        return core
-
-    with mock.patch.object(openvino, "Core", create_single_threaded_core):
-        yield
-
-
 def _boxes(result: Any) -> np.ndarray:
-    boxes = np.concatenate([result.boxes.xyxyn.cpu().numpy(), result.boxes.conf.cpu().numpy()[:, None]], axis=1)
-    return boxes[np.lexsort((boxes[:, 0], -boxes[:, 4]))].astype(np.float64)
+    boxes = [result.boxes.xyxyn.cpu().numpy(), result.boxes.conf.cpu().numpy()[:, None]]
+    return np.concatenate(boxes, axis=1).astype(np.float64)

@@ -16,7 +16,7 @@ from multiexpr.recipe import KeepDamage, ScorePeople
 from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded_all
 from multiexpr.scorers.frame_damage import blockiness, content_box, crop, noise_sd
 
-VERSION = "people-2"
+VERSION = "people-3"
 DAMAGED = KeepDamage()  # frames beyond these limits are smoothed
 
 

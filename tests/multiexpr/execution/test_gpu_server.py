@@ -87,6 +87,15 @@ def test_images_of_several_clips_go_through_together(monkeypatch):
     assert [halves[:, 0, 0, 0].tolist() for halves, _ in sent.values()] == [[0.5, 1, 1.5], [2]]
 
 
+def test_clips_of_different_sizes_go_through_together(monkeypatch):
+    networks, sent = Networks(), {}
+    monkeypatch.setattr(gpu, "_send", lambda connection, error, arrays: sent.update({connection: arrays}))
+    wide, tall = images(1, 2), images(3).transpose(0, 2, 1, 3)
+    gpu._process_batches(networks, gpu.PEOPLE, [("wide", wide), ("tall", tall)])
+    assert networks.batches == [3]
+    assert {name: [len(boxes) for boxes in arrays] for name, arrays in sent.items()} == {"wide": [1, 2], "tall": [3]}
+
+
 def test_face_networks_get_and_return_arrays_as_they_are(connect):
     models, points = connect(), np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 3, 2)
     for name, batch in (("face_blendshapes", points), ("face_detector", images(8, 200))):
