@@ -111,7 +111,7 @@ def set_shape(model: Any, height: int, width: int) -> None:
 
 
 def _cells_inside(side: int, height: int, width: int) -> np.ndarray:
-    """Return which cells of a square are inside a shape, bool (N,), from the finest grid to the coarsest, row by row."""
+    """Return which cells of a square are inside a shape, bool (N,): from the finest grid to the coarsest, by rows."""
     grids = []
     for stride in (FIRST_STRIDE, 2 * FIRST_STRIDE, 4 * FIRST_STRIDE):
         starts = np.arange(0, side, stride)
