@@ -3,11 +3,11 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -26,8 +26,6 @@ RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # nam
 PERSON = "person"
 FILE_NAMES = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
 MAX_PEOPLE = 100
-
-FindPeople = Callable[..., list[np.ndarray]]  # boxes and confidences (n, 5) in each of a list of frames
 
 
 def find_people_model(name: str) -> Path:
@@ -54,6 +52,26 @@ def _find(name: str) -> Path:
     return path
 
 
+class Detector(Protocol):
+    """Detector of objects in frames.
+
+    Attributes:
+        names: of the classes, by number.
+    """
+
+    names: dict[int, str]
+
+    def predict(
+        self, frames: list[np.ndarray], *, confidence: float, classes: list[int], max_det: int
+    ) -> list[np.ndarray]:
+        """Return the objects of certain classes in each (H, W, 3) uint8 RGB frame.
+
+        Returns:
+            A float64 array (n, 5) per frame, of at most `max_det` objects whose confidence exceeds `confidence`: x0,
+            y0, x1, y1 in [0, 1] of the frame, and the confidence.
+        """
+
+
 class Models:
     """Networks on one device (`cpu`, `cuda:0` ...), loaded on first use."""
 
@@ -62,7 +80,7 @@ class Models:
         self.device = device
 
     @cached_property
-    def _people(self) -> FindPeople:
+    def _people(self) -> tuple["Detector", list[int]]:
         params = self.recipe.score.people
         return load_people(find_people_model(params.model), image_size=params.image_size, device=self.device)
 
@@ -72,7 +90,11 @@ class Models:
         Returns:
             A float64 array (n, 5) per frame: x0, y0, x1, y1 in [0, 1] of the frame, and the confidence.
         """
-        found = self._people(frames, confidence=self.recipe.score.people.confidence)
+        return self._detect(frames, self._people[1])
+
+    def _detect(self, frames: list[np.ndarray], classes: list[int]) -> list[np.ndarray]:
+        confidence = self.recipe.score.people.confidence
+        found = self._people[0].predict(frames, confidence=confidence, classes=classes, max_det=MAX_PEOPLE)
         return [boxes[np.lexsort((boxes[:, 0], -boxes[:, 4]))] for boxes in found]
 
     @cached_property
@@ -188,8 +210,8 @@ def check_safe_loading() -> None:
         )
 
 
-def load_people(path: Path, *, image_size: int, device: str) -> FindPeople:
-    """Load a detector (.pt, .onnx, .engine or OpenVINO folder) and return the function that finds people in frames.
+def load_people(path: Path, *, image_size: int, device: str) -> tuple[Detector, list[int]]:
+    """Load a detector (.pt, .onnx, .engine or OpenVINO folder); return it and the numbers of its person classes.
 
     Raises:
         UserError: the file cannot be read, needs a package that is missing, or would run code; it is not trusted; or
@@ -202,8 +224,7 @@ def load_people(path: Path, *, image_size: int, device: str) -> FindPeople:
         restrict_ultralytics()
         check_safe_loading()
     try:
-        model = OpenVinoDetector(path, image_size) if path.is_dir() else _load_yolo(path, image_size, device)
-        names = model.names
+        model: Detector = OpenVinoDetector(path, image_size) if path.is_dir() else _load(path, image_size, device)
     except ImportError as error:
         package = error.name or error
         raise UserError(f"the people model {path.name} needs the package {package}; install it with pip") from error
@@ -212,20 +233,16 @@ def load_people(path: Path, *, image_size: int, device: str) -> FindPeople:
         raise UserError(
             f"the people model {path} cannot be read ({reason}); expected a YOLO detector that ultralytics loads"
         ) from error
-    person_classes = [number for number, name in names.items() if name == PERSON]
+    person_classes = [number for number, name in model.names.items() if name == PERSON]
     if not person_classes:
         raise UserError(
-            f"the people model {path} has no class {PERSON!r}, only {', '.join(list(names.values())[:5])}; "
+            f"the people model {path} has no class {PERSON!r}, only {', '.join(list(model.names.values())[:5])}; "
             "give one trained on people, such as yolov8n"
         )
-    options = {"classes": person_classes, "max_det": MAX_PEOPLE}
-    if path.is_dir():
-        return partial(model.predict, **options)
-    return partial(predict, model, imgsz=image_size, device=device, **options)
+    return model, person_classes
 
 
-def _load_yolo(path: Path, image_size: int, device: str) -> Any:
-    """Return a model of ultralytics that has processed a picture."""
+def _load(path: Path, image_size: int, device: str) -> "UltralyticsDetector":
     restrict_ultralytics()
     from ultralytics import SETTINGS, YOLO
     from ultralytics.utils.events import events
@@ -233,28 +250,42 @@ def _load_yolo(path: Path, image_size: int, device: str) -> Any:
     dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
     events.enabled = False
     with _one_core():
-        model = YOLO(str(path), task="detect")
-        model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=image_size, device=device, verbose=False)
-    return model
+        detector = UltralyticsDetector(YOLO(str(path), task="detect"), image_size, device)
+        detector.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.5, classes=[0], max_det=1)
+    return detector
 
 
-def predict(
-    model: Any, frames: list[np.ndarray], *, confidence: float, device: str, **options: Any
-) -> list[np.ndarray]:
-    """Return the boxes and confidences (n, 5) in each (H, W, 3) uint8 RGB frame; see `Models.people`.
+class UltralyticsDetector:
+    """Detector of ultralytics. Frames are padded to the smallest shape that holds them, if the model takes any shape.
 
-    Batches have frames of one shape: ultralytics pads all frames of other batches to squares.
+    Batches, on a GPU, have frames of one shape: ultralytics pads all frames of other batches to squares.
     """
-    images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
-    batches: dict[Any, list[int]] = {}
-    for i, image in enumerate(images):
-        batches.setdefault(i if device == "cpu" else image.shape, []).append(i)
-    found: dict[int, np.ndarray] = {}
-    for numbers in batches.values():
-        batch = [images[i] for i in numbers]
-        results = model.predict(batch, conf=confidence, device=device, rect=True, verbose=False, **options)
-        found.update(zip(numbers, map(_boxes, results), strict=True))
-    return [found[i] for i in range(len(images))]
+
+    def __init__(self, model: Any, image_size: int, device: str) -> None:
+        self.model = model
+        self.image_size = image_size
+        self.device = device
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Return the names of the classes by number."""
+        return self.model.names
+
+    def predict(
+        self, frames: list[np.ndarray], *, confidence: float, classes: list[int], max_det: int
+    ) -> list[np.ndarray]:
+        """Return the objects of certain classes in each frame; see `Detector`."""
+        images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+        batches: dict[Any, list[int]] = {}
+        for i, image in enumerate(images):
+            batches.setdefault(i if self.device == "cpu" else image.shape, []).append(i)
+        options = {"imgsz": self.image_size, "conf": confidence, "classes": classes, "max_det": max_det}
+        found: dict[int, np.ndarray] = {}
+        for numbers in batches.values():
+            batch = [images[i] for i in numbers]
+            results = self.model.predict(batch, device=self.device, rect=True, verbose=False, **options)
+            found.update(zip(numbers, map(_boxes, results), strict=True))
+        return [found[i] for i in range(len(images))]
 
 
 @contextmanager

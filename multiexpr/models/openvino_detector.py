@@ -44,12 +44,7 @@ class OpenVinoDetector:
     def predict(
         self, frames: list[np.ndarray], *, confidence: float, classes: list[int], max_det: int
     ) -> list[np.ndarray]:
-        """Return the boxes of certain classes in each (H, W, 3) uint8 RGB frame, in order of decreasing confidence.
-
-        Returns:
-            A float64 array (n, 5) per frame: x0, y0, x1, y1 in [0, 1] of the frame, and the confidence; n is at most
-            `max_det`.
-        """
+        """Return the objects of certain classes in each frame; see `multiexpr.models.detector.Detector`."""
         return [self._boxes(frame, confidence, classes)[:max_det] for frame in frames]
 
     def _boxes(self, frame: np.ndarray, confidence: float, classes: list[int]) -> np.ndarray:

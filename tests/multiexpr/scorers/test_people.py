@@ -28,8 +28,8 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 import numpy as np
 from pathlib import Path
 from multiexpr.models.detector import load_people
-find = load_people(Path(sys.argv[1]), image_size=640, device="cpu")
-find([np.zeros((64, 64, 3), np.uint8)], confidence=0.25)
+model, persons = load_people(Path(sys.argv[1]), image_size=640, device="cpu")
+model.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.25, classes=persons, max_det=100)
 from ultralytics import SETTINGS
 from ultralytics.utils.checks import check_requirements
 assert SETTINGS["sync"] is False
@@ -88,9 +88,7 @@ def made_up(monkeypatch):
         monkeypatch.setattr(
             networks,
             "load_people",
-            lambda _path, image_size, device: partial(
-                networks.predict, detector, imgsz=image_size, device=device, classes=[3], max_det=100
-            ),
+            lambda _path, image_size, device: (networks.UltralyticsDetector(detector, image_size, device), [3]),
         )
         return detector
 
@@ -280,10 +278,11 @@ def test_no_code_of_a_trusted_checkpoint_runs_whatever_imported_ultralytics_firs
 
 def test_checkpoints_load_without_unpickling(checkpoint, trusted):
     cores = os.sched_getaffinity(0)
-    find = load_people(checkpoint, image_size=320, device="cpu")
+    model, persons = load_people(checkpoint, image_size=320, device="cpu")
     assert os.sched_getaffinity(0) == cores  # it is loaded on one core, and then used on all
-    assert find.keywords["classes"] == [0]
-    assert [boxes.shape for boxes in find([np.zeros((64, 64, 3), np.uint8)], confidence=0.9)] == [(0, 5)]
+    assert persons == [0]
+    (boxes,) = model.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.9, classes=persons, max_det=100)
+    assert boxes.shape == (0, 5)
 
 
 def test_onnx_files_load(checkpoint, trusted):
@@ -292,9 +291,10 @@ def test_onnx_files_load(checkpoint, trusted):
     from ultralytics import YOLO
 
     path = YOLO(str(checkpoint)).export(format="onnx", imgsz=320, simplify=False, verbose=False)
-    find = load_people(type(checkpoint)(path), image_size=320, device="cpu")
-    assert find.keywords["classes"] == [0]
-    assert [boxes.shape for boxes in find([np.zeros((64, 64, 3), np.uint8)], confidence=0.9)] == [(0, 5)]
+    model, persons = load_people(type(checkpoint)(path), image_size=320, device="cpu")
+    assert persons == [0]
+    (boxes,) = model.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.9, classes=persons, max_det=100)
+    assert boxes.shape == (0, 5)
 
 
 def test_files_that_are_not_models_are_errors(tmp_path, checkpoint, trusted):
