@@ -1,4 +1,4 @@
-"""People scorer: a YOLO detector, through ultralytics, on a few frames spread over the clip.
+"""People scorer: a YOLO detector on a few frames spread over the clip.
 
 Letterbox bars are left out, so that people are measured by the picture. Noisy or blocky frames are smoothed first: the
 detector is trained on clean photographs and finds few people in them.
