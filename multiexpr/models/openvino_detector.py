@@ -14,8 +14,8 @@ import numpy as np
 
 from exprbench.faces.openvino_networks import CONFIG
 
-STEP = 128  # sides of shapes are multiples of it: the network is compiled for each shape
-FIRST_STRIDE = 8  # of the finest grid of cells; each further grid is half as fine
+STEP = 128  # sides of shapes are multiples of it, up to the long side: the network is compiled for each shape
+STRIDES = (8, 16, 32)  # of the grids of cells
 GREY = 114  # of the padding, as in training
 MAX_OVERLAP = 0.7  # intersection over union above which two boxes show the same object
 
@@ -37,7 +37,8 @@ class OpenVinoDetector:
         metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
         self.names: dict[int, str] = metadata["names"]
         shape = self._core.read_model(self._path).input().partial_shape
-        self._size = (image_size, image_size) if shape.is_dynamic else (shape[2].get_length(), shape[3].get_length())
+        side = _round_up(image_size, STRIDES[-1])
+        self._size = (side, side) if shape.is_dynamic else (shape[2].get_length(), shape[3].get_length())
         self._is_fixed = not shape.is_dynamic and not self._can_shrink()
         self._network = cache(self._compile)
 
@@ -51,7 +52,9 @@ class OpenVinoDetector:
         height, width = frame.shape[:2]
         scale = min(self._size[0] / height, self._size[1] / width)
         inner = max(1, round(height * scale)), max(1, round(width * scale))
-        outer = self._size if self._is_fixed else tuple(-(-n // STEP) * STEP for n in inner)
+        outer = self._size
+        if not self._is_fixed:
+            outer = tuple(min(_round_up(length, STEP), side) for length, side in zip(inner, outer, strict=True))
         top, left = (round((a - b) / 2 - 0.1) for a, b in zip(outer, inner, strict=True))
         picture = np.full((*outer, 3), GREY, np.uint8)
         picture[top : top + inner[0], left : left + inner[1]] = cv2.resize(frame, inner[::-1])
@@ -85,6 +88,10 @@ class OpenVinoDetector:
         return run
 
 
+def _round_up(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
 def set_shape(model: Any, height: int, width: int) -> None:
     """Set the height and width of a network's input.
 
@@ -108,7 +115,7 @@ def set_shape(model: Any, height: int, width: int) -> None:
 def _cells_inside(side: int, height: int, width: int) -> np.ndarray:
     """Return which cells of a square are inside a shape, bool (N,): from the finest grid to the coarsest, by rows."""
     grids = []
-    for stride in (FIRST_STRIDE, 2 * FIRST_STRIDE, 4 * FIRST_STRIDE):
+    for stride in STRIDES:
         starts = np.arange(0, side, stride)
         grids.append(((starts < height)[:, None] & (starts < width)).ravel())
     return np.concatenate(grids)

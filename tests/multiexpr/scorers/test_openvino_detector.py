@@ -130,6 +130,7 @@ def test_exports_run_at_other_shapes_as_in_pytorch(tmp_path, monkeypatch, dynami
         picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
         with torch.no_grad():
             expected = model.model.eval()(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)[0][0]
+        assert detector.predict([picture], **PEOPLE)[0].shape == (0, 5)  # at a long side that is no multiple of STEP
         # boxes are in pixels; OpenVINO adds in another order
         assert detector._network(*shape)(picture) == pytest.approx(expected.numpy(), abs=1e-3)
 
