@@ -15,15 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from exprbench.core.errors import UserError
-from exprbench.core.processes import DEBUG, MAX_KILLS, WorkerKilled, exit_text, spawn, was_killed
+from exprbench.core.processes import DEBUG, KEEP_MEMORY, MAX_KILLS, WorkerKilled, exit_text, spawn, was_killed
 from exprbench.media.decoder import DONE, ERROR, FRAME, INFO, MESSAGE
 from exprbench.media.errors import MediaError
 from exprbench.media.images import read_image
 
 PIPE_BYTES = 1 << 20
-# By default, glibc returns the memory of every frame to the system and allocates it again, page by page, which takes a
-# quarter of the decoder's time. Other systems ignore these variables.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 STALL_S = 60.0
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 EXPECTED_FRAMES = "expected one series, such as 00000.png, 00001.png ... or frame_1.jpg, frame_2.jpg ..."

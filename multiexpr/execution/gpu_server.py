@@ -168,10 +168,10 @@ def _process_batches(models: Models, task: str, requests: list[tuple[Connection,
 def _run_network(models: Models, task: str, parts: list[np.ndarray]) -> list[list[np.ndarray]]:
     """Return the results by worker: an array per image (people), or the outputs of the network."""
     ends = np.cumsum([len(part) for part in parts])[:-1]
-    inputs = np.concatenate(parts)
     if task in (PEOPLE, ANIMALS):
-        boxes = getattr(models, task)(list(inputs))
+        boxes = getattr(models, task)([frame for part in parts for frame in part])  # the clips may differ in size
         return [boxes[start:end] for start, end in zip([0, *ends], [*ends, len(boxes)], strict=True)]
+    inputs = np.concatenate(parts)
     outputs = [models.aesthetics(inputs)] if task == AESTHETICS else models.face_network(task, inputs)
     return [list(answer) for answer in zip(*(np.split(output, ends) for output in outputs), strict=True)]
 

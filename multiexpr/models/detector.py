@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from unittest import mock
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from exprbench.face_engine import choose_engine
 from exprbench.faces.landmarker import Landmarker
 from exprbench.faces.region_landmarker import RegionLandmarker
 from exprbench.faces.video_tracks import landmarker
+from multiexpr.models.openvino_detector import OpenVinoDetector
 from multiexpr.recipe import Recipe
 
 RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # names of constants in its modules
@@ -65,6 +65,26 @@ def _find(name: str) -> Path:
     return path
 
 
+class Detector(Protocol):
+    """Detector of objects in frames.
+
+    Attributes:
+        names: of the classes, by number.
+    """
+
+    names: dict[int, str]
+
+    def predict(
+        self, frames: list[np.ndarray], *, confidence: float, classes: list[int], max_det: int
+    ) -> list[np.ndarray]:
+        """Return the objects of certain classes in each (H, W, 3) uint8 RGB frame.
+
+        Returns:
+            A float64 array (n, 5) per frame, of at most `max_det` objects whose confidence exceeds `confidence`: x0,
+            y0, x1, y1 in [0, 1] of the frame, and the confidence.
+        """
+
+
 class Models:
     """Networks on one device (`cpu`, `cuda:0` ...), loaded on first use."""
 
@@ -73,7 +93,7 @@ class Models:
         self.device = device
 
     @cached_property
-    def _people(self) -> Any:
+    def _people(self) -> tuple["Detector", list[int]]:
         params = self.recipe.score.people
         return load_people(find_people_model(params.model), image_size=params.image_size, device=self.device)
 
@@ -91,19 +111,9 @@ class Models:
         return self._detect(frames, classes) if classes else [np.zeros((0, 5))] * len(frames)
 
     def _detect(self, frames: list[np.ndarray], classes: list[int]) -> list[np.ndarray]:
-        model, _ = self._people
-        params = self.recipe.score.people
-        images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
-        batches = [images] if self.device != "cpu" else [[image] for image in images]
-        options = {
-            "imgsz": params.image_size, "conf": params.confidence, "classes": classes, "max_det": MAX_PEOPLE
-        }  # fmt: skip
-        results = [
-            result
-            for batch in batches
-            for result in model.predict(batch, device=self.device, rect=False, verbose=False, **options)
-        ]
-        return [_boxes(result) for result in results]
+        confidence = self.recipe.score.people.confidence
+        found = self._people[0].predict(frames, confidence=confidence, classes=classes, max_det=MAX_PEOPLE)
+        return [boxes[np.lexsort((boxes[:, 0], -boxes[:, 4]))] for boxes in found]
 
     @cached_property
     def clip(self) -> Any:
@@ -218,29 +228,21 @@ def check_safe_loading() -> None:
         )
 
 
-def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[int]]:
+def load_people(path: Path, *, image_size: int, device: str) -> tuple[Detector, list[int]]:
     """Load a detector (.pt, .onnx, .engine or OpenVINO folder); return it and the numbers of its person classes.
 
     Raises:
-        UserError: ultralytics cannot read the file, needs a package for it, or would run code in it; the file is
-            not trusted; or the model has no person class.
+        UserError: the file cannot be read, needs a package that is missing, or would run code; it is not trusted; or
+            the model has no person class.
     """
     if path.suffix not in (".pt", ".onnx", ".engine") and not any(path.glob("*.xml")):
         raise UserError(f"{path} is not a people model; expected a .pt, .onnx or .engine file, or an OpenVINO folder")
-    restrict_ultralytics()
-    from ultralytics import SETTINGS, YOLO
-    from ultralytics.utils.events import events
-
     if path.suffix == ".pt":
         weights.check_trusted(path)
+        restrict_ultralytics()
         check_safe_loading()
-    dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
-    events.enabled = False
     try:
-        with _one_thread() if path.is_dir() else _one_core():
-            model = YOLO(str(path), task="detect")
-            names = model.names
-            model.predict(np.zeros((64, 64, 3), np.uint8), imgsz=image_size, device=device, rect=False, verbose=False)
+        model: Detector = OpenVinoDetector(path, image_size) if path.is_dir() else _load(path, image_size, device)
     except ImportError as error:
         package = error.name or error
         raise UserError(f"the people model {path.name} needs the package {package}; install it with pip") from error
@@ -249,13 +251,59 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Any, list[
         raise UserError(
             f"the people model {path} cannot be read ({reason}); expected a YOLO detector that ultralytics loads"
         ) from error
-    person_classes = [number for number, name in names.items() if name == PERSON]
+    person_classes = [number for number, name in model.names.items() if name == PERSON]
     if not person_classes:
         raise UserError(
-            f"the people model {path} has no class {PERSON!r}, only {', '.join(list(names.values())[:5])}; "
+            f"the people model {path} has no class {PERSON!r}, only {', '.join(list(model.names.values())[:5])}; "
             "give one trained on people, such as yolov8n"
         )
     return model, person_classes
+
+
+def _load(path: Path, image_size: int, device: str) -> "UltralyticsDetector":
+    restrict_ultralytics()
+    from ultralytics import SETTINGS, YOLO
+    from ultralytics.utils.events import events
+
+    dict.update(SETTINGS, sync=False)  # in memory only: the settings file belongs to the user
+    events.enabled = False
+    with _one_core():
+        detector = UltralyticsDetector(YOLO(str(path), task="detect"), image_size, device)
+        detector.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.5, classes=[0], max_det=1)
+    return detector
+
+
+class UltralyticsDetector:
+    """Detector of ultralytics. Frames are padded to the smallest shape that holds them, if the model takes any shape.
+
+    Batches, on a GPU, have frames of one shape: ultralytics pads all frames of other batches to squares.
+    """
+
+    def __init__(self, model: Any, image_size: int, device: str) -> None:
+        self.model = model
+        self.image_size = image_size
+        self.device = device
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Return the names of the classes by number."""
+        return self.model.names
+
+    def predict(
+        self, frames: list[np.ndarray], *, confidence: float, classes: list[int], max_det: int
+    ) -> list[np.ndarray]:
+        """Return the objects of certain classes in each frame; see `Detector`."""
+        images = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+        batches: dict[Any, list[int]] = {}
+        for i, image in enumerate(images):
+            batches.setdefault(i if self.device == "cpu" else image.shape, []).append(i)
+        options = {"imgsz": self.image_size, "conf": confidence, "classes": classes, "max_det": max_det}
+        found: dict[int, np.ndarray] = {}
+        for numbers in batches.values():
+            batch = [images[i] for i in numbers]
+            results = self.model.predict(batch, device=self.device, rect=True, verbose=False, **options)
+            found.update(zip(numbers, map(_boxes, results), strict=True))
+        return [found[i] for i in range(len(images))]
 
 
 @contextmanager
@@ -271,26 +319,6 @@ def _one_core() -> Iterator[None]:
             os.sched_setaffinity(0, cores)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Make OpenVINO compile models for one thread without CPU pinning.
-
-    By default OpenVINO pins the threads of all processes to the same core, so that workers wait for each other.
-    ultralytics has no option for this.
-    """
-    import openvino
-
-    create_core = openvino.Core
-
-    def create_single_threaded_core() -> Any:
-        core = create_core()
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False})
-        return core
-
-    with mock.patch.object(openvino, "Core", create_single_threaded_core):
-        yield
-
-
 def _boxes(result: Any) -> np.ndarray:
-    boxes = np.concatenate([result.boxes.xyxyn.cpu().numpy(), result.boxes.conf.cpu().numpy()[:, None]], axis=1)
-    return boxes[np.lexsort((boxes[:, 0], -boxes[:, 4]))].astype(np.float64)
+    boxes = [result.boxes.xyxyn.cpu().numpy(), result.boxes.conf.cpu().numpy()[:, None]]
+    return np.concatenate(boxes, axis=1).astype(np.float64)

@@ -103,15 +103,15 @@ def at_source_sizes(pictures: list[np.ndarray], height: int) -> Iterator[list[np
 def content_box(frames: list[np.ndarray]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom in pixels of (H, W, 3) frames without bars; a bar is uniform in all frames."""
     low, high = reduce(cv2.min, frames), reduce(cv2.max, frames)
-    left, right = _without_ends(_ranges(low, high, 0) <= BAR_LEVELS)
-    top, bottom = _without_ends(_ranges(low, high, 1) <= BAR_LEVELS)
+    channels = list(zip(cv2.split(low), cv2.split(high), strict=True))
+    left, right = _without_ends(_largest_ranges(channels, 0) <= BAR_LEVELS)
+    top, bottom = _without_ends(_largest_ranges(channels, 1) <= BAR_LEVELS)
     return left, top, right, bottom
 
 
-def _ranges(low: np.ndarray, high: np.ndarray, axis: int) -> np.ndarray:
-    """Return the largest range of a channel over each column (`axis` 0) or row (1)."""
-    darkest, brightest = cv2.reduce(low, axis, cv2.REDUCE_MIN), cv2.reduce(high, axis, cv2.REDUCE_MAX)
-    return (brightest - darkest).reshape(-1, 3).max(1)
+def _largest_ranges(channels: list[tuple[np.ndarray, np.ndarray]], axis: int) -> np.ndarray:
+    """Return the largest range, over channels (minima, maxima), of each column (`axis` 0) or row (1)."""
+    return np.max([high.max(axis) - low.min(axis) for low, high in channels], axis=0)
 
 
 def _without_ends(uniform: np.ndarray) -> tuple[int, int]:
@@ -147,12 +147,14 @@ def noise_sd(gray: np.ndarray) -> float:
     The diagonal difference of 2 x 2 pixels, divided by 2, has the deviation of white noise, and is small for edges.
     Blocks with clipped pixels are left out, because clipping hides noise.
     """
-    values = gray.astype(np.float32)
-    diagonal = (values[:-1, :-1] - values[:-1, 1:] - values[1:, :-1] + values[1:, 1:]) / 2
+    if min(gray.shape) <= FLAT_BLOCK:
+        return 0.0
+    across = cv2.subtract(gray[:, :-1], gray[:, 1:], dtype=cv2.CV_16S)
+    diagonal = cv2.subtract(across[:-1], across[1:], dtype=cv2.CV_32F) / 2
     deviations = np.sqrt(_block_means(diagonal**2, FLAT_BLOCK))
-    clipped = _block_means(((values < 5) | (values > 250))[:-1, :-1].astype(np.float32), FLAT_BLOCK)
+    clipped = _block_means((cv2.inRange(gray, 5, 250)[:-1, :-1] == 0).astype(np.float32), FLAT_BLOCK)
     usable = deviations[clipped < 0.05]
-    return float(np.percentile(usable if usable.size else deviations, QUIET_SHARE)) if deviations.size else 0.0
+    return float(np.percentile(usable if usable.size else deviations, QUIET_SHARE))
 
 
 def grain(gray: np.ndarray) -> float:
@@ -185,32 +187,35 @@ def isolated_edges(gray: np.ndarray) -> Edges:
     if noise_sd(gray) > VISIBLE_NOISE:
         return NO_EDGES
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
-    across, down = _edges_across(smooth), _edges_across(np.ascontiguousarray(smooth.T))
+    across, down = _edges_across(smooth), _edges_across(cv2.transpose(smooth))
     return Edges(np.concatenate([across.gradients, down.gradients]), np.concatenate([across.is_usable, down.is_usable]))
 
 
 def _edges_across(values: np.ndarray) -> Edges:
     """Return the edges across the rows of (H, W) values."""
-    across, down = values[1:-1, 2:] - values[1:-1, :-2], np.abs(values[2:] - values[:-2])[:, 1:-1]
+    across, down = values[1:-1, 2:] - values[1:-1, :-2], cv2.absdiff(values[2:], values[:-2])[:, 1:-1]
     reach = HALO_REACH + FLAT_REACH
     if across.shape[1] <= 2 * reach:
         return NO_EDGES
     size = np.abs(across)
-    steps, before, after = size[:, reach:-reach], size[:, reach - 1 : -reach - 1], size[:, reach + 1 : 1 - reach]
-    strong = (steps >= before) & (steps > after) & (steps > 2 * down[:, reach:-reach]) & (steps > HALO_STEP)
-    row, column = np.nonzero(strong)
-    places = row[:, None], column[:, None] + np.arange(2 * reach + 1)
-    gradients = across[places] / across[row, column + reach][:, None]
+    row, column = np.divmod(np.flatnonzero(size > HALO_STEP), size.shape[1])
+    is_inside = (column >= reach) & (column < size.shape[1] - reach)
+    row, column = row[is_inside], column[is_inside]
+    steps, before, after = size[row, column], size[row, column - 1], size[row, column + 1]
+    strong = (steps >= before) & (steps > after) & (steps > 2 * down[row, column])
+    row, column = row[strong], column[strong]
+    places = row[:, None], column[:, None] + np.arange(-reach, reach + 1)
+    gradients = across[places] / across[row, column][:, None]
     size = np.abs(gradients)
     is_isolated = (size[:, :FLAT_REACH].max(1, initial=0) < FLAT) & (size[:, -FLAT_REACH:].max(1, initial=0) < FLAT)
-    levels = values[1:-1, 1:-1][places]
+    kept = is_isolated & (size.max(1, initial=0) <= 1)  # the edge itself, not one of its lobes
+    levels = values[1:-1, 1:-1][places[0][kept], places[1][kept]]
     sides = levels[:, :reach], levels[:, reach + 1 :]
     low, high = CLIPPED_LEVELS
     is_usable = np.stack(
         [(side.min(1, initial=255) >= low) & (side.max(1, initial=0) <= high) for side in sides], axis=1
     )
-    kept = is_isolated & (size.max(1, initial=0) <= 1) & is_usable.any(1)  # the edge itself, not one of its lobes
-    return Edges(gradients[kept], is_usable[kept])
+    return Edges(gradients[kept][is_usable.any(1)], is_usable[is_usable.any(1)])
 
 
 def halos(edges: Edges) -> float:
@@ -281,7 +286,10 @@ def blockiness(gray: np.ndarray) -> float:
 
     0 for a picture without blocks. The median over all boundaries of one phase leaves out single edges.
     """
-    return min(_blockiness_across(gray.astype(np.float32)), _blockiness_across(gray.T.astype(np.float32)))
+    if min(gray.shape) < BLOCK + 3:
+        return 0.0
+    across, down = cv2.absdiff(gray[:, 1:], gray[:, :-1]), cv2.absdiff(gray[1:], gray[:-1])
+    return min(_periodicity(across.mean(0)), _periodicity(down.mean(1)))
 
 
 def median_blockiness(pictures: list[np.ndarray]) -> float:
@@ -289,14 +297,11 @@ def median_blockiness(pictures: list[np.ndarray]) -> float:
     return float(np.median([blockiness(picture) for picture in pictures]))
 
 
-def _blockiness_across(values: np.ndarray) -> float:
-    steps = np.abs(np.diff(values, axis=1))
-    jumps = (steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2).mean(0)
-    length = len(jumps) // BLOCK * BLOCK
-    if not length:
-        return 0.0
-    phases = np.median(jumps[:length].reshape(-1, BLOCK), axis=0)
-    return float((phases.max() - np.median(phases)) / (np.median(steps.mean(0)) + 0.25))
+def _periodicity(steps: np.ndarray) -> float:
+    """Return how much mean steps between neighbouring lines, (N,), stand out every 8 lines."""
+    jumps = steps[1:-1] - (steps[:-2] + steps[2:]) / 2
+    phases = np.median(jumps[: len(jumps) // BLOCK * BLOCK].reshape(-1, BLOCK), axis=0)
+    return float((phases.max() - np.median(phases)) / (np.median(steps) + 0.25))
 
 
 def median_picture(pictures: list[np.ndarray]) -> np.ndarray:
@@ -332,9 +337,9 @@ def combing(gray: np.ndarray, at_rest: np.ndarray) -> float:
     if len(values) < 5:
         return 0.0
     middle = values[2:-2]
-    change = _block_means(np.abs(middle - at_rest[2:-2]), BLOCK)
-    other = _block_means(np.abs(middle - (values[1:-3] + values[3:-1]) / 2), BLOCK)
-    own = _block_means(np.abs(middle - (values[:-4] + values[4:]) / 2), BLOCK)
+    change = _block_means(cv2.absdiff(middle, at_rest[2:-2]), BLOCK)
+    other = _block_means(cv2.absdiff(middle, cv2.addWeighted(values[1:-3], 0.5, values[3:-1], 0.5, 0)), BLOCK)
+    own = _block_means(cv2.absdiff(middle, cv2.addWeighted(values[:-4], 0.5, values[4:], 0.5, 0)), BLOCK)
     combed = (other > COMB_RATIO * own + COMB_LEVELS) & (change > other / 2)
     return float(np.mean(combed)) if other.size else 0.0
 

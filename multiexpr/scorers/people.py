@@ -1,4 +1,4 @@
-"""People scorer: a YOLO detector, through ultralytics, on a few frames spread over the clip.
+"""People scorer: a YOLO detector on a few frames spread over the clip.
 
 Letterbox bars are left out, so that people are measured by the picture. Noisy or blocky frames are smoothed first: the
 detector is trained on clean photographs and finds few people in them. People that it misses nevertheless are found by
@@ -20,7 +20,7 @@ from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spac
 from multiexpr.scorers.frame_damage import blockiness, content_box, crop, noise_sd
 from multiexpr.scorers.missed_people import missed_people
 
-VERSION = "people-4"
+VERSION = "people-5"
 DAMAGED = KeepDamage()  # frames beyond these limits are smoothed
 
 

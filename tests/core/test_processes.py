@@ -1,5 +1,6 @@
 import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exprbench.core.errors import ItemError, UserError
@@ -102,6 +104,22 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(HERE)}
     run = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, env=env, check=True)
     assert run.stdout == "started\n[0, 2, 4]\n"
+
+
+def count_page_faults(rounds):
+    """Return the page faults of rounds of four arrays of 3 MB, which have 3,072 pages."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        _arrays = [np.ones(3 << 17) for _ in range(4)]
+        del _arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of other systems has no such settings")
+def test_workers_keep_the_memory_of_large_arrays():
+    ((_, faults),) = process_map(count_page_faults, [20], workers=2, label="test")
+    assert faults < 3 * 3072
 
 
 def test_long_results_arrive_whole():

@@ -16,7 +16,7 @@ from tests.faces.test_openvino_landmarker import assert_same
 
 
 class Networks:
-    """People: as many boxes as an image's value, but an error for 255; scores: an image's value; faces: two outputs.
+    """People and animals: as many boxes as an image's value, an error for 255; scores: the value; faces: two outputs.
 
     `batches` are the numbers of images that came together.
     """
@@ -30,6 +30,9 @@ class Networks:
         if max(values) == 255:
             raise UserError("the model is missing")
         return [np.full((value, 5), value / 8) for value in values]
+
+    def animals(self, images):
+        return [boxes + 1 for boxes in self.people(images)]
 
     def aesthetics(self, crops):
         self.batches.append(len(crops))
@@ -63,6 +66,7 @@ def test_answers_come_back_to_the_images_they_are_for(connect):
     assert [boxes.shape for boxes in found] == [(2, 5), (0, 5), (3, 5)]
     assert [boxes.mean() for boxes in found if len(boxes)] == [2 / 8, 3 / 8]
     assert models.people(list(images(0)))[0].shape == (0, 5)
+    assert [boxes.mean() for boxes in models.animals(list(images(2, 3)))] == [1 + 2 / 8, 1 + 3 / 8]
     assert models.aesthetics(images(1, 5)).tolist() == [1 / 8, 5 / 8]
 
 
@@ -85,6 +89,15 @@ def test_images_of_several_clips_go_through_together(monkeypatch):
     batches, sent = at_once(Networks(), monkeypatch, [[1, 2, 3], [4]], "face_detector")
     assert batches == [("face_detector", 4)]
     assert [halves[:, 0, 0, 0].tolist() for halves, _ in sent.values()] == [[0.5, 1, 1.5], [2]]
+
+
+def test_clips_of_different_sizes_go_through_together(monkeypatch):
+    networks, sent = Networks(), {}
+    monkeypatch.setattr(gpu, "_send", lambda connection, error, arrays: sent.update({connection: arrays}))
+    wide, tall = images(1, 2), images(3).transpose(0, 2, 1, 3)
+    gpu._process_batches(networks, gpu.PEOPLE, [("wide", wide), ("tall", tall)])
+    assert networks.batches == [3]
+    assert {name: [len(boxes) for boxes in arrays] for name, arrays in sent.items()} == {"wide": [1, 2], "tall": [3]}
 
 
 def test_face_networks_get_and_return_arrays_as_they_are(connect):

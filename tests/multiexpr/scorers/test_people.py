@@ -29,7 +29,7 @@ import numpy as np
 from pathlib import Path
 from multiexpr.models.detector import load_people
 model, persons = load_people(Path(sys.argv[1]), image_size=640, device="cpu")
-model.predict([np.zeros((64, 64, 3), np.uint8)], classes=persons, verbose=False)
+model.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.25, classes=persons, max_det=100)
 from ultralytics import SETTINGS
 from ultralytics.utils.checks import check_requirements
 assert SETTINGS["sync"] is False
@@ -49,17 +49,6 @@ def yolo():
 @pytest.fixture(scope="module")
 def models(yolo):
     return Models(load_recipe())
-
-
-@pytest.mark.weights
-def test_openvino_uses_one_thread_without_pinning(yolo):
-    """Check the thread settings: pinned to one core, which is the same in every process, workers would wait."""
-    if not yolo.is_dir():
-        pytest.skip("needs an OpenVINO export of YOLOv8n in EXPRBENCH_WEIGHTS")
-    model, _ = load_people(yolo, image_size=640, device="cpu")
-    compiled = model.predictor.model.backend.ov_compiled_model
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
-    assert compiled.get_property("ENABLE_CPU_PINNING") is False
 
 
 @pytest.mark.weights
@@ -96,7 +85,11 @@ def made_up(monkeypatch):
 
     def make(*boxes):
         detector = Detector(*boxes)
-        monkeypatch.setattr(networks, "load_people", lambda *_args, **_options: (detector, [3]))
+        monkeypatch.setattr(
+            networks,
+            "load_people",
+            lambda _path, image_size, device: (networks.UltralyticsDetector(detector, image_size, device), [3]),
+        )
         return detector
 
     return make
@@ -115,11 +108,32 @@ def test_the_detector_is_asked_as_the_recipe_says_with_blue_first(made_up):
     assert [len(found) for found in Models(recipe).people([FRAME] * 3)] == [0, 0, 0]
     for (picture,), options in detector.asked:  # one at a time on a CPU
         assert picture[0, 0].tolist() == [30, 20, 10]
-        assert options == {"imgsz": 320, "conf": 0.3, "classes": [3], "max_det": 100, "device": "cpu", "rect": False,
+        assert options == {"imgsz": 320, "conf": 0.3, "classes": [3], "max_det": 100, "device": "cpu", "rect": True,
                            "verbose": False}  # fmt: skip
     detector.asked.clear()
     Models(recipe, "cuda:0").people([FRAME] * 3)
     assert [len(pictures) for pictures, _ in detector.asked] == [3]  # together on a GPU
+
+
+def test_animals_are_found_by_their_classes(made_up):
+    detector = made_up((0.1, 0.2, 0.3, 0.9, 0.75))
+    detector.names = {3: "person", 4: "dog", 5: "chair", 6: "bear"}
+    assert [len(found) for found in Models(with_model(__file__)).animals([FRAME] * 2)] == [1, 1]
+    assert [options["classes"] for _, options in detector.asked] == [[4, 6]] * 2
+    detector.names = {3: "person", 5: "chair"}
+    assert [found.shape for found in Models(with_model(__file__)).animals([FRAME] * 2)] == [(0, 5)] * 2
+    assert len(detector.asked) == 2
+
+
+def test_a_batch_has_frames_of_one_shape(made_up, monkeypatch):
+    """Check that frames of other shapes do not change how a frame is padded, and that every frame gets its boxes."""
+    detector = made_up()
+    monkeypatch.setattr(networks, "_boxes", lambda picture: np.full((1, 5), picture[0, 0, 0]))
+    monkeypatch.setattr(detector, "predict", lambda pictures, **_: detector.asked.append(len(pictures)) or pictures)
+    wide, tall = FRAME, np.full((6, 4, 3), 7, np.uint8)
+    found = Models(with_model(__file__), "cuda:0").people([wide, tall, wide])
+    assert detector.asked == [2, 1]
+    assert [boxes[0, 0] for boxes in found] == [30, 7, 30]
 
 
 def test_people_come_the_surest_first_and_from_the_left_where_they_are_equally_sure(made_up):
@@ -188,10 +202,9 @@ def test_a_batch_equals_its_single_frames(models):
     assert len(batch[1]) == 0
 
 
-@pytest.mark.weights
-def test_ultralytics_does_not_use_the_network(yolo):
+def test_ultralytics_does_not_use_the_network(checkpoint, trusted):
     """Run in a new process, because ultralytics disables its network access when it detects pytest."""
-    run = subprocess.run([sys.executable, "-c", LISTENER, str(yolo)], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-c", LISTENER, checkpoint], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"
 
@@ -279,7 +292,8 @@ def test_checkpoints_load_without_unpickling(checkpoint, trusted):
     model, persons = load_people(checkpoint, image_size=320, device="cpu")
     assert os.sched_getaffinity(0) == cores  # it is loaded on one core, and then used on all
     assert persons == [0]
-    assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], verbose=False)) == 1
+    (boxes,) = model.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.9, classes=persons, max_det=100)
+    assert boxes.shape == (0, 5)
 
 
 def test_onnx_files_load(checkpoint, trusted):
@@ -290,7 +304,8 @@ def test_onnx_files_load(checkpoint, trusted):
     path = YOLO(str(checkpoint)).export(format="onnx", imgsz=320, simplify=False, verbose=False)
     model, persons = load_people(type(checkpoint)(path), image_size=320, device="cpu")
     assert persons == [0]
-    assert len(model.predict([np.zeros((64, 64, 3), np.uint8)], imgsz=320, verbose=False)) == 1
+    (boxes,) = model.predict([np.zeros((64, 64, 3), np.uint8)], confidence=0.9, classes=persons, max_det=100)
+    assert boxes.shape == (0, 5)
 
 
 def test_files_that_are_not_models_are_errors(tmp_path, checkpoint, trusted):
