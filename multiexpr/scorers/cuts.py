@@ -17,13 +17,12 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
+from multiexpr.scorers.dissolves import largest_dissolve
 from multiexpr.scorers.frame_damage import without_bars
+from multiexpr.scorers.jumps import grid_size, largest_jumps
 
-VERSION = "cuts-3"
+VERSION = "cuts-4"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
-CELLS = 12  # along the short side of a frame, and twice as many along its long side
-JUMP_NEIGHBOURS = 3  # number of steps before, and after, that a step of a cell is compared with
-JUMP_RATIO, JUMP_LEVELS = 2.0, 2.0  # a jump exceeds the largest of them by this factor and amount
 GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
 STRAY_SHARE, STRAY_LEVELS = 0.15, 1.0  # largest distance from the straight way, as a share of its length and in levels
@@ -45,7 +44,7 @@ class CutScorer:
     name = "cuts"
     costly = True
     columns = [  # noqa: RUF012
-        *((name, pa.float64()) for name in ("cut", "jump", "gradual")),
+        *((name, pa.float64()) for name in ("cut", "jump", "joint_jump", "gradual")),
         *((name, pa.list_(pa.float64())) for name in ("cut_times_s",)),
         *((name, pa.float64()) for name in ("jump_s", "gradual_s")),
     ]
@@ -79,12 +78,14 @@ class _Measurement:
     def compute(self) -> Row:
         frames = without_bars(self.frames)
         cells = cell_colours(frames)
-        jump, jump_at = largest_jump(cells)
-        gradual, gradual_at = max(largest_gradual(cells, self.params.fps), largest_fade(cells, self.params.fps))
+        jump, joint_jump, jump_at = largest_jumps(frames, cells)
+        fps = self.params.fps
+        gradual, gradual_at = max(largest_gradual(cells, fps), largest_fade(cells, fps), largest_dissolve(frames, fps))
         times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
         changes = content_changes(frames, self.params.fps)
         hard = hard_cuts(changes * stays_changed(cells), self.times_s[1:], self.params.ratio)
-        return {**hard, "jump": rounded(jump), "gradual": rounded(gradual), **times}
+        jumps = {"jump": rounded(jump), "joint_jump": rounded(joint_jump)}
+        return {**hard, **jumps, "gradual": rounded(gradual), **times}
 
     def _time(self, index: int) -> float:
         return self.times_s[index] if 0 <= index < len(self.times_s) else float("nan")
@@ -141,22 +142,9 @@ def neighbour_means(changes: np.ndarray) -> np.ndarray:
 
 def cell_colours(frames: list[np.ndarray]) -> np.ndarray:
     """Return the mean colours (T, cells, 3), 0 to 255, of a grid of cells of T frames."""
-    height, width = frames[0].shape[:2]
-    size = (2 * CELLS, CELLS) if width > height else (CELLS, 2 * CELLS)
+    size = grid_size(frames[0])
     grid = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
     return np.stack(grid).reshape(len(frames), -1, 3).astype(np.float32)
-
-
-def largest_jump(cells: np.ndarray) -> tuple[float, int]:
-    """Return the largest share of cells (T, cells, 3) that jump at once and stay changed, and the frame after it."""
-    steps = np.abs(np.diff(cells, axis=0)).mean(-1)
-    best = 0.0, -1
-    for t in range(NEIGHBOURS, len(steps) - NEIGHBOURS):
-        around = np.concatenate([steps[max(0, t - JUMP_NEIGHBOURS) : t], steps[t + 1 : t + 1 + JUMP_NEIGHBOURS]])
-        jumps = steps[t] > JUMP_RATIO * around.max(0) + JUMP_LEVELS
-        stays = np.abs(cells[t + NEIGHBOURS + 1] - cells[t - NEIGHBOURS]).mean(-1) > steps[t] / 2
-        best = max(best, (float((jumps & stays).mean()), t + 1))
-    return best
 
 
 def largest_gradual(cells: np.ndarray, fps: float) -> tuple[float, int]:
