@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import multiexpr
 from multiexpr.execution.executors import ExecutionConfig
 from tests.conftest import SHARED
-from tests.multiexpr import unseen_variants, variants
+from tests.multiexpr import edit_variants, unseen_variants, variants
 
 TOOL = SHARED / "tools/curation_set.py"
 STAGES = {  # a label, its value for a fault, and the rules that look for the fault
@@ -81,9 +81,9 @@ class Labelled:
 
 
 def make(name: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Write the clips of a set, `tool`, `variants` or `unseen`, and return their labels by clip."""
+    """Write the clips of a set, `tool`, `variants`, `unseen` or `edits`, and return their labels by clip."""
     if name != "tool":
-        return {"variants": variants, "unseen": unseen_variants}[name].make(folder)
+        return {"variants": variants, "unseen": unseen_variants, "edits": edit_variants}[name].make(folder)
     subprocess.run([sys.executable, str(TOOL), str(folder)], check=True, capture_output=True)
     return json.loads((folder / "labels.json").read_text())
 
