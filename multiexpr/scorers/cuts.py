@@ -1,12 +1,14 @@
-"""Cut scorer: hard cuts, jump cuts within a scene, and gradual cuts (dissolves, fades, wipes).
+"""Cut scorer: hard cuts, jump cuts within a scene, and gradual cuts (dissolves, fades, wipes, slides).
 
 Hard cuts are those of PySceneDetect's adaptive detector. PySceneDetect has no detector of dissolves, wipes and jumps in
-one scene; for these, frames are divided into cells, whose mean colours are followed over time.
+one scene; for these, frames are divided into cells, whose mean colours and detail are followed over time.
 
-- In a jump cut, many cells change in one step more than in the steps before and after it, and stay changed.
+- In a jump cut, what moves is elsewhere after one step, and stays there; see `multiexpr.scorers.jumps`.
 - In a gradual cut, the colours of most cells move from those of one shot straight to those of the other: all of them at
   once in a dissolve or a fade, one after the other in a wipe. The colours of a moving scene take other ways, and a
   change of exposure is the same for all cells. A fade through a uniform picture also lowers the contrast for a moment.
+- In a dissolve between takes of the same people, only the people change; see `multiexpr.scorers.dissolves`.
+- In a slide, the whole picture moves out; see `multiexpr.scorers.slides`.
 """
 
 from dataclasses import asdict
@@ -20,8 +22,9 @@ from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_
 from multiexpr.scorers.dissolves import largest_dissolve
 from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.jumps import grid_size, largest_jumps
+from multiexpr.scorers.slides import largest_slide
 
-VERSION = "cuts-4"
+VERSION = "cuts-5"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
 GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
@@ -37,8 +40,10 @@ class CutScorer:
     """Scorer of cuts.
 
     `cut` is PySceneDetect's content value of the largest sudden change: the mean change of hue, saturation and
-    brightness, 0 to 255. `jump` is the largest share of cells that jump at once. `gradual` is the largest share of
-    cells whose colours move straight from one shot to another.
+    brightness, 0 to 255. `jump` is the largest share of cells whose colours jump at once, `joint_jump` that of moving
+    cells, in the half of the picture (left, right, upper, lower) with the fewest. `gradual` is the largest share of
+    cells whose colours move straight from one shot to another, or of what moves that dissolves, or of the side by which
+    the picture slides.
     """
 
     name = "cuts"
@@ -79,8 +84,7 @@ class _Measurement:
         frames = without_bars(self.frames)
         cells = cell_colours(frames)
         jump, joint_jump, jump_at = largest_jumps(frames, cells)
-        fps = self.params.fps
-        gradual, gradual_at = max(largest_gradual(cells, fps), largest_fade(cells, fps), largest_dissolve(frames, fps))
+        gradual, gradual_at = largest_gradual_cut(frames, cells, self.params.fps)
         times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
         changes = content_changes(frames, self.params.fps)
         hard = hard_cuts(changes * stays_changed(cells), self.times_s[1:], self.params.ratio)
@@ -89,6 +93,16 @@ class _Measurement:
 
     def _time(self, index: int) -> float:
         return self.times_s[index] if 0 <= index < len(self.times_s) else float("nan")
+
+
+def largest_gradual_cut(frames: list[np.ndarray], cells: np.ndarray, fps: float) -> tuple[float, int]:
+    """Return `gradual` of T (H, W, 3) frames, whose cells have the mean colours (T, cells, 3), and when."""
+    return max(
+        largest_gradual(cells, fps),
+        largest_fade(cells, fps),
+        largest_dissolve(frames, fps),
+        largest_slide(frames, cells, fps),
+    )
 
 
 def hard_cuts(changes: np.ndarray, times_s: list[float], ratio: float) -> Row:

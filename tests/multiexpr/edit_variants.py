@@ -66,6 +66,13 @@ MOVING: dict[str, Clip] = {
 }  # fmt: skip
 
 
+SLIDES = {  # name: transition between the pairs d10, d11 and d20, biden
+    "slide_left": "slideleft:duration=0.6:offset=1.2",
+    "slide_up": "slideup:duration=0.8:offset=1",
+    "slide_fast": "slideright:duration=0.3:offset=1.4",
+}
+
+
 def make(folder: Path) -> dict[str, dict[str, Any]]:
     """Write the clips into a folder and return their labels by name."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,16 +80,28 @@ def make(folder: Path) -> dict[str, dict[str, Any]]:
         codec = {"codec": LOW_BITRATE} if name == "key_frames" else {}
         inputs = [{"two_person": FILMED, "noface_s13": DANCER}.get(person) or driver(person) for person in people]
         write_clip(folder / f"{name}.mp4", inputs, _graph(people, post, fps), seconds=3.2, fps=fps, **codec)
+    for name, transition in SLIDES.items():
+        inputs = [driver(person) for person in ("d10", "d11", "d20", "biden")]
+        write_clip(folder / f"{name}.mp4", inputs, _slide(transition), seconds=3.2)
     return {
-        **{name: {**NOT_JUDGED, "keep": 0, "cut": 1} for name in EDITED},
+        **{name: {**NOT_JUDGED, "keep": 0, "cut": 1} for name in (*EDITED, *SLIDES)},
         **{name: {**NOT_JUDGED, "cut": 0} for name in MOVING},
     }
+
+
+def _squares(count: int, fps: int) -> str:
+    square = f"scale=480:480:force_original_aspect_ratio=increase,crop=480:480,setsar=1,fps={fps}"
+    return "".join(f"[{i}:v]{square}[v{i}];" for i in range(count))
+
+
+def _slide(transition: str) -> str:
+    pair = "hstack,trim=0:2,setpts=PTS-STARTPTS"
+    return f"{_squares(4, 25)}[v0][v1]{pair}[x];[v2][v3]{pair}[y];[x][y]xfade=transition={transition}[o]"
 
 
 def _graph(people: list[str], post: str, fps: int) -> str:
     """Return the graph of a file of its own as it is, or of one or two drivers side by side."""
     if people[0] in ("two_person", "noface_s13"):
         return f"[0:v]{post}[o]"
-    square = f"scale=480:480:force_original_aspect_ratio=increase,crop=480:480,setsar=1,fps={fps}"
-    squares = "".join(f"[{i}:v]{square}[v{i}];" for i in range(len(people)))
-    return f"{squares}{'[v0][v1]hstack' if len(people) == 2 else '[v0]null'}{',' + post if post else ''}[o]"
+    pair = "[v0][v1]hstack" if len(people) == 2 else "[v0]null"
+    return f"{_squares(len(people), fps)}{pair}{',' + post if post else ''}[o]"

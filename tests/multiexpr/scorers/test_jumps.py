@@ -1,4 +1,4 @@
-"""Jump cuts and dissolves between takes of the same people, whose background stays as it is."""
+"""Jump cuts and dissolves between takes of the same people, whose background stays as it is; slides."""
 
 import cv2
 import numpy as np
@@ -7,6 +7,7 @@ import pytest
 from multiexpr.scorers.cuts import cell_colours
 from multiexpr.scorers.dissolves import largest_dissolve
 from multiexpr.scorers.jumps import grid_size, halves, largest_jumps
+from multiexpr.scorers.slides import largest_slide
 
 FPS = 12.5
 JUMP, GRADUAL = 0.2, 0.5  # limits of the default recipe
@@ -133,3 +134,31 @@ def test_halves_of_a_grid():
     left, right, upper, lower = halves((2, 2)).tolist()
     assert (left, right) == ([True, False, True, False], [False, True, False, True])
     assert (upper, lower) == ([True, True, False, False], [False, False, True, True])
+
+
+def slid(first, second, axis, start, count):
+    """Return frames in which the second picture pushes the first one out along an axis, from `start` on."""
+    frames, side = [], first.shape[axis]
+    for i in range(40):
+        offset = round(side * np.clip((i - start) / count, 0, 1))
+        frames.append(np.take(np.concatenate([first, second], axis), np.arange(offset, offset + side), axis))
+    return frames
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("count", [5, 8, 12])
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_slide_to_another_picture_is_found(axis, count, way):
+    first, second = blobs(3, (144, 256), 4), blobs(4, (144, 256), 4)
+    frames = [np.ascontiguousarray(np.flip(f, axis) if way < 0 else f) for f in slid(first, second, axis, 10, count)]
+    total, frame = largest_slide(frames, cell_colours(frames), FPS)
+    assert total == pytest.approx(1, abs=0.2)
+    assert frame == pytest.approx(10 + count / 2, abs=2)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_a_pan_is_no_slide(share):
+    scene = blobs(3, (144, 512), 4)
+    offsets = [round(256 * share * np.clip((i - 10) / 8, 0, 1)) for i in range(40)]
+    frames = [scene[:, offset : offset + 256] for offset in offsets]
+    assert largest_slide(frames, cell_colours(frames), FPS) == (0, -1)
