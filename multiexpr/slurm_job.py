@@ -28,6 +28,7 @@ from multiexpr.storage.workspace import Workspace
 SAMPLE = 64  # number of videos
 SAMPLED_SHARDS = 8
 MEMORY_MARGIN, TIME_MARGIN = 1.5, 2.0
+BUSY = 1.5  # load per core from which on processes wait for each other
 START_S = 600.0  # added to the time of a task: loading models, and waiting for the shards of other tasks
 GIB = 1 << 30
 VALUED = ("--tasks", "--sbatch", "--workers")  # options with a value that the command of a task does not repeat
@@ -102,11 +103,20 @@ def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> Sam
         curation.select(sample.root, recipe=recipe)
         curation.export(sample.root, recipe=recipe, execution=execution)
         core_s = _core_s(sample, num_workers) / len(rows)
+    _warn_if_busy()
     own, all_workers = peak
     return SampleCost(
         num_videos=sum(sizes.values()), num_sampled=len(rows), core_s=core_s, own_bytes=own,
         worker_bytes=all_workers / num_workers,
     )  # fmt: skip
+
+
+def _warn_if_busy() -> None:
+    """Print a line if other processes used the cores too: the times, which are of the clock, are too long then."""
+    load = os.getloadavg()[0]
+    if load > BUSY * num_cores():
+        say(f"submit: this machine is busy (load {load:.0f} on {num_cores()} cores), so the time limit is longer than "
+            "needed; measure on an idle one, or set it with --sbatch=--time=1-00:00:00")  # fmt: skip
 
 
 def _sample_rows(workspace: Workspace, shards: list[int]) -> Iterator[dict]:

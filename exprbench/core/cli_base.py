@@ -128,7 +128,8 @@ def _report_os_error(error: OSError) -> int:
     if error.errno not in MACHINE_ERRORS:
         raise error
     _discard_output()
-    return _report_user_error(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+    reason = os.strerror(error.errno)  # libraries put sentences of their own into `error.strerror`
+    return _report_user_error(f"{reason}: {error.filename}" if error.filename else reason)
 
 
 def _report(line: str) -> None:

@@ -15,12 +15,17 @@ from typing import Any
 
 from exprbench.core.errors import UserError
 
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # what a file system without locks answers
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` when the block succeeds, and is removed otherwise."""
+    """Yield a temporary path that replaces `path` when the block succeeds, and is removed otherwise.
+
+    Raises:
+        OSError: it cannot be written; if the disk is full, the error names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -29,6 +34,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in FULL_DISK and not error.filename:  # as those of open files are
+            error.filename = os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -233,34 +233,33 @@ class _ContentIndex:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.by_size = DiskDict()  # first location of each size
+        self.by_size = DiskDict()  # first location of each size, of files without a checksum
         self.by_digest = DiskDict()  # first path of each size and digest
 
     def find_duplicate(self, location: Location) -> str | None:
         """Return the path of an earlier file with the same content, None if there is none."""
-        first = self.by_size.setdefault(str(location.num_bytes), location)
-        if first == location:
-            return None
-        self.by_digest.setdefault(f"{location.num_bytes} {self._digest(first)}", full_path(first))
-        name = self.by_digest.setdefault(f"{location.num_bytes} {self._digest(location)}", full_path(location))
+        if location.crc < 0:
+            first = self.by_size.setdefault(str(location.num_bytes), location)
+            if first == location:
+                return None
+            self._first_path(first, self._ends(first))
+        name = self._first_path(location, str(location.crc) if location.crc >= 0 else self._ends(location))
         return None if name == full_path(location) else name
 
-    def _digest(self, location: Location) -> str:
-        if location.crc >= 0:
-            return f"crc {location.crc}"
-        try:
-            return self._ends(location)
-        except OSError:  # scoring raises the same error and records it
-            return f"unreadable {full_path(location)}"
+    def _first_path(self, location: Location, digest: str) -> str:
+        return self.by_digest.setdefault(f"{location.num_bytes} {digest}", full_path(location))
 
     def _ends(self, location: Location) -> str:
-        """Return the checksum of the first and last bytes of a file."""
+        """Return the checksum of the first and last bytes of a file; its path if it cannot be read."""
         start = 0 if location.packing == "file" else location.offset
         digest = hashlib.sha256()
-        with (self.root / location.path).open("rb") as file:
-            for offset in (start, max(start, start + location.num_bytes - PROBE_BYTES)):
-                file.seek(offset)
-                digest.update(file.read(min(PROBE_BYTES, location.num_bytes)))
+        try:
+            with (self.root / location.path).open("rb") as file:
+                for offset in (start, max(start, start + location.num_bytes - PROBE_BYTES)):
+                    file.seek(offset)
+                    digest.update(file.read(min(PROBE_BYTES, location.num_bytes)))
+        except OSError:  # scoring raises the same error and records it
+            return full_path(location)
         return digest.hexdigest()
 
 
@@ -292,7 +291,7 @@ def _add_shards(workspace: Workspace, entries: Iterator[Entry], batch: dict[str,
 
 
 def _row(entry: Entry) -> Row:
-    location = {name: getattr(entry.location, name) for name, _ in LOCATION}
+    location = {name: value for name, value in entry.location._asdict().items() if name != "crc"}
     scores = json.dumps(entry.scores, sort_keys=True, ensure_ascii=False) if entry.scores else ""
     scores = replace_surrogates(scores)
     return {"key": entry.key, **location, "caption": entry.caption, "source_scores": scores, "problem": ""}

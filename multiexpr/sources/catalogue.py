@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from posixpath import basename, splitext
 from typing import BinaryIO
 
 from exprbench.core.text import printable
@@ -26,7 +27,7 @@ PART_NAME = re.compile(r"(?P<whole>.+)(?:_part|\.part|\.)(?P<part>[a-z]{2}|\d{3}
 
 def is_video(name: str) -> bool:
     """Return whether a file name has the suffix of a video and is not hidden."""
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not Path(name).name.startswith(".")
+    return splitext(name)[1].lower() in VIDEO_SUFFIXES and not basename(name).startswith(".")
 
 
 def is_regular(path: Path) -> bool:

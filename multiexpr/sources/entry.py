@@ -1,13 +1,12 @@
 """Items that readers of collections yield: entries and problems."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ProblemKind = Literal["row_without_file", "file_without_row", "duplicate", "unreadable", "suspicious_caption"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Location of a video in a collection; paths are relative to its root, with forward slashes.
 
     Attributes:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 
 from exprbench.media import VIDEO_SUFFIXES
 from multiexpr.sources.catalogue import is_video
@@ -15,6 +15,7 @@ from multiexpr.sources.tabular import Row, parse_scores, pop_caption
 
 # A row can name a file by another file of the same clip.
 SUFFIXES = {*VIDEO_SUFFIXES, ".gif", ".wav", ".mp3", ".json", ".txt", ".npy", ".npz", ".pkl", ".pt", ".jpg", ".png"}
+FIND = "SELECT number, location FROM names JOIN videos USING (number) WHERE hash = ? ORDER BY number"
 MIN_ID = 16  # characters of a name without suffix that is not a word
 
 Key = Callable[[Location], str]
@@ -44,9 +45,9 @@ class FileIndex:
     def __init__(self, locations: Iterable[Location] = ()) -> None:
         self._database = connect()
         self._database.execute("CREATE TABLE videos (number INTEGER PRIMARY KEY, location BLOB)")
-        self._database.execute("CREATE TABLE names (hash INTEGER, number INTEGER, PRIMARY KEY (hash, number)) "
-                               "WITHOUT ROWID")  # fmt: skip
+        self._database.execute("CREATE TABLE names (hash INTEGER, number INTEGER)")
         self._database.execute("BEGIN")
+        self._is_indexed = False
         self.is_used = bytearray()
         for location in locations:
             self.add(location)
@@ -62,36 +63,33 @@ class FileIndex:
         self._database.executemany("INSERT INTO names VALUES (?, ?)", [(value, number) for value in sorted(hashes)])
         self.is_used.append(False)
 
-    def __getitem__(self, number: int) -> Location:
-        row = self._database.execute("SELECT location FROM videos WHERE number = ?", (number,)).fetchone()
-        return load(row[0])
-
     def __iter__(self) -> Iterator[Location]:
         for row in self._database.execute("SELECT location FROM videos ORDER BY number"):
             yield load(row[0])
 
-    def find(self, name: str) -> int | None:
-        """Return the number of the video with this name, None if there is none or more than one.
+    def find(self, name: str) -> tuple[int, Location] | None:
+        """Return the number and the location of the video with this name, None if there is none or more than one.
 
         A suffix is ignored only if it is one of a media file: `john.smith` is not `john.mp4`.
         """
-        path = PurePosixPath(_clean(name))
-        if not path.name:
-            return None
+        self._build_index()
+        path = _clean(name)
         stem = _stem(path)
-        candidates = dict.fromkeys((str(path), str(stem), path.name, stem.name))
-        return next((number for number in map(self._find_one, candidates) if number is not None), None)
+        candidates = dict.fromkeys((path, stem, basename(path), basename(stem)))
+        return next((video for video in map(self._find_one, candidates) if video), None) if path else None
 
-    def _find_one(self, name: str) -> int | None:
-        """Return the number of the only video with a name; ambiguous names match no video."""
-        rows = self._database.execute("SELECT number FROM names WHERE hash = ? ORDER BY number", (_hash(name),))
-        matches = list(islice((number for (number,) in rows if name in _names(self[number])), 2))
+    def _build_index(self) -> None:
+        """Index the names that were added: in one sort, which is much faster than one by one."""
+        if not self._is_indexed:
+            self._database.execute("CREATE INDEX by_hash ON names (hash, number)")
+            self._is_indexed = True
+
+    def _find_one(self, name: str) -> tuple[int, Location] | None:
+        """Return the only video with a name; ambiguous names match no video."""
+        rows = self._database.execute(FIND, (_hash(name),))
+        videos = ((number, load(location)) for number, location in rows)
+        matches = list(islice((video for video in videos if name in _names(video[1])), 2))
         return matches[0] if len(matches) == 1 else None
-
-    def has_path(self, i: int, name: str) -> bool:
-        """Return whether the path of a file ends with this name, including its folders; suffixes are ignored."""
-        path = str(_stem(PurePosixPath(full_path(self[i]))))
-        return f"/{path}".endswith(f"/{_stem(PurePosixPath(_clean(name)))}")
 
 
 def _hash(name: str) -> int:
@@ -100,17 +98,25 @@ def _hash(name: str) -> int:
 
 
 def _clean(name: str) -> str:
-    return name.replace("\\", "/").removeprefix("./").lstrip("/")
+    """Return a path relative to the collection, without `.` and empty parts."""
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def _stem(path: PurePosixPath) -> PurePosixPath:
+def _stem(path: str) -> str:
     """Return a path without the suffix of a media file."""
-    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+    stem, suffix = splitext(path)
+    return stem if suffix.lower() in SUFFIXES else path
 
 
-def _names(location: Location) -> Iterator[str]:
-    path = PurePosixPath(location.name)
-    yield from (full_path(location), str(path), str(path.with_suffix("")), path.name, path.stem)
+def _has_path(location: Location, name: str) -> bool:
+    """Return whether the path of a file ends with this name, including its folders; suffixes are ignored."""
+    return f"/{_stem(full_path(location))}".endswith(f"/{_stem(_clean(name))}")
+
+
+def _names(location: Location) -> tuple[str, ...]:
+    path = _clean(location.name)
+    stem, _ = splitext(path)
+    return full_path(location), path, stem, basename(path), basename(stem)
 
 
 def join(
@@ -128,35 +134,36 @@ def join(
         key: function from a location to the key of the entry.
         path_column: name of the column that names the file.
     """
-    moved = DiskList()  # of (row, name, number of the file)
+    moved = DiskList()  # of (row, name, video)
     has_paths = False
     for row in rows:
         if isinstance(row, Problem):
             yield row
             continue
         name = str(row.pop(path_column, ""))
-        i = files.find(map_path(name, options.path_map)) if name else None
-        if i is None:
+        video = files.find(map_path(name, options.path_map))
+        if video is None:
             yield Problem("row_without_file", name or "(a row that names no file)")
-        elif files.has_path(i, map_path(name, options.path_map)):
+        elif _has_path(video[1], map_path(name, options.path_map)):
             has_paths = has_paths or "/" in _clean(name)
-            yield from _entry(row, name, i, files, key)
+            yield from _entry(row, name, video, files, key)
         else:
-            moved.append((row, name, i))
-    for row, name, i in moved:
+            moved.append((row, name, video))
+    for row, name, video in moved:
         if has_paths:
             yield Problem("row_without_file", name, "another folder has a file of this name")
         else:
-            yield from _entry(row, name, i, files, key)
+            yield from _entry(row, name, video, files, key)
 
 
-def _entry(row: Row, name: str, i: int, files: FileIndex, key: Key) -> Iterator[Entry | Problem]:
+def _entry(row: Row, name: str, video: tuple[int, Location], files: FileIndex, key: Key) -> Iterator[Entry | Problem]:
     """Yield the entry of a row; without its caption, and with a problem, if that contains another row."""
+    i, location = video
     if files.is_used[i]:
         yield Problem("duplicate", name, "another row names the same file")
         return
     files.is_used[i] = True
-    location, caption = files[i], pop_caption(row)
+    caption = pop_caption(row)
     if other := _row_inside(caption, files):
         yield Problem(
             "suspicious_caption", name, f"left out, since it contains the row of {other}; is a quote missing?"

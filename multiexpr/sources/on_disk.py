@@ -53,8 +53,14 @@ class DiskDict:
         return load(row[0])
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._num_items += key not in self
-        self._database.execute("INSERT OR REPLACE INTO items VALUES (?, ?)", (_encode(key), dump(value)))
+        if not self._add(key, value):
+            self._database.execute("UPDATE items SET value = ? WHERE key = ?", (dump(value), _encode(key)))
+
+    def _add(self, key: str, value: Any) -> bool:
+        """Add an item and return true, or return false if there is one with this key."""
+        cursor = self._database.execute("INSERT OR IGNORE INTO items VALUES (?, ?)", (_encode(key), dump(value)))
+        self._num_items += cursor.rowcount
+        return cursor.rowcount == 1
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, `default` if there is none."""
@@ -63,11 +69,7 @@ class DiskDict:
 
     def setdefault(self, key: str, value: Any) -> Any:
         """Return the value of a key, which is set first if there is none."""
-        row = self._find(key)
-        if row is not None:
-            return load(row[0])
-        self[key] = value
-        return value
+        return value if self._add(key, value) else self[key]
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yield (key, value) in the order of the keys."""
@@ -75,6 +77,8 @@ class DiskDict:
             yield key.decode("utf-8", "surrogatepass"), load(value)
 
     def _find(self, key: str) -> tuple[bytes] | None:
+        if not self._num_items:
+            return None
         return self._database.execute("SELECT value FROM items WHERE key = ?", (_encode(key),)).fetchone()
 
 

@@ -4,7 +4,8 @@ The CSV does not say which archive has a video, and depending on the mirror it l
 """
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import basename
 
 from exprbench.core.errors import UserError
 from multiexpr.sources.catalogue import catalogue, files_with_suffix
@@ -58,4 +59,4 @@ def _rows(path: Path, options: SourceOptions) -> Iterator[Row | Problem]:
 
 
 def _key(location: Location) -> str:
-    return PurePosixPath(location.name).name
+    return basename(location.name)

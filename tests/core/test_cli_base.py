@@ -40,6 +40,7 @@ def test_a_verb_that_returns_nothing_is_done():
     [
         (UserError("no such clip a.mp4; give one"), "error: no such clip a.mp4; give one"),
         (OSError(errno.ENOSPC, "No space left on device", "out/x"), "error: No space left on device: out/x"),
+        (OSError(errno.ENOSPC, "Error writing bytes", "out/x"), "error: No space left on device: out/x"),
         (OSError(errno.EROFS, "Read-only file system"), "error: Read-only file system"),
         (OSError(errno.ENOTDIR, "Not a directory", "a.txt/x"), "error: Not a directory: a.txt/x"),
     ],

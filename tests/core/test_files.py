@@ -1,7 +1,9 @@
 """Files that appear whole or not at all, hashes, and paths that stay inside."""
 
+import errno
 import hashlib
 import os
+import re
 
 import pytest
 
@@ -22,6 +24,21 @@ def write_half(target):
     with atomic_path(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (OSError(errno.ENOSPC, "Error writing bytes to file"), "table.parquet"),  # as pyarrow raises it
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "table.parquet"),
+        (OSError(errno.ENOSPC, "No space left on device", "log"), "log"),
+        (OSError(errno.EIO, "Input/output error"), None),  # perhaps of a file that is read
+    ],
+)
+def test_an_error_of_a_full_disk_names_the_file(tmp_path, error, name):
+    with pytest.raises(OSError, match=re.escape(error.strerror)) as raised, atomic_path(tmp_path / "table.parquet"):
+        raise error
+    assert raised.value.filename == (str(tmp_path / name) if name == "table.parquet" else name)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exprbench import UserError
+from multiexpr import slurm_job
 from multiexpr.cli import main
 from multiexpr.slurm_job import GIB, SampleCost, SlurmJob, format_script, format_time, submit, task_command
 
@@ -31,6 +32,14 @@ def test_the_script_asks_for_what_the_sample_needed_and_a_margin():
     assert "#SBATCH --mem=14G" in lines  # 1.5 times 1 + 4 times 2, rounded up
     assert "#SBATCH --time=0-05:10:00" in lines  # 600 s, and twice 3.6 s times 100,000 over 40 cores
     assert lines[-2:] == ["#SBATCH --partition=cpu", "exec multiexpr curate 'my videos'"]
+
+
+@pytest.mark.parametrize(("load", "is_busy"), [(2.0, False), (25.0, True)])
+def test_a_sample_that_is_measured_on_a_busy_machine_says_so(monkeypatch, capsys, load, is_busy):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 1.0, 1.0))
+    monkeypatch.setattr("multiexpr.slurm_job.num_cores", lambda: 2)
+    slurm_job._warn_if_busy()
+    assert ("this machine is busy (load 25 on 2 cores)" in capsys.readouterr().err) == is_busy
 
 
 def test_a_task_repeats_the_command_without_the_options_of_the_job():

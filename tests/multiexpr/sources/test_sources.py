@@ -26,7 +26,7 @@ def listed(root, kind=None, **options):
 
 def row_of(entry, **changes):
     """Return the row of the index for an entry."""
-    location = {name: getattr(entry.location, name) for name in entry.location.__slots__}
+    location = entry.location._asdict()
     return {**location, "start_s": 0.0, "duration_s": None, "problem": "", **changes}
 
 
