@@ -30,7 +30,7 @@ from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
 from multiexpr.scorers.speech import loudness, mouth_opening, speaking
 
-VERSION = "motion-3"
+VERSION = "motion-4"
 NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
