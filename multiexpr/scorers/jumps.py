@@ -76,15 +76,22 @@ def _smooth_pictures(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     pictures = [cv2.GaussianBlur(gray, (5, 5), SMOOTHING).astype(np.float32) for gray in grays]
     steps = [float(np.median((after - before)[::4, ::4])) for before, after in pairwise(pictures)]
-    brightness = np.cumsum([0.0, *steps]).tolist()
-    return [picture - level for picture, level in zip(pictures, brightness, strict=True)]
+    for picture, brightness in zip(pictures, np.cumsum([0.0, *steps]).tolist(), strict=True):
+        picture -= brightness
+    return pictures
 
 
 def _changes(pictures: Sequence[np.ndarray], steps: int) -> np.ndarray:
     """Return how much cells of pictures change over a number of steps, (T - steps, cells): means over their pixels."""
-    size = grid_size(pictures[0])
-    changes = [cv2.absdiff(before, after) for before, after in zip(pictures[:-steps], pictures[steps:], strict=True)]
-    return np.stack([cv2.resize(change, size, interpolation=cv2.INTER_AREA).ravel() for change in changes])
+    grid = grid_size(pictures[0])
+    rows, columns = (_averages(length, cells) for length, cells in zip(pictures[0].shape, grid[::-1], strict=True))
+    pairs = zip(pictures[:-steps], pictures[steps:], strict=True)
+    return np.stack([(rows @ cv2.absdiff(before, after) @ columns.T).ravel() for before, after in pairs])
+
+
+def _averages(length: int, cells: int) -> np.ndarray:
+    """Return the weights (cells, length) of means over equal parts; `cv2.resize` itself is slow for uneven parts."""
+    return cv2.resize(np.eye(length, dtype=np.float32), (length, cells), interpolation=cv2.INTER_AREA)
 
 
 def _repeats(steps: np.ndarray) -> np.ndarray:
