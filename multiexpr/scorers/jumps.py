@@ -77,7 +77,7 @@ def _smooth_pictures(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     pictures = [cv2.GaussianBlur(gray, (5, 5), SMOOTHING).astype(np.float32) for gray in grays]
     steps = [float(np.median((after - before)[::4, ::4])) for before, after in pairwise(pictures)]
     for picture, brightness in zip(pictures, np.cumsum([0.0, *steps]).tolist(), strict=True):
-        picture -= brightness
+        np.subtract(picture, brightness, out=picture)
     return pictures
 
 
