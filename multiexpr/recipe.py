@@ -189,7 +189,7 @@ class KeepCuts:
     """Thresholds on cuts inside a clip."""
 
     max_cut: float = 27.0
-    max_jump: float = 0.17
+    max_jump: float = 0.2
     max_gradual: float = 0.5
 
 

@@ -1,12 +1,14 @@
-"""Cut scorer: hard cuts, jump cuts within a scene, and gradual cuts (dissolves, fades, wipes).
+"""Cut scorer: hard cuts, jump cuts within a scene, and gradual cuts (dissolves, fades, wipes, slides).
 
 Hard cuts are those of PySceneDetect's adaptive detector. PySceneDetect has no detector of dissolves, wipes and jumps in
-one scene; for these, frames are divided into cells, whose mean colours are followed over time.
+one scene; for these, frames are divided into cells, whose mean colours and detail are followed over time.
 
-- In a jump cut, many cells change in one step more than in the steps before and after it, and stay changed.
+- In a jump cut, what moves is elsewhere after one step, and stays there; see `multiexpr.scorers.jumps`.
 - In a gradual cut, the colours of most cells move from those of one shot straight to those of the other: all of them at
   once in a dissolve or a fade, one after the other in a wipe. The colours of a moving scene take other ways, and a
   change of exposure is the same for all cells. A fade through a uniform picture also lowers the contrast for a moment.
+- In a dissolve between takes of the same people, only the people change; see `multiexpr.scorers.dissolves`.
+- In a slide, the whole picture moves out; see `multiexpr.scorers.slides`.
 """
 
 from dataclasses import asdict
@@ -17,13 +19,13 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
+from multiexpr.scorers.dissolves import largest_dissolve
 from multiexpr.scorers.frame_damage import without_bars
+from multiexpr.scorers.jumps import grid_size, largest_jumps
+from multiexpr.scorers.slides import largest_slide
 
-VERSION = "cuts-3"
+VERSION = "cuts-5"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
-CELLS = 12  # along the short side of a frame, and twice as many along its long side
-JUMP_NEIGHBOURS = 3  # number of steps before, and after, that a step of a cell is compared with
-JUMP_RATIO, JUMP_LEVELS = 2.0, 2.0  # a jump exceeds the largest of them by this factor and amount
 GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
 STRAY_SHARE, STRAY_LEVELS = 0.15, 1.0  # largest distance from the straight way, as a share of its length and in levels
@@ -38,14 +40,16 @@ class CutScorer:
     """Scorer of cuts.
 
     `cut` is PySceneDetect's content value of the largest sudden change: the mean change of hue, saturation and
-    brightness, 0 to 255. `jump` is the largest share of cells that jump at once. `gradual` is the largest share of
-    cells whose colours move straight from one shot to another.
+    brightness, 0 to 255. `jump` is the largest share of cells whose colours jump at once, `joint_jump` that of moving
+    cells, in the half of the picture (left, right, upper, lower) with the fewest. `gradual` is the largest share of
+    cells whose colours move straight from one shot to another, or of what moves that dissolves, or of the side by which
+    the picture slides.
     """
 
     name = "cuts"
     costly = True
     columns = [  # noqa: RUF012
-        *((name, pa.float64()) for name in ("cut", "jump", "gradual")),
+        *((name, pa.float64()) for name in ("cut", "jump", "joint_jump", "gradual")),
         *((name, pa.list_(pa.float64())) for name in ("cut_times_s",)),
         *((name, pa.float64()) for name in ("jump_s", "gradual_s")),
     ]
@@ -79,15 +83,26 @@ class _Measurement:
     def compute(self) -> Row:
         frames = without_bars(self.frames)
         cells = cell_colours(frames)
-        jump, jump_at = largest_jump(cells)
-        gradual, gradual_at = max(largest_gradual(cells, self.params.fps), largest_fade(cells, self.params.fps))
+        jump, joint_jump, jump_at = largest_jumps(frames, cells)
+        gradual, gradual_at = largest_gradual_cut(frames, cells, self.params.fps)
         times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
         changes = content_changes(frames, self.params.fps)
         hard = hard_cuts(changes * stays_changed(cells), self.times_s[1:], self.params.ratio)
-        return {**hard, "jump": rounded(jump), "gradual": rounded(gradual), **times}
+        jumps = {"jump": rounded(jump), "joint_jump": rounded(joint_jump)}
+        return {**hard, **jumps, "gradual": rounded(gradual), **times}
 
     def _time(self, index: int) -> float:
         return self.times_s[index] if 0 <= index < len(self.times_s) else float("nan")
+
+
+def largest_gradual_cut(frames: list[np.ndarray], cells: np.ndarray, fps: float) -> tuple[float, int]:
+    """Return `gradual` of T (H, W, 3) frames, whose cells have the mean colours (T, cells, 3), and when."""
+    return max(
+        largest_gradual(cells, fps),
+        largest_fade(cells, fps),
+        largest_dissolve(frames, fps),
+        largest_slide(frames, cells, fps),
+    )
 
 
 def hard_cuts(changes: np.ndarray, times_s: list[float], ratio: float) -> Row:
@@ -141,22 +156,9 @@ def neighbour_means(changes: np.ndarray) -> np.ndarray:
 
 def cell_colours(frames: list[np.ndarray]) -> np.ndarray:
     """Return the mean colours (T, cells, 3), 0 to 255, of a grid of cells of T frames."""
-    height, width = frames[0].shape[:2]
-    size = (2 * CELLS, CELLS) if width > height else (CELLS, 2 * CELLS)
+    size = grid_size(frames[0])
     grid = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
     return np.stack(grid).reshape(len(frames), -1, 3).astype(np.float32)
-
-
-def largest_jump(cells: np.ndarray) -> tuple[float, int]:
-    """Return the largest share of cells (T, cells, 3) that jump at once and stay changed, and the frame after it."""
-    steps = np.abs(np.diff(cells, axis=0)).mean(-1)
-    best = 0.0, -1
-    for t in range(NEIGHBOURS, len(steps) - NEIGHBOURS):
-        around = np.concatenate([steps[max(0, t - JUMP_NEIGHBOURS) : t], steps[t + 1 : t + 1 + JUMP_NEIGHBOURS]])
-        jumps = steps[t] > JUMP_RATIO * around.max(0) + JUMP_LEVELS
-        stays = np.abs(cells[t + NEIGHBOURS + 1] - cells[t - NEIGHBOURS]).mean(-1) > steps[t] / 2
-        best = max(best, (float((jumps & stays).mean()), t + 1))
-    return best
 
 
 def largest_gradual(cells: np.ndarray, fps: float) -> tuple[float, int]:

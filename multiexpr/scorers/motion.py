@@ -24,14 +24,14 @@ from exprbench.media import VideoSource
 from multiexpr.models.detector import Models
 from multiexpr.recipe import ScoreMotion, ScoreSharpness
 from multiexpr.scorers.base import Frames, Row, constant_rate, evenly_spaced, rounded, rounded_all
-from multiexpr.scorers.edges import effective_side
+from multiexpr.scorers.edges import effective_side, without_impulses
 from multiexpr.scorers.frame_damage import clipped_share, crushed_share
 from multiexpr.scorers.landmark_alignment import in_percent, stabilize, without_planar_motion
 from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
 from multiexpr.scorers.speech import loudness, mouth_opening, speaking
 
-VERSION = "motion-5"
+VERSION = "motion-6"
 NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
@@ -289,7 +289,7 @@ def face_picture(frame: np.ndarray, box: np.ndarray, side: int) -> Row:
     crop, _ = square(frame, np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0))
     if crop is None:
         return dict.fromkeys(PICTURE_MEASURES, 0.0)
-    gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    gray = without_impulses(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY))
     interpolation = cv2.INTER_AREA if len(crop) > side else cv2.INTER_LINEAR
     resized = cv2.resize(gray, (side, side), interpolation=interpolation)
     return {

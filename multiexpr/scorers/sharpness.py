@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreSharpness
 from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded
-from multiexpr.scorers.edges import sharpest_side
+from multiexpr.scorers.edges import sharpest_side, without_impulses
 from multiexpr.scorers.frame_damage import without_bars
 
-VERSION = "sharpness-2"
+VERSION = "sharpness-3"
 
 
 class SharpnessScorer:
@@ -48,7 +48,7 @@ class _Measurement(BufferedMeasurement):
 
     def compute(self) -> Row:
         side, percentile = self.params.short_side, self.params.percentile
-        frames = without_bars(self.frames)
+        frames = [without_impulses(frame) for frame in without_bars(self.frames)]
         grays = [cv2.cvtColor(resize_short_side(frame, side), cv2.COLOR_RGB2GRAY) for frame in frames]
         return {
             "effective_px": rounded(np.percentile([sharpest_side(gray) for gray in grays], percentile)),

@@ -222,6 +222,9 @@ def _scores_table(paths: Sequence[Path], sizes: Sequence[int], name: str) -> tup
 
 def _read_or_null(path: Path, size: int, schema: pa.Schema) -> pa.Table:
     table = _read(path, schema.names) if path.exists() else None
+    if table is not None and (missing := set(schema.names) - set(table.column_names)):
+        message = f"{path} is of an earlier version, without {min(missing)}; measure again with: multiexpr score"
+        raise UserError(f"{message} {path.parents[2]}")
     if table is None or len(table) != size:
         return pa.table({f.name: pa.nulls(size, f.type) for f in schema}, schema=schema)
     return table if table.schema == schema else table.cast(schema.with_metadata(table.schema.metadata))
@@ -230,7 +233,8 @@ def _read_or_null(path: Path, size: int, schema: pa.Schema) -> pa.Table:
 def _schema(existing: pa.Schema | None, name: str) -> pa.Schema:
     head = [pa.field(n, pa.string()) for n in ("clip_id", "stamp", "state", "error", "detail")]
     dtype = pa.list_(pa.float64()) if name in LIST_SCORERS else pa.float64()
-    return pa.schema(head + [existing.field(c) if existing else pa.field(c, dtype) for c in READS[name]])
+    stored = existing.names if existing else []
+    return pa.schema(head + [existing.field(c) if c in stored else pa.field(c, dtype) for c in READS[name]])
 
 
 def judge_shards(workspace: Workspace, recipe: Recipe, order: Sequence[str]) -> Iterator[tuple[Scores, Verdicts]]:

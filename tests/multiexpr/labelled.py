@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import multiexpr
 from multiexpr.execution.executors import ExecutionConfig
 from tests.conftest import SHARED
-from tests.multiexpr import people_variants, unseen_variants, variants
+from tests.multiexpr import edit_variants, people_variants, unseen_variants, variants
 
 TOOL = SHARED / "tools/curation_set.py"
+VARIANTS = {"variants": variants, "unseen": unseen_variants, "edits": edit_variants, "people": people_variants}
 STAGES = {  # a label, its value for a fault, and the rules that look for the fault
     "people": (0, ("few_people", "many_people")),
     "sharp": (0, ("enlarged", "blurred", "blurred_faces", "small_faces")),
@@ -81,9 +82,9 @@ class Labelled:
 
 
 def make(name: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Write the clips of a set, `tool`, `variants`, `unseen` or `people`, and return their labels by clip."""
+    """Write the clips of a set, `tool` or one of `VARIANTS`, and return their labels by clip."""
     if name != "tool":
-        return {"variants": variants, "unseen": unseen_variants, "people": people_variants}[name].make(folder)
+        return VARIANTS[name].make(folder)
     subprocess.run([sys.executable, str(TOOL), str(folder)], check=True, capture_output=True)
     return json.loads((folder / "labels.json").read_text())
 

@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from multiexpr.scorers.edges import SHARP_SIGMA, effective_side, fit_blur, gradient_energies, sharpest_side
+from multiexpr.scorers.edges import (
+    SHARP_SIGMA,
+    effective_side,
+    fit_blur,
+    gradient_energies,
+    sharpest_side,
+    without_impulses,
+)
 
 
 def shapes(side=256, seed=0):
@@ -51,6 +58,34 @@ def test_contrast_and_noise_hardly_change_the_size(sigma):
     assert effective_side((picture * 0.4 + 60).astype(np.uint8)) == pytest.approx(expected, rel=0.1)
     for sd in (4, 12, 25):
         assert effective_side(grainy(picture, sd)) == pytest.approx(expected, rel=0.35)
+
+
+def salted(picture, share=0.04):
+    rng = np.random.default_rng(2)
+    is_hit = rng.random(picture.shape[:2]) < share
+    return np.where(is_hit, rng.choice([0, 255], picture.shape[:2]), picture).astype(np.uint8)
+
+
+def smaller(picture):
+    return cv2.resize(picture, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.1])
+def test_blur_under_impulse_noise_is_found_after_a_median(share):
+    """Resizing spreads impulses, so that they are no white noise."""
+    soft, sharp = blurred(shapes(512), 6), shapes(512)
+    expected = effective_side(smaller(soft))
+    assert effective_side(smaller(salted(soft, share))) > 1.2 * expected
+    assert effective_side(smaller(without_impulses(salted(soft, share)))) == pytest.approx(expected, rel=0.1)
+    assert effective_side(smaller(without_impulses(salted(sharp, share)))) > 4 * expected
+
+
+@pytest.mark.parametrize("damage", [lambda p: p, sharpened, lambda p: grainy(p, 12), lambda p: grainy(p, 40)])
+def test_a_picture_without_impulses_keeps_its_detail(damage):
+    picture = damage(shapes())
+    assert without_impulses(picture) is picture
+    colours = np.repeat(picture[..., None], 3, axis=2)
+    assert without_impulses(colours) is colours
 
 
 @pytest.mark.parametrize("factor", [3, 4, 6])

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from exprbench import UserError
@@ -187,6 +188,15 @@ def test_a_damaged_file_of_scores_is_named(workspace, recipe):
     path = shard_path(workspace.scores("people"), 0)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"people.00000.parquet is damaged"):
+        select(workspace.root, recipe=recipe)
+
+
+@pytest.mark.parametrize("shard", [0, 1])
+def test_scores_of_an_earlier_version_without_a_column_are_named(workspace, recipe, shard):
+    fill(workspace, [[good()], [good()]])
+    path = shard_path(workspace.scores("cuts"), shard)
+    pq.write_table(pq.read_table(path).drop_columns(["joint_jump"]), path)
+    with pytest.raises(UserError, match=rf"{shard}.parquet is of an earlier version, without joint_jump;"):
         select(workspace.root, recipe=recipe)
 
 

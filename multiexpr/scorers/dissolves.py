@@ -1,0 +1,148 @@
+"""Dissolves: one take of a scene is blended into another one, often of the same people before the same background.
+
+Only the people change then, and their mean colours hardly do. But detail in a blend of two pictures follows from both:
+halfway, as much of it is lost as the two pictures differ, and what is left is a sum of both. People who move keep their
+detail, and their pictures in between are no sums. The energy of the detail, and its products with that of other frames,
+show this in one pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from multiexpr.scorers.jumps import halves
+
+GAPS_S = (0.32, 0.48, 0.64, 0.96, 1.28, 1.6, 1.92)  # times between the two pictures
+LONG_SIDE = 85  # of the pictures, in pixels: motion within a take during the dissolve is small at this size
+DETAIL = 4.0  # width in pixels of what is detail
+CELL = 6  # side of a cell in pixels
+SAME = 0.5  # correlation from which on two pictures of a cell are the same
+MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a level
+BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
+MIN_MOVING = 0.25  # share of the picture that two people who move take at least
+MIN_HALF = 0.05  # share of the cells of a half of the picture that moves
+MIN_WEIGHT = 0.1  # of each of the two pictures in a blend of both, halfway
+MIN_ADVANCE = 0.05  # of the blend, in each half of the time
+MIN_LOSS = 2 / 3  # of the detail that a blend loses halfway
+
+
+@dataclass(frozen=True)
+class _Detail:
+    """Detail of T pictures.
+
+    Attributes:
+        values: (T, cells, pixels).
+        levels: (T, cells) mean brightness.
+        halves: (4, cells) bool, the left, right, upper and lower half of the picture.
+    """
+
+    values: np.ndarray
+    levels: np.ndarray
+    halves: np.ndarray
+
+
+def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
+    """Return how much of what moves in T (H, W, 3) frames is blended into something else at once, and when.
+
+    It is the geometric mean of three shares, in [0, 1]: the loss of detail relative to that of a blend, the detail that
+    the two pictures explain, and the changed part of the cells that change during the clip. Of the whole picture and
+    its halves (left, right, upper, lower), the smallest counts: one of several people may just move. If a half does not
+    move, it is 0.
+    """
+    detail = _detail(frames)
+    products = _Products(detail.values)
+    gaps = [gap for gap in (2 * round(gap_s * fps / 2) for gap_s in GAPS_S) if 4 <= gap < len(frames)]
+    changed = {gap: _changed(products, gap) for gap in gaps}
+    moving = np.any([cells.any(0) for cells in changed.values()], axis=0) & np.ones(detail.levels.shape[1], bool)
+    if not all((moving & half).sum() > MIN_HALF * half.sum() for half in detail.halves):
+        return 0.0, -1
+    best = 0.0, -1
+    for gap in gaps:
+        shares = _blended(products, detail, changed[gap], moving, gap)
+        best = max(best, (float(shares.max()), int(shares.argmax()) + gap // 2))
+    return best
+
+
+def _detail(frames: Sequence[np.ndarray]) -> _Detail:
+    scale = min(1.0, LONG_SIDE / max(frames[0].shape[:2]))
+    size = [max(CELL, round(side * scale)) for side in frames[0].shape[1::-1]]
+    grid = size[0] // CELL, size[1] // CELL
+    values, levels = [], []
+    for frame in frames:
+        gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        fine = (small - cv2.GaussianBlur(small, (0, 0), DETAIL))[: grid[1] * CELL, : grid[0] * CELL]
+        values.append(fine.reshape(grid[1], CELL, grid[0], CELL).swapaxes(1, 2).reshape(-1, CELL * CELL))
+        levels.append(cv2.resize(small[: grid[1] * CELL, : grid[0] * CELL], grid, interpolation=cv2.INTER_AREA).ravel())
+    return _Detail(np.stack(values), np.stack(levels), halves(grid))
+
+
+class _Products:
+    """Mean products of the detail of two frames in each cell, computed once for each distance of the frames."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+        self.of_distance: dict[int, np.ndarray] = {}
+
+    def __call__(self, first: int, second: int, gap: int) -> np.ndarray:
+        """Return the products of the frames t + first and t + second for all t with a frame t + gap, (T - gap, cells).
+
+        `first` is not larger than `second`.
+        """
+        distance = second - first
+        if distance not in self.of_distance:
+            ends = self.values[distance:], self.values[: len(self.values) - distance]
+            self.of_distance[distance] = np.einsum("tcp,tcp->tc", *ends) / self.values.shape[2]
+        return self.of_distance[distance][first : first + len(self.values) - gap]
+
+
+def _changed(products: _Products, gap: int) -> np.ndarray:
+    """Return the cells with other detail after a gap, (T - gap, cells) bool."""
+    energy = (products(0, 0, gap) + products(gap, gap, gap)) / 2
+    same = products(0, gap, gap)
+    return (same < SAME * energy) & ((energy - same) / 2 > MIN_ENERGY)
+
+
+def _blended(products: _Products, detail: _Detail, changed: np.ndarray, moving: np.ndarray, gap: int) -> np.ndarray:
+    """Return for each frame how much of what moves is blended into the picture after a gap, (T - gap,)."""
+    halfway = detail.levels[gap // 2 : gap // 2 + len(changed)]
+    ends = detail.levels[: len(changed)], detail.levels[gap:]
+    between = (halfway > np.minimum(*ends) - BETWEEN_LEVELS) & (halfway < np.maximum(*ends) + BETWEEN_LEVELS)
+    smallest = np.where(_advances(products, changed, gap), 1.0, 0.0)
+    for region in [np.ones_like(moving), *detail.halves]:
+        share = (changed & between)[:, region].mean(1) / max(MIN_MOVING, moving[region].mean())
+        smallest = np.minimum(smallest, share * _likeness(products, changed & region, gap))
+    return np.cbrt(smallest)
+
+
+def _likeness(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:
+    """Return how much the frames halfway are like blends of those at both ends of a gap, (T - gap,), in [0, 1].
+
+    It is the loss of detail, relative to that of a blend, times the share of the detail that a sum of both explains.
+    """
+    half = gap // 2
+    aa, bb, mm, ab, am, bm = (
+        (products(*pair, gap) * cells).sum(1)
+        for pair in ((0, 0), (gap, gap), (half, half), (0, gap), (0, half), (half, gap))
+    )
+    energy = (aa + bb) / 2
+    loss = np.clip((energy - mm) / np.maximum((energy - ab) / 2, 1e-6), 0, 1)
+    determinant = np.maximum(aa * bb - ab**2, 1e-6)
+    first, second = (am * bb - bm * ab) / determinant, (bm * aa - am * ab) / determinant
+    explained = np.clip((first * am + second * bm) / np.maximum(mm, 1e-6), 0, 1)
+    return loss * explained * (np.minimum(first, second) > MIN_WEIGHT)
+
+
+def _advances(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:
+    """Return whether the second picture gains weight all the time and detail is lost, most halfway, (T - gap,) bool."""
+    aa, bb, ab = ((products(*pair, gap) * cells).sum(1) for pair in ((0, 0), (gap, gap), (0, gap)))
+    way = np.maximum(aa + bb - 2 * ab, 1e-6)
+    weights, energies = [], []
+    for t in (gap // 4, gap // 2, gap - gap // 4):
+        weights.append((((products(t, gap, gap) - products(0, t, gap)) * cells).sum(1) + aa - ab) / way)
+        energies.append((products(t, t, gap) * cells).sum(1))
+    advances = np.all(np.diff(weights, axis=0) > MIN_ADVANCE, axis=0)
+    loses = (aa + bb) / 2 - energies[1] > MIN_LOSS * way / 4
+    return advances & loses & (energies[1] < np.minimum(energies[0], energies[2]))

@@ -1,0 +1,164 @@
+"""Jump cuts and dissolves between takes of the same people, whose background stays as it is; slides."""
+
+import cv2
+import numpy as np
+import pytest
+
+from multiexpr.scorers.cuts import cell_colours
+from multiexpr.scorers.dissolves import largest_dissolve
+from multiexpr.scorers.jumps import grid_size, halves, largest_jumps
+from multiexpr.scorers.slides import largest_slide
+
+FPS = 12.5
+JUMP, GRADUAL = 0.2, 0.5  # limits of the default recipe
+
+
+def blobs(seed, shape, sigma):
+    rough = np.random.default_rng(seed).integers(0, 255, (*shape, 3), np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(rough, (0, 0), sigma), None, 0, 255, cv2.NORM_MINMAX)
+
+
+ROOM, PEOPLE = blobs(0, (144, 256), 15), [blobs(seed, (100, 64), 2.5) for seed in (1, 2)]
+
+
+def picture(moments, people=(0, 1)):
+    """Return a frame (144, 256, 3) of two people, each at a moment in seconds of slow, smooth movements."""
+    frame = ROOM.copy()
+    for person in people:
+        t = moments[person]
+        x = 30 + 130 * person + 7 * np.sin(1.7 * t + person) + 4 * np.sin(2.9 * t)
+        y = 22 + 6 * np.sin(1.3 * t + 2 * person) + 3 * np.cos(3.1 * t)
+        to_place = np.float32([[1, 0, x], [0, 1, y]])
+        frame = cv2.warpAffine(PEOPLE[person], to_place, (256, 144), frame, borderMode=cv2.BORDER_TRANSPARENT)
+    return frame
+
+
+def take(start, count):
+    """Return frames of both people from a moment in seconds on."""
+    return [picture([start + i / FPS] * 2) for i in range(count)]
+
+
+def jumps(frames):
+    return largest_jumps(frames, cell_colours(frames))
+
+
+def dissolved(first, second, start, count):
+    """Return two takes, of which the first is blended into the second from frame `start` on, in `count` frames."""
+    weights = np.clip((np.arange(len(first)) - start + 1) / (count + 1), 0, 1)
+    pairs = zip(first, second, weights, strict=True)
+    return [cv2.addWeighted(a, 1 - weight, b, weight, 0) for a, b, weight in pairs]
+
+
+def test_people_who_move_neither_jump_nor_dissolve():
+    frames = take(0, 60)
+    assert max(jumps(frames)[:2]) < 0.05
+    assert largest_dissolve(frames, FPS)[0] < GRADUAL
+
+
+@pytest.mark.parametrize("later_s", [1.2, 3.0, 7.5])
+def test_a_jump_cut_is_found_at_its_frame(later_s):
+    _, joint, frame = jumps([*take(0, 25), *take(25 / FPS + later_s, 25)])
+    assert joint > JUMP
+    assert frame == 25
+
+
+def test_a_jump_of_one_person_is_a_quick_movement():
+    frames = [picture((i / FPS, i / FPS + 3 * (i >= 25))) for i in range(50)]
+    assert jumps(frames)[:2] == (0, 0)
+
+
+def test_a_jump_of_the_only_person_counts_for_the_picture_but_is_not_joint():
+    frames = [picture([i / FPS + 40 * (i >= 25)] * 2, people=(1,)) for i in range(50)]
+    share, joint, frame = jumps(frames)
+    assert share > 0
+    assert (joint, frame) == (0, 25)
+
+
+@pytest.mark.parametrize("fps", [6, 8, 10, 15])
+def test_steps_of_a_low_frame_rate_are_no_jumps(fps):
+    frames = [picture([np.floor(i / FPS * fps) / fps] * 2) for i in range(60)]
+    assert max(jumps(frames)[:2]) < JUMP / 2
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_pause_of_the_recording_is_no_jump(count):
+    moments = [0.08 * (20 if 20 < i <= 20 + count else i) for i in range(60)]
+    assert max(jumps([picture([t] * 2) for t in moments])[:2]) < JUMP / 2
+
+
+def test_a_lamp_is_no_jump():
+    frames = [cv2.add(frame, (30.0 * (i >= 25),) * 3) for i, frame in enumerate(take(0, 50))]
+    assert max(jumps(frames)[:2]) < JUMP / 2
+
+
+@pytest.mark.parametrize("count", [5, 10, 18])
+@pytest.mark.parametrize("later_s", [5, 6, 12])
+def test_a_dissolve_between_takes_of_the_same_people_is_found_at_its_middle(count, later_s):
+    frames = dissolved(take(0, 60), take(later_s, 60), 20, count)
+    value, frame = largest_dissolve(frames, FPS)
+    assert value > GRADUAL
+    assert frame == pytest.approx(20 + count / 2, abs=5)
+
+
+def test_a_blend_of_takes_at_the_same_moment_is_none():
+    frames = take(0, 60)
+    assert largest_dissolve(dissolved(frames, take(0, 60), 20, 10), FPS)[0] < GRADUAL
+
+
+@pytest.mark.parametrize("side", [1, 9])
+def test_motion_blur_in_a_quick_movement_is_no_dissolve(side):
+    moments = np.cumsum([0.08 * (1 + 5 * np.exp(-(((i - 30) / 3) ** 2))) for i in range(60)])
+    speeds = np.gradient(moments)
+    frames = [
+        cv2.blur(picture([t] * 2), (1 + round(side * (speed / 0.08 - 1)), 1))
+        for t, speed in zip(moments, speeds, strict=True)
+    ]
+    assert largest_dissolve(frames, FPS)[0] < GRADUAL
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_short_clips_have_neither(count):
+    assert jumps(take(0, count)) == (0, 0, -1)
+    assert largest_dissolve(take(0, count), FPS)[0] == 0
+
+
+def test_tiny_frames_have_neither():
+    frames = [np.zeros((4, 6, 3), np.uint8)] * 20
+    assert jumps(frames) == (0, 0, -1)
+    assert largest_dissolve(frames, FPS) == (0, -1)
+
+
+def test_halves_of_a_grid():
+    assert grid_size(np.zeros((90, 160, 3))) == (24, 12)
+    assert grid_size(np.zeros((160, 90, 3))) == (12, 24)
+    left, right, upper, lower = halves((2, 2)).tolist()
+    assert (left, right) == ([True, False, True, False], [False, True, False, True])
+    assert (upper, lower) == ([True, True, False, False], [False, False, True, True])
+
+
+def slid(first, second, axis, start, count):
+    """Return frames in which the second picture pushes the first one out along an axis, from `start` on."""
+    frames, side = [], first.shape[axis]
+    for i in range(40):
+        offset = round(side * np.clip((i - start) / count, 0, 1))
+        frames.append(np.take(np.concatenate([first, second], axis), np.arange(offset, offset + side), axis))
+    return frames
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("count", [5, 8, 12])
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_slide_to_another_picture_is_found(axis, count, way):
+    first, second = blobs(3, (144, 256), 4), blobs(4, (144, 256), 4)
+    frames = [np.ascontiguousarray(np.flip(f, axis) if way < 0 else f) for f in slid(first, second, axis, 10, count)]
+    total, frame = largest_slide(frames, cell_colours(frames), FPS)
+    assert total == pytest.approx(1, abs=0.2)
+    assert frame == pytest.approx(10 + count / 2, abs=2)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_a_pan_is_no_slide(share):
+    scene = blobs(3, (144, 512), 4)
+    offsets = [round(256 * share * np.clip((i - 10) / 8, 0, 1)) for i in range(40)]
+    frames = [scene[:, offset : offset + 256] for offset in offsets]
+    assert largest_slide(frames, cell_colours(frames), FPS) == (0, -1)
