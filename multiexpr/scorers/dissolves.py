@@ -8,6 +8,7 @@ show this in one pass.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import cv2
 import numpy as np
@@ -22,10 +23,7 @@ SAME = 0.5  # correlation from which on two pictures of a cell are the same
 MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a level
 BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
 MIN_MOVING = 0.25  # share of the picture that two people who move take at least
-MIN_HALF = 0.05  # share of the cells of a half of the picture that moves
 MIN_WEIGHT = 0.1  # of each of the two pictures in a blend of both, halfway
-MIN_ADVANCE = 0.05  # of the blend, in each half of the time
-MIN_LOSS = 2 / 3  # of the detail that a blend loses halfway
 
 
 @dataclass(frozen=True)
@@ -48,20 +46,17 @@ def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, i
 
     It is the geometric mean of three shares, in [0, 1]: the loss of detail relative to that of a blend, the detail that
     the two pictures explain, and the changed part of the cells that change during the clip. Of the whole picture and
-    its halves (left, right, upper, lower), the smallest counts: one of several people may just move. If a half does not
-    move, it is 0.
+    its halves (left, right, upper, lower), the smallest counts but one: a person may hold a pose in both takes.
     """
     detail = _detail(frames)
     products = _Products(detail.values)
     gaps = [gap for gap in (2 * round(gap_s * fps / 2) for gap_s in GAPS_S) if 4 <= gap < len(frames)]
     changed = {gap: _changed(products, gap) for gap in gaps}
-    moving = np.any([cells.any(0) for cells in changed.values()], axis=0) & np.ones(detail.levels.shape[1], bool)
-    if not all((moving & half).sum() > MIN_HALF * half.sum() for half in detail.halves):
-        return 0.0, -1
+    moving = np.any([cells.any(0) for cells in changed.values()], axis=0)
     best = 0.0, -1
     for gap in gaps:
         shares = _blended(products, detail, changed[gap], moving, gap)
-        best = max(best, (float(shares.max()), int(shares.argmax()) + gap // 2))
+        best = max(best, (float(shares.max()), int(shares.argmax()) + gap // 2), key=itemgetter(0))
     return best
 
 
@@ -110,11 +105,11 @@ def _blended(products: _Products, detail: _Detail, changed: np.ndarray, moving: 
     halfway = detail.levels[gap // 2 : gap // 2 + len(changed)]
     ends = detail.levels[: len(changed)], detail.levels[gap:]
     between = (halfway > np.minimum(*ends) - BETWEEN_LEVELS) & (halfway < np.maximum(*ends) + BETWEEN_LEVELS)
-    smallest = np.where(_advances(products, changed, gap), 1.0, 0.0)
-    for region in [np.ones_like(moving), *detail.halves]:
-        share = (changed & between)[:, region].mean(1) / max(MIN_MOVING, moving[region].mean())
-        smallest = np.minimum(smallest, share * _likeness(products, changed & region, gap))
-    return np.cbrt(smallest)
+    regions = [np.ones_like(moving), *(half for half in detail.halves if half.any())]
+    shares = [(changed & between)[:, region].mean(1) / max(MIN_MOVING, moving[region].mean()) for region in regions]
+    blended = [share * _likeness(products, changed & r, gap) for share, r in zip(shares, regions, strict=True)]
+    smallest = np.sort(blended[1:], axis=0)[min(1, len(regions) - 2)]
+    return np.cbrt(np.minimum(blended[0], smallest))
 
 
 def _likeness(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:
@@ -133,16 +128,3 @@ def _likeness(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:
     first, second = (am * bb - bm * ab) / determinant, (bm * aa - am * ab) / determinant
     explained = np.clip((first * am + second * bm) / np.maximum(mm, 1e-6), 0, 1)
     return loss * explained * (np.minimum(first, second) > MIN_WEIGHT)
-
-
-def _advances(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:
-    """Return whether the second picture gains weight all the time and detail is lost, most halfway, (T - gap,) bool."""
-    aa, bb, ab = ((products(*pair, gap) * cells).sum(1) for pair in ((0, 0), (gap, gap), (0, gap)))
-    way = np.maximum(aa + bb - 2 * ab, 1e-6)
-    weights, energies = [], []
-    for t in (gap // 4, gap // 2, gap - gap // 4):
-        weights.append((((products(t, gap, gap) - products(0, t, gap)) * cells).sum(1) + aa - ab) / way)
-        energies.append((products(t, t, gap) * cells).sum(1))
-    advances = np.all(np.diff(weights, axis=0) > MIN_ADVANCE, axis=0)
-    loses = (aa + bb) / 2 - energies[1] > MIN_LOSS * way / 4
-    return advances & loses & (energies[1] < np.minimum(energies[0], energies[2]))

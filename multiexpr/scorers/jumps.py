@@ -60,7 +60,7 @@ def largest_jumps(frames: Sequence[np.ndarray], colours: np.ndarray) -> tuple[fl
     moves = moves[moves.sum(1) > MIN_MOVING * moves.shape[1] / 2]
     repeats = _repeats(steps)
     shares = [(0.0, 0.0, -1)]
-    for t in range(BEFORE, len(stays) + BEFORE):
+    for t in range(NEIGHBOURS + 1, len(steps) - NEIGHBOURS - 1):
         stayed = stays[t - BEFORE] > steps[t] / 2
         jumped = stayed & (steps[t] / repeats[t] > _neighbours(double, t, 2) + LEVELS)
         parts = (moves & jumped).sum(1) / moves.sum(1)
@@ -113,5 +113,4 @@ def _neighbours(changes: np.ndarray, step: int, length: int) -> np.ndarray:
         length: steps of a change.
     """
     end = step + 1 - length
-    near = np.concatenate([changes[max(0, end - NEIGHBOURS) : end], changes[step + 1 : step + 1 + NEIGHBOURS]])
-    return near.max(0)
+    return np.maximum(changes[end - NEIGHBOURS : end].max(0), changes[step + 1 : step + 1 + NEIGHBOURS].max(0))

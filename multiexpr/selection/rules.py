@@ -232,7 +232,8 @@ RULES = (
          meaning="largest share of the picture, or of what moves in each half of it, that jumps at once",
          at_least=False),
     Rule(name="gradual_cut", scorer="cuts", threshold="cuts.max_gradual", column_measure=_column("gradual"),
-         meaning="largest share of the picture that changes straight to another", at_least=False),
+         meaning="largest share of the picture that changes straight to another", at_least=False,
+         unless=("blocky",)),  # a codec takes detail and restores it at key frames
     Rule(name="few_faces", scorer="motion", threshold="motion.min_seen", person_column="face_seen",
          meaning="share of frames that show the face", without_people=0.0),
     Rule(name="inexpressive", scorer="motion", threshold="motion.min_expression", person_column="face_expression",
