@@ -15,11 +15,12 @@ import numpy as np
 
 from multiexpr.scorers.jumps import halves
 
-GAPS_S = (0.32, 0.48, 0.64, 0.96, 1.28, 1.6, 1.92)  # times between the two pictures
+GAPS_S = (0.48, 0.64, 0.96, 1.28, 1.6, 1.92)  # times between the two pictures
 LONG_SIDE = 85  # of the pictures, in pixels: motion within a take during the dissolve is small at this size
 DETAIL = 4.0  # width in pixels of what is detail
 CELL = 6  # side of a cell in pixels
 SAME = 0.5  # correlation from which on two pictures of a cell are the same
+MIN_CELLS = 40  # of a picture, for shares of them to be steady
 MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a level
 BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
 MIN_MOVING = 0.25  # share of the picture that two people who move take at least
@@ -49,8 +50,10 @@ def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, i
     its halves (left, right, upper, lower), the smallest counts but one: a person may hold a pose in both takes.
     """
     detail = _detail(frames)
+    if detail.levels.shape[1] < MIN_CELLS:
+        return 0.0, -1
     products = _Products(detail.values)
-    gaps = [gap for gap in (2 * round(gap_s * fps / 2) for gap_s in GAPS_S) if 4 <= gap < len(frames)]
+    gaps = [gap for gap in (2 * round(gap_s * fps / 2) for gap_s in GAPS_S) if gap < len(frames)]
     changed = {gap: _changed(products, gap) for gap in gaps}
     moving = np.any([cells.any(0) for cells in changed.values()], axis=0)
     best = 0.0, -1
@@ -105,11 +108,10 @@ def _blended(products: _Products, detail: _Detail, changed: np.ndarray, moving: 
     halfway = detail.levels[gap // 2 : gap // 2 + len(changed)]
     ends = detail.levels[: len(changed)], detail.levels[gap:]
     between = (halfway > np.minimum(*ends) - BETWEEN_LEVELS) & (halfway < np.maximum(*ends) + BETWEEN_LEVELS)
-    regions = [np.ones_like(moving), *(half for half in detail.halves if half.any())]
+    regions = [np.ones_like(moving), *detail.halves]
     shares = [(changed & between)[:, region].mean(1) / max(MIN_MOVING, moving[region].mean()) for region in regions]
     blended = [share * _likeness(products, changed & r, gap) for share, r in zip(shares, regions, strict=True)]
-    smallest = np.sort(blended[1:], axis=0)[min(1, len(regions) - 2)]
-    return np.cbrt(np.minimum(blended[0], smallest))
+    return np.cbrt(np.minimum(blended[0], np.sort(blended[1:], axis=0)[1]))
 
 
 def _likeness(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:

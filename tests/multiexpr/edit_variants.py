@@ -62,6 +62,7 @@ MOVING: dict[str, Clip] = {
     "fps_24_in_30": (["d10", "d12"], "fps=24,fps=30", 30),
     "fps_8_in_25": (["d12", "d13"], "fps=8,fps=25", 25),
     "three_times_slower": (["d13", "d12"], "setpts=3*PTS,minterpolate=fps=25:mi_mode=blend", 25),
+    "twice_as_slow": (["d10", "d11"], "setpts=2*PTS,fps=25", 25),
     "pauses": (["d3", "d11"], "select='not(between(t,1,1.2)+between(t,2,2.15))',fps=25", 25),
 }  # fmt: skip
 
