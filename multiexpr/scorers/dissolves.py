@@ -46,9 +46,9 @@ class _Detail:
 def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
     """Return how much of what moves in T (H, W, 3) frames is blended into something else at once, and when.
 
-    It is `SCALE` times the geometric mean of three shares: the loss of detail relative to that of a blend, the detail that
-    the two pictures explain, and the changed part of the cells that change during the clip. Of the whole picture and
-    its halves (left, right, upper, lower), the smallest counts but one: a person may hold a pose in both takes.
+    It is `SCALE` times the geometric mean of three shares: the loss of detail relative to that of a blend, the detail
+    that the two pictures explain, and the changed part of the cells that change during the clip. Of the whole picture
+    and its halves (left, right, upper, lower), the smallest counts but one: a person may hold a pose in both takes.
     """
     detail = _detail(frames)
     if detail.levels.shape[1] < MIN_CELLS:
