@@ -190,7 +190,7 @@ class KeepCuts:
 
     max_cut: float = 27.0
     max_jump: float = 0.2
-    max_gradual: float = 0.53
+    max_gradual: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ MIN_CELLS = 40  # of a picture, for shares of them to be steady
 MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a level
 BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
 MIN_MOVING = 0.25  # share of the picture that two people who move take at least
+SCALE = 0.95  # to the scale of the other gradual cuts: motion reaches 0.51 without it, dissolves 0.54 and more
 MIN_WEIGHT = 0.1  # of each of the two pictures in a blend of both, halfway
 
 
@@ -45,9 +46,9 @@ class _Detail:
 def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
     """Return how much of what moves in T (H, W, 3) frames is blended into something else at once, and when.
 
-    It is the geometric mean of three shares, in [0, 1]: the loss of detail relative to that of a blend, the detail that
-    the two pictures explain, and the changed part of the cells that change during the clip. Of the whole picture and
-    its halves (left, right, upper, lower), the smallest counts but one: a person may hold a pose in both takes.
+    It is `SCALE` times the geometric mean of three shares: the loss of detail relative to that of a blend, the detail
+    that the two pictures explain, and the changed part of the cells that change during the clip. Of the whole picture
+    and its halves (left, right, upper, lower), the smallest counts but one: a person may hold a pose in both takes.
     """
     detail = _detail(frames)
     if detail.levels.shape[1] < MIN_CELLS:
@@ -111,7 +112,7 @@ def _blended(products: _Products, detail: _Detail, changed: np.ndarray, moving: 
     regions = [np.ones_like(moving), *detail.halves]
     shares = [(changed & between)[:, region].mean(1) / max(MIN_MOVING, moving[region].mean()) for region in regions]
     blended = [share * _likeness(products, changed & r, gap) for share, r in zip(shares, regions, strict=True)]
-    return np.cbrt(np.minimum(blended[0], np.sort(blended[1:], axis=0)[1]))
+    return SCALE * np.cbrt(np.minimum(blended[0], np.sort(blended[1:], axis=0)[1]))
 
 
 def _likeness(products: _Products, cells: np.ndarray, gap: int) -> np.ndarray:

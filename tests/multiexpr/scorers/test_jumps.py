@@ -10,7 +10,7 @@ from multiexpr.scorers.jumps import grid_size, halves, largest_jumps
 from multiexpr.scorers.slides import largest_slide
 
 FPS = 12.5
-JUMP, GRADUAL = 0.2, 0.53  # limits of the default recipe
+JUMP, GRADUAL = 0.2, 0.5  # limits of the default recipe
 
 
 def blobs(seed, shape, sigma):

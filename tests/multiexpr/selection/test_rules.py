@@ -102,7 +102,7 @@ TALL = 0.8
         ("cut", {"cut": 27.0}, {"cut": 27.01}),
         ("jump_cut", {"jump": 0.2}, {"jump": 0.201}),
         ("jump_cut", {"joint_jump": 0.2}, {"joint_jump": 0.201}),
-        ("gradual_cut", {"gradual": 0.53}, {"gradual": 0.531}),
+        ("gradual_cut", {"gradual": 0.5}, {"gradual": 0.501}),
         ("few_faces", {"face_seen": [1.0, 0.8]}, {"face_seen": [1.0, 0.79]}),
         ("small_faces", {"face_px": [200.0, 64.0]}, {"face_px": [200.0, 63.9]}),
         ("small_faces", {"face_px": [200.0, 64.0], "face_seen": [1.0, 0.8]}, {"face_px": [200.0, 63.0],
