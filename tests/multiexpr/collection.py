@@ -95,7 +95,7 @@ def raw_collection(root, shared, *, seconds=SECONDS):
     clips = {
         "two.mp4": (two, "kept"),
         "frozen.mp4": ([two[10]] * count, "inexpressive"),
-        "blurred.mp4": (blurred(two, 8), "blurred"),
+        "blurred.mp4": (blurred(two, 6), "blurred"),  # with 8, the people detector is at its threshold
         "dark.mp4": ([(f * 0.2).astype(np.uint8) for f in two], "dark"),
         "one.mp4": (single["d10"], "few_people"),
         "pair_a.mp4": (side_by_side(single["d10"], single["trump"]), "kept"),
