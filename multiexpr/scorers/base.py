@@ -8,6 +8,8 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 DIGITS = 4  # decimals of stored scores
+GOLDEN_RATIO = (1 + 5**0.5) / 2
+MARGIN = 0.1  # share of a part of a clip at both of its ends in which no scattered time is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,16 @@ class Scorer(Protocol):
 def evenly_spaced(duration_s: float, count: int) -> tuple[float, ...]:
     """Return the times in seconds of the middles of `count` equal parts of a clip."""
     return tuple(round((i + 0.5) / count * duration_s, 3) for i in range(count))
+
+
+def scattered(duration_s: float, count: int) -> tuple[float, ...]:
+    """Return a time in seconds in each of `count` equal parts of a clip, at places that do not repeat.
+
+    Equal distances can miss damage that comes back every few frames: with 10 frames of 100, all are at the same place
+    of a cycle of 5, as that of film in interlaced video. Multiples of the golden ratio are at all places.
+    """
+    places = (MARGIN + (1 - 2 * MARGIN) * ((i + 0.5) * GOLDEN_RATIO % 1) for i in range(count))
+    return tuple(round((i + place) / count * duration_s, 3) for i, place in enumerate(places))
 
 
 def constant_rate(duration_s: float, fps: float) -> tuple[float, ...]:

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from multiexpr.recipe import ScoreDamage
-from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spaced, rounded, rounded_all
+from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, rounded, rounded_all, scattered
 from multiexpr.scorers.edges import noise_to_detail
 
-VERSION = "damage-4"
+VERSION = "damage-5"
 FULL_SIZE = 1 << 16  # more pixels than a side has
 BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
 BLOCK = 8  # side of the blocks that codecs transform
@@ -58,7 +58,7 @@ class DamageScorer:
         return {"version": VERSION, **asdict(self.params)}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        return Frames(times_s=evenly_spaced(facts["length_s"], self.params.num_frames), short_side=FULL_SIZE)
+        return Frames(times_s=scattered(facts["length_s"], self.params.num_frames), short_side=FULL_SIZE)
 
     def start(self, facts: Row) -> "_Measurement":  # noqa: D102
         return _Measurement()

@@ -10,7 +10,7 @@ from exprbench.weights import TRUST
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, load_recipe
 from multiexpr.scorers import container, make_scorers
-from multiexpr.scorers.base import constant_rate, evenly_spaced, rounded, rounded_all
+from multiexpr.scorers.base import constant_rate, evenly_spaced, rounded, rounded_all, scattered
 
 SETTINGS = {
     "people.model": {"people"},
@@ -149,8 +149,17 @@ def test_what_each_scorer_asks_for():
     }
 
 
+@pytest.mark.parametrize("cadence", [3, 4, 5, 6])
+@pytest.mark.parametrize(("duration_s", "fps"), [(4.0, 25), (4.0, 30), (5.0, 30), (2.4, 25), (10.0, 24), (20.0, 30)])
+def test_scattered_times_are_at_more_than_half_of_the_places_of_a_cadence(duration_s, fps, cadence):
+    times = scattered(duration_s, 10)
+    assert all(i * duration_s / 10 < t < (i + 1) * duration_s / 10 for i, t in enumerate(times))
+    assert len({round(t * fps) % cadence for t in times}) >= cadence / 2 + 1
+
+
 def test_times_of_a_clip():
     assert evenly_spaced(4.0, 2) == (1.0, 3.0)
+    assert scattered(4.0, 2) == (1.494, 2.883)
     assert constant_rate(1.0, 4) == (0.0, 0.25, 0.5, 0.75)
     assert constant_rate(1.0, 12.5)[-1] < 1.0
     assert constant_rate(0.01, 4) == (0.0,)
