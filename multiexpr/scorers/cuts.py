@@ -24,7 +24,7 @@ from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.jumps import grid_size, largest_jumps
 from multiexpr.scorers.slides import largest_slide
 
-VERSION = "cuts-8"
+VERSION = "cuts-9"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
 GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts

@@ -25,6 +25,7 @@ MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a l
 BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
 MIN_MOVING = 0.25  # share of the picture that two people who move take at least
 SCALE = 0.95  # to the scale of the other gradual cuts: motion reaches 0.51 without it, dissolves 0.54 and more
+MAX_EXPOSURE = 2.0  # factor by which the exposure changes in a scene
 MIN_WEIGHT = 0.1  # of each of the two pictures in a blend of both, halfway
 
 
@@ -75,7 +76,18 @@ def _detail(frames: Sequence[np.ndarray]) -> _Detail:
         fine = (small - cv2.GaussianBlur(small, (0, 0), DETAIL))[: grid[1] * CELL, : grid[0] * CELL]
         values.append(fine.reshape(grid[1], CELL, grid[0], CELL).swapaxes(1, 2).reshape(-1, CELL * CELL))
         levels.append(cv2.resize(small[: grid[1] * CELL, : grid[0] * CELL], grid, interpolation=cv2.INTER_AREA).ravel())
-    return _Detail(np.stack(values), np.stack(levels), halves(grid))
+    return _Detail(np.stack(values) / _exposures(np.stack(levels))[:, None, None], np.stack(levels), halves(grid))
+
+
+def _exposures(levels: np.ndarray) -> np.ndarray:
+    """Return the exposure of T frames relative to the usual one, (T,), from the levels (T, cells).
+
+    A change of exposure changes all detail, like a blend. It also changes the contrast between cells, which two takes
+    of the same people share.
+    """
+    contrasts = levels.std(1)
+    exposures = contrasts / max(float(np.median(contrasts)), 1e-6)
+    return np.clip(exposures, 1 / MAX_EXPOSURE, MAX_EXPOSURE).astype(np.float32)
 
 
 class _Products:

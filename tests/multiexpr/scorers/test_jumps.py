@@ -105,6 +105,14 @@ def test_a_blend_of_takes_at_the_same_moment_is_none():
     assert largest_dissolve(dissolved(frames, take(0, 60), 20, 10), FPS)[0] < GRADUAL
 
 
+@pytest.mark.parametrize("gain", [0.6, 1.4, 1.8])
+@pytest.mark.parametrize("count", [1, 4, 10])
+def test_a_change_of_exposure_is_no_dissolve(gain, count):
+    gains = np.interp(np.arange(60), (20, 20 + count), (1 / max(gain, 1), gain / max(gain, 1)))
+    frames = [np.rint(frame * g).astype(np.uint8) for frame, g in zip(take(0, 60), gains, strict=True)]
+    assert largest_dissolve(frames, FPS)[0] < GRADUAL
+
+
 @pytest.mark.parametrize("exposure_s", [0.0, 0.02, 0.04])
 def test_motion_blur_in_a_quick_movement_is_no_dissolve(exposure_s):
     """The people move at up to 25 pixels per second, and six times as fast for a moment."""
