@@ -20,11 +20,12 @@ import pyarrow as pa
 from multiexpr.recipe import ScoreCuts
 from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_all
 from multiexpr.scorers.dissolves import largest_dissolve
+from multiexpr.scorers.exposure import exposure_steps, without_exposure
 from multiexpr.scorers.frame_damage import without_bars
 from multiexpr.scorers.jumps import grid_size, largest_jumps
 from multiexpr.scorers.slides import largest_slide
 
-VERSION = "cuts-9"
+VERSION = "cuts-10"
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
 GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
@@ -32,7 +33,6 @@ STRAY_SHARE, STRAY_LEVELS = 0.15, 1.0  # largest distance from the straight way,
 RETREAT = 0.15  # largest step back, as a share of the way
 FADE_S = 1.0  # longest half of a fade through a uniform picture
 FLASH = 2  # steps after which the picture is as before a flash
-MAX_EXPOSURE = 2.0  # factor by which the contrast changes with the exposure
 SHOT_RATIO = 1.5  # a gradual cut changes a cell more than the motion before and after it by this factor
 
 
@@ -87,7 +87,7 @@ class _Measurement:
         gradual, gradual_at = largest_gradual_cut(frames, cells, self.params.fps)
         times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
         changes = content_changes(frames, self.params.fps)
-        hard = hard_cuts(changes * stays_changed(cells), self.times_s[1:], self.params.ratio)
+        hard = hard_cuts(changes * (stays_changed(cells) & ~exposure_steps(cells)), self.times_s[1:], self.params.ratio)
         jumps = {"jump": rounded(jump), "joint_jump": rounded(joint_jump)}
         return {**hard, **jumps, "gradual": rounded(gradual), **times}
 
@@ -192,7 +192,7 @@ def _straight_share(cells: np.ndarray, start: int, end: int) -> float:
     way = cells[end] - cells[start]
     length = np.abs(way).mean(-1)
     changed = (length > CHANGED_LEVELS) & (length > SHOT_RATIO * _motion_around(cells, start, end))
-    changed &= _without_exposure(cells[start], cells[end]) > CHANGED_LEVELS
+    changed &= without_exposure(cells[start], cells[end]) > CHANGED_LEVELS
     if changed.mean() < 0.1:
         return 0.0
     inner = cells[start + 1 : end]
@@ -200,15 +200,6 @@ def _straight_share(cells: np.ndarray, start: int, end: int) -> float:
     stray = np.abs(inner - cells[start] - progress[..., None] * way).mean(-1).max(0)
     advances = (np.diff(progress, axis=0) > -RETREAT).all(0)
     return float((changed & (stray < STRAY_SHARE * length + STRAY_LEVELS) & advances).mean())
-
-
-def _without_exposure(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the change of cells (cells, 3) beyond a change of exposure, which is the same for all cells, (cells,)."""
-    deviations = before - before.mean()
-    gain = float((deviations * after).mean() / max(float((deviations**2).mean()), 1e-6))
-    if not 1 / MAX_EXPOSURE < gain < MAX_EXPOSURE:
-        return np.abs(after - before).mean(-1)
-    return np.abs(after - after.mean() - gain * deviations).mean(-1)
 
 
 def _motion_around(cells: np.ndarray, start: int, end: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from operator import itemgetter
 import cv2
 import numpy as np
 
+from multiexpr.scorers.exposure import MAX_EXPOSURE
 from multiexpr.scorers.jumps import halves
 
 GAPS_S = (0.48, 0.64, 0.96, 1.28, 1.6, 1.92)  # times between the two pictures
@@ -25,7 +26,6 @@ MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a l
 BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
 MIN_MOVING = 0.25  # share of the picture that two people who move take at least
 SCALE = 0.95  # to the scale of the other gradual cuts: motion reaches 0.51 without it, dissolves 0.54 and more
-MAX_EXPOSURE = 2.0  # factor by which the exposure changes in a scene
 MIN_WEIGHT = 0.1  # of each of the two pictures in a blend of both, halfway
 
 

@@ -14,6 +14,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from multiexpr.scorers.exposure import exposure_steps
+
 CELLS = 12  # along the short side of a frame, and twice as many along its long side
 SMOOTHING = 1.0  # width in pixels of the blur that removes noise
 LONG = 5  # steps between the frames that show whether a cell stays changed
@@ -58,13 +60,13 @@ def largest_jumps(frames: Sequence[np.ndarray], colours: np.ndarray) -> tuple[fl
     colour_steps = np.abs(np.diff(colours, axis=0)).mean(-1)
     moves = halves(grid_size(frames[0])) & (steps.max(0) > MOVING_LEVELS)
     moves = moves[moves.sum(1) > MIN_MOVING * moves.shape[1] / 2]
-    repeats = _repeats(steps)
+    repeats, is_exposure = _repeats(steps), exposure_steps(colours)
     shares = [(0.0, 0.0, -1)]
     for t in range(NEIGHBOURS + 1, len(steps) - NEIGHBOURS - 1):
         stayed = stays[t - BEFORE] > steps[t] / 2
         jumped = stayed & (steps[t] / repeats[t] > _neighbours(double, t, 2) + LEVELS)
         parts = (moves & jumped).sum(1) / moves.sum(1)
-        if len(parts) and parts.min() >= MIN_PART:
+        if len(parts) and parts.min() >= MIN_PART and not is_exposure[t]:
             limit = COLOUR_RATIO * _neighbours(colour_steps, t, 1) + COLOUR_LEVELS
             share = float((stayed & (colour_steps[t] / repeats[t] > limit)).mean())
             shares.append((share, float(parts.min()) if len(parts) == 4 else 0.0, t + 1))

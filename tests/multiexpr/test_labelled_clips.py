@@ -13,7 +13,7 @@ FLOORS = {  # smallest precision and recall of what is kept and of each stage; s
     "tool": GOAL,
     "variants": GOAL,
     "unseen": {"kept": 0.9, "people": 0.9, "sharp": 0.85, "quality": 0.9, "cut": 0.9, "expressive": 0.9},
-    "people": {"kept": 0.5, "people": 0.9, "quality": 0.9, "expressive": 0.9},
+    "people": {"kept": 0.95, "people": 0.9, "quality": 0.9, "cut": 0.9, "expressive": 0.9},
 }
 # Smallest area under the curve of the aesthetic score.
 AREAS = {"tool": 0.95, "variants": 0.95, "unseen": 0.9, "people": 0.9}

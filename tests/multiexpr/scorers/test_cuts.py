@@ -172,13 +172,17 @@ def test_a_flash_is_no_cut_of_any_kind(length):
     assert columns["jump"] <= 0.2
 
 
-def test_a_change_of_exposure_is_no_gradual_cut():
+@pytest.mark.parametrize("steps", [1, 2, 6])
+def test_a_change_of_exposure_is_no_cut_of_any_kind(steps):
     frames = talking(0, 40)
-    ramp = np.clip((np.arange(40) - 15) / 6, 0, 1)
+    ramp = np.clip((np.arange(40) - 15) / steps, 0, 1)
     brighter = [
         np.clip(f.astype(float) * (0.6 + 0.4 * r), 0, 255).astype(np.uint8) for f, r in zip(frames, ramp, strict=True)
     ]
-    assert score(brighter)["gradual"] <= 0.5
+    columns = score(brighter)
+    assert columns["cut"] < 10
+    assert max(columns["jump"], columns["joint_jump"]) <= 0.2
+    assert columns["gradual"] <= 0.5
 
 
 @pytest.mark.parametrize("level", [0.0, 255.0])

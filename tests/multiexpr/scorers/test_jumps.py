@@ -107,10 +107,11 @@ def test_a_blend_of_takes_at_the_same_moment_is_none():
 
 @pytest.mark.parametrize("gain", [0.6, 1.4, 1.8])
 @pytest.mark.parametrize("count", [1, 4, 10])
-def test_a_change_of_exposure_is_no_dissolve(gain, count):
+def test_a_change_of_exposure_is_neither_a_jump_nor_a_dissolve(gain, count):
     gains = np.interp(np.arange(60), (20, 20 + count), (1 / max(gain, 1), gain / max(gain, 1)))
     frames = [np.rint(frame * g).astype(np.uint8) for frame, g in zip(take(0, 60), gains, strict=True)]
     assert largest_dissolve(frames, FPS)[0] < GRADUAL
+    assert max(jumps(frames)[:2]) < JUMP
 
 
 @pytest.mark.parametrize("exposure_s", [0.0, 0.02, 0.04])
