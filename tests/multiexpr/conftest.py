@@ -1,5 +1,6 @@
 import pytest
 
+from exprbench import weights
 from multiexpr.recipe import load_recipe
 from multiexpr.storage.columns import from_row
 from multiexpr.storage.workspace import Workspace
@@ -15,6 +16,19 @@ def recipe():
 @pytest.fixture
 def workspace(tmp_path):
     return Workspace(tmp_path / "out")
+
+
+@pytest.fixture
+def model_files(tmp_path, monkeypatch):
+    """Folder of model files that are made up, instead of those of the machine, which may have none."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in ("yolov8n.onnx", *(model.filename for model in weights.ALL.values())):
+        (folder / name).write_text(name)
+    (folder / "yolov8n.pt").unlink()  # only published files of this kind are loaded
+    monkeypatch.setenv("EXPRBENCH_WEIGHTS", str(folder))
+    monkeypatch.setattr(weights, "require", weights.locate)
+    return folder
 
 
 @pytest.fixture(scope="session")

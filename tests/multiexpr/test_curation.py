@@ -30,7 +30,7 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def steps(monkeypatch):
+def steps(monkeypatch, model_files):
     """The steps taken, in order, none of which does anything: (name, recipe, other arguments)."""
     taken = []
 
@@ -195,7 +195,7 @@ def test_errors_are_retried_once_by_all_ranks_of_a_job(workspace, steps, monkeyp
     assert times[0] == times[1] > 1.7e9
 
 
-def test_what_is_left_is_said_with_how_to_go_on(workspace):
+def test_what_is_left_is_said_with_how_to_go_on(workspace, model_files):
     fill(workspace, [[good()] * 2, [good()] * 3])
     assert unfinished(workspace.root) == ["score: 2 shards are not complete; the same command processes the rest"]
     select(workspace.root)

@@ -173,7 +173,7 @@ def change(verb, workspace, **options):
 
 
 @pytest.mark.parametrize("verb", [multiexpr.score, multiexpr.select, multiexpr.caption, multiexpr.export])
-def test_a_workspace_that_another_run_changes_is_refused(drawn, workspace, verb):
+def test_a_workspace_that_another_run_changes_is_refused(drawn, workspace, model_files, verb):
     multiexpr.index(drawn, workspace.root, execution=ExecutionConfig(workers=0))
     if verb in (multiexpr.caption, multiexpr.export):
         multiexpr.select(workspace.root)

@@ -206,7 +206,7 @@ def test_tars_of_a_larger_dataset_before_are_removed(tmp_path, monkeypatch):
         ("folder", ["score.people.model=nowhere"], ["| people | nowhere | not on this machine |"]),
     ],
 )
-def test_the_card_names_what_was_used(made, kind, settings, lines):
+def test_the_card_names_what_was_used(made, model_files, kind, settings, lines):
     write_json(made.source, {"root": "/nowhere", "kind": kind, "options": {}})
     write_card(made, load_recipe(None, settings), [])
     card = (made.dataset / "README.md").read_text()

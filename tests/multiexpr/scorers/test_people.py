@@ -168,7 +168,7 @@ def test_the_scorer_asks_for_the_middles_of_equal_parts_at_the_networks_size():
     assert (wanted.long_side, wanted.short_side) == (320, 0)
 
 
-def test_scores_depend_on_the_models_file_and_on_every_setting(tmp_path, trusted):
+def test_scores_depend_on_the_models_file_and_on_every_setting(tmp_path, trusted, model_files):
     def fingerprint(*settings):
         recipe = with_model(tmp_path / "m.pt", *settings)
         return make_scorers(recipe, Models(recipe))[0].fingerprint()
