@@ -91,14 +91,14 @@ def sharpest_side(gray: np.ndarray, cells: int = 4, share: float = 0.2) -> float
 
 
 @cache
-def _averages(length: int, cells: int) -> np.ndarray:
+def averages(length: int, cells: int) -> np.ndarray:
     """Return the weights (cells, length) of means over equal parts; `cv2.resize` itself is slow for uneven parts."""
     return cv2.resize(np.eye(length, dtype=np.float32), (length, cells), interpolation=cv2.INTER_AREA)
 
 
 def _strongest_regions(gray: np.ndarray, cells: int) -> np.ndarray:
     """Return the mean gradient energies (N, S) of the half of cells x cells regions with the strongest edges."""
-    rows, columns = (_averages(length - 2, cells) for length in gray.shape)
+    rows, columns = (averages(length - 2, cells) for length in gray.shape)
     maps = [rows @ energy @ columns.T for energy in gradient_energies(gray)]
     energies = np.stack(maps, axis=-1).reshape(-1, len(SCALES)).astype(np.float64)
     return energies[np.argsort(energies[:, -1])[len(energies) // 2 :]]

@@ -14,6 +14,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from multiexpr.scorers.edges import averages
 from multiexpr.scorers.exposure import exposure_steps
 
 CELLS = 12  # along the short side of a frame, and twice as many along its long side
@@ -86,14 +87,9 @@ def _smooth_pictures(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _changes(pictures: Sequence[np.ndarray], steps: int) -> np.ndarray:
     """Return how much cells of pictures change over a number of steps, (T - steps, cells): means over their pixels."""
     grid = grid_size(pictures[0])
-    rows, columns = (_averages(length, cells) for length, cells in zip(pictures[0].shape, grid[::-1], strict=True))
+    rows, columns = (averages(length, cells) for length, cells in zip(pictures[0].shape, grid[::-1], strict=True))
     pairs = zip(pictures[:-steps], pictures[steps:], strict=True)
     return np.stack([(rows @ cv2.absdiff(before, after) @ columns.T).ravel() for before, after in pairs])
-
-
-def _averages(length: int, cells: int) -> np.ndarray:
-    """Return the weights (cells, length) of means over equal parts; `cv2.resize` itself is slow for uneven parts."""
-    return cv2.resize(np.eye(length, dtype=np.float32), (length, cells), interpolation=cv2.INTER_AREA)
 
 
 def _repeats(steps: np.ndarray) -> np.ndarray:
