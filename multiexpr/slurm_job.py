@@ -28,7 +28,7 @@ from multiexpr.storage.workspace import Workspace
 SAMPLE = 64  # number of videos
 SAMPLED_SHARDS = 8
 MEMORY_MARGIN, TIME_MARGIN = 1.5, 2.0
-BUSY = 1.5  # load per core from which on processes wait for each other
+BUSY = 0.75  # load per core of other programs, from which on the processes of the sample wait for them
 START_S = 600.0  # added to the time of a task: loading models, and waiting for the shards of other tasks
 GIB = 1 << 30
 VALUED = ("--tasks", "--sbatch", "--workers")  # options with a value that the command of a task does not repeat
@@ -92,6 +92,7 @@ def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> Sam
     rows = list(_sample_rows(workspace, list(sizes)))
     num_workers = min(workers, num_cores(), len(rows))
     execution = ExecutionConfig(workers=num_workers)
+    _warn_if_busy()
     say(f"submit: curating {len(rows)} of {sum(sizes.values()):,} videos with {num_workers} workers to measure them")
     with tempfile.TemporaryDirectory(prefix="multiexpr-") as folder, _peak_memory() as peak:
         sample = Workspace(Path(folder) / "sample")
@@ -103,7 +104,6 @@ def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> Sam
         curation.select(sample.root, recipe=recipe)
         curation.export(sample.root, recipe=recipe, execution=execution)
         core_s = _core_s(sample, num_workers) / len(rows)
-    _warn_if_busy()
     own, all_workers = peak
     return SampleCost(
         num_videos=sum(sizes.values()), num_sampled=len(rows), core_s=core_s, own_bytes=own,
@@ -112,7 +112,7 @@ def measure_sample(workspace: Workspace, recipe: Recipe, *, workers: int) -> Sam
 
 
 def _warn_if_busy() -> None:
-    """Print a line if other processes used the cores too: the times, which are of the clock, are too long then."""
+    """Print a line if other programs use the cores: the times, which are of the clock, are too long then."""
     load = os.getloadavg()[0]
     if load > BUSY * num_cores():
         say(f"submit: this machine is busy (load {load:.0f} on {num_cores()} cores), so the time limit is longer than "

@@ -139,10 +139,10 @@ class FaceTracker:
             people = [p for p in self._active(t) if t not in p.faces]
             taken = [p.faces[t].box for p in self.people if t in p.faces]
             faces = self._faces_in(frame, _squares(people, t, crop), taken)
-            looks = [Appearance(frame, face) for face in faces]
-            costs = [[_follow_cost(p, t, *pair) for pair in zip(faces, looks, strict=True)] for p in people]
+            appearances = [Appearance(frame, face) for face in faces]
+            costs = [[_follow_cost(p, t, *pair) for pair in zip(faces, appearances, strict=True)] for p in people]
             for i, j in _min_cost_pairs(costs):
-                self._accept(people[i], t, faces[j], looks[j])
+                self._accept(people[i], t, faces[j], appearances[j])
 
     def _faces_in(self, frame: np.ndarray, squares: list[Square], taken: list[Box]) -> list[Face]:
         faces: list[Face] = []
@@ -159,16 +159,16 @@ class FaceTracker:
         for box in self.landmarker.search(frame):
             face = self._face_at(frame, box, [*taken, *(f.box for f in faces)])
             faces += [face] if face else []
-        looks = [Appearance(frame, face) for face in faces]
+        appearances = [Appearance(frame, face) for face in faces]
         absent = [p for p in self.people if t not in p.faces]
-        costs = [[_reappearance_cost(p, appearance) for appearance in looks] for p in absent]
+        costs = [[_reappearance_cost(p, appearance) for appearance in appearances] for p in absent]
         known = {j: absent[i] for i, j in _min_cost_pairs(costs)}
         for j, face in enumerate(faces):
-            person = known.get(j) or _Person(looks[j].colours, looks[j])
+            person = known.get(j) or _Person(appearances[j].colours, appearances[j])
             if j not in known:
                 self.people.append(person)
             self._track_backwards(person, t, face)
-            self._accept(person, t, face, looks[j])
+            self._accept(person, t, face, appearances[j])
 
     def _face_at(self, frame: np.ndarray, box: Box, taken: list[Box]) -> Face | None:
         """Return the face in a detector's box, None if it is already tracked or the landmarker does not confirm it."""

@@ -24,19 +24,9 @@ from multiexpr.recipe import Recipe
 
 RESTRICTIONS = {"SAFE_LOAD": True, "AUTOINSTALL": False, "ONLINE": False}  # names of constants in its modules
 PERSON = "person"
-ANIMALS = (
-    "bird",
-    "cat",
-    "dog",
-    "horse",
-    "sheep",
-    "cow",
-    "elephant",
-    "bear",
-    "zebra",
-    "giraffe",
-    "teddy bear",
-)  # of COCO
+ANIMALS = {  # of the classes of COCO
+    "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "teddy bear",
+}  # fmt: skip
 FILE_NAMES = ("{}.pt", "{}.engine", "{}.onnx", "{}_openvino_model", "{}_int8_openvino_model")
 MAX_PEOPLE = 100
 
@@ -93,7 +83,7 @@ class Models:
         self.device = device
 
     @cached_property
-    def _people(self) -> tuple["Detector", list[int]]:
+    def _people(self) -> tuple[Detector, list[int]]:
         params = self.recipe.score.people
         return load_people(find_people_model(params.model), image_size=params.image_size, device=self.device)
 
@@ -261,6 +251,7 @@ def load_people(path: Path, *, image_size: int, device: str) -> tuple[Detector, 
 
 
 def _load(path: Path, image_size: int, device: str) -> "UltralyticsDetector":
+    """Return a detector that ultralytics loads, after it has processed a picture: some files fail only then."""
     restrict_ultralytics()
     from ultralytics import SETTINGS, YOLO
     from ultralytics.utils.events import events

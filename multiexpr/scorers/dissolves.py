@@ -69,14 +69,16 @@ def _detail(frames: Sequence[np.ndarray]) -> _Detail:
     scale = min(1.0, LONG_SIDE / max(frames[0].shape[:2]))
     size = [max(CELL, round(side * scale)) for side in frames[0].shape[1::-1]]
     grid = size[0] // CELL, size[1] // CELL
-    values, levels = [], []
+    all_values, all_levels = [], []
     for frame in frames:
         gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         fine = (small - cv2.GaussianBlur(small, (0, 0), DETAIL))[: grid[1] * CELL, : grid[0] * CELL]
-        values.append(fine.reshape(grid[1], CELL, grid[0], CELL).swapaxes(1, 2).reshape(-1, CELL * CELL))
-        levels.append(cv2.resize(small[: grid[1] * CELL, : grid[0] * CELL], grid, interpolation=cv2.INTER_AREA).ravel())
-    return _Detail(np.stack(values) / _exposures(np.stack(levels))[:, None, None], np.stack(levels), halves(grid))
+        all_values.append(fine.reshape(grid[1], CELL, grid[0], CELL).swapaxes(1, 2).reshape(-1, CELL * CELL))
+        whole = small[: grid[1] * CELL, : grid[0] * CELL]
+        all_levels.append(cv2.resize(whole, grid, interpolation=cv2.INTER_AREA).ravel())
+    levels = np.stack(all_levels)
+    return _Detail(np.stack(all_values) / _exposures(levels)[:, None, None], levels, halves(grid))
 
 
 def _exposures(levels: np.ndarray) -> np.ndarray:

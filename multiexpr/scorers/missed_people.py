@@ -16,11 +16,11 @@ from multiexpr.recipe import KeepPeople
 
 USUAL = KeepPeople()  # faces are searched in frames in which fewer people count by these thresholds
 SEARCHED_SIDE = 360  # short side in pixels of the frames in which faces are searched
-BUST = 2.0  # height of head and shoulders over that of a face: a person whose face is seen shows at least these
+UPPER_BODY = 2.0  # size of head and shoulders relative to the face: a person whose face is seen shows at least these
 
 
 def missed_people(pictures: Sequence[np.ndarray], found: Sequence[np.ndarray], models: Models) -> list[np.ndarray]:
-    """Return head and shoulders of people who are found by their faces only, (n, 5) for each picture.
+    """Return the upper bodies of people who are found by their faces only, (n, 5) for each picture.
 
     A picture is searched if too few people are found in it. If the first of these has no such faces, the people are not
     there, and the others are not searched.
@@ -34,14 +34,14 @@ def missed_people(pictures: Sequence[np.ndarray], found: Sequence[np.ndarray], m
     for i, (picture, people) in enumerate(zip(pictures, found, strict=True)):
         counting = people[(people[:, 4] >= USUAL.min_confidence) & (people[:, 3] - people[:, 1] >= USUAL.min_height)]
         if len(counting) < USUAL.min_people:
-            missed[i] = _busts(picture, counting, models)
+            missed[i] = _upper_bodies(picture, counting, models)
             if not len(missed[i]):
                 break
     return missed
 
 
-def _busts(picture: np.ndarray, counting: np.ndarray, models: Models) -> np.ndarray:
-    """Return head and shoulders (n, 5) of the faces of a picture outside of the boxes of people who count."""
+def _upper_bodies(picture: np.ndarray, counting: np.ndarray, models: Models) -> np.ndarray:
+    """Return the upper bodies (n, 5) of the faces of a picture outside of the boxes of people who count."""
     height, width = picture.shape[:2]
     scale = min(1.0, SEARCHED_SIDE / min(height, width))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -53,7 +53,7 @@ def _busts(picture: np.ndarray, counting: np.ndarray, models: Models) -> np.ndar
         return np.zeros((0, 5))
     animals = models.animals([picture])[0]
     animals = animals[animals[:, 4] >= USUAL.min_confidence]
-    return np.array([_bust(face) for face in faces if not _is_inside(face, animals)]).reshape(-1, 5)
+    return np.array([_upper_body(face) for face in faces if not _is_inside(face, animals)]).reshape(-1, 5)
 
 
 def _is_face(landmarker: Landmarker, picture: np.ndarray, box: Box) -> bool:
@@ -68,8 +68,8 @@ def _is_inside(face: np.ndarray, boxes: np.ndarray) -> bool:
     return bool(((boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])).any())
 
 
-def _bust(face: np.ndarray) -> np.ndarray:
-    """Return head and shoulders (5,) of a face in [0, 1] of the picture, with the confidence of a confirmed face."""
+def _upper_body(face: np.ndarray) -> np.ndarray:
+    """Return the upper body (5,) of a face in [0, 1] of the picture, with the confidence of a confirmed face."""
     x0, y0, x1, y1 = face
-    wider, taller = (BUST - 1) / 2 * (x1 - x0), (BUST - 1) / 2 * (y1 - y0)
+    wider, taller = (UPPER_BODY - 1) / 2 * (x1 - x0), (UPPER_BODY - 1) / 2 * (y1 - y0)
     return np.array([*np.clip([x0 - wider, y0 - taller, x1 + wider, y1 + taller], 0, 1), CONFIRMED_SCORE])

@@ -34,7 +34,7 @@ def test_the_script_asks_for_what_the_sample_needed_and_a_margin():
     assert lines[-2:] == ["#SBATCH --partition=cpu", "exec multiexpr curate 'my videos'"]
 
 
-@pytest.mark.parametrize(("load", "is_busy"), [(2.0, False), (25.0, True)])
+@pytest.mark.parametrize(("load", "is_busy"), [(1.0, False), (25.0, True)])
 def test_a_sample_that_is_measured_on_a_busy_machine_says_so(monkeypatch, capsys, load, is_busy):
     monkeypatch.setattr("os.getloadavg", lambda: (load, 1.0, 1.0))
     monkeypatch.setattr("multiexpr.slurm_job.num_cores", lambda: 2)

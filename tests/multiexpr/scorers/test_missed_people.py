@@ -43,9 +43,9 @@ def missed(models, *people):
 
 
 def test_a_person_is_found_by_the_face_that_is_in_no_box():
-    ((bust,),) = missed(FakeModels([LEFT_FACE, RIGHT_FACE]), [LEFT])
-    assert bust[:4] == pytest.approx([352 / 640, 42 / 360, 544 / 640, 234 / 360])  # twice as wide and high as the face
-    assert bust[4] == 0.7
+    ((body,),) = missed(FakeModels([LEFT_FACE, RIGHT_FACE]), [LEFT])
+    assert body[:4] == pytest.approx([352 / 640, 42 / 360, 544 / 640, 234 / 360])  # twice as wide and high as the face
+    assert body[4] == 0.7
 
 
 def test_faces_are_not_searched_if_enough_people_are_found():
