@@ -62,12 +62,13 @@ def test_the_aesthetic_score_ranks_clean_clips_above_degraded_ones(labelled_set)
 
 @pytest.fixture
 def tool_set(labelled_set):
-    name, labelled = labelled_set
-    if name != "tool":
-        pytest.skip("about clips of ../shared/tools/curation_set.py")
-    return labelled
+    return labelled_set[1]
 
 
+ON_TOOL = pytest.mark.parametrize("labelled_set", ["tool"], indirect=True)
+
+
+@ON_TOOL
 def test_too_few_faces_are_those_of_no_people_or_of_people_who_leave_the_picture_or_the_shot(tool_set):
     failed = {name for name, row in tool_set.verdicts.items() if "few_faces" in row["reasons"]}
     expected = {name for name, label in tool_set.labels.items() if not label["people"] or label["cut"]}
@@ -75,6 +76,7 @@ def test_too_few_faces_are_those_of_no_people_or_of_people_who_leave_the_picture
     assert failed == (expected | {"panned_photo"}) - {"jump_cut"}  # after it, the people are in the same places
 
 
+@ON_TOOL
 def test_the_tracks_of_a_photograph_do_not_count(tool_set):
     verdicts = tool_set.verdicts
     assert verdicts["two_live_one_photo"]["people"] == [1, 2]
