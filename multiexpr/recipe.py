@@ -78,7 +78,7 @@ class ScoreAesthetics:
 class ScoreCuts:
     """Parameters of the detection of cuts inside a clip."""
 
-    fps: float = setting(12.5, above=0)
+    fps: float = setting(30.0, above=0)
     long_side: int = setting(256, above=0)
     ratio: float = 3.0
 
@@ -189,7 +189,7 @@ class KeepCuts:
     """Thresholds on cuts inside a clip."""
 
     max_cut: float = 27.0
-    max_jump: float = 0.2
+    max_jump: float = 0.1
     max_gradual: float = 0.5
 
 

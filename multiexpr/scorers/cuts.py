@@ -3,7 +3,7 @@
 Hard cuts are those of PySceneDetect's adaptive detector. PySceneDetect has no detector of dissolves, wipes and jumps in
 one scene; for these, frames are divided into cells, whose mean colours and detail are followed over time.
 
-- In a jump cut, what moves is elsewhere after one step, and stays there; see `multiexpr.scorers.jumps`.
+- In a jump cut, what moves is elsewhere from one frame to the next; see `multiexpr.scorers.jumps`.
 - In a gradual cut, the colours of most cells move from those of one shot straight to those of the other: all of them at
   once in a dissolve or a fade, one after the other in a wipe. The colours of a moving scene take other ways, and a
   change of exposure is the same for all cells. A fade through a uniform picture also lowers the contrast for a moment.
@@ -12,6 +12,7 @@ one scene; for these, frames are divided into cells, whose mean colours and deta
 """
 
 from dataclasses import asdict
+from math import ceil
 
 import cv2
 import numpy as np
@@ -22,10 +23,11 @@ from multiexpr.scorers.base import Frames, Row, constant_rate, rounded, rounded_
 from multiexpr.scorers.dissolves import largest_dissolve
 from multiexpr.scorers.exposure import exposure_steps, without_exposure
 from multiexpr.scorers.frame_damage import without_bars
-from multiexpr.scorers.jumps import grid_size, largest_jumps
+from multiexpr.scorers.jumps import grid_size, largest_jump
 from multiexpr.scorers.slides import largest_slide
 
-VERSION = "cuts-10"
+VERSION = "cuts-11"
+FPS = 12.5  # frames per second, about, between which hard and gradual cuts are looked for
 NEIGHBOURS = 2  # number of changes before, and after, that a change of the frame is compared with
 GAPS_S = (0.4, 0.64, 0.96, 1.44, 2.0)  # durations of gradual cuts
 CHANGED_LEVELS = 12.0  # change of a cell's colour, 0 to 255, that counts
@@ -40,16 +42,15 @@ class CutScorer:
     """Scorer of cuts.
 
     `cut` is PySceneDetect's content value of the largest sudden change: the mean change of hue, saturation and
-    brightness, 0 to 255. `jump` is the largest share of cells whose colours jump at once, `joint_jump` that of moving
-    cells, in the half of the picture (left, right, upper, lower) with the fewest. `gradual` is the largest share of
-    cells whose colours move straight from one shot to another, or of what moves that dissolves, or of the side by which
-    the picture slides.
+    brightness, 0 to 255. `jump` is the largest share of moving cells that jump at once. `gradual` is the largest share
+    of cells whose colours move straight from one shot to another, or of what moves that dissolves, or of the side by
+    which the picture slides.
     """
 
     name = "cuts"
     costly = True
     columns = [  # noqa: RUF012
-        *((name, pa.float64()) for name in ("cut", "jump", "joint_jump", "gradual")),
+        *((name, pa.float64()) for name in ("cut", "jump", "gradual")),
         *((name, pa.list_(pa.float64())) for name in ("cut_times_s",)),
         *((name, pa.float64()) for name in ("jump_s", "gradual_s")),
     ]
@@ -61,15 +62,22 @@ class CutScorer:
         return {"version": VERSION, **asdict(self.params)}
 
     def frames(self, facts: Row) -> Frames:  # noqa: D102
-        return Frames(times_s=constant_rate(facts["length_s"], self.params.fps), long_side=self.params.long_side)
+        times_s = constant_rate(facts["length_s"], self._rate(facts))
+        return Frames(times_s=times_s, long_side=self.params.long_side)
 
     def start(self, facts: Row) -> "_Measurement":  # noqa: D102
-        return _Measurement(self.params)
+        return _Measurement(self.params, self._rate(facts))
+
+    def _rate(self, facts: Row) -> float:
+        """Return the largest rate up to that of the recipe at which the clip's frames are at equal distances."""
+        fps = max(facts["fps"], 1.0)
+        return fps / ceil(fps / self.params.fps - 0.01)
 
 
 class _Measurement:
-    def __init__(self, params: ScoreCuts) -> None:
+    def __init__(self, params: ScoreCuts, fps: float) -> None:
         self.params = params
+        self.fps = fps
         self.times_s: list[float] = []
         self.frames: list[np.ndarray] = []
 
@@ -82,17 +90,21 @@ class _Measurement:
 
     def compute(self) -> Row:
         frames = without_bars(self.frames)
+        jump, jump_at = largest_jump(frames, self.fps)
+        step = max(1, round(self.fps / FPS))
+        frames, fps, times_s = frames[::step], self.fps / step, self.times_s[::step]
         cells = cell_colours(frames)
-        jump, joint_jump, jump_at = largest_jumps(frames, cells)
-        gradual, gradual_at = largest_gradual_cut(frames, cells, self.params.fps)
-        times = {"jump_s": rounded(self._time(jump_at)), "gradual_s": rounded(self._time(gradual_at))}
-        changes = content_changes(frames, self.params.fps)
-        hard = hard_cuts(changes * (stays_changed(cells) & ~exposure_steps(cells)), self.times_s[1:], self.params.ratio)
-        jumps = {"jump": rounded(jump), "joint_jump": rounded(joint_jump)}
-        return {**hard, **jumps, "gradual": rounded(gradual), **times}
+        gradual, gradual_at = largest_gradual_cut(frames, cells, fps)
+        changes = content_changes(frames, fps) * (stays_changed(cells) & ~exposure_steps(cells))
+        return {
+            **hard_cuts(changes, times_s[1:], self.params.ratio),
+            **{"jump": rounded(jump), "jump_s": _time(self.times_s, jump_at)},
+            **{"gradual": rounded(gradual), "gradual_s": _time(times_s, gradual_at)},
+        }
 
-    def _time(self, index: int) -> float:
-        return self.times_s[index] if 0 <= index < len(self.times_s) else float("nan")
+
+def _time(times_s: list[float], index: int) -> float | None:
+    return rounded(times_s[index]) if 0 <= index < len(times_s) else None
 
 
 def largest_gradual_cut(frames: list[np.ndarray], cells: np.ndarray, fps: float) -> tuple[float, int]:

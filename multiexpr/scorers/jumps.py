@@ -1,34 +1,41 @@
-"""Jump cuts: time is left out of a scene, so that everything that moves is elsewhere in the next frame.
+"""Jump cuts: time is left out of a scene, so that what moves is elsewhere in the next frame.
 
-Frames are divided into cells. A cell jumps if it changes in one step more than in twice the time before and after, and
-stays changed. Real motion starts and ends over several frames. A step of two frames among steps of one, as in a video
-of 15 frames per second stored at 25, is no jump. A step from a repeated frame is divided by its repetitions.
+An edit lasts one frame, however fast the frames are; a quick movement spans several. So all frames of a clip are
+compared, up to 30 per second. Dense optical flow explains most of a movement, of a camera as well, but not that a face
+has another pose and expression from one frame to the next. What flow and a change of exposure leave unexplained is
+averaged over cells. A cell jumps if much more is left in one step than in all steps of a third of a second before and
+after, and if it stays changed, in contrast to a flash.
 
-An edit changes everything that moves, and a quick movement that of one person. So a jump counts only if each half of
-the picture that moves (left, right, upper, lower) has its part in it.
+Repeated frames are left out: a video of 15 frames per second that is stored at 25 has them between steps of equal size.
+A step after more repeats than usual, as in a recording that stalls, is divided by their number.
+
+An edit changes everything that moves, and a quick movement that of one person. So each half of the picture (left,
+right, upper, lower) has to have its part in a jump. Where one of two people jumps, a codec codes the whole picture
+again, and changes the other person a little, as it does the background; a part has to exceed that.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from multiexpr.scorers.edges import averages
-from multiexpr.scorers.exposure import exposure_steps
+from multiexpr.scorers.flow import MIN_SIDE, moved, small_pictures, unexplained
 
 CELLS = 12  # along the short side of a frame, and twice as many along its long side
-SMOOTHING = 1.0  # width in pixels of the blur that removes noise
-LONG = 5  # steps between the frames that show whether a cell stays changed
-BEFORE = 2  # of these steps, those before the jump
-NEIGHBOURS = 3  # number of changes before, and after, that a step is compared with
-LEVELS = 1.0  # by which a step exceeds them, 0 to 255
-MOVING_LEVELS = 2.0  # largest step of a cell that moves
-STILL_LEVELS = 1.0  # largest step of all cells in a repeated frame
+AROUND_S = 0.36  # time before, and after, a step that it is compared with
+RATIO, LEVELS = 2.0, 1.0  # by which a step exceeds those around it, the latter in levels, 0 to 255
+EDGE = 2  # steps at both ends of a clip with too few around them
+LONG, BEFORE = 5, 1  # steps between the frames that show whether a cell stays changed, and of these before the jump
+MOVING_LEVELS, MOVING_STEPS = 1.5, 3  # a cell moves if this number of steps exceed these levels
+STILL_LEVELS = 0.6  # largest step of all cells to a repeated frame
+REPEAT_SHARE, REPEAT_REACH = 0.1, 3  # share of the largest of this number of steps before, and after, in a repeat
 LONGEST_REPEAT = 5  # steps; a longer one is a still, and what follows is a cut
-MIN_MOVING = 0.02  # share of the cells of a half of the picture that moves
-MIN_PART = 0.05  # share of the moving cells of each half that jumps in a jump cut
-COLOUR_RATIO, COLOUR_LEVELS = 2.0, 2.0  # the mean colour of a cell jumps by more than its neighbours by these
+MIN_MOVING = 0.5  # share of the cells that are taken to move at least: a blink is a large part of a still portrait
+MIN_HALF = 0.02  # share of the cells of a half of the picture that moves
+MIN_PART = 0.015  # share of the moving cells of each half that jumps in a jump cut
+CODED_AGAIN, MAX_CODED_AGAIN = 0.15, 3.0  # quantile of the cells of a side that shows a codec's change; most of it
 
 
 def grid_size(frame: np.ndarray) -> tuple[int, int]:
@@ -43,72 +50,74 @@ def halves(size: tuple[int, int]) -> np.ndarray:
     return np.stack([x < size[0] / 2, x >= size[0] / 2, y < size[1] / 2, y >= size[1] / 2])
 
 
-def largest_jumps(frames: Sequence[np.ndarray], colours: np.ndarray) -> tuple[float, float, int]:
-    """Return how much jumps in the largest jump cut of T (H, W, 3) frames, and its frame.
+def largest_jump(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
+    """Return the largest share of the moving cells of T (H, W, 3) frames that jump at once, and the frame after it.
 
-    Args:
-        frames: T frames.
-        colours: mean colours (T, cells, 3) of their cells.
-
-    Returns:
-        the share of cells whose colours jump, the smallest share of moving cells of a half of the picture that jump,
-        and the number of the frame after the larger one. The latter is 0 if a half does not move, and -1 its frame.
+    The share is 0 if one half of the picture does not move or has no part in it; the frame is then -1.
     """
-    if len(frames) <= LONG:
-        return 0.0, 0.0, -1
-    pictures = _smooth_pictures(frames)
-    steps, double, stays = (_changes(pictures, n) for n in (1, 2, LONG))
-    colour_steps = np.abs(np.diff(colours, axis=0)).mean(-1)
-    moves = halves(grid_size(frames[0])) & (steps.max(0) > MOVING_LEVELS)
-    moves = moves[moves.sum(1) > MIN_MOVING * moves.shape[1] / 2]
-    repeats, is_exposure = _repeats(steps), exposure_steps(colours)
-    shares = [(0.0, 0.0, -1)]
-    for t in range(NEIGHBOURS + 1, len(steps) - NEIGHBOURS - 1):
-        stayed = stays[t - BEFORE] > steps[t] / 2
-        jumped = stayed & (steps[t] / repeats[t] > _neighbours(double, t, 2) + LEVELS)
-        parts = (moves & jumped).sum(1) / moves.sum(1)
-        if len(parts) and parts.min() >= MIN_PART and not is_exposure[t]:
-            limit = COLOUR_RATIO * _neighbours(colour_steps, t, 1) + COLOUR_LEVELS
-            share = float((stayed & (colour_steps[t] / repeats[t] > limit)).mean())
-            shares.append((share, float(parts.min()) if len(parts) == 4 else 0.0, t + 1))
-    return max(s[0] for s in shares), max(s[1] for s in shares), max(shares, key=lambda s: max(s[:2]))[2]
+    pictures = small_pictures(frames)
+    if len(pictures) <= max(LONG, MOVING_STEPS) or min(pictures[0].shape) < MIN_SIDE:
+        return 0.0, -1
+    changes, stays = _changes(pictures, 1), _changes(pictures, LONG)
+    moves = np.partition(changes, -MOVING_STEPS, axis=0)[-MOVING_STEPS] > MOVING_LEVELS
+    regions = halves(grid_size(pictures[0]))
+    parts = regions & moves
+    if (parts.sum(1) <= MIN_HALF * regions.sum(1)).any():
+        return 0.0, -1
+    steps = np.flatnonzero(~_are_repeats(changes))
+    rest = np.array([_means(unexplained(pictures[t], moved(pictures[t + 1], pictures[t]))) for t in steps])
+    repeats, around, best = _repeats(steps), round(AROUND_S * fps), (0.0, -1)
+    for i in range(EDGE, len(steps) - EDGE):
+        step, neighbours = rest[i] / repeats[i], _without(rest[max(0, i - around) : i + 1 + around], min(i, around))
+        if (step @ parts.T < (neighbours @ parts.T).max(0)).any():
+            continue
+        excess = step - RATIO * neighbours.max(0) - LEVELS
+        stayed = stays[min(max(steps[i] - BEFORE, 0), len(stays) - 1)] > changes[steps[i]] / 2
+        jumps = moves & stayed & (excess > 0)
+        joint = jumps & (excess > _coded_again(rest[i], regions[0]))
+        if ((parts & joint).sum(1) >= MIN_PART * parts.sum(1)).all():
+            best = max(best, (float(jumps.mean() / max(moves.mean(), MIN_MOVING)), int(steps[i]) + 1))
+    return best
 
 
-def _smooth_pictures(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return smoothed gray pictures (H, W) float32 of frames, without changes of brightness that most pixels share."""
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    pictures = [cv2.GaussianBlur(gray, (5, 5), SMOOTHING).astype(np.float32) for gray in grays]
-    steps = [float(np.median((after - before)[::4, ::4])) for before, after in pairwise(pictures)]
-    for picture, brightness in zip(pictures, np.cumsum([0.0, *steps]).tolist(), strict=True):
-        np.subtract(picture, brightness, out=picture)
-    return pictures
+def _without(rows: np.ndarray, i: int) -> np.ndarray:
+    return np.concatenate([rows[:i], rows[i + 1 :]])
+
+
+def _coded_again(rest: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Return how much a codec changes the left and the right side of a picture by coding all of it again, (cells,)."""
+    quantiles = [min(float(np.quantile(rest[side], CODED_AGAIN)), MAX_CODED_AGAIN) for side in (left, ~left)]
+    return np.where(left, *quantiles)
 
 
 def _changes(pictures: Sequence[np.ndarray], steps: int) -> np.ndarray:
     """Return how much cells of pictures change over a number of steps, (T - steps, cells): means over their pixels."""
-    grid = grid_size(pictures[0])
-    rows, columns = (averages(length, cells) for length, cells in zip(pictures[0].shape, grid[::-1], strict=True))
     pairs = zip(pictures[:-steps], pictures[steps:], strict=True)
-    return np.stack([(rows @ cv2.absdiff(before, after) @ columns.T).ravel() for before, after in pairs])
+    return np.stack([_means(cv2.absdiff(before, after)) for before, after in pairs])
+
+
+def _means(picture: np.ndarray) -> np.ndarray:
+    """Return the means of the cells of a picture (H, W), (cells,)."""
+    grid = grid_size(picture)
+    rows, columns = (averages(length, cells) for length, cells in zip(picture.shape, grid[::-1], strict=True))
+    return (rows @ picture.astype(np.float32) @ columns.T).ravel()
+
+
+def _are_repeats(changes: np.ndarray) -> np.ndarray:
+    """Return which changes of cells (N, cells) lead to a repeated frame, (N,) bool: codecs change it a little."""
+    means = changes.mean(1)
+    largest = sliding_window_view(np.pad(means, REPEAT_REACH), REPEAT_REACH).max(1)
+    before, after = largest[: len(means)], largest[REPEAT_REACH + 1 :]
+    return (changes.max(1) < STILL_LEVELS) | (means < REPEAT_SHARE * np.minimum(before, after))
 
 
 def _repeats(steps: np.ndarray) -> np.ndarray:
-    """Return, for each of the steps of cells (T - 1, cells), for how many steps the frame before it was shown."""
-    repeats = np.ones(len(steps))
-    still = steps.max(1) < STILL_LEVELS
-    for t in range(1, len(steps)):
-        if still[t - 1] and repeats[t - 1] < LONGEST_REPEAT:
-            repeats[t] = repeats[t - 1] + 1
-    return repeats
-
-
-def _neighbours(changes: np.ndarray, step: int, length: int) -> np.ndarray:
-    """Return the largest changes of cells near a step that do not include it, (cells,).
+    """Return for how long the frame before each step is shown, relative to the usual one, (N,), at least 1.
 
     Args:
-        changes: of cells over `length` steps each, (N, cells).
-        step: number of the step.
-        length: steps of a change.
+        steps: numbers of the N steps that are not between repeated frames, ascending.
     """
-    end = step + 1 - length
-    return np.maximum(changes[end - NEIGHBOURS : end].max(0), changes[step + 1 : step + 1 + NEIGHBOURS].max(0))
+    if not len(steps):
+        return np.ones(0)
+    shown = np.minimum(np.diff(steps, prepend=-1), LONGEST_REPEAT)
+    return np.maximum(shown / max(float(np.median(shown)), 1), 1)

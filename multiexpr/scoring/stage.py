@@ -29,6 +29,15 @@ def passes_rules(row: Row, scorer: str, recipe: Recipe) -> bool:
     return not any(rule.fails(rule.measure(columns, recipe.keep), recipe.keep)[0] for rule in rules)
 
 
+def passes(scorers: list[Scorer]) -> list[list[Scorer]]:
+    """Return the scorers for which a clip is decoded at the same time: all cheap ones, then each costly one.
+
+    A costly scorer has a size and rate of its own, and needs only the clips that pass the rules on all earlier ones.
+    """
+    cheap = [scorer for scorer in scorers if not scorer.costly]
+    return [cheap, *([scorer] for scorer in scorers if scorer.costly)]
+
+
 class ClipScorer:
     """All scorers of a worker process; networks are loaded when the first clip needs them."""
 
@@ -50,8 +59,8 @@ class ClipScorer:
         """
         task = _ClipTask(self.recipe, dict(known), set(needed), score_all)
         if task.measure_container(video):
-            for costly in (False, True):
-                if not task.run_scorers(video, [scorer for scorer in self.scorers if scorer.costly == costly]):
+            for scorers in passes(self.scorers):
+                if not task.run_scorers(video, scorers):
                     break
         return {"scores": task.scores, "errors": task.errors, "seconds": task.seconds}
 
@@ -318,7 +327,8 @@ def fingerprints(scorers: list[Scorer]) -> dict[str, str]:
     facts = {"length_s": 1.0, "width": 1, "height": 1, "fps": 1.0}
     hashes = {container.NAME: sha256_json(container.fingerprint())}
     for scorer in scorers:
-        size = largest_size([other.frames(facts) for other in scorers if other.costly == scorer.costly])
+        together = next(group for group in passes(scorers) if scorer in group)
+        size = largest_size([other.frames(facts) for other in together])
         try:
             hashes[scorer.name] = sha256_json([scorer.fingerprint(), size.short_side, size.long_side])
         except ItemError as error:

@@ -109,15 +109,6 @@ def _median_people(columns: Columns, keep: Keep) -> np.ndarray:
     return np.where(num_frames > 0, medians, np.nan)
 
 
-def _jump(columns: Columns, keep: Keep) -> np.ndarray:
-    """Return how much jumps at once, (N,): of the picture, or of both halves of what moves if there are two people.
-
-    A quick movement of one person is in all halves of the person, and two people hardly move at the same moment.
-    """
-    several = _median_people(columns, keep) >= 2
-    return np.where(several, np.maximum(columns["jump"], columns["joint_jump"]), columns["jump"])
-
-
 def _of_person(rule: "Rule", columns: Columns, keep: Keep) -> np.ndarray:
     """Return the value of the deciding person, (N,); see `deciding_person`."""
     index = deciding_person(rule, columns, keep)
@@ -228,9 +219,9 @@ RULES = (
          meaning="probability that a frame is unsafe", at_least=False),
     Rule(name="cut", scorer="cuts", threshold="cuts.max_cut", column_measure=_column("cut"),
          meaning="largest sudden change between frames, 0 to 255", at_least=False),
-    Rule(name="jump_cut", scorer="cuts", threshold="cuts.max_jump", column_measure=_jump,
-         meaning="largest share of the picture, or of what moves in each half of it, that jumps at once",
-         at_least=False),
+    Rule(name="jump_cut", scorer="cuts", threshold="cuts.max_jump", column_measure=_column("jump"),
+         meaning="largest share of what moves that jumps at once", at_least=False,
+         unless=("noisy",)),  # a codec changes noise at key frames
     Rule(name="gradual_cut", scorer="cuts", threshold="cuts.max_gradual", column_measure=_column("gradual"),
          meaning="largest share of the picture that changes straight to another", at_least=False,
          unless=("blocky",)),  # a codec takes detail and restores it at key frames
@@ -266,7 +257,7 @@ READS = {  # columns that the rules read, by scorer
     "musiq": ("musiq",),
     "overlays": ("text", "watermark", "inset"),
     "nsfw": ("nsfw",),
-    "cuts": ("cut", "jump", "joint_jump", "gradual"),
+    "cuts": ("cut", "jump", "gradual"),
     "motion": (*(rule.person_column for rule in PERSON_RULES), "face_speaking"),
 }
 

@@ -51,7 +51,7 @@ def scores():
         "noise": 1.0, "grain": 0.0, "blockiness": 0.1, "combing": 0.0, "halos": 0.0,
         "enlargement": 1.0, "source_px": 720.0,
         "effective_px": 300.0, "luma": 0.4, "photomotion": 7.0,
-        "cut": 0.0, "jump": 0.0, "joint_jump": 0.0, "gradual": 0.0,
+        "cut": 0.0, "jump": 0.0, "gradual": 0.0,
         "face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_effective_px": [100.0, 80.0],
         "face_clipped": [0.0, 0.1], "face_crushed": [0.0, 0.1], "face_luma": [0.4, 0.3], "face_speaking": [None, None],
         "text": 0.0, "watermark": 0.0, "inset": 0.0, "nsfw": 0.0,

@@ -47,7 +47,7 @@ def good(**changes):
                    "enlargement": 1.0, "source_px": 720.0},
         "sharpness": {"effective_px": 300.0, "sharpness": 100.0, "luma": 0.4},
         "photomotion": {"photomotion": 7.0},
-        "cuts": {"cut": 0.0, "jump": 0.0, "joint_jump": 0.0, "gradual": 0.0, "cut_times_s": []},
+        "cuts": {"cut": 0.0, "jump": 0.0, "gradual": 0.0, "cut_times_s": []},
         "motion": {"face_seen": [1.0, 0.9], "face_px": [200.0, 150.0], "face_effective_px": [100.0, 80.0],
                    "face_clipped": [0.0, 0.1], "face_crushed": [0.0, 0.1], "face_luma": [0.4, 0.3],
                    "face_speaking": [None, None],

@@ -138,13 +138,15 @@ def test_scorers_are_asked_in_the_order_of_their_cost():
 
 def test_what_each_scorer_asks_for():
     recipe = load_recipe(None, ["score.aesthetics.method=photomotion"])
-    wanted = {scorer.name: scorer.frames({"length_s": 2.0}) for scorer in make_scorers(recipe, Models(recipe))}
+    wanted = {
+        scorer.name: scorer.frames({"length_s": 2.0, "fps": 25.0}) for scorer in make_scorers(recipe, Models(recipe))
+    }
     assert {name: (len(frames.times_s), frames.short_side, frames.long_side) for name, frames in wanted.items()} == {
         "people": (5, 0, 640),
         "damage": (10, 65536, 0),
         "sharpness": (5, 360, 0),
         "photomotion": (10, 360, 0),
-        "cuts": (25, 0, 256),
+        "cuts": (50, 0, 256),
         "motion": (25, 540, 0),
     }
 

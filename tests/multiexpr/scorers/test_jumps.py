@@ -6,11 +6,12 @@ import pytest
 
 from multiexpr.scorers.cuts import cell_colours
 from multiexpr.scorers.dissolves import largest_dissolve
-from multiexpr.scorers.jumps import grid_size, halves, largest_jumps
+from multiexpr.scorers.jumps import grid_size, halves, largest_jump
 from multiexpr.scorers.slides import largest_slide
 
-FPS = 12.5
-JUMP, GRADUAL = 0.2, 0.5  # limits of the default recipe
+FPS = 12.5  # of gradual cuts
+RATE = 25  # of jumps
+JUMP, GRADUAL = 0.1, 0.5  # limits of the default recipe
 
 
 def blobs(seed, shape, sigma):
@@ -33,13 +34,14 @@ def picture(moments, people=(0, 1)):
     return frame
 
 
-def take(start, count):
+def take(start, count, fps=FPS):
     """Return frames of both people from a moment in seconds on."""
-    return [picture([start + i / FPS] * 2) for i in range(count)]
+    return [picture([start + i / fps] * 2) for i in range(count)]
 
 
-def jumps(frames):
-    return largest_jumps(frames, cell_colours(frames))
+def jump(moments):
+    """Return the largest jump of frames of two people at given moments in seconds, at 25 frames per second."""
+    return largest_jump([picture([t] * 2) for t in moments], RATE)
 
 
 def dissolved(first, second, start, count):
@@ -49,46 +51,80 @@ def dissolved(first, second, start, count):
     return [cv2.addWeighted(a, 1 - weight, b, weight, 0) for a, b, weight in pairs]
 
 
+def seconds(count):
+    return np.arange(count) / RATE
+
+
 def test_people_who_move_neither_jump_nor_dissolve():
-    frames = take(0, 60)
-    assert max(jumps(frames)[:2]) < 0.05
-    assert largest_dissolve(frames, FPS)[0] < GRADUAL
+    assert jump(seconds(120))[0] == 0
+    assert largest_dissolve(take(0, 60), FPS)[0] < GRADUAL
 
 
 @pytest.mark.parametrize("later_s", [1.2, 3.0, 7.5])
 def test_a_jump_cut_is_found_at_its_frame(later_s):
-    _, joint, frame = jumps([*take(0, 25), *take(25 / FPS + later_s, 25)])
-    assert joint > JUMP
-    assert frame == 25
+    share, frame = jump(seconds(100) + later_s * (np.arange(100) >= 50))
+    assert share > 2 * JUMP
+    assert frame == 50
 
 
-def test_a_jump_of_one_person_is_a_quick_movement():
-    frames = [picture((i / FPS, i / FPS + 3 * (i >= 25))) for i in range(50)]
-    assert jumps(frames)[:2] == (0, 0)
+@pytest.mark.parametrize("person", [0, 1])
+def test_a_jump_of_one_of_two_people_is_no_cut(person):
+    moments = np.stack([seconds(100)] * 2, 1)
+    moments[50:, person] += 3
+    assert largest_jump([picture(t) for t in moments], RATE)[0] == 0
 
 
-def test_a_jump_of_the_only_person_counts_for_the_picture_but_is_not_joint():
-    frames = [picture([i / FPS + 40 * (i >= 25)] * 2, people=(1,)) for i in range(50)]
-    share, joint, frame = jumps(frames)
-    assert share > 0
-    assert (joint, frame) == (0, 25)
+def test_a_jump_counts_only_if_all_halves_move():
+    frames = [picture([i / RATE + 40 * (i >= 50)] * 2, people=(1,)) for i in range(100)]
+    assert largest_jump(frames, RATE) == (0, -1)
 
 
-@pytest.mark.parametrize("fps", [6, 8, 10, 15])
+@pytest.mark.parametrize("steps", [3, 5, 8])
+def test_a_quick_movement_of_all_is_no_jump(steps):
+    """Up to five times as fast for a few frames, evenly or with a slow start and end."""
+    even = np.clip((np.arange(100) - 50) / steps, 0, 1)
+    for progress in (even, (1 - np.cos(np.pi * even)) / 2):
+        assert jump(seconds(100) + 4 * steps / RATE * progress)[0] < JUMP
+
+
+@pytest.mark.parametrize("fps", [6, 8, 10, 12, 15, 20, 24])
 def test_steps_of_a_low_frame_rate_are_no_jumps(fps):
-    frames = [picture([np.floor(i / FPS * fps) / fps] * 2) for i in range(60)]
-    assert max(jumps(frames)[:2]) < JUMP / 2
+    assert jump(np.floor(seconds(120) * fps) / fps)[0] < JUMP
+
+
+@pytest.mark.parametrize("fps", [12, 15])
+def test_a_jump_cut_is_found_among_repeated_frames(fps):
+    share, frame = jump(np.floor(seconds(120) * fps) / fps + 3 * (np.arange(120) >= 50))
+    assert share > JUMP
+    assert frame == 50
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_pause_of_the_recording_is_no_jump(count):
-    moments = [0.08 * (20 if 20 < i <= 20 + count else i) for i in range(60)]
-    assert max(jumps([picture([t] * 2) for t in moments])[:2]) < JUMP / 2
+    moments = [0.04 * (40 if 40 < i <= 40 + count else i) for i in range(120)]
+    assert jump(moments)[0] < JUMP
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_flash_is_no_jump(length):
+    frames = take(0, 100, RATE)
+    for i in range(50, 50 + length):
+        frames[i] = cv2.add(frames[i], (130.0,) * 3)
+    assert largest_jump(frames, RATE)[0] < JUMP
 
 
 def test_a_lamp_is_no_jump():
-    frames = [cv2.add(frame, (30.0 * (i >= 25),) * 3) for i, frame in enumerate(take(0, 50))]
-    assert max(jumps(frames)[:2]) < JUMP / 2
+    frames = [cv2.add(frame, (30.0 * (i >= 50),) * 3) for i, frame in enumerate(take(0, 100, RATE))]
+    assert largest_jump(frames, RATE)[0] < JUMP
+
+
+def test_a_stuttering_zoom_is_no_jump():
+    """Zooms by whole pixels move the picture in uneven steps."""
+    frames = []
+    for i, frame in enumerate(take(0, 100, RATE)):
+        x, y = (int(side * (1 - 1 / (1 + i / 300)) / 2) for side in (256, 144))
+        frames.append(cv2.resize(frame[y : 144 - y, x : 256 - x], (256, 144), interpolation=cv2.INTER_CUBIC))
+    assert largest_jump(frames, RATE)[0] < JUMP
 
 
 @pytest.mark.parametrize("count", [5, 10, 18])
@@ -111,7 +147,7 @@ def test_a_change_of_exposure_is_neither_a_jump_nor_a_dissolve(gain, count):
     gains = np.interp(np.arange(60), (20, 20 + count), (1 / max(gain, 1), gain / max(gain, 1)))
     frames = [np.rint(frame * g).astype(np.uint8) for frame, g in zip(take(0, 60), gains, strict=True)]
     assert largest_dissolve(frames, FPS)[0] < GRADUAL
-    assert max(jumps(frames)[:2]) < JUMP
+    assert largest_jump(frames, FPS)[0] < JUMP
 
 
 @pytest.mark.parametrize("exposure_s", [0.0, 0.02, 0.04])
@@ -125,13 +161,13 @@ def test_motion_blur_in_a_quick_movement_is_no_dissolve(exposure_s):
 
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_short_clips_have_neither(count):
-    assert jumps(take(0, count)) == (0, 0, -1)
+    assert largest_jump(take(0, count), RATE) == (0, -1)
     assert largest_dissolve(take(0, count), FPS)[0] < GRADUAL
 
 
 def test_tiny_frames_have_neither():
     frames = [np.zeros((4, 6, 3), np.uint8)] * 20
-    assert jumps(frames) == (0, 0, -1)
+    assert largest_jump(frames, RATE) == (0, -1)
     assert largest_dissolve(frames, FPS) == (0, -1)
 
 

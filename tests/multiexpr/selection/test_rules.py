@@ -100,8 +100,7 @@ TALL = 0.8
         ("interlaced", {"combing": 0.0005}, {"combing": 0.0006}),
         ("unaesthetic", {"photomotion": 4.0}, {"photomotion": 3.99}),
         ("cut", {"cut": 27.0}, {"cut": 27.01}),
-        ("jump_cut", {"jump": 0.2}, {"jump": 0.201}),
-        ("jump_cut", {"joint_jump": 0.2}, {"joint_jump": 0.201}),
+        ("jump_cut", {"jump": 0.1}, {"jump": 0.101}),
         ("gradual_cut", {"gradual": 0.5}, {"gradual": 0.501}),
         ("few_faces", {"face_seen": [1.0, 0.8]}, {"face_seen": [1.0, 0.79]}),
         ("small_faces", {"face_px": [200.0, 64.0]}, {"face_px": [200.0, 63.9]}),
@@ -117,14 +116,6 @@ TALL = 0.8
 def test_a_clip_at_a_threshold_passes_and_one_beyond_it_fails(scores, name, at_the_threshold, beyond_it):
     assert failing(scores(**at_the_threshold)) == []
     assert failing(scores(**beyond_it)) == [name]
-
-
-def test_a_joint_jump_counts_only_if_there_are_two_people(scores):
-    keep = load_recipe(None, ["keep.people.min_people=1"]).keep
-    assert failing(scores(joint_jump=0.3)) == ["jump_cut"]
-    assert failing(scores(joint_jump=0.3, **with_people([1] * 5, TALL)), keep) == []
-    assert failing(scores(jump=0.3, **with_people([1] * 5, TALL)), keep) == ["jump_cut"]
-    assert measured("jump_cut", scores(joint_jump=0.3, jump=0.1)) == 0.3
 
 
 def test_the_limit_of_people_passes_and_one_more_fails(scores):
@@ -268,8 +259,7 @@ def test_rules_read_exactly_the_columns_that_are_loaded_for_them(scores):
         names = set()
         for r in scorer_rules(scorer):
             r.measure(RecordingDict({**scores(), "laion": np.array([5.0]), "musiq": np.array([60.0])}), KEEP)
-        of_others = READS["people"] if scorer == "cuts" else ()  # joint jumps are those of two people
-        assert names == {*READS[scorer], *of_others}
+        assert names == {*READS[scorer]}
 
 
 def test_columns_of_a_part_of_a_table_are_those_of_its_rows():

@@ -195,8 +195,8 @@ def test_a_damaged_file_of_scores_is_named(workspace, recipe):
 def test_scores_of_an_earlier_version_without_a_column_are_named(workspace, recipe, shard):
     fill(workspace, [[good()], [good()]])
     path = shard_path(workspace.scores("cuts"), shard)
-    pq.write_table(pq.read_table(path).drop_columns(["joint_jump"]), path)
-    with pytest.raises(UserError, match=rf"{shard}.parquet is of an earlier version, without joint_jump;"):
+    pq.write_table(pq.read_table(path).drop_columns(["gradual"]), path)
+    with pytest.raises(UserError, match=rf"{shard}.parquet is of an earlier version, without gradual;"):
         select(workspace.root, recipe=recipe)
 
 
