@@ -53,7 +53,7 @@ class Scorer(Protocol):
 
     Attributes:
         name: name of the folder of its columns.
-        costly: whether it needs many frames; it then gets only clips that pass the rules on all cheap scorers.
+        costly: whether it needs many frames; a clip is then decoded for it alone, if all earlier rules pass.
         columns: names and types of its columns.
     """
 

@@ -66,22 +66,19 @@ def largest_jump(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
         return 0.0, -1
     steps = np.flatnonzero(~_are_repeats(changes))
     rest = np.array([_means(unexplained(pictures[t], moved(pictures[t + 1], pictures[t]))) for t in steps])
-    repeats, around, best = _repeats(steps), round(AROUND_S * fps), (0.0, -1)
+    repeats, best = _repeats(steps), (0.0, -1)
     for i in range(EDGE, len(steps) - EDGE):
-        step, neighbours = rest[i] / repeats[i], _without(rest[max(0, i - around) : i + 1 + around], min(i, around))
-        if (step @ parts.T < (neighbours @ parts.T).max(0)).any():
+        distances = np.abs(steps - steps[i])
+        step, around = rest[i] / repeats[i], rest[(distances > 0) & (distances <= AROUND_S * fps)]
+        if not len(around) or (step @ parts.T < (around @ parts.T).max(0)).any():
             continue
-        excess = step - RATIO * neighbours.max(0) - LEVELS
+        excess = step - RATIO * around.max(0) - LEVELS
         stayed = stays[min(max(steps[i] - BEFORE, 0), len(stays) - 1)] > changes[steps[i]] / 2
         jumps = moves & stayed & (excess > 0)
         joint = jumps & (excess > _coded_again(rest[i], regions[0]))
         if ((parts & joint).sum(1) >= MIN_PART * parts.sum(1)).all():
             best = max(best, (float(jumps.mean() / max(moves.mean(), MIN_MOVING)), int(steps[i]) + 1))
     return best
-
-
-def _without(rows: np.ndarray, i: int) -> np.ndarray:
-    return np.concatenate([rows[:i], rows[i + 1 :]])
 
 
 def _coded_again(rest: np.ndarray, left: np.ndarray) -> np.ndarray:
