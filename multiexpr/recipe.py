@@ -162,6 +162,7 @@ class KeepDamage:
     max_noise: float = 12.7
     max_grain: float = 1.0
     max_blockiness: float = 0.4
+    max_posterisation: float = 0.9
     max_combing: float = 0.0005
     max_halos: float = 0.1
     min_source_px: float = 144.0
@@ -172,7 +173,8 @@ class KeepSharpness:
     """Thresholds on whole frames."""
 
     min_luma: float = 0.08
-    min_effective_px: float = 64.0
+    min_contrast: float = 0.25
+    min_effective_px: float = 128.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,7 @@ class KeepMotion:
 
     min_seen: float = 0.8
     min_face_px: float = 64.0
-    min_face_effective_px: float = 48.0
+    min_face_effective_px: float = 36.0
     min_expression: float = 1.1
     max_face_clipped: float = 0.33
     max_face_crushed: float = 0.33

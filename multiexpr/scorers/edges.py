@@ -1,9 +1,9 @@
-"""Blur of pictures by a model of their edges, which contrast, noise and sharpening hardly change.
+"""Blur of pictures by a model of their gradients, which contrast, noise and sharpening hardly change.
 
-A step edge that is blurred with a Gaussian of width sigma has the gradient energy A / sqrt(sigma^2 + s^2) after another
-blur of width s, and white noise has B / s^4. A picture is taken as a sum of both. Its gradient energies at several s
-give sigma: contrast changes only A, and noise only B. Sharpening makes edges steeper, but not as steep as those of a
-sharp picture.
+The gradient energy of a picture after a blur of width s falls as s^-p: p is 1 for edges and larger for lines and spots.
+A picture that is blurred with a Gaussian of width sigma has the energy A (sigma^2 + s^2)^(-p/2), because the widths of
+two blurs add up in squares. Its energies at several s give sigma, whatever its contrast A and its structure p are.
+Noise is everywhere: its energies are those of the flattest parts of the picture, and are subtracted.
 """
 
 from functools import cache
@@ -13,7 +13,12 @@ import numpy as np
 
 SCALES = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # widths s in pixels
 SIGMAS = np.geomspace(0.2, 12, 60)  # candidate widths of the blur in pixels
-SHARP_SIGMA = 0.35  # width in pixels of the steepest edge that pixels can show: 0.89 pixels from 10 to 90 %
+POWERS = np.linspace(0.8, 2.4, 17)  # candidate values of p
+SHARP_SIGMA = 0.57  # width in pixels that is found in faces of 32 pixels, the smallest whose features can be seen
+BLOCK = 16  # side of the blocks of which the flattest are noise
+QUIET_SHARE = 0.25  # of the blocks
+NOISE_RANGE = 2.0  # energy of noise in a block, relative to that in the flattest blocks
+MIN_DETAIL = 0.02  # share of the energy that is not noise
 IMPULSE_LEVELS = 60  # difference of an impulse from the median around it, 0 to 255: five times the limit of `noisy`
 IMPULSE_RATIO = 7.4  # to the median of these differences: 5 standard deviations of Gaussian noise
 MIN_IMPULSES = 0.01  # share of the pixels of a picture with impulse noise; thin lines of a clean one reach 0.002
@@ -32,29 +37,52 @@ def gradient_energies(gray: np.ndarray) -> list[np.ndarray]:
 
 
 @cache
-def _noise_energies() -> np.ndarray:
-    """Return the mean energies of white noise of variance 1, (S,)."""
-    noise = np.random.default_rng(0).normal(size=(512, 512))
-    return np.array([energy.mean() for energy in gradient_energies(noise)])
+def _curves() -> tuple[np.ndarray, np.ndarray]:
+    """Return the sigma of K candidates, (K,), and the logarithms of their energies, (K, S)."""
+    sigma, power = (values.ravel() for values in np.meshgrid(SIGMAS, POWERS))
+    return sigma, -power[:, None] / 2 * np.log(sigma[:, None] ** 2 + np.square(SCALES))
 
 
-def fit_blur(energies: np.ndarray) -> np.ndarray:
-    """Return the width of the blur in pixels, (N,), from the mean gradient energies (N, S) of N pictures or regions."""
-    return _fit(energies)[0]
+def fit_blur(energies: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return the width of the blur in pixels, (N,), of N pictures or regions.
+
+    The logarithm of what noise leaves of an energy has an error of about energy / (energy - noise), which gives the
+    weights of the fit.
+
+    Args:
+        energies: (N, S) mean gradient energies.
+        noise: (S,) those of noise.
+    """
+    energies = np.maximum(energies, 1e-9)
+    detail = np.maximum(energies - noise, MIN_DETAIL * energies)
+    logs, weights = np.log(detail), (detail / energies) ** 2
+    weights /= weights.sum(1, keepdims=True)
+    sigma, curves = _curves()
+    means = (weights * logs).sum(1, keepdims=True) - weights @ curves.T  # of the differences, for the unknown contrast
+    squares = weights @ (curves**2).T - 2 * (weights * logs) @ curves.T + (weights * logs**2).sum(1, keepdims=True)
+    return sigma[(squares - means**2).argmin(1)]
 
 
-def _fit(energies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the width of the blur in pixels, the strength of the edges and the variance of the noise, (N,) each."""
-    weights = 1 / np.maximum(energies, 1e-9)  # relative errors
-    edges = weights / np.sqrt(SIGMAS[:, None, None] ** 2 + np.square(SCALES))  # for each width, (K, N, S)
-    noise = weights * _noise_energies()
-    ee, nn, en = (edges**2).sum(-1), (noise**2).sum(-1), (edges * noise).sum(-1)
-    determinant = np.maximum(ee * nn - en**2, 1e-30)
-    amount = np.maximum((ee * noise.sum(-1) - en * edges.sum(-1)) / determinant, 0)  # of noise
-    strength = np.maximum((edges.sum(-1) - amount * en) / ee, 0)  # of edges
-    errors = ((strength[..., None] * edges + amount[..., None] * noise - 1) ** 2).sum(-1)
-    best = np.argmin(errors, axis=0), np.arange(errors.shape[1])
-    return SIGMAS[best[0]], strength[best], amount[best]
+def block_means(values: np.ndarray, side: int) -> np.ndarray:
+    """Return the means of the whole side x side blocks of (H, W) float32 values."""
+    height, width = (length // side for length in values.shape)
+    if not (height and width):
+        return np.zeros((height, width), np.float32)
+    return cv2.resize(values[: height * side, : width * side], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _noise_energies(maps: list[np.ndarray]) -> np.ndarray:
+    """Return the energies of noise, (S,). 0 for a picture of fewer than 8 blocks.
+
+    Noise has averaged out at the coarsest scale, so that flat blocks are found there. Hair is flat there too, but noise
+    is about as strong in all blocks: its energy is limited by that of the blocks that are flattest at the finest scale.
+    """
+    blocks = np.stack([block_means(energy, BLOCK).ravel() for energy in maps], axis=-1).astype(np.float64)
+    if len(blocks) < 8:
+        return np.zeros(len(SCALES))
+    ranks = np.argsort(blocks[:, [0, -1]], axis=0)[: int(len(blocks) * QUIET_SHARE)]
+    finest, coarsest = blocks[ranks[:, 0]].mean(0), blocks[ranks[:, 1]].mean(0)
+    return np.minimum(coarsest, NOISE_RANGE * finest)
 
 
 def without_impulses(picture: np.ndarray) -> np.ndarray:
@@ -69,13 +97,18 @@ def without_impulses(picture: np.ndarray) -> np.ndarray:
     return cv2.medianBlur(picture, IMPULSE_SIDE)
 
 
+def _effective(side: int, sigma: float) -> float:
+    return side * min(1.0, SHARP_SIGMA / sigma)
+
+
 def effective_side(gray: np.ndarray) -> float:
     """Return the side in pixels of a sharp picture with as much detail as an (H, W) uint8 picture.
 
-    It is at most the short side. For example, a face of 40 pixels that is enlarged to 400 has one of about 40.
+    It is at most the short side. For example, a face of 32 pixels that is enlarged to 128 has one of about 32.
     """
-    energies = np.array([[energy.mean() for energy in gradient_energies(gray)]])
-    return min(gray.shape) * min(1.0, SHARP_SIGMA / float(fit_blur(energies)[0]))
+    maps = gradient_energies(gray)
+    energies = np.array([[energy.mean() for energy in maps]], np.float64)
+    return _effective(min(gray.shape), float(fit_blur(energies, _noise_energies(maps))[0]))
 
 
 def sharpest_side(gray: np.ndarray, cells: int = 4, share: float = 0.2) -> float:
@@ -86,8 +119,9 @@ def sharpest_side(gray: np.ndarray, cells: int = 4, share: float = 0.2) -> float
         cells: the picture is divided into cells x cells regions.
         share: share of the regions that are at least this sharp; only the half with the strongest edges is considered.
     """
-    sigma = np.quantile(fit_blur(_strongest_regions(gray, cells)), share)
-    return min(gray.shape) * min(1.0, SHARP_SIGMA / float(sigma))
+    maps = gradient_energies(gray)
+    sigmas = fit_blur(_strongest_regions(maps, cells), _noise_energies(maps))
+    return _effective(min(gray.shape), float(np.quantile(sigmas, share)))
 
 
 @cache
@@ -96,19 +130,19 @@ def averages(length: int, cells: int) -> np.ndarray:
     return cv2.resize(np.eye(length, dtype=np.float32), (length, cells), interpolation=cv2.INTER_AREA)
 
 
-def _strongest_regions(gray: np.ndarray, cells: int) -> np.ndarray:
+def _strongest_regions(maps: list[np.ndarray], cells: int) -> np.ndarray:
     """Return the mean gradient energies (N, S) of the half of cells x cells regions with the strongest edges."""
-    rows, columns = (averages(length - 2, cells) for length in gray.shape)
-    maps = [rows @ energy @ columns.T for energy in gradient_energies(gray)]
-    energies = np.stack(maps, axis=-1).reshape(-1, len(SCALES)).astype(np.float64)
+    rows, columns = (averages(length, cells) for length in maps[0].shape)
+    energies = np.stack([rows @ energy @ columns.T for energy in maps], axis=-1)
+    energies = energies.reshape(-1, len(SCALES)).astype(np.float64)
     return energies[np.argsort(energies[:, -1])[len(energies) // 2 :]]
 
 
 def noise_to_detail(gray: np.ndarray, cells: int = 4, share: float = 0.2) -> float:
-    """Return the gradient energy of noise relative to that of edges, at the finest scale, in the sharpest regions.
+    """Return the gradient energy of noise relative to that of detail, at the finest scale, in the sharpest regions.
 
-    Detail masks noise. Above 1, noise hides the finest detail even where the picture is sharpest. See `sharpest_side`.
+    Detail masks noise. See `sharpest_side`.
     """
-    sigma, strength, amount = _fit(_strongest_regions(gray, cells))
-    detail = strength / np.sqrt(sigma**2 + SCALES[0] ** 2)
-    return float(np.quantile(amount * _noise_energies()[0] / np.maximum(detail, 1e-9), share))
+    maps = gradient_energies(gray)
+    energies, noise = _strongest_regions(maps, cells)[:, 0], _noise_energies(maps)[0]
+    return float(np.quantile(noise / np.maximum(energies - noise, MIN_DETAIL * energies + 1e-9), share))

@@ -14,13 +14,14 @@ import pyarrow as pa
 
 from multiexpr.recipe import ScoreDamage
 from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, rounded, rounded_all, scattered
-from multiexpr.scorers.edges import noise_to_detail
+from multiexpr.scorers.edges import block_means, noise_to_detail
 
-VERSION = "damage-5"
+VERSION = "damage-6"
 FULL_SIZE = 1 << 16  # more pixels than a side has
 BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
 BLOCK = 8  # side of the blocks that codecs transform
 FLAT_BLOCK = 16  # side of the blocks in which noise is measured
+NOISE_STEP = 3  # distance in pixels at which film grain is independent
 QUIET_SHARE = 25  # percentile of blocks, by noise: the flat ones
 VISIBLE_NOISE = 2.55  # standard deviation: a peak signal-to-noise ratio of 40 dB
 HALO_REACH = 12  # largest distance in pixels of a halo from its edge
@@ -28,6 +29,10 @@ HALO_STEP = 12  # smallest difference of two pixels next to an edge
 FLAT_REACH, FLAT = 4, 0.05  # pixels beyond the halo, and their largest gradient relative to the edge
 CLIPPED_LEVELS = 12, 240  # values beyond these may be clipped
 MIN_EDGES = 50
+MIN_FLAT = 0.1  # share of flat pixels; clean pictures have 0.2 and more, pictures with visible grain 0.03
+FLAT_LEVELS = 2  # largest range of 3 x 3 pixels of a flat part
+MAX_LEVEL_SHARE = 0.02
+LEVEL_WINDOW = 9  # levels over which a histogram is smooth
 OVERSHOOT = 0.05  # relative to the step; a bicubic kernel overshoots by 0.07
 MIN_OVERSHOOTS = 20
 NARROW = 10  # percentile of the widths of overshoots
@@ -38,16 +43,16 @@ SIZES_TRIED = 2.0  # by which blocks at one of several possible sizes count less
 COMB_RATIO, COMB_LEVELS = 2.0, 2.0  # by which lines differ more from their neighbours than from their field
 
 
+MEASURES = ("noise", "grain", "blockiness", "posterisation", "combing", "halos", "enlargement", "source_px", "clipped")
+
+
 class DamageScorer:
     """Scorer of damage to whole frames."""
 
     name = "damage"
     costly = False
     columns = [  # noqa: RUF012
-        *(
-            (name, pa.float64())
-            for name in ("noise", "grain", "blockiness", "combing", "halos", "enlargement", "source_px", "clipped")
-        ),
+        *((name, pa.float64()) for name in MEASURES),
         ("content_box", pa.list_(pa.float64())),
     ]
 
@@ -78,6 +83,7 @@ class _Measurement(BufferedMeasurement):
             "noise": rounded(np.median([noise_sd(gray) for gray in grays])),
             "grain": rounded(np.median([grain(gray) for gray in grays[::2]])),
             "blockiness": rounded(max(blocks)),
+            "posterisation": rounded(posterisation(grays[::3])),
             "combing": rounded(max(map(largest_combing, [grays, *source_sizes]))),
             "halos": rounded(np.median([halos(found) for found in edges])),
             "enlargement": rounded(factor),
@@ -133,27 +139,23 @@ def without_bars(frames: list[np.ndarray]) -> list[np.ndarray]:
     return [crop(frame, box) for frame in frames]
 
 
-def _block_means(values: np.ndarray, side: int) -> np.ndarray:
-    """Return the means of the whole side x side blocks of (H, W) float32 values."""
-    height, width = (length // side for length in values.shape)
-    if not (height and width):
-        return np.zeros((height, width), np.float32)
-    return cv2.resize(values[: height * side, : width * side], (width, height), interpolation=cv2.INTER_AREA)
-
-
-def noise_sd(gray: np.ndarray) -> float:
+def noise_sd(gray: np.ndarray, step: int = NOISE_STEP) -> float:
     """Return the standard deviation of the noise of an (H, W) uint8 picture, 0 to 255, in its flat blocks.
 
-    The diagonal difference of 2 x 2 pixels, divided by 2, has the deviation of white noise, and is small for edges.
+    The diagonal difference of the corners of a square, divided by 2, has the deviation of noise and is small for edges.
     Blocks with clipped pixels are left out, because clipping hides noise.
+
+    Args:
+        gray: (H, W) uint8 picture.
+        step: distance of the corners in pixels; 1 finds white noise only, and depends less on texture.
     """
-    if min(gray.shape) <= FLAT_BLOCK:
+    if min(gray.shape) < FLAT_BLOCK + step:
         return 0.0
-    across = cv2.subtract(gray[:, :-1], gray[:, 1:], dtype=cv2.CV_16S)
-    diagonal = cv2.subtract(across[:-1], across[1:], dtype=cv2.CV_32F) / 2
-    deviations = np.sqrt(_block_means(diagonal**2, FLAT_BLOCK))
-    clipped = _block_means((cv2.inRange(gray, 5, 250)[:-1, :-1] == 0).astype(np.float32), FLAT_BLOCK)
-    usable = deviations[clipped < 0.05]
+    across = cv2.subtract(gray[:, :-step], gray[:, step:], dtype=cv2.CV_16S)
+    diagonal = cv2.subtract(across[:-step], across[step:], dtype=cv2.CV_32F) / 2
+    deviations = np.sqrt(block_means(diagonal**2, FLAT_BLOCK))
+    is_clipped = (cv2.inRange(gray, 5, 250)[:-step, :-step] == 0).astype(np.float32)
+    usable = deviations[block_means(is_clipped, FLAT_BLOCK) < 0.05]
     return float(np.percentile(usable if usable.size else deviations, QUIET_SHARE))
 
 
@@ -182,9 +184,9 @@ def isolated_edges(gray: np.ndarray) -> Edges:
     """Return the edges of an (H, W) uint8 picture with flat surroundings: texture has lobes as halos have.
 
     Clipping hides the halo of a side, so edges with clipped values on both sides are left out. A picture with visible
-    noise has none.
+    white noise has none.
     """
-    if noise_sd(gray) > VISIBLE_NOISE:
+    if noise_sd(gray, 1) > VISIBLE_NOISE:
         return NO_EDGES
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
     across, down = _edges_across(smooth), _edges_across(cv2.transpose(smooth))
@@ -281,6 +283,24 @@ def _overshoot(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return crossing, height, np.where(place < width, gradients, 0).sum(1)
 
 
+def posterisation(grays: list[np.ndarray]) -> float:
+    """Return how much the levels of the flat parts of (H, W) uint8 pictures differ from a smooth histogram, 0 to 2.
+
+    Shading uses all levels between the darkest and the brightest; a posterised picture has gaps between few levels.
+    No level counts more than `MAX_LEVEL_SHARE`, because a background may be uniform. 0 for pictures without flat parts,
+    such as noisy ones.
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    flat = [cv2.subtract(cv2.dilate(gray, kernel), cv2.erode(gray, kernel)) <= FLAT_LEVELS for gray in grays]
+    counts = sum(np.bincount(gray[is_flat], minlength=256) for gray, is_flat in zip(grays, flat, strict=True))
+    if counts.sum() < MIN_FLAT * sum(gray.size for gray in grays):
+        return 0.0
+    shares = np.minimum(counts / counts.sum(), MAX_LEVEL_SHARE)
+    shares /= shares.sum()
+    smooth = np.convolve(shares, np.full(LEVEL_WINDOW, 1 / LEVEL_WINDOW), "same")
+    return float(np.abs(shares - smooth).sum())
+
+
 def blockiness(gray: np.ndarray) -> float:
     """Return how much stronger the steps of a picture are every 8 pixels than elsewhere, in the weaker direction.
 
@@ -337,9 +357,9 @@ def combing(gray: np.ndarray, at_rest: np.ndarray) -> float:
     if len(values) < 5:
         return 0.0
     middle = values[2:-2]
-    change = _block_means(cv2.absdiff(middle, at_rest[2:-2]), BLOCK)
-    other = _block_means(cv2.absdiff(middle, cv2.addWeighted(values[1:-3], 0.5, values[3:-1], 0.5, 0)), BLOCK)
-    own = _block_means(cv2.absdiff(middle, cv2.addWeighted(values[:-4], 0.5, values[4:], 0.5, 0)), BLOCK)
+    change = block_means(cv2.absdiff(middle, at_rest[2:-2]), BLOCK)
+    other = block_means(cv2.absdiff(middle, cv2.addWeighted(values[1:-3], 0.5, values[3:-1], 0.5, 0)), BLOCK)
+    own = block_means(cv2.absdiff(middle, cv2.addWeighted(values[:-4], 0.5, values[4:], 0.5, 0)), BLOCK)
     combed = (other > COMB_RATIO * own + COMB_LEVELS) & (change > other / 2)
     return float(np.mean(combed)) if other.size else 0.0
 

@@ -31,7 +31,7 @@ from multiexpr.scorers.people import is_damaged, smoothed
 from multiexpr.scorers.sharpness import laplacian_variance
 from multiexpr.scorers.speech import loudness, mouth_opening, speaking
 
-VERSION = "motion-6"
+VERSION = "motion-7"
 NUM_MOMENTS = 10  # moments at which faces are stored and their sharpness is measured
 BUFFER_BYTES = 1 << 28  # of frames that are buffered before tracking starts
 
@@ -63,7 +63,7 @@ class MotionScorer:
 
     def fingerprint(self) -> Row:  # noqa: D102
         model = sha256_path(weights.require("face_landmarker"))
-        sharpness = {"face_side": self.sharpness.face_side, "percentile": self.sharpness.percentile}
+        sharpness = {"face_side": self.sharpness.face_side}
         engine = choose_engine(self.params.engine)
         params = {**asdict(self.params), "engine": engine if engine == "mediapipe" else f"{engine}, {FOLLOWER}"}
         return {"version": VERSION, "tracker": TRACKER, "model": model, **params, **sharpness, "speech": self.hears}
@@ -148,10 +148,8 @@ class _Measurement:
         values = np.array(
             [[m[name] for name in PICTURE_MEASURES] for m in measured] or [[np.nan] * len(PICTURE_MEASURES)]
         )
-        low, middle = np.percentile(values, self.sharpness.percentile, axis=0), np.median(values, axis=0)
-        scores = {name: (low if name in ("effective_px", "sharpness") else middle)[i]
-                  for i, name in enumerate(PICTURE_MEASURES)}  # fmt: skip
-        return {f"face_{name}": float(score) for name, score in scores.items()}
+        medians = zip(PICTURE_MEASURES, np.median(values, axis=0), strict=True)
+        return {f"face_{name}": float(median) for name, median in medians}
 
 
 def person_scores(track: FaceTrack, size: tuple[int, int], facts: Row) -> Row:

@@ -29,7 +29,7 @@ from multiexpr.scorers.frame_damage import (
 )
 from multiexpr.scorers.sharpness import resize_short_side
 
-VERSION = "photomotion-4"
+VERSION = "photomotion-5"
 FLOOR = 0.05
 SHORT_SIDE, FLOW_SIDE, MAP_SIDE = 360, 120, 64
 PHOTO = {

@@ -17,7 +17,7 @@ from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spac
 from multiexpr.scorers.edges import sharpest_side, without_impulses
 from multiexpr.scorers.frame_damage import without_bars
 
-VERSION = "sharpness-3"
+VERSION = "sharpness-4"
 
 
 class SharpnessScorer:
@@ -25,7 +25,7 @@ class SharpnessScorer:
 
     name = "sharpness"
     costly = False
-    columns = [("effective_px", pa.float64()), ("sharpness", pa.float64()), ("luma", pa.float64())]  # noqa: RUF012
+    columns = [(name, pa.float64()) for name in ("effective_px", "sharpness", "luma", "contrast")]  # noqa: RUF012
 
     def __init__(self, params: ScoreSharpness) -> None:
         self.params = params
@@ -54,6 +54,7 @@ class _Measurement(BufferedMeasurement):
             "effective_px": rounded(np.percentile([sharpest_side(gray) for gray in grays], percentile)),
             "sharpness": rounded(np.percentile([laplacian_variance(gray) for gray in grays], percentile)),
             "luma": rounded(np.median([gray.mean() for gray in grays]) / 255),
+            "contrast": rounded(np.median([np.ptp(np.percentile(gray[::4, ::4], (1, 99))) for gray in grays]) / 255),
         }
 
 

@@ -23,8 +23,8 @@ VARIANTS = {"variants": variants, "unseen": unseen_variants, "edits": edit_varia
 STAGES = {  # a label, its value for a fault, and the rules that look for the fault
     "people": (0, ("few_people", "many_people")),
     "sharp": (0, ("enlarged", "blurred", "blurred_faces", "small_faces")),
-    "quality": (0, ("noisy", "grainy", "blocky", "interlaced", "oversharpened", "dark", "unaesthetic",
-                    "burnt_out_faces", "crushed_faces", "dark_faces")),
+    "quality": (0, ("noisy", "grainy", "blocky", "posterised", "interlaced", "oversharpened", "dark",
+                    "low_contrast", "unaesthetic", "burnt_out_faces", "crushed_faces", "dark_faces")),
     "cut": (1, ("cut", "jump_cut", "gradual_cut")),
     "expressive": (0, ("inexpressive",)),
 }  # fmt: skip

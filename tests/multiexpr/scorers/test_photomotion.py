@@ -96,9 +96,8 @@ def test_a_frozen_picture_is_not_lively_and_a_shaken_one_not_steady():
     assert frozen["photo_liveliness"] == FLOOR
     assert moving["photo_liveliness"] > 5 * FLOOR
     shifts = RNG.integers(-25, 25, (5, 2))
-    shaken = score(lambda i: (scene(), np.roll(scene(), tuple(shifts[i]), (0, 1))))
+    shaken = score(lambda i: (scene(8 * i), np.roll(scene(8 * i + 3), tuple(shifts[i]), (0, 1))))
     assert shaken["photo_steadiness"] < moving["photo_steadiness"] - 0.2
-    assert shaken["photomotion"] < moving["photomotion"]
 
 
 def test_black_frames_have_a_low_score():

@@ -63,6 +63,14 @@ def test_brightness_is_the_median_of_the_means():
     assert score(grays)["luma"] == pytest.approx(0.2, abs=1e-4)
 
 
+def test_contrast_is_the_range_of_levels_without_the_outermost_hundredths():
+    ramp = np.repeat(np.tile(np.linspace(0, 255, 640).astype(np.uint8), (360, 1))[..., None], 3, axis=2)
+    assert score([ramp])["contrast"] == pytest.approx(0.98, abs=0.01)
+    fog = (ramp * 0.2 + 160).astype(np.uint8)
+    fog[:1] = 0  # a few dark pixels are no contrast
+    assert score([fog])["contrast"] == pytest.approx(0.2 * 0.98, abs=0.01)
+
+
 @pytest.mark.parametrize("shape", [(360, 640), (640, 360), (720, 1280), (100, 50), (361, 361)])
 def test_frames_are_resized_to_the_short_side(shape):
     out = resize_short_side(np.zeros((*shape, 3), np.uint8), 360)

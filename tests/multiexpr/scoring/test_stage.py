@@ -137,7 +137,8 @@ def test_a_changed_setting_measures_only_the_affected_scores(scored_all):
         ("score.people.num_frames=3", {"people"}),
         ("score.people.image_size=960", {"people", "damage", "sharpness", "photomotion"}),  # one decode for all
         ("score.damage.num_frames=3", {"damage"}),
-        ("score.sharpness.percentile=50", {"sharpness", "motion"}),  # which measures the sharpness of faces
+        ("score.sharpness.percentile=50", {"sharpness"}),
+        ("score.sharpness.face_side=96", {"motion"}),
         ("score.aesthetics.pair_s=0.2", {"photomotion"}),
         ("score.cuts.ratio=2.5", {"cuts"}),
         ("score.motion.fps=25", {"motion"}),

@@ -25,9 +25,9 @@ def test_a_proposed_threshold_has_four_digits_and_is_not_above_the_clip_it_keeps
 
 
 def test_a_proposal_changes_only_what_has_to_change(workspace, recipe):
-    fill(workspace, [[good(effective_px=float(8 * value)) for value in range(1, 21)]])
+    fill(workspace, [[good(effective_px=float(16 * value)) for value in range(1, 21)]])
     proposal = propose_thresholds(workspace.root, 5, recipe=recipe)
-    assert proposal.changes == {"keep.sharpness.min_effective_px": (64.0, 128.0)}
+    assert proposal.changes == {"keep.sharpness.min_effective_px": (128.0, 256.0)}
     assert proposal.num_kept == 5
     assert proposal.num_reachable == 20
 

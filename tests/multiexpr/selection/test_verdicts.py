@@ -253,7 +253,7 @@ TUNED = ("effective_px", "photomotion", "face_px", "face_effective_px", "face_ex
 def test_rules_stay_in_proportion(workspace, recipe):
     rng = np.random.default_rng(0)
     clips = [
-        good(effective_px=8 * float(s), photomotion=float(p))
+        good(effective_px=16 * float(s), photomotion=float(p))
         for s, p in zip(rng.uniform(0, 80, 4000), rng.uniform(0, 10, 4000), strict=True)
     ]
     fill(workspace, [clips])  # of 4000, sharpness drops a tenth, photomotion four tenths of the rest
@@ -262,7 +262,7 @@ def test_rules_stay_in_proportion(workspace, recipe):
     sharpness, photomotion = (
         loose.changes[f"keep.{name}"][1] for name in ("sharpness.min_effective_px", "aesthetics.min_photomotion")
     )
-    shares = 1 - sharpness / 640, 1 - photomotion / 10
+    shares = 1 - sharpness / 1280, 1 - photomotion / 10
     assert np.log(shares[1]) / np.log(shares[0]) == pytest.approx(np.log(0.6) / np.log(0.9), rel=0.15)
     assert "keep.motion.min_expression" not in loose.changes
 
