@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-LONG_SIDE = 128  # of the pictures, in pixels
+LONG_SIDE = 128  # of the pictures, in pixels; that of wide ones is longer, so that the short side has `MIN_SIDE`
 SMOOTHING = 0.7  # width in pixels of the blur that removes noise
-MIN_SIDE = 24  # of pictures between which flow is computed
+MIN_SIDE = 32  # of pictures between which flow is computed: with smaller ones OpenCV crashes
 MAX_GAIN = 2.0  # factor by which the contrast changes with the exposure
 
 
 def small_pictures(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return small gray pictures (H, W) uint8 of frames (H, W, 3)."""
-    scale = min(1.0, LONG_SIDE / max(frames[0].shape[:2]))
+    short, long = sorted(frames[0].shape[:2])
+    scale = min(1.0, max(LONG_SIDE / long, MIN_SIDE / short))
     size = [max(1, round(side * scale)) for side in frames[0].shape[1::-1]]
     grays = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
     return [cv2.GaussianBlur(cv2.resize(g, size, interpolation=cv2.INTER_AREA), (3, 3), SMOOTHING) for g in grays]

@@ -142,7 +142,7 @@ def test_a_changed_setting_measures_only_the_affected_scores(scored_all):
         ("score.aesthetics.pair_s=0.2", {"photomotion"}),
         ("score.cuts.ratio=2.5", {"cuts"}),
         ("score.motion.fps=25", {"motion"}),
-        ("score.motion.short_side=720", {"motion", "cuts"}),
+        ("score.motion.short_side=720", {"motion"}),
         ("keep.people.min_share=0.5", set()),
         ("export.fps=30", set()),
     ],
