@@ -32,6 +32,7 @@ MIN_CELLS = 40  # of a picture, for shares of them to be steady
 MIN_ENERGY = 1.1  # of the difference of two pictures of a cell, relative to a level
 BETWEEN_LEVELS = 6.0  # by which the brightness of a blend is outside of those of both pictures
 MIN_MOVING = 0.25  # share of the picture that two people who move take at least
+SCALE = 0.92  # to the scale of the other gradual cuts: quick movements of one of three people reach 0.54 without it
 BLURRED_SIGMA, MIN_LEVELS = 2.0, 6.0  # in pixels, for the weights of pixels in the comparison; below it, they have none
 MIN_WEIGHT = 0.1  # of each of the two pictures in a blend of both, halfway
 
@@ -54,7 +55,7 @@ class _Detail:
 def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
     """Return how much of what moves in T (H, W, 3) frames is blended into something else at once, and when.
 
-    It is the geometric mean of four shares: the loss of detail relative to that of a blend, the detail
+    It is `SCALE` times the geometric mean of four shares: the loss of detail relative to that of a blend, the detail
     that the two pictures explain, the changed part of the cells that change during the clip, and `_unlike_motion`. Of
     the whole picture and its halves (left, right, upper, lower), the smallest counts but one for the first three: a
     person may hold a pose in both takes.
@@ -71,7 +72,7 @@ def largest_dissolve(frames: Sequence[np.ndarray], fps: float) -> tuple[float, i
         shares = _blended(products, detail, changed[gap], moving, gap)
         start = int(shares.argmax())
         unlike = _unlike_motion(*(pictures[start + part] for part in (0, gap // 2, gap)))
-        best = max(best, (float(shares[start] * unlike) ** (1 / 4), start + gap // 2), key=itemgetter(0))
+        best = max(best, (SCALE * float(shares[start] * unlike) ** (1 / 4), start + gap // 2), key=itemgetter(0))
     return best
 
 
