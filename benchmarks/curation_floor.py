@@ -29,8 +29,7 @@ from exprbench.media.stream import StreamReader
 from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers
-from multiexpr.scorers.base import Frames, Scorer
-from multiexpr.scoring.stage import largest_size
+from multiexpr.scorers.base import Scorer, decoded_short_side, largest_size
 from multiexpr.sources.locate import video_source
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.score_files import SCORED
@@ -89,27 +88,28 @@ def warm_up(landmarker: Landmarker) -> None:
         landmarker.networks.blendshapes(np.zeros((1, len(BLENDSHAPE_POINTS), 2)))
 
 
-def decode(path: str, times_s: list[float], size: Frames) -> list[np.ndarray]:
-    """Return the frames nearest to the times, decoded in this process."""
+def decode(path: str, times_s: list[float], short_side: int) -> list[np.ndarray]:
+    """Return the frames nearest to the times, decoded in this process at a size."""
     with open_container(path) as container:
-        reader = StreamReader(container, video_stream(container), size.short_side or None, size.long_side or None)
+        reader = StreamReader(container, video_stream(container), short_side)
         times = [Fraction(t).limit_denominator(10**6) for t in times_s]
         frames = pick(reader, times, WHOLE, Path(path).stat().st_size)
         return [rgb for frame, count in frames for rgb in [reader.to_rgb(frame)] * count]
 
 
-def merge_requests(scorers: list[Scorer], facts: dict[str, Any]) -> tuple[list[float], Frames]:
-    """Return the union of the times, and the largest size, that scorers request."""
+def merge_requests(scorers: list[Scorer], facts: dict[str, Any]) -> tuple[list[float], int]:
+    """Return the union of the times that scorers request, and the short side at which the clip is decoded for them."""
     requests = [scorer.frames(facts) for scorer in scorers]
-    return sorted({t for request in requests for t in request.times_s}), largest_size(requests)
+    times = sorted({t for request in requests for t in request.times_s})
+    return times, decoded_short_side(facts, largest_size(requests))
 
 
 def run_scorers(
     timer: PartTimer, video: VideoSource, scorers: list[Scorer], facts: dict[str, Any], num_results: int
 ) -> None:
     """Decode for scorers, and compute the columns of the first `num_results` of them."""
-    times, size = merge_requests(scorers, facts)
-    frames = timer.time("decode", decode, video.path, times, size)
+    times, short_side = merge_requests(scorers, facts)
+    frames = timer.time("decode", decode, video.path, times, short_side)
     measurements = [scorer.start(facts) for scorer in scorers]
     for scorer, measurement in zip(scorers, measurements, strict=True):
         requested_s = set(scorer.frames(facts).times_s)

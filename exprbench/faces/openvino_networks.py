@@ -84,8 +84,8 @@ class OpenVinoNetworks:
 
 
 def batches(count: int) -> list[tuple[int, int]]:
-    """Return (first, size) of the batches for a number of pictures; few sizes, because each is compiled."""
-    sizes = [4] * (count // 4) + [size for size in (2, 1) if count % 4 & size]
+    """Return (first, size) of the batches for a number of pictures; two sizes, because each is compiled."""
+    sizes = [4] * (count // 4) + [1] * (count % 4)
     return list(zip(np.cumsum([0, *sizes])[:-1].tolist(), sizes, strict=True))
 
 

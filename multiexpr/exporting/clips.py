@@ -1,6 +1,6 @@
 """Export one clip: copy its packets if they fit the export settings, else re-encode; write face tracks and masks."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from multiexpr.exporting.counted import CountedPeople, select_tracks
 from multiexpr.exporting.masks import face_masks, save_masks
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Export, Recipe, ScoreMotion
+from multiexpr.scorers.base import Frames, decoded_short_side
 from multiexpr.scorers.people import is_damaged, smoothed
 
 MASKS_SUFFIX = ".masks.npz"
@@ -144,8 +145,10 @@ def _write_faces(path: Path, tracker: FaceTracker, sha256: str, export: Export, 
 
 def _middle_frame(path: Path) -> np.ndarray:
     """Return the middle frame of a clip at the size at which damage is judged in scoring, because size changes it."""
-    video, side = VideoSource(path=str(path)), ScoreMotion().short_side
-    with open_frames(video, [probe(video).duration_s / 2], short_side=side, long_side=side) as frames:
+    video = VideoSource(path=str(path))
+    facts = probe(video)
+    size = Frames(times_s=(), short_side=ScoreMotion().short_side)
+    with open_frames(video, [facts.duration_s / 2], short_side=decoded_short_side(asdict(facts), size)) as frames:
         return next(iter(frames))
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 Row = dict[str, Any]
 DIGITS = 4  # decimals of stored scores
 GOLDEN_RATIO = (1 + 5**0.5) / 2
+SIZES = "whole divisors"  # of the sizes of clips are those of their frames; see `decoded_short_side`
 MARGIN = 0.1  # share of a part of a clip at both of its ends in which no scattered time is
 
 
@@ -25,6 +26,29 @@ class Frames:
     times_s: tuple[float, ...]
     short_side: int = 0
     long_side: int = 0
+
+
+def largest_size(requests: list[Frames]) -> Frames:
+    """Return the size, without times, that satisfies all requests.
+
+    It does not depend on which of the scorers run, so that a scorer always gets the same pixels.
+    """
+    short_side, long_side = max(r.short_side for r in requests), max(r.long_side for r in requests)
+    return Frames(times_s=(), short_side=short_side, long_side=long_side)
+
+
+def decoded_short_side(facts: Row, size: Frames) -> int:
+    """Return the short side in pixels at which a clip is decoded for a request of a size.
+
+    It is that of the clip divided by the largest whole number that leaves both sides large enough: scaling frames by
+    other factors takes several times as long, in the decoder and in the scorers.
+
+    Args:
+        facts: columns of the container.
+        size: minimum sides.
+    """
+    short, long = sorted((facts["width"], facts["height"]))
+    return short // max(1, min(short // max(1, size.short_side), long // max(1, size.long_side)))
 
 
 class Measurement(Protocol):

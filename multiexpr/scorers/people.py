@@ -1,8 +1,8 @@
 """People scorer: a YOLO detector on a few frames spread over the clip.
 
-Letterbox bars are left out, so that people are measured by the picture. Noisy or blocky frames are smoothed first: the
-detector is trained on clean photographs and finds few people in them. People that it misses nevertheless are found by
-their faces.
+Letterbox bars are left out, so that people are measured by the picture. If the middle frame is noisy or blocky, all are
+smoothed first: the detector is trained on clean photographs and finds few people in such frames. People that it misses
+nevertheless are found by their faces.
 """
 
 from dataclasses import asdict
@@ -20,7 +20,7 @@ from multiexpr.scorers.base import BufferedMeasurement, Frames, Row, evenly_spac
 from multiexpr.scorers.frame_damage import blockiness, content_box, crop, noise_sd
 from multiexpr.scorers.missed_people import missed_people
 
-VERSION = "people-5"
+VERSION = "people-6"
 DAMAGED = KeepDamage()  # frames beyond these limits are smoothed
 
 
@@ -67,7 +67,8 @@ class _Measurement(BufferedMeasurement):
     def compute(self) -> Row:
         box = content_box(self.frames) if self.frames else (0, 0, 0, 0)
         pictures = [crop(frame, box) for frame in self.frames]
-        pictures = [smoothed(p) if is_damaged(p) else p for p in pictures]
+        if pictures and is_damaged(pictures[len(pictures) // 2]):
+            pictures = [smoothed(picture) for picture in pictures]
         by_body = self.models.people(pictures)
         by_face = missed_people(pictures, by_body, self.models)
         people = [np.concatenate(pair) for pair in zip(by_body, by_face, strict=True)]

@@ -13,7 +13,7 @@ from multiexpr.execution.worker import ClipWorker
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe
 from multiexpr.scorers import container, make_scorers
-from multiexpr.scorers.base import Frames, Row, Scorer
+from multiexpr.scorers.base import SIZES, Row, Scorer, decoded_short_side, largest_size
 from multiexpr.selection.rules import scorer_rules
 from multiexpr.sources.locate import video_source
 from multiexpr.storage.columns import from_row
@@ -107,9 +107,9 @@ class _ClipTask:
         measurements = {scorer.name: scorer.start(facts) for scorer in needed}
         requested_s = {name: set(requests[name].times_s) for name in measurements}
         times_s = sorted(set().union(*requested_s.values()))
-        size = largest_size(list(requests.values()))
+        short_side = decoded_short_side(facts, largest_size(list(requests.values())))
         start = time.perf_counter()
-        with open_frames(video, times_s, short_side=size.short_side, long_side=size.long_side) as frames:
+        with open_frames(video, times_s, short_side=short_side) as frames:
             for frame, time_s in zip(frames, times_s, strict=False):
                 self._add_time("decode", start)
                 for name, measurement in measurements.items():
@@ -138,15 +138,6 @@ def score_task(worker: ClipWorker, request: Row) -> Row:
     video = video_source(request["clip"], worker.root)
     scorer = worker.shared(ClipScorer)
     return scorer.score(video, request["known"], request["needed"], score_all=request["score_all"])
-
-
-def largest_size(requests: list[Frames]) -> Frames:
-    """Return the size, without times, that satisfies all requests.
-
-    It does not depend on which of the scorers run, so that a scorer always gets the same pixels.
-    """
-    short_side, long_side = max(r.short_side for r in requests), max(r.long_side for r in requests)
-    return Frames(times_s=(), short_side=short_side, long_side=long_side)
 
 
 class ScoreStage:
@@ -320,7 +311,7 @@ def fingerprints(scorers: list[Scorer]) -> dict[str, str]:
     for scorer in scorers:
         size = largest_size([other.frames(facts) for other in scorers if other.costly == scorer.costly])
         try:
-            hashes[scorer.name] = sha256_json([scorer.fingerprint(), size.short_side, size.long_side])
+            hashes[scorer.name] = sha256_json([scorer.fingerprint(), SIZES, size.short_side, size.long_side])
         except ItemError as error:
             raise UserError(error.detail) from error
     return hashes

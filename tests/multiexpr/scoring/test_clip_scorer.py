@@ -12,9 +12,9 @@ from exprbench.core.files import write_json
 from exprbench.media import VideoSource
 from multiexpr.models.detector import Models
 from multiexpr.recipe import Recipe, load_recipe
-from multiexpr.scorers.base import Frames
+from multiexpr.scorers.base import Frames, decoded_short_side, largest_size
 from multiexpr.scoring import stage as scoring
-from multiexpr.scoring.stage import ClipScorer, ScoreStage, fingerprints, largest_size
+from multiexpr.scoring.stage import ClipScorer, ScoreStage, fingerprints
 from multiexpr.storage.parquet import read_metadata, read_rows, shard_path, write_rows
 from tests.multiexpr.made import COLUMNS, change_index, fill, good
 
@@ -51,7 +51,7 @@ def made(monkeypatch):
     """Two cheap scorers and two costly ones in place of the real ones, by name."""
     scorers = [
         Scorer("people", (0.2, 0.6), short_side=48),
-        Scorer("sharpness", (0.2, 1.0), long_side=120),
+        Scorer("sharpness", (0.2, 1.0), long_side=70),
         Scorer("cuts", (0.0, 0.04), costly=True, long_side=40),
         Scorer("motion", (0.08,), costly=True, short_side=90),
     ]
@@ -85,7 +85,9 @@ def test_a_scorer_asked_alone_sees_the_same_as_among_others(made, drawn, name):
     score(drawn)
     among_others = list(made[name].seen)
     made[name].seen.clear()
-    answer = score(drawn, known=good(), needed=[name])
+    known = good()
+    known["container"] |= {"width": 160, "height": 96}  # as drawn
+    answer = score(drawn, known=known, needed=[name])
     assert list(answer["scores"]) == [name]
     assert made[name].seen == among_others
 
@@ -94,6 +96,25 @@ def test_the_size_that_serves_all_is_the_largest_of_either_side():
     assert largest_size(
         [Frames(times_s=(1.0,), short_side=5), Frames(times_s=(), long_side=7, short_side=2)]
     ) == Frames(times_s=(), short_side=5, long_side=7)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "short_side", "long_side", "decoded"),
+    [
+        (1280, 720, 540, 256, 720),
+        (1280, 720, 360, 256, 360),
+        (1920, 1080, 540, 256, 540),
+        (1080, 1920, 500, 256, 540),
+        (3840, 2160, 540, 256, 540),
+        (1280, 720, 0, 256, 144),
+        (1281, 721, 360, 256, 360),
+        (320, 240, 540, 256, 240),
+        (1280, 720, 1 << 16, 0, 720),
+    ],
+)
+def test_frames_are_decoded_at_a_whole_divisor_of_the_size_of_the_clip(width, height, short_side, long_side, decoded):
+    size = Frames(times_s=(), short_side=short_side, long_side=long_side)
+    assert decoded_short_side({"width": width, "height": height}, size) == decoded
 
 
 @pytest.mark.parametrize(
