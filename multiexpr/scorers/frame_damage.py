@@ -302,14 +302,20 @@ def posterisation(grays: list[np.ndarray]) -> float:
 
 
 def blockiness(gray: np.ndarray) -> float:
-    """Return how much stronger the steps of a picture are every 8 pixels than elsewhere, in the weaker direction.
+    """Return how much stronger the steps of a picture are every 8 pixels, or at some lines, than elsewhere.
 
-    0 for a picture without blocks. The median over all boundaries of one phase leaves out single edges.
+    0 for a picture without blocks. The weaker direction counts. The median over all boundaries of one phase leaves out
+    single edges. A pixelated picture, of blocks of any size, has equal lines and steps between them.
     """
     if min(gray.shape) < BLOCK + 3:
         return 0.0
-    across, down = cv2.absdiff(gray[:, 1:], gray[:, :-1]), cv2.absdiff(gray[1:], gray[:-1])
-    return min(_periodicity(across.mean(0)), _periodicity(down.mean(1)))
+    across, down = cv2.absdiff(gray[:, 1:], gray[:, :-1]).mean(0), cv2.absdiff(gray[1:], gray[:-1]).mean(1)
+    return max(min(_periodicity(across), _periodicity(down)), min(_unevenness(across), _unevenness(down)))
+
+
+def _unevenness(steps: np.ndarray) -> float:
+    """Return how much weaker than the mean the median of mean steps between neighbouring lines, (N,), is, 0 to 1."""
+    return 1 - float((np.median(steps) + 0.25) / (steps.mean() + 0.25))
 
 
 def median_blockiness(pictures: list[np.ndarray]) -> float:

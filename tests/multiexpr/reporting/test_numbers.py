@@ -55,7 +55,7 @@ def test_a_rule_that_applies_to_no_clip_has_no_histogram(workspace):
 
 
 def test_an_axis_begins_at_zero_and_ends_beyond_all_but_the_largest_values(workspace):
-    values = [*np.linspace(10, 100, 999), 1e6]
+    values = [*np.linspace(10, 400, 999), 1e6]
     fill(workspace, [[good(effective_px=float(v)) for v in values]])
     plot = histogram(workspace, "blurred")
     assert (len(plot.counts), plot.edges[0]) == (40, 0)

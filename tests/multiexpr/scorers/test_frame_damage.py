@@ -97,6 +97,21 @@ def recorded(picture):
     return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_GRAYSCALE)
 
 
+@pytest.mark.parametrize("side", [4, 6, 6.4, 16])
+def test_blocks_of_any_size_are_found(side):
+    picture = scene(height=360, width=640)
+    small = cv2.resize(picture, None, fx=1 / side, fy=1 / side, interpolation=cv2.INTER_AREA)
+    pixelated = cv2.resize(small, (640, 360), interpolation=cv2.INTER_NEAREST)
+    assert blockiness(recorded(pixelated)) > LIMITS.max_blockiness
+    assert blockiness(recorded(picture)) < LIMITS.max_blockiness / 2
+
+
+def test_a_person_in_front_of_a_uniform_wall_is_not_blocky():
+    wall = np.full((360, 640), 180, np.uint8)
+    wall[120:, 240:400] = scene(height=240, width=160)
+    assert blockiness(recorded(wall)) < LIMITS.max_blockiness
+
+
 @pytest.mark.parametrize("levels", [4, 8, 12])
 def test_a_picture_of_few_levels_is_posterised(levels):
     assert posterisation([recorded(shaded(levels))]) > LIMITS.max_posterisation
