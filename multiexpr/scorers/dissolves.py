@@ -22,9 +22,7 @@ from multiexpr.scorers.flow import MIN_SIDE, moved, small_pictures, unexplained
 from multiexpr.scorers.jumps import halves
 
 GAPS_S = (0.48, 0.64, 0.96, 1.28, 1.6, 1.92)  # times between the two pictures
-SIDE = (
-    60  # of a square of the pictures' area, in pixels: motion within a take during the dissolve is small at this size
-)
+SIDE = 60  # of a square with the area of the pictures, in pixels: motion during a dissolve is small at this size
 DETAIL = 4.0  # width in pixels of what is detail
 CELL = 6  # side of a cell in pixels
 SAME = 0.5  # correlation from which on two pictures of a cell are the same
