@@ -20,6 +20,7 @@ VERSION = "damage-6"
 FULL_SIZE = 1 << 16  # more pixels than a side has
 BAR_LEVELS = 8  # range of the values of a line of a bar, over the line and over time
 BLOCK = 8  # side of the blocks that codecs transform
+LINES = 32  # that are compared to find pixelated pictures
 FLAT_BLOCK = 16  # side of the blocks in which noise is measured
 NOISE_STEP = 3  # distance in pixels at which film grain is independent
 QUIET_SHARE = 25  # percentile of blocks, by noise: the flat ones
@@ -314,8 +315,14 @@ def blockiness(gray: np.ndarray) -> float:
 
 
 def _unevenness(steps: np.ndarray) -> float:
-    """Return how much weaker than the mean the median of mean steps between neighbouring lines, (N,), is, 0 to 1."""
-    return 1 - float((np.median(steps) + 0.25) / (steps.mean() + 0.25))
+    """Return how much weaker than the mean the median of mean steps between neighbouring lines, (N,), is, 0 to 1.
+
+    Both are those of 32 lines at a time: all lines are even next to each other, but people before a wall are not.
+    """
+    if len(steps) < LINES:
+        return 0.0
+    parts = steps[: len(steps) // LINES * LINES].reshape(-1, LINES)
+    return 1 - float((np.median(parts, axis=1) + 0.25).sum() / (parts.mean(1) + 0.25).sum())
 
 
 def median_blockiness(pictures: list[np.ndarray]) -> float:

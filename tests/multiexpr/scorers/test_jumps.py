@@ -171,6 +171,14 @@ def test_tiny_frames_have_neither():
     assert largest_dissolve(frames, FPS) == (0, -1)
 
 
+@pytest.mark.parametrize("size", [(600, 60), (80, 20), (24, 300), (128, 31)])
+def test_narrow_frames_can_be_compared(size):
+    """With a short side below 32 pixels, OpenCV's flow crashes."""
+    frames = [cv2.resize(picture([t] * 2), size) for t in seconds(20)]
+    assert largest_jump(frames, RATE)[0] < JUMP
+    assert largest_dissolve(frames, FPS)[0] < GRADUAL
+
+
 def test_halves_of_a_grid():
     assert grid_size(np.zeros((90, 160, 3))) == (24, 12)
     assert grid_size(np.zeros((160, 90, 3))) == (12, 24)
