@@ -59,18 +59,21 @@ def largest_jump(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
     if len(pictures) <= max(LONG, MOVING_STEPS) or min(pictures[0].shape) < MIN_SIDE:
         return 0.0, -1
     changes, stays = _changes(pictures, 1), _changes(pictures, LONG)
-    moves = np.partition(changes, -MOVING_STEPS, axis=0)[-MOVING_STEPS] > MOVING_LEVELS
+    steps = np.flatnonzero(~_are_repeats(changes))
+    rank = max(1, min(MOVING_STEPS, len(steps)))
+    moves = np.partition(changes, -rank, axis=0)[-rank] > MOVING_LEVELS
     regions = halves(grid_size(pictures[0]))
     parts = regions & moves
     if (parts.sum(1) <= MIN_HALF * regions.sum(1)).any():
         return 0.0, -1
-    steps = np.flatnonzero(~_are_repeats(changes))
     rest = np.array([_means(unexplained(pictures[t], moved(pictures[t + 1], pictures[t]))) for t in steps])
     repeats, best = _repeats(steps), (0.0, -1)
-    for i in range(EDGE, len(steps) - EDGE):
+    for i in range(len(steps)):
         distances = np.abs(steps - steps[i])
         step, around = rest[i] / repeats[i], rest[(distances > 0) & (distances <= AROUND_S * fps)]
-        if not len(around) or (step @ parts.T < (around @ parts.T).max(0)).any():
+        if not len(around):  # one still after another
+            around = np.zeros_like(rest[:1])
+        elif not EDGE <= i < len(steps) - EDGE or (step @ parts.T < (around @ parts.T).max(0)).any():
             continue
         excess = step - RATIO * around.max(0) - LEVELS
         stayed = stays[min(max(steps[i] - BEFORE, 0), len(stays) - 1)] > changes[steps[i]] / 2

@@ -234,7 +234,7 @@ RULES = (
          meaning="share of frames that show the face", without_people=0.0),
     Rule(name="inexpressive", scorer="motion", threshold="motion.min_expression", person_column="face_expression",
          meaning="variation of mouth, eyes and brows in % of the eye distance", without_people=0.0, tunable=True,
-         unless=("dark", "dark_faces")),  # landmarks need a face that can be seen
+         unless=("dark",)),  # landmarks need a face that can be seen
     Rule(name="burnt_out_faces", scorer="motion", threshold="motion.max_face_clipped", person_column="face_clipped",
          meaning="share of the face that is burnt out", at_least=False),
     Rule(name="dark_faces", scorer="motion", threshold="motion.min_face_luma", person_column="face_luma",

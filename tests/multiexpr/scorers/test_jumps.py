@@ -179,6 +179,19 @@ def test_narrow_frames_can_be_compared(size):
     assert largest_dissolve(frames, FPS)[0] < GRADUAL
 
 
+@pytest.mark.parametrize("times", [(0, 1.3), (0, 1.3, 2.9), (0, 1.1, 2, 3.2, 4.5)])
+def test_a_slide_show_jumps(times):
+    frames = [picture([t] * 2) for t in times for _ in range(25)]
+    share, frame = largest_jump(frames, RATE)
+    assert share > JUMP
+    assert frame % 25 == 0
+
+
+def test_a_recording_that_stalls_does_not_jump():
+    moments = [*seconds(40), *([40 / RATE] * 15), *(40 / RATE + seconds(40))]
+    assert jump(moments)[0] < JUMP
+
+
 def test_halves_of_a_grid():
     assert grid_size(np.zeros((90, 160, 3))) == (24, 12)
     assert grid_size(np.zeros((160, 90, 3))) == (12, 24)

@@ -65,8 +65,6 @@ def test_a_good_clip_passes_every_rule(scores):
         ({"face_luma": [0.05, 0.3]}, ["dark_faces"]),
         ({"face_effective_px": [50.0, None]}, ["blurred_faces"]),
         ({"face_expression": [0.1, 0.1]}, ["inexpressive"]),
-        ({"face_expression": [0.1, 0.1], "face_luma": [0.05, 0.05]}, ["dark_faces"]),  # it cannot be seen
-        ({"effective_px": 30.0, "luma": 0.01}, ["dark"]),
     ],
 )  # fmt: skip
 def test_each_rule_drops_a_clip_for_its_reason(scores, changes, reasons):
