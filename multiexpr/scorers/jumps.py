@@ -7,7 +7,8 @@ averaged over cells. A cell jumps if much more is left in one step than in all s
 after, and if it stays changed, in contrast to a flash.
 
 Repeated frames are left out: a video of 15 frames per second that is stored at 25 has them between steps of equal size.
-A step after more repeats than usual, as in a recording that stalls, is divided by their number.
+A step after more repeats than usual, as in a recording that stalls, is divided by their number. If nothing moves before
+and after a step, one still follows another.
 
 An edit changes everything that moves, and a quick movement that of one person. So each half of the picture (left,
 right, upper, lower) has to have its part in a jump. Where one of two people jumps, a codec codes the whole picture
