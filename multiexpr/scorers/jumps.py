@@ -32,7 +32,7 @@ LONG, BEFORE = 5, 1  # steps between the frames that show whether a cell stays c
 MOVING_LEVELS, MOVING_STEPS = 1.5, 3  # a cell moves if this number of steps exceed these levels
 STILL_LEVELS = 0.6  # largest step of all cells to a repeated frame
 REPEAT_SHARE, REPEAT_REACH = 0.1, 3  # share of the largest of this number of steps before, and after, in a repeat
-LONGEST_REPEAT = 5  # steps; a longer one is a still, and what follows is a cut
+LONGEST_REPEAT = 10  # steps; a longer one is a still
 MIN_MOVING = 0.5  # share of the cells that are taken to move at least: a blink is a large part of a still portrait
 MIN_HALF = 0.02  # share of the cells of a half of the picture that moves
 MIN_PART = 0.015  # share of the moving cells of each half that jumps in a jump cut
@@ -73,13 +73,13 @@ def largest_jump(frames: Sequence[np.ndarray], fps: float) -> tuple[float, int]:
         distances = np.abs(steps - steps[i])
         step, around = rest[i] / repeats[i], rest[(distances > 0) & (distances <= AROUND_S * fps)]
         if not len(around):  # one still after another
-            around = np.zeros_like(rest[:1])
+            step, around = rest[i] / LONGEST_REPEAT, np.zeros_like(rest[:1])
         elif not EDGE <= i < len(steps) - EDGE or (step @ parts.T < (around @ parts.T).max(0)).any():
             continue
         excess = step - RATIO * around.max(0) - LEVELS
         stayed = stays[min(max(steps[i] - BEFORE, 0), len(stays) - 1)] > changes[steps[i]] / 2
         jumps = moves & stayed & (excess > 0)
-        joint = jumps & (excess > _coded_again(rest[i], regions[0]))
+        joint = jumps & (excess > _coded_again(step, regions[0]))
         if ((parts & joint).sum(1) >= MIN_PART * parts.sum(1)).all():
             best = max(best, (float(jumps.mean() / max(moves.mean(), MIN_MOVING)), int(steps[i]) + 1))
     return best
