@@ -4,6 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -158,14 +159,15 @@ def test_the_tracks_and_masks_of_a_clip_are_those_of_the_people_who_count(tmp_pa
 @pytest.mark.parametrize("noise", [0, 40])
 def test_faces_of_a_noisy_clip_are_tracked_in_smoothed_frames_as_in_scoring(tmp_path, monkeypatch, faces, noise):
     rng = np.random.default_rng(0)
-    grainy = [np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) for frame in FRAMES[:30]]
+    clean = [cv2.GaussianBlur(frame, (0, 0), 4) for frame in FRAMES[:30]]  # drawn squares are pixelated
+    grainy = [np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) for frame in clean]
     tracked = []
     tracker = SimpleNamespace(update=tracked.append)
     monkeypatch.setattr(exporting, "FaceTracker", lambda *args, **options: tracker)
     written(tmp_path, write(tmp_path / "a.mp4", grainy, fps=25), load_recipe())
     assert len(tracked) == 30
     assert is_damaged(grainy[15]) == bool(noise)
-    assert noise_sd(tracked[15][..., 1]) < 3
+    assert noise_sd(tracked[15][..., 1], 1) < 3
 
 
 def test_masks_are_the_share_of_each_cell_and_written_whole_or_not_at_all(tmp_path, monkeypatch):
