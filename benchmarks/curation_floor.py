@@ -30,6 +30,7 @@ from multiexpr.models.detector import Models
 from multiexpr.recipe import load_recipe
 from multiexpr.scorers import make_scorers
 from multiexpr.scorers.base import Scorer, decoded_short_side, largest_size
+from multiexpr.scoring.stage import passes
 from multiexpr.sources.locate import video_source
 from multiexpr.storage.parquet import read_rows, shard_path
 from multiexpr.storage.score_files import SCORED
@@ -140,8 +141,7 @@ def main() -> None:
     scorers = make_scorers(recipe, models)
     root = Path(workspace.collection()["root"])
     for clip, facts, names in scored_clips(workspace, [scorer.name for scorer in scorers]):
-        for costly in (False, True):
-            group = [scorer for scorer in scorers if scorer.costly == costly]
+        for group in passes(scorers):
             num_results = sum(scorer.name in names for scorer in group)
             if num_results:
                 run_scorers(timer, video_source(clip, root), group, facts, num_results)

@@ -98,7 +98,7 @@ def recorded(picture):
 
 
 @pytest.mark.parametrize("side", [4, 6, 6.4, 16])
-def test_blocks_of_any_size_are_found(side):
+def test_pixelated_pictures_are_blocky(side):
     picture = scene(height=360, width=640)
     small = cv2.resize(picture, None, fx=1 / side, fy=1 / side, interpolation=cv2.INTER_AREA)
     pixelated = cv2.resize(small, (640, 360), interpolation=cv2.INTER_NEAREST)
